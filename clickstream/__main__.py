@@ -1,0 +1,23 @@
+"""`python -m clickstream`: everything beside the four scripts. `--help` lists it."""
+
+import argparse
+from collections.abc import Sequence
+
+from clickstream import script
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; each command registers itself and sets `command` to its function."""
+    parser = argparse.ArgumentParser(prog="python -m clickstream", description=__doc__)
+    parser.add_subparsers(metavar="COMMAND", required=True)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    arguments = build_parser().parse_args(argv)
+    return script.run(lambda: int(arguments.command(arguments)))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

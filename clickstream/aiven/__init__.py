@@ -1,0 +1,1 @@
+"""Credentials from Terraform, and the doctor."""

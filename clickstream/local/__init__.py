@@ -1,0 +1,1 @@
+"""Local servers from wheels, and the demo on them."""

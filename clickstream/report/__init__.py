@@ -1,0 +1,1 @@
+"""What the tables say: the report, the proof, one session in detail."""

@@ -1,0 +1,1 @@
+"""Connections to Kafka, PostgreSQL and OpenSearch."""
