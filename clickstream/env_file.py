@@ -1,0 +1,119 @@
+"""Writing `.env`: one owner per file, nothing lost, nobody else can read it.
+
+The first line names the command that wrote the file. Only that command writes it again without
+being forced, and it replaces its own values only: lines that a person added stay.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+
+from clickstream.errors import UserError
+
+_OWNER = "# Written by: "
+_NOTE = "# It replaces its own values each time it runs; lines that you add stay."
+_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@,+-]*")
+
+
+def check_writable(path: Path, written_by: str, force: bool) -> None:
+    """Raise UserError where `write_env_file` would refuse, before anything else is done."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, so no settings can be written there; rename it")
+    if force or not path.exists():
+        return
+    owner = _owner(path)
+    if owner != written_by:
+        author = f"`{owner}`" if owner else "hand"
+        raise UserError(
+            f"{path} was written by {author} and is left as it is; "
+            f"move it away, or run `{written_by} --force`, which keeps a backup beside it"
+        )
+
+
+def write_env_file(
+    path: Path, values: Mapping[str, str], written_by: str, force: bool = False
+) -> Path | None:
+    """Write variable names and values to `path` at once (mode 0600), or leave it untouched.
+
+    written_by: the command, e.g. "python -m clickstream env". A file of another author is
+    replaced only with `force`; the backup that is kept then is returned.
+    Raises UserError when the file belongs to somebody else or cannot be written.
+    """
+    check_writable(path, written_by, force)
+    assignments = {name: f"{name}={_quoted(name, value)}" for name, value in values.items()}
+    try:
+        own = path.exists() and _owner(path) == written_by
+        backup = _back_up(path) if path.exists() and not own else None
+        old = _lines(path) if own else [_OWNER + written_by, _NOTE]
+        _replace(path, "\n".join(_merged(old, assignments)) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    return backup
+
+
+def _owner(path: Path) -> str | None:
+    """The command that the first line names; None for a file made by hand."""
+    try:
+        first = next(iter(_lines(path)), "")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return first.removeprefix(_OWNER) if first.startswith(_OWNER) else None
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+
+
+def _quoted(name: str, value: str) -> str:
+    """The value as python-dotenv reads it."""
+    if any(character in value for character in "\r\n\0"):
+        raise UserError(f"the value of {name} has a line break or a NUL in it; .env cannot hold it")
+    if _PLAIN_VALUE.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _merged(lines: list[str], assignments: Mapping[str, str]) -> list[str]:
+    """The lines with the given assignments in place of older ones, new ones at the end."""
+    waiting = dict(assignments)
+    merged = []
+    for line in lines:
+        found = _ASSIGNMENT.match(line)
+        if found is None or found[1] not in assignments:
+            merged.append(line)
+        elif found[1] in waiting:
+            merged.append(waiting.pop(found[1]))
+    return merged + list(waiting.values())
+
+
+def _back_up(path: Path) -> Path:
+    """Copy the file beside itself, under a name that no earlier backup has."""
+    for number in count(1):
+        backup = path.with_name(f"{path.name}.backup-{number}")
+        try:
+            descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with open(descriptor, "wb") as file:
+            file.write(path.read_bytes())
+        return backup
+    raise AssertionError("count() has no end")
+
+
+def _replace(path: Path, text: str) -> None:
+    # The temporary name starts like the file's, so that .gitignore covers it too.
+    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
