@@ -4,14 +4,12 @@ The first line names the command that wrote the file. Only that command writes i
 being forced, and it replaces its own values only: lines that a person added stay.
 """
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
-from itertools import count
 from pathlib import Path
 
 from clickstream.errors import UserError
+from clickstream.files import back_up, replace_file
 
 _OWNER = "# Written by: "
 _NOTE = "# It replaces its own values each time it runs; lines that you add stay."
@@ -47,9 +45,9 @@ def write_env_file(
     assignments = {name: f"{name}={_quoted(name, value)}" for name, value in values.items()}
     try:
         own = path.exists() and _owner(path) == written_by
-        backup = _back_up(path) if path.exists() and not own else None
+        backup = back_up(path) if path.exists() and not own else None
         old = _lines(path) if own else [_OWNER + written_by, _NOTE]
-        _replace(path, "\n".join(_merged(old, assignments)) + "\n")
+        replace_file(path, "\n".join(_merged(old, assignments)) + "\n")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return backup
@@ -89,31 +87,3 @@ def _merged(lines: list[str], assignments: Mapping[str, str]) -> list[str]:
         elif found[1] in waiting:
             merged.append(waiting.pop(found[1]))
     return merged + list(waiting.values())
-
-
-def _back_up(path: Path) -> Path:
-    """Copy the file beside itself, under a name that no earlier backup has."""
-    for number in count(1):
-        backup = path.with_name(f"{path.name}.backup-{number}")
-        try:
-            descriptor = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with open(descriptor, "wb") as file:
-            file.write(path.read_bytes())
-        return backup
-    raise AssertionError("count() has no end")
-
-
-def _replace(path: Path, text: str) -> None:
-    # The temporary name starts like the file's, so that .gitignore covers it too.
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
