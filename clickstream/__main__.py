@@ -4,12 +4,14 @@ import argparse
 from collections.abc import Sequence
 
 from clickstream import script
+from clickstream.local import commands as local_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser; each command registers itself and sets `command` to its function."""
     parser = argparse.ArgumentParser(prog="python -m clickstream", description=__doc__)
-    parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    local_commands.register(subparsers)
     return parser
 
 

