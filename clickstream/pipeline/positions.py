@@ -6,7 +6,7 @@ owner of a partition takes a new epoch; whoever finds another one in the row is 
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -69,11 +69,15 @@ OTHER_GROUP = """
     WHERE p.group_id <> %(group)s
     LIMIT 1
 """
+FORGET_LOG = """
+    UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
+"""
+STORED = "SELECT partition, position FROM stream_positions WHERE topic = %s"
 MOVE = """
     UPDATE stream_positions AS p
     SET position = new.position,
         watermark = greatest(p.watermark, new.watermark),
-        last_record_at = now(),
+        last_record_at = CASE WHEN new.records > 0 THEN now() ELSE p.last_record_at END,
         records = p.records + new.records,
         duplicates = p.duplicates + new.duplicates,
         late = p.late + new.late,
@@ -136,8 +140,9 @@ def take(
 ) -> dict[int, Held]:
     """Take a new epoch of partitions, in a transaction of its own.
 
-    beginnings: the earliest offset that Kafka still has, by partition. A partition of another
-    log than the stored one begins there; so does one whose next record is gone, loudly.
+    group, owner: the consumer group, and the consumer for people to recognise. beginnings: the
+    earliest offset that Kafka still has, by partition. A partition of another log than the
+    stored one begins there; so does one whose next record is gone, loudly.
     Raises UserError where another consumer group works on this database.
     """
     deadline = monotonic() + TAKE_SECONDS
@@ -238,3 +243,14 @@ def move(cursor: Cursor, topic: str, tallies: Mapping[int, Tally]) -> None:
     ]
     if rows:
         execute_values(cursor, MOVE, rows, template=MOVE_TEMPLATE)
+
+
+def forget_log(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
+    """Let the next owner read these partitions from their beginnings."""
+    cursor.execute(FORGET_LOG, (topic, list(partitions)))
+
+
+def stored(cursor: Cursor, topic: str) -> dict[int, int]:
+    """The stored position of each partition of a topic."""
+    cursor.execute(STORED, (topic,))
+    return dict(cursor.fetchall())

@@ -1,0 +1,241 @@
+"""The consumer's loop: read, store, close, report; and what it does when something fails."""
+
+import logging
+import os
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from kafka.errors import KafkaError
+
+from clickstream.pipeline import batch, positions, stored_rule, watermark
+from clickstream.pipeline.batch import Batch, Claim
+from clickstream.pipeline.drain import Drain
+from clickstream.pipeline.outages import OUTAGES, first_line, incurable, sentence
+from clickstream.pipeline.positions import FencedError, Tally
+from clickstream.pipeline.progress import Progress
+from clickstream.pipeline.sessions import Rule
+from clickstream.pipeline.stream import Stream
+from clickstream.pipeline.visitors import Visitors
+from clickstream.servers.postgres import Connection, connect
+from clickstream.settings import Settings
+from clickstream.stopping import Stop
+
+logger = logging.getLogger(__name__)
+
+APPLICATION = "clickstream consumer"
+SWEEP_SECONDS = 5.0
+FIRST_BACKOFF_SECONDS = 0.2
+LAST_BACKOFF_SECONDS = 5.0
+
+# The second line against a frozen consumer; the first is that the next owner ends its backend.
+LIMIT_IDLE_TRANSACTIONS = "SET idle_in_transaction_session_timeout = '60s'"
+COUNT_OPEN = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
+
+
+class Consumer:
+    """Reads the topic until it is stopped or, with a drain, until what was there is stored."""
+
+    def __init__(
+        self, settings: Settings, stop: Stop, drain: Drain | None, chance: random.Random
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._drain = drain
+        self._chance = chance
+        self._visitors = Visitors(Rule.of(settings))
+        self._stream: Stream | None = None
+        self._connection: Connection | None = None
+        self._claim: Claim | None = None
+        self._failures = 0
+        self._swept = monotonic()
+        self._waiting_for_topic = False
+        self._progress = Progress(monotonic())
+
+    def run(self) -> None:
+        """Work until the stop. Raises UserError for what no waiting cures."""
+        try:
+            while not self._stop.requested:
+                self._try_step()
+        finally:
+            self._close()
+
+    def _try_step(self) -> None:
+        """One step. Any failure of a server means: start over from what is stored."""
+        try:
+            self._step()
+            self._failures = 0
+        except FencedError as error:
+            logger.warning("starting over from what is stored: %s", error)
+            self._start_over()
+        except OUTAGES as error:
+            cure = incurable(error, self._settings)
+            if cure:
+                raise cure from None
+            self._back_off(error)
+
+    def _step(self) -> None:
+        stream = self._open_stream()
+        if stream.changed and stream.settled:
+            self._claim = self._take(stream)
+        read = stream.read()
+        if read is None or self._claim is None:
+            self._watch_for_topic(stream)
+            return
+        self._refuse_other_log(stream, self._claim)
+        if read.moves(self._claim):
+            self._claim = self._store(stream, self._claim, read)
+        self._sweep_and_report(stream, self._claim)
+        if self._drain and self._drain.done(stream, self._claim, self._connect()):
+            logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
+            self._stop.request()
+
+    def _open_stream(self) -> Stream:
+        if self._stream is None:
+            self._stream = Stream(self._settings)
+        return self._stream
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            connection = connect(self._settings, application=APPLICATION)
+            with connection, connection.cursor() as cursor:
+                cursor.execute(LIMIT_IDLE_TRANSACTIONS)
+            self._connection = connection
+        return self._connection
+
+    def _take(self, stream: Stream) -> Claim | None:
+        """Take the partitions assigned: a new epoch, the stored positions, an empty cache."""
+        self._visitors.clear()
+        beginnings = stream.beginnings()
+        if not beginnings:
+            stream.seek({})
+            return None
+        connection = self._connect()
+        with connection, connection.cursor() as cursor:
+            version = stored_rule.adopt(cursor, self._visitors.rule)
+        log = stream.log()
+        owner = f"{socket.gethostname()}, process {os.getpid()}"
+        group = self._settings.kafka_group_id
+        held = positions.take(connection, log, group, owner, beginnings)
+        stream.seek({partition: taken.position for partition, taken in held.items()})
+        logger.info("reading partitions %s of topic %s", sorted(held), log.topic)
+        return Claim(log, held, version)
+
+    def _watch_for_topic(self, stream: Stream) -> None:
+        missing = stream.settled and not stream.partitions()
+        if missing and not self._waiting_for_topic:
+            logger.warning(
+                "topic %s does not exist yet: waiting for it (python create_schema.py creates it)",
+                self._settings.kafka_topic,
+            )
+        self._waiting_for_topic = missing
+
+    def _refuse_other_log(self, stream: Stream, claim: Claim) -> None:
+        """Notice a topic that was recreated, before anything of it is stored under the old one."""
+        if stream.log() != claim.log:
+            raise FencedError(f"topic {claim.log.topic} was recreated")
+        marks = stream.high_waters()
+        behind = [
+            n for n, held in claim.held.items() if marks.get(n, held.position) < held.position
+        ]
+        if behind:
+            connection = self._connect()
+            with connection, connection.cursor() as cursor:
+                positions.forget_log(cursor, claim.log.topic, behind)
+            raise FencedError(f"partitions {behind} of topic {claim.log.topic} became shorter")
+
+    def _store(self, stream: Stream, claim: Claim, read: Batch) -> Claim:
+        tallies = batch.store(
+            self._connect(),
+            claim,
+            read,
+            self._visitors,
+            now=datetime.now(UTC),
+            max_future=timedelta(seconds=self._settings.max_future_seconds),
+        )
+        stream.report_progress(read.positions)
+        self._progress.add(tallies.values())
+        return _moved(claim, tallies)
+
+    def _sweep_and_report(self, stream: Stream, claim: Claim) -> None:
+        now = monotonic()
+        if now - self._swept >= SWEEP_SECONDS:
+            self._sweep(stream, claim)
+            self._swept = now
+        if self._progress.due(now):
+            self._report(stream, claim, now)
+
+    def _sweep(self, stream: Stream, claim: Claim) -> None:
+        """Close the sessions that the watermark has passed, and let them leave the cache."""
+        marks = stream.high_waters()
+        caught_up = [n for n, held in claim.held.items() if marks.get(n) == held.position]
+        connection = self._connect()
+        with connection, connection.cursor() as cursor:
+            batch.check_claim(cursor, claim)
+            watermark.mark_caught_up(cursor, claim.log.topic, caught_up)
+            mark = watermark.pipeline_watermark(cursor, claim.log.topic)
+            if mark is None:
+                return
+            self._progress.closed += watermark.close_sessions(
+                cursor, mark, self._visitors.rule.timeout
+            )
+        self._visitors.forget(mark)
+
+    def _report(self, stream: Stream, claim: Claim, now: float) -> None:
+        marks = stream.high_waters()
+        lag = sum(max(0, marks.get(n, 0) - held.position) for n, held in claim.held.items())
+        connection = self._connect()
+        with connection, connection.cursor() as cursor:
+            cursor.execute(COUNT_OPEN)
+            (open_sessions,) = cursor.fetchone()
+        self._progress.report(now, lag=lag, open_sessions=open_sessions, cached=len(self._visitors))
+
+    def _back_off(self, error: Exception) -> None:
+        self._failures += 1
+        longest = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self._failures)
+        seconds = longest * self._chance.uniform(0.5, 1)
+        logger.warning("%s; trying again in %.1f s", sentence(error, self._settings), seconds)
+        self._start_over()
+        deadline = monotonic() + seconds
+        if self._stream is not None:
+            try:
+                self._stream.wait(seconds)
+            except KafkaError:
+                self._stop.wait(deadline - monotonic())
+        else:
+            self._stop.wait(seconds)
+
+    def _start_over(self) -> None:
+        """Forget all but the membership of the group."""
+        self._visitors.clear()
+        self._claim = None
+        if self._stream is not None:
+            self._stream.mark_changed()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._stream is not None:
+            try:
+                self._stream.close()
+            except KafkaError as error:
+                logger.warning("could not leave the consumer group: %s", first_line(error))
+
+
+def _moved(claim: Claim, tallies: Mapping[int, Tally]) -> Claim:
+    """The claim after a batch was stored."""
+    held = {
+        partition: replace(
+            taken,
+            position=tallies[partition].position,
+            watermark=tallies[partition].watermark or taken.watermark,
+        )
+        for partition, taken in claim.held.items()
+    }
+    return replace(claim, held=held)

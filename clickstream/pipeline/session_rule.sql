@@ -1,0 +1,120 @@
+-- The session rule over the whole of clickstream_events: gaps and islands.
+-- sessions.py states the same rule event by event, and a test holds the two together.
+--
+-- Parameters: timeout (interval), start_events and end_events (text arrays).
+-- A statement goes on after the last line: it reads `recomputed`, what the rule says, and
+-- `stored`, the same columns of the sessions as they are. Columns that it does not read cost
+-- nothing.
+--
+-- Every window and the grouping keep one order, so that the events are sorted once. A session's
+-- distinct values pass through memory; everything else is counted in a stream.
+
+WITH followed AS (
+    SELECT user_id, event_time, event_id, event_type, page_url, referrer, user_agent, ip_address,
+           device_type, country, product_id, price, quantity, order_id, search_query,
+           lag(event_time) OVER visitor AS previous_time,
+           lag(event_type) OVER visitor AS previous_type
+    FROM clickstream_events
+    WINDOW visitor AS (PARTITION BY user_id ORDER BY event_time, event_id)
+),
+
+numbered AS (
+    SELECT *,
+           count(*) FILTER (
+               WHERE previous_time IS NULL
+                  OR event_time - previous_time > %(timeout)s::interval
+                  OR event_type = ANY (%(start_events)s::text[])
+                  OR previous_type = ANY (%(end_events)s::text[])
+           ) OVER (PARTITION BY user_id ORDER BY event_time, event_id ROWS UNBOUNDED PRECEDING)
+               AS session_number
+    FROM followed
+),
+
+-- How many events, and how many values of a column, a session has had: the value where the count
+-- reaches 1 is the first.
+counted AS (
+    SELECT *,
+           count(*) OVER so_far AS nth_event,
+           count(*) OVER whole AS events,
+           count(page_url) OVER so_far AS nth_page,
+           count(page_url) OVER whole AS pages,
+           count(user_agent) OVER so_far AS nth_user_agent,
+           count(ip_address) OVER so_far AS nth_ip_address,
+           count(device_type) OVER so_far AS nth_device_type,
+           count(country) OVER so_far AS nth_country
+    FROM numbered
+    WINDOW whole AS (PARTITION BY user_id, session_number),
+           so_far AS (PARTITION BY user_id, session_number
+                      ORDER BY event_time, event_id ROWS UNBOUNDED PRECEDING)
+),
+
+grouped AS (
+    SELECT
+        user_id,
+        count(*) AS total_events,
+        -- The 1,000 smallest types and their numbers.
+        (SELECT jsonb_object_agg(event_type, number)
+         FROM (SELECT event_type, count(*) AS number
+               FROM unnest(array_agg(event_type COLLATE "C")) AS event_type
+               GROUP BY event_type ORDER BY event_type LIMIT 1000) AS types) AS event_type_counts,
+        min(event_time) AS first_event_timestamp,
+        max(event_time) AS last_event_timestamp,
+        (max(event_id::text) FILTER (WHERE nth_event = 1))::uuid AS first_event_id,
+        (max(event_id::text) FILTER (WHERE nth_event = events))::uuid AS last_event_id,
+        array_agg(DISTINCT page_url) FILTER (WHERE page_url IS NOT NULL) AS unique_pages,
+        max(page_url) FILTER (WHERE nth_page = 1) AS landing_page,
+        max(page_url) FILTER (WHERE nth_page = pages) AS exit_page,
+        sum(price * coalesce(quantity, 1)) FILTER (WHERE event_type = 'purchase') AS total_revenue,
+        count(DISTINCT order_id) FILTER (WHERE event_type = 'purchase') AS orders,
+        count(*) FILTER (WHERE event_type = 'purchase' AND order_id IS NULL) AS lone_lines,
+        array_agg(DISTINCT product_id) FILTER (
+            WHERE product_id IS NOT NULL
+              AND event_type IN ('page_view', 'click', 'hover', 'scroll', 'add_to_cart')
+        ) AS products_viewed,
+        array_agg(DISTINCT search_query) FILTER (
+            WHERE search_query IS NOT NULL AND event_type = 'search'
+        ) AS search_queries,
+        array_agg(DISTINCT referrer) FILTER (WHERE referrer IS NOT NULL) AS referrers,
+        max(user_agent) FILTER (WHERE nth_user_agent = 1) AS user_agent,
+        max(ip_address) FILTER (WHERE nth_ip_address = 1) AS ip_address,
+        max(device_type) FILTER (WHERE nth_device_type = 1) AS device_type,
+        max(country) FILTER (WHERE nth_country = 1) AS country,
+        max(event_time) - min(event_time) > interval '10 seconds'
+            OR count(*) FILTER (WHERE event_type = 'purchase') > 0
+            OR count(*) FILTER (WHERE event_type = 'page_view') >= 2 AS is_engaged,
+        max(event_type) FILTER (WHERE nth_event = events) = ANY (%(end_events)s::text[])
+            AS ended_by_event
+    FROM counted
+    GROUP BY user_id, session_number
+),
+
+-- Sets are shown up to their 1,000 smallest values and counted up to 10,000.
+recomputed AS (
+    SELECT user_id, total_events, event_type_counts,
+           first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,
+           coalesce(to_jsonb(unique_pages[:1000]), '[]') AS unique_pages,
+           least(coalesce(cardinality(unique_pages), 0), 10000) AS unique_pages_count,
+           landing_page, exit_page,
+           coalesce(total_revenue, 0) AS total_revenue,
+           least(orders, 10000) + lone_lines AS orders_count,
+           coalesce(to_jsonb(products_viewed[:1000]), '[]') AS products_viewed,
+           least(coalesce(cardinality(products_viewed), 0), 10000) AS products_viewed_count,
+           coalesce(to_jsonb(search_queries[:1000]), '[]') AS search_queries,
+           coalesce(to_jsonb(referrers[:1000]), '[]') AS referrers,
+           least(coalesce(cardinality(referrers), 0), 10000) AS unique_referrers_count,
+           user_agent, ip_address, device_type, country,
+           NOT is_engaged AS is_bounce,
+           ended_by_event
+    FROM grouped
+),
+
+stored AS (
+    SELECT user_id, total_events, event_type_counts,
+           first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,
+           unique_pages, unique_pages_count, landing_page, exit_page,
+           total_revenue, orders_count, products_viewed, products_viewed_count,
+           search_queries, referrers, unique_referrers_count,
+           user_agent, ip_address, device_type, country, is_bounce,
+           close_reason IS NOT DISTINCT FROM 'end_event' AS ended_by_event
+    FROM session_metrics
+)
