@@ -132,10 +132,10 @@ class Settings:
     max_future_seconds: int = _setting("3600", _whole(0, 1_000_000_000))
     # Simulated traffic
     target_active_users: int = _setting("50", _whole(1, 10_000_000))
-    session_duration_min: float = _setting("30", _number(0, 1_000_000))
-    session_duration_max: float = _setting("600", _number(0, 1_000_000))
+    session_duration_min: float = _setting("5", _number(0, 1_000_000))
+    session_duration_max: float = _setting("900", _number(1, 1_000_000))
     action_delay_min: float = _setting("1", _number(0, 1_000_000))
-    action_delay_max: float = _setting("10", _number(0, 1_000_000))
+    action_delay_max: float = _setting("30", _number(0.001, 1_000_000))
     logout_failure_prob: float = _setting("0.3", _number(0, 1))
     session_inactivity_grace: float = _setting("60", _number(0, 1_000_000))
     num_events: int = _setting("-1", _whole(-1, 10**12))

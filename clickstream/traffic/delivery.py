@@ -1,0 +1,169 @@
+"""Where simulated records go: to Kafka, every one acknowledged, or to standard output."""
+
+import logging
+import sys
+from collections import deque
+from typing import Any, Protocol
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+
+from clickstream.errors import UserError
+from clickstream.servers.kafka import connection_options
+from clickstream.settings import Settings
+from clickstream.traffic.events import Record
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_MS = 10_000
+# A broker may be away for as long as this before anything is given up.
+DELIVERY_TIMEOUT_MS = 600_000
+# The largest record that is handed to a broker, whose own limit is usually lower.
+MAX_REQUEST_BYTES = 64 * 1024 * 1024
+# kafka-python buffers without a bound of its own.
+MOST_PENDING = 20_000
+
+
+class Sink(Protocol):
+    """Takes records and counts what became of them. reason: why the first failure was one."""
+
+    sent: int
+    acknowledged: int
+    failed: int
+    reason: str
+
+    def has_room(self) -> bool:
+        """Whether to send more; what is pending is bounded."""
+
+    def send(self, record: Record) -> None:
+        """Take a record."""
+
+    def settle(self) -> bool:
+        """See what has been answered since; True when nothing is pending."""
+
+    def close(self) -> None:
+        """Let go of the server."""
+
+
+class StandardOutput:
+    """Prints the values, one a line."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self.reason = ""
+
+    def has_room(self) -> bool:
+        return True
+
+    def send(self, record: Record) -> None:
+        sys.stdout.buffer.write((record.value or b"") + b"\n")
+        self.sent += 1
+        self.acknowledged += 1
+
+    def settle(self) -> bool:
+        sys.stdout.buffer.flush()
+        return True
+
+    def close(self) -> None:
+        self.settle()
+
+
+class Kafka:
+    """Sends to the topic with an idempotent producer and waits for all replicas.
+
+    Raises UserError where the broker is out of reach or the topic is missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self.reason = ""
+        self._topic = settings.kafka_topic
+        self._pending: deque[Any] = deque()
+        _check_topic(settings)
+        self._producer = _producer(settings)
+
+    def has_room(self) -> bool:
+        if len(self._pending) >= MOST_PENDING:
+            self.settle()
+        return len(self._pending) < MOST_PENDING
+
+    def send(self, record: Record) -> None:
+        self.sent += 1
+        try:
+            self._pending.append(self._producer.send(self._topic, record.value, record.key))
+        except KafkaError as error:
+            self._fail(error)
+
+    def settle(self) -> bool:
+        pending = self._pending
+        while pending and pending[0].is_done:
+            error = pending.popleft().exception
+            if error is None:
+                self.acknowledged += 1
+            else:
+                self._fail(error)
+        return not pending
+
+    def close(self) -> None:
+        self._producer.close(timeout=CONNECT_TIMEOUT_MS / 1000)
+
+    def _fail(self, error: Exception) -> None:
+        self.failed += 1
+        self.reason = self.reason or _sentence(error)
+
+
+def _producer(settings: Settings) -> Any:
+    everywhere = settings.kafka_acks == "all"
+    if not everywhere:
+        logger.warning(
+            "KAFKA_ACKS=%s turns idempotence off: a resent event may be stored twice in the topic, "
+            "and exit status 0 no longer means that all replicas have every event",
+            settings.kafka_acks,
+        )
+    try:
+        return KafkaProducer(
+            **connection_options(settings),
+            acks="all" if everywhere else int(settings.kafka_acks),
+            enable_idempotence=everywhere,
+            batch_size=settings.batch_size,
+            linger_ms=settings.linger_ms,
+            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+            max_request_size=MAX_REQUEST_BYTES,
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+        )
+    except (KafkaError, OSError) as error:
+        raise _out_of_reach(settings, error) from None
+
+
+def _check_topic(settings: Settings) -> None:
+    try:
+        admin = KafkaAdminClient(
+            **connection_options(settings), bootstrap_timeout_ms=CONNECT_TIMEOUT_MS
+        )
+        try:
+            described = admin.describe_topics([settings.kafka_topic])
+        finally:
+            admin.close()
+    except (KafkaError, OSError) as error:
+        raise _out_of_reach(settings, error) from None
+    if described[0]["error_code"] == UnknownTopicOrPartitionError.errno:
+        raise UserError(
+            f"topic {settings.kafka_topic!r} does not exist on "
+            f"{settings.kafka_bootstrap_servers}; create it with: python create_schema.py"
+        )
+
+
+def _out_of_reach(settings: Settings, error: Exception) -> UserError:
+    return UserError(
+        f"cannot reach Kafka at {settings.kafka_bootstrap_servers}: {_sentence(error)}; check "
+        "KAFKA_* in .env, or start local servers with: python -m clickstream stack up"
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

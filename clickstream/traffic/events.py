@@ -1,0 +1,71 @@
+"""A simulated event: its id, its timestamp and its JSON. Times are microseconds since 1970 UTC."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from random import Random
+from typing import Any, NamedTuple
+
+import orjson
+
+SECOND = 1_000_000
+
+
+class Action(NamedTuple):
+    """What a visitor does, before it has a time: the event's type and the fields that go with it.
+
+    continued: the next action follows at once, as the further lines of an order do.
+    """
+
+    event_type: str
+    fields: dict[str, Any]
+    continued: bool = False
+
+
+class Event(NamedTuple):
+    """One event of a visitor.
+
+    due: when it happened. time: when by the visitor's own clock, which the payload carries.
+    """
+
+    due: int
+    time: int
+    payload: dict[str, Any]
+
+    def key(self) -> bytes:
+        """The key of the Kafka record: the visitor."""
+        user_id: str = self.payload["user_id"]
+        return user_id.encode()
+
+    def value(self) -> bytes:
+        """The value of the Kafka record: one JSON object."""
+        return orjson.dumps(self.payload)
+
+
+class Record(NamedTuple):
+    """What is handed to Kafka. due: when to send it, as simulated time goes."""
+
+    due: int
+    key: bytes | None
+    value: bytes | None
+
+
+def uuid7(time: int, rng: Random) -> str:
+    """A UUID of version 7 (RFC 9562): milliseconds, then 74 random bits."""
+    chance = rng.getrandbits(74)
+    bits = (
+        time // 1000 << 80 | 7 << 76 | chance >> 62 << 64 | 1 << 63 | chance & 0x3FFF_FFFF_FFFF_FFFF
+    )
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def timestamp(time: int) -> str:
+    """ISO 8601 with six digits and Z."""
+    minute, rest = divmod(time, 60 * SECOND)
+    second, fraction = divmod(rest, SECOND)
+    return f"{_minute(minute)}:{second:02d}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _minute(minute: int) -> str:
+    return datetime.fromtimestamp(minute * 60, UTC).strftime("%Y-%m-%dT%H:%M")

@@ -1,0 +1,232 @@
+"""The producer's command line: every option, checked and as one value."""
+
+import argparse
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from clickstream import script
+from clickstream.errors import UsageError
+from clickstream.settings import Settings, load
+from clickstream.traffic.events import SECOND
+
+DESCRIPTION = """\
+Send simulated visits, or a recorded file, to the topic.
+
+Without options: live traffic of a shop until Ctrl-C, as lively as TARGET_ACTIVE_USERS and the
+other knobs say; timestamps are the time of sending. What else there is for the time:
+  --rate R        live as well: R events per second, whatever the knobs say
+  --backfill 7d   a simulated past, as fast as possible: timestamps run from 7 days before --until
+                  (now, where it is not given) up to it, busier by day and at weekends
+  --backfill 7d --events N   the same, with exactly N events spread over that past
+  --backfill 7d --speed 60   the same, but 60 simulated seconds take one second
+  --replay FILE   recorded events with their own timestamps, as fast as possible
+"""
+
+EXAMPLES = """\
+examples:
+  python producer.py                                      live traffic
+  python producer.py --events 20000 --backfill 2d         a believable past, in a second or two
+  python producer.py --rate 5000                          a steady load
+  python producer.py --replay events.ndjson.gz            what was recorded
+  python producer.py --backfill 1d --until 2030-01-01T00:00:00Z --seed 7 --dry-run > a.ndjson
+"""
+
+# Setting: what it is, its unit.
+KNOBS = {
+    "target_active_users": "visitors on the site at a time; who leaves is replaced",
+    "session_duration_min": "shortest visit, seconds",
+    "session_duration_max": "longest visit, seconds; most are short, a quarter of it on average",
+    "action_delay_min": "shortest time between two actions of a visitor, seconds",
+    "action_delay_max": "longest time between two actions, seconds; most are short",
+    "logout_failure_prob": "share of logged-in visitors who leave without logging out, 0 to 1",
+    "session_inactivity_grace": "who failed to log out keeps the place this long, seconds",
+    "batch_size": "largest batch of one partition, bytes",
+    "linger_ms": "how long a batch waits to fill, milliseconds",
+    "kafka_acks": "who must have an event before it counts as sent: all, 1 or 0",
+}
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+DEFAULT_BACKFILL = 86_400 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one run is to do. Times and lengths are microseconds; None: not given."""
+
+    profile: str
+    events: int | None
+    rate: float | None
+    seed: int | None
+    users: int | None
+    backfill: int | None
+    until: int | None
+    speed: float | None
+    replay: str | None
+    strict: bool
+    dry_run: bool
+
+
+def read(argv: Sequence[str] | None) -> tuple[Options, Settings]:
+    """The options of a command line, and the settings with its knobs in place.
+
+    Raises UsageError where they contradict each other; argparse exits by itself with 2.
+    """
+    arguments = vars(_parser().parse_args(argv))
+    knobs = {name.upper(): arguments[name] for name in KNOBS if arguments[name] is not None}
+    settings = load(arguments["env_file"], {**os.environ, **knobs})
+    options = Options(**{item.name: arguments[item.name] for item in fields(Options)})
+    _check(options)
+    if options.events is None and options.replay is None and settings.num_events >= 0:
+        options = replace(options, events=settings.num_events)
+    return options, settings
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_traffic(parser.add_argument_group("traffic"))
+    _add_time(parser.add_argument_group("time"))
+    _add_replay(parser.add_argument_group("recorded events"))
+    _add_knobs(parser.add_argument_group("knobs", "each beats the setting of the same name"))
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the events, one a line, instead of sending"
+    )
+    script.add_env_file(parser)
+    return parser
+
+
+def _add_traffic(group: Any) -> None:
+    group.add_argument(
+        "--profile", choices=("shop", "news"), default="shop", help="kind of site (default: shop)"
+    )
+    group.add_argument(
+        "--events",
+        type=_positive_whole,
+        metavar="N",
+        help="stop after N events (default: the setting NUM_EVENTS; -1 there is without end)",
+    )
+    group.add_argument(
+        "--rate",
+        type=_positive,
+        metavar="R",
+        help="events per second, in place of TARGET_ACTIVE_USERS (with --backfill: per simulated "
+        "second, on average)",
+    )
+    group.add_argument(
+        "--users",
+        type=_positive_whole,
+        metavar="N",
+        help="population that visitors come from (default: 20 for each active one, at least 200)",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        metavar="S",
+        help="the same seed gives the same visits; with --backfill and --until the same bytes "
+        "(default: different each time)",
+    )
+
+
+def _add_time(group: Any) -> None:
+    group.add_argument(
+        "--backfill",
+        type=_duration,
+        metavar="SPAN",
+        help="simulate a past of this length, e.g. 7d, 36h, 90m, 45s (default with --until: 1d)",
+    )
+    group.add_argument(
+        "--until",
+        type=_time,
+        metavar="TIME",
+        help="end of the simulated past, ISO 8601, UTC where it has no zone (default: now)",
+    )
+    group.add_argument(
+        "--speed",
+        type=_positive,
+        metavar="X",
+        help="with --backfill or --replay: X seconds of timestamps pass in one second "
+        "(default: as fast as possible)",
+    )
+
+
+def _add_replay(group: Any) -> None:
+    group.add_argument(
+        "--replay",
+        metavar="FILE",
+        help="send the lines of a file (also .gz, or - for standard input) as they are, one "
+        "JSON event each",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="with --replay: stop at a line that is no event instead of sending it as it is",
+    )
+
+
+def _add_knobs(group: Any) -> None:
+    defaults = {item.name: item.metadata["default"] for item in fields(Settings)}
+    for name, meaning in KNOBS.items():
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar="X",
+            help=f"{meaning} (default: {defaults[name]})",
+        )
+
+
+def _check(options: Options) -> None:
+    past = options.backfill is not None or options.until is not None
+    if options.speed is not None and not past and options.replay is None:
+        raise UsageError(
+            "--speed needs --backfill or --replay: live events carry the time of sending"
+        )
+    if past and options.events is not None and options.rate is not None:
+        raise UsageError("give --backfill either --events or --rate, as each decides the other")
+    if options.replay is None:
+        if options.strict:
+            raise UsageError("--strict goes with --replay only")
+        return
+    for name in ("seed", "users", "backfill", "until"):
+        if getattr(options, name) is not None:
+            raise UsageError(f"--{name} is for simulated traffic; --replay sends what is recorded")
+    if options.rate is not None and options.speed is not None:
+        raise UsageError("give --replay either --rate or --speed")
+
+
+def _positive_whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1 up")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("must be a number above 0")
+    return number
+
+
+def _duration(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    length = int(float(match[1]) * UNITS[match[2]] * SECOND) if match else 0
+    if not length:
+        raise argparse.ArgumentTypeError("must be a length of time like 45s, 90m, 36h or 7d")
+    return length
+
+
+def _time(text: str) -> int:
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a time like 2025-01-31T12:00:00Z") from None
+    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()) * SECOND

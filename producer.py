@@ -1,0 +1,22 @@
+"""Send simulated visits, or a recorded file, to the topic."""
+
+from collections.abc import Sequence
+
+from clickstream import script
+from clickstream.traffic import options
+from clickstream.traffic.produce import produce
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the producer and return its exit status."""
+    return script.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    asked, settings = options.read(argv)
+    script.start_logging(settings.log_format)
+    return produce(asked, settings)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
