@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg2
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import AuthorizationError, KafkaError, NoError, TopicAlreadyExistsError
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
@@ -16,6 +16,7 @@ from clickstream.errors import UserError
 from clickstream.pipeline.positions import STOP_WRITERS
 from clickstream.servers.kafka import connection_options
 from clickstream.servers.postgres import Connection, connect_or_explain
+from clickstream.servers.privileges import make_room_for_tables
 from clickstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ APPLICATION = "clickstream schema"
 
 HAS_VERSION = "SELECT to_regclass('schema_version') IS NOT NULL"
 STORED_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
-SCHEMA_AND_ROLE = "SELECT current_schema(), current_user"
+ROLE = "SELECT current_user"
 # Listed but not preloaded, CREATE EXTENSION ends the connection: ask whether the library is there.
 TIMESCALE_READY = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
@@ -66,6 +67,7 @@ def apply_tables(settings: Settings) -> str:
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(STOP_WRITERS)
+            make_room_for_tables(connection)
             _refuse_newer(cursor)
             cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
             hypertable = with_timescale and _create_hypertable(cursor)
@@ -94,13 +96,13 @@ def _refuse_newer(cursor: Cursor) -> None:
 
 
 def _missing_right(connection: Connection, settings: Settings, error: Exception) -> UserError:
+    """Of tables that are there already: only their owner may change them."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(SCHEMA_AND_ROLE)
-        schema, role = cursor.fetchone()
+        cursor.execute(ROLE)
+        (role,) = cursor.fetchone()
     return UserError(
-        f"role {role} may not create tables in database {settings.postgres_database} "
-        f"({str(error).splitlines()[0]}); let the owner of the database run: "
-        f'GRANT USAGE, CREATE ON SCHEMA {schema or "public"} TO "{role}"'
+        f"role {role!r} may not change the tables in database {settings.postgres_database!r} "
+        f"({str(error).splitlines()[0]}); run this as the role that created them"
     )
 
 
@@ -145,12 +147,21 @@ def apply_topic(settings: Settings) -> str:
     try:
         admin = KafkaAdminClient(bootstrap_timeout_ms=10_000, **connection_options(settings))
         try:
-            admin.create_topics({topic: {"num_partitions": partitions}})
-        except TopicAlreadyExistsError:
+            # First a look: a user without the right to create is refused for a topic that is there.
             (found,) = admin.describe_topics([topic])
-            return f"Topic {topic} is there with {len(found['partitions'])} partitions."
+            if found["error_code"] == NoError.errno:
+                return f"Topic {topic} is there with {len(found['partitions'])} partitions."
+            admin.create_topics({topic: {"num_partitions": partitions}})
+        except TopicAlreadyExistsError:  # created by somebody else at this moment
+            return f"Topic {topic} is there."
         finally:
             admin.close()
+    except AuthorizationError:
+        raise UserError(
+            f"topic {topic} is missing or hidden from this Kafka user, who may not create it; "
+            "on Aiven set kafka_topic for Terraform and apply it, elsewhere let an administrator "
+            "create it"
+        ) from None
     except (KafkaError, OSError) as error:
         raise UserError(
             f"cannot create topic {topic} at {settings.kafka_bootstrap_servers}: "
