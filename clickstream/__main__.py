@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from clickstream import script
 from clickstream.local import commands as local_commands
+from clickstream.operations import commands as operations_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -12,6 +13,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m clickstream", description=__doc__)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     local_commands.register(subparsers)
+    operations_commands.register(subparsers)
     return parser
 
 

@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from clickstream.errors import UsageError, UserError
 
 DONE, FAILED, MISUSE = 0, 1, 2
+
+Command = Callable[[argparse.Namespace], int]
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def add_env_file(parser: argparse.ArgumentParser) -> None:

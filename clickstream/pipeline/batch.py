@@ -11,7 +11,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's cl
 from clickstream.pipeline import event_table, positions, rejections, stored_rule
 from clickstream.pipeline.events import Event, InvalidEventError, Key, parse
 from clickstream.pipeline.positions import FencedError, Held, Log, Tally
-from clickstream.pipeline.rejections import Rejection
+from clickstream.pipeline.rejections import CONFLICT, Rejection
 from clickstream.pipeline.visitors import Visitors
 from clickstream.servers.postgres import Connection
 
@@ -144,13 +144,13 @@ def _add(parsed: Parsed, event: Event, record: Record) -> None:
     elif first.user_id == event.user_id:
         parsed.duplicates[record.partition] += 1
     else:
-        parsed.rejections.append(_conflict(record))
+        parsed.rejections.append(_rejection(record, *CONFLICT))
 
 
 def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:
     """Count what the table already had, and reject what it refused."""
     parsed.duplicates.update(parsed.origins[key].partition for key in inserted.duplicates)
-    parsed.rejections += [_conflict(parsed.origins[key]) for key in inserted.conflicts]
+    parsed.rejections += [_rejection(parsed.origins[key], *CONFLICT) for key in inserted.conflicts]
     parsed.rejections += [
         _rejection(parsed.origins[key], "refused_by_postgres", detail)
         for key, detail in inserted.refused.items()
@@ -172,14 +172,6 @@ def _tallies(batch: Batch, parsed: Parsed) -> dict[int, Tally]:
         )
         for partition, position in batch.positions.items()
     }
-
-
-def _conflict(record: Record) -> Rejection:
-    return _rejection(
-        record,
-        "event_id_conflict",
-        "An event of another visitor is stored under the same event_id and timestamp.",
-    )
 
 
 def _rejection(record: Record, reason: str, detail: str) -> Rejection:

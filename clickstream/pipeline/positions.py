@@ -6,7 +6,7 @@ owner of a partition takes a new epoch; whoever finds another one in the row is 
 """
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -72,6 +72,7 @@ OTHER_GROUP = """
 FORGET_LOG = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
 """
+FORGET_EVERY_LOG = "UPDATE stream_positions SET topic_id = '' WHERE topic = %s"
 STORED = "SELECT partition, position FROM stream_positions WHERE topic = %s"
 MOVE = """
     UPDATE stream_positions AS p
@@ -174,37 +175,42 @@ def _take(
     cursor.execute(SET_LOCK_TIMEOUT, (OWNER_WAIT,))
     cursor.execute(ADD_PARTITIONS, values)
     cursor.execute(LOCK, values)
-    values["positions"] = [
-        _start(log, partition, topic_id, position, beginnings[partition])
-        for partition, topic_id, position, _ in cursor.fetchall()
-    ]
+    values["positions"] = _starts(log, cursor.fetchall(), beginnings)
     cursor.execute(TAKE, values)
     return {row[0]: Held(*row[1:]) for row in cursor.fetchall()}
 
 
-def _start(log: Log, partition: int, topic_id: str, position: int, beginning: int) -> int:
-    """The offset from which to read a partition, given what is stored and what Kafka has."""
-    if topic_id != log.topic_id:
+def _starts(
+    log: Log, rows: Iterable[tuple[int, str, int, int]], beginnings: Mapping[int, int]
+) -> list[int]:
+    """The offsets from which to read, given what is stored and what Kafka has."""
+    starts = []
+    other_logs = []
+    for partition, topic_id, position, _ in rows:
+        beginning = beginnings[partition]
+        if topic_id != log.topic_id:
+            other_logs.append(partition)
+            position = beginning
+        elif position < beginning:
+            logger.error(
+                "LOST: %d records of partition %d of topic %s (offsets %d to %d) were removed by "
+                "Kafka's retention before they were read; going on from offset %d",
+                beginning - position,
+                partition,
+                log.topic,
+                position,
+                beginning - 1,
+                beginning,
+            )
+        starts.append(max(position, beginning))
+    if other_logs:
         logger.warning(
-            "partition %d of topic %s is a new log (the topic was recreated): "
-            "reading it from its beginning, offset %d",
-            partition,
+            "reading partitions %s of topic %s from their beginnings: the topic was recreated, or "
+            "a reset was asked for",
+            other_logs,
             log.topic,
-            beginning,
         )
-        return beginning
-    if position < beginning:
-        logger.error(
-            "LOST: %d records of partition %d of topic %s (offsets %d to %d) were removed by "
-            "Kafka's retention before they were read; going on from offset %d",
-            beginning - position,
-            partition,
-            log.topic,
-            position,
-            beginning - 1,
-            beginning,
-        )
-    return max(position, beginning)
+    return starts
 
 
 def _refuse_other_group(cursor: Cursor, group: str) -> None:
@@ -248,6 +254,12 @@ def move(cursor: Cursor, topic: str, tallies: Mapping[int, Tally]) -> None:
 def forget_log(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
     """Let the next owner read these partitions from their beginnings."""
     cursor.execute(FORGET_LOG, (topic, list(partitions)))
+
+
+def forget_every_log(cursor: Cursor, topic: str) -> int:
+    """Let the next owners read a topic from its beginning; the number of partitions."""
+    cursor.execute(FORGET_EVERY_LOG, (topic,))
+    return int(cursor.rowcount)
 
 
 def stored(cursor: Cursor, topic: str) -> dict[int, int]:

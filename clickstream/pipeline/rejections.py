@@ -25,6 +25,13 @@ KNOWN = """
 """
 
 
+# Reason and detail of a record whose key an event of another visitor has.
+CONFLICT = (
+    "event_id_conflict",
+    "An event of another visitor is stored under the same event_id and timestamp.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A record that was refused. timestamp: the record's own, in milliseconds since 1970."""
