@@ -9,27 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clickstream.errors import UserError
-from clickstream.files import back_up, replace_file
+from clickstream.files import OWNER, back_up, check_writable, owner, replace_file, text_lines
 
-_OWNER = "# Written by: "
+__all__ = ["check_writable", "write_env_file"]
+
 _NOTE = "# It replaces its own values each time it runs; lines that you add stay."
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@,+-]*")
-
-
-def check_writable(path: Path, written_by: str, force: bool) -> None:
-    """Raise UserError where `write_env_file` would refuse, before anything else is done."""
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, so no settings can be written there; rename it")
-    if force or not path.exists():
-        return
-    owner = _owner(path)
-    if owner != written_by:
-        author = f"`{owner}`" if owner else "hand"
-        raise UserError(
-            f"{path} was written by {author} and is left as it is; "
-            f"move it away, or run `{written_by} --force`, which keeps a backup beside it"
-        )
 
 
 def write_env_file(
@@ -44,26 +30,13 @@ def write_env_file(
     check_writable(path, written_by, force)
     assignments = {name: f"{name}={_quoted(name, value)}" for name, value in values.items()}
     try:
-        own = path.exists() and _owner(path) == written_by
+        own = path.exists() and owner(path) == written_by
         backup = back_up(path) if path.exists() and not own else None
-        old = _lines(path) if own else [_OWNER + written_by, _NOTE]
+        old = text_lines(path) if own else [OWNER + written_by, _NOTE]
         replace_file(path, "\n".join(_merged(old, assignments)) + "\n")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return backup
-
-
-def _owner(path: Path) -> str | None:
-    """The command that the first line names; None for a file made by hand."""
-    try:
-        first = next(iter(_lines(path)), "")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    return first.removeprefix(_OWNER) if first.startswith(_OWNER) else None
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def _quoted(name: str, value: str) -> str:

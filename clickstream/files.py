@@ -1,9 +1,62 @@
-"""Files with credentials: replaced at once, kept as backups, readable by their owner only."""
+"""Files with credentials: one owner per file, replaced at once, readable by the user only.
+
+The first line names the command that wrote the file; no other command replaces it, and none a file
+made by hand, unless it is forced to, and then a backup is kept.
+"""
 
 import os
 import tempfile
 from itertools import count
 from pathlib import Path
+
+from clickstream.errors import UserError
+
+OWNER = "# Written by: "
+
+
+def check_writable(path: Path, written_by: str, force: bool) -> None:
+    """Raise UserError where writing would be refused, before anything else is done."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, so no file can be written there; rename it")
+    if force or not path.exists():
+        return
+    author = owner(path)
+    if author != written_by:
+        author = f"`{author}`" if author else "hand"
+        raise UserError(
+            f"{path} was written by {author} and is left as it is; "
+            f"move it away, or run `{written_by} --force`, which keeps a backup beside it"
+        )
+
+
+def owner(path: Path) -> str | None:
+    """The command that the first line names; None for a file made by hand."""
+    try:
+        first = next(iter(text_lines(path)), "")
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    return first.removeprefix(OWNER) if first.startswith(OWNER) else None
+
+
+def text_lines(path: Path) -> list[str]:
+    """Its lines, with bytes that are not UTF-8 kept as surrogates."""
+    return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+
+
+def write_file(path: Path, text: str, written_by: str, force: bool = False) -> Path | None:
+    """Write a line that names the owner, and the text, to `path` at once (mode 0600).
+
+    A file of another author is replaced only with `force`; the backup that is kept then is
+    returned. Raises UserError when the file belongs to somebody else or cannot be written.
+    """
+    check_writable(path, written_by, force)
+    try:
+        foreign = path.exists() and owner(path) != written_by
+        backup = back_up(path) if foreign else None
+        replace_file(path, f"{OWNER}{written_by}\n{text}")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    return backup
 
 
 def back_up(path: Path) -> Path:
