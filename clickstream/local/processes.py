@@ -146,13 +146,18 @@ def _is_gone(process: Process, seconds: float) -> bool:
 def _find(process: Process) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
-        if found.status() == psutil.STATUS_ZOMBIE:
-            _reap(process.pid)
+        if abs(_seconds_since_boot(found) - process.started) > _SAME_START_SECONDS:
             return None
-        same_start = abs(_seconds_since_boot(found) - process.started) < _SAME_START_SECONDS
-        return found if same_start and tuple(found.cmdline()) == process.command else None
+        if found.status() != psutil.STATUS_ZOMBIE:
+            command = tuple(found.cmdline())  # empty for a moment while the program is loaded
+            return found if command in (process.command, ()) else None
+        # A dead process keeps its port and its files until its last thread has ended.
+        if found.num_threads() > 1:
+            return found
     except psutil.Error:
         return None
+    _reap(process.pid)
+    return None
 
 
 def _reap(pid: int) -> None:

@@ -40,10 +40,11 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A server as it is now; `port` is None where it never ran."""
+    """A server as it is now; `port` is None where it never ran, `process` where it was stopped."""
 
     server: Server
     port: int | None
+    process: Process | None
     condition: Condition
 
 
@@ -187,8 +188,9 @@ def _stop(folder: Path) -> list[str]:
 
 
 def _status(each: Server, known: Known | None) -> Status:
-    port = known.port if known else None
-    return Status(each, port, _condition(each, known))
+    if known is None:
+        return Status(each, None, None, _condition(each, known))
+    return Status(each, known.port, known.process, _condition(each, known))
 
 
 def _condition(each: Server, known: Known | None) -> Condition:
