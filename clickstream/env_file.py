@@ -5,13 +5,14 @@ being forced, and it replaces its own values only: lines that a person added sta
 """
 
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from clickstream.errors import UserError
 from clickstream.files import OWNER, back_up, check_writable, owner, replace_file, text_lines
 
-__all__ = ["check_writable", "write_env_file"]
+__all__ = ["check_writable", "warn_if_overruled", "write_env_file"]
 
 _NOTE = "# It replaces its own values each time it runs; lines that you add stay."
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
@@ -37,6 +38,19 @@ def write_env_file(
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return backup
+
+
+def warn_if_overruled(
+    path: Path, values: Mapping[str, str], environment: Mapping[str, str]
+) -> None:
+    """Tell on stderr which of the values that were written the environment beats."""
+    others = [name for name, value in values.items() if environment.get(name, value) != value]
+    if others:
+        print(
+            f"warning: the environment sets {', '.join(others)}, which beats {path}: "
+            "the scripts will use other servers; unset it",
+            file=sys.stderr,
+        )
 
 
 def _quoted(name: str, value: str) -> str:

@@ -1,14 +1,13 @@
 """What `python -m clickstream stack` does and prints."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from clickstream import schema, script
-from clickstream.env_file import check_writable, write_env_file
+from clickstream.env_file import check_writable, warn_if_overruled, write_env_file
 from clickstream.local import stack
 from clickstream.local.ports import HOST
 from clickstream.local.stack import Condition, Status
@@ -40,7 +39,7 @@ def up(*, force: bool) -> int:
     print(
         f"The scripts find the servers by {DEFAULT_ENV_FILE}, where PostgreSQL's password is too."
     )
-    _warn_of_environment(values)
+    warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
     print(NEXT_STEPS)
     return script.DONE
 
@@ -86,16 +85,6 @@ def _settings(values: Mapping[str, str]) -> Settings:
     stored = dotenv_values(DEFAULT_ENV_FILE, interpolate=False)
     filled = {name: value for name, value in stored.items() if value is not None}
     return Settings.from_mapping({**filled, **os.environ, **values})
-
-
-def _warn_of_environment(values: Mapping[str, str]) -> None:
-    others = [name for name, value in values.items() if os.environ.get(name, value) != value]
-    if others:
-        print(
-            f"warning: the environment sets {', '.join(others)}, which beats {DEFAULT_ENV_FILE}: "
-            "the scripts will use other servers; unset it",
-            file=sys.stderr,
-        )
 
 
 def _print_table(found: list[Status], started: list[str] | None = None) -> None:
