@@ -20,6 +20,9 @@ CONNECT_TIMEOUT_MS = 10_000
 DELIVERY_TIMEOUT_MS = 600_000
 # The largest record that is handed to a broker, whose own limit is usually lower.
 MAX_REQUEST_BYTES = 64 * 1024 * 1024
+# From here on a record is compressed, as brokers take about 1 MiB.
+LARGE_BYTES = 900_000
+CLOSE_TIMEOUT_SECONDS = 10
 # kafka-python buffers without a bound of its own.
 MOST_PENDING = 20_000
 
@@ -83,8 +86,11 @@ class Kafka:
         self.reason = ""
         self._topic = settings.kafka_topic
         self._pending: deque[Any] = deque()
+        _warn_of_weak_acks(settings)
         _check_topic(settings)
+        self._settings = settings
         self._producer = _producer(settings)
+        self._large_producer: Any = None
 
     def has_room(self) -> bool:
         if len(self._pending) >= MOST_PENDING:
@@ -94,7 +100,8 @@ class Kafka:
     def send(self, record: Record) -> None:
         self.sent += 1
         try:
-            self._pending.append(self._producer.send(self._topic, record.value, record.key))
+            producer = self._for_large_ones() if _is_large(record) else self._producer
+            self._pending.append(producer.send(self._topic, record.value, record.key))
         except KafkaError as error:
             self._fail(error)
 
@@ -109,26 +116,42 @@ class Kafka:
         return not pending
 
     def close(self) -> None:
-        self._producer.close(timeout=CONNECT_TIMEOUT_MS / 1000)
+        for producer in (self._producer, self._large_producer):
+            if producer:
+                producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
+
+    def _for_large_ones(self) -> Any:
+        """A producer that compresses: a broker's limit is on the size of what it stores."""
+        if self._large_producer is None:
+            self._large_producer = _producer(self._settings, compression_type="gzip")
+        return self._large_producer
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1
         self.reason = self.reason or _sentence(error)
 
 
-def _producer(settings: Settings) -> Any:
-    everywhere = settings.kafka_acks == "all"
-    if not everywhere:
+def _warn_of_weak_acks(settings: Settings) -> None:
+    if settings.kafka_acks != "all":
         logger.warning(
             "KAFKA_ACKS=%s turns idempotence off: a resent event may be stored twice in the topic, "
             "and exit status 0 no longer means that all replicas have every event",
             settings.kafka_acks,
         )
+
+
+def _is_large(record: Record) -> bool:
+    return record.value is not None and len(record.value) > LARGE_BYTES
+
+
+def _producer(settings: Settings, compression_type: str | None = None) -> Any:
+    everywhere = settings.kafka_acks == "all"
     try:
         return KafkaProducer(
             **connection_options(settings),
             acks="all" if everywhere else int(settings.kafka_acks),
             enable_idempotence=everywhere,
+            compression_type=compression_type,
             batch_size=settings.batch_size,
             linger_ms=settings.linger_ms,
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from clickstream import script
@@ -52,6 +53,11 @@ KNOBS = {
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DEFAULT_BACKFILL = 86_400 * SECOND
+# Options that make no sense with --replay.
+SIMULATED_ONLY = (
+    *("seed", "users", "backfill", "until", "truth"),
+    *("late", "duplicate", "malformed", "skew", "unkeyed"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +74,13 @@ class Options:
     speed: float | None
     replay: str | None
     strict: bool
+    late: float
+    max_lateness: int
+    duplicate: float
+    malformed: float
+    skew: int
+    unkeyed: bool
+    truth: Path | None
     dry_run: bool
 
 
@@ -80,7 +93,7 @@ def read(argv: Sequence[str] | None) -> tuple[Options, Settings]:
     knobs = {name.upper(): arguments[name] for name in KNOBS if arguments[name] is not None}
     settings = load(arguments["env_file"], {**os.environ, **knobs})
     options = Options(**{item.name: arguments[item.name] for item in fields(Options)})
-    _check(options)
+    _check(options, settings)
     if options.events is None and options.replay is None and settings.num_events >= 0:
         options = replace(options, events=settings.num_events)
     return options, settings
@@ -94,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_traffic(parser.add_argument_group("traffic"))
     _add_time(parser.add_argument_group("time"))
+    _add_faults(parser.add_argument_group("faults on purpose, each counted in the report"))
     _add_replay(parser.add_argument_group("recorded events"))
     _add_knobs(parser.add_argument_group("knobs", "each beats the setting of the same name"))
     parser.add_argument(
@@ -157,6 +171,56 @@ def _add_time(group: Any) -> None:
     )
 
 
+def _add_faults(group: Any) -> None:
+    group.add_argument(
+        "--late",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="share of the events that are sent later than they happened, 0 to 1 (default: 0)",
+    )
+    group.add_argument(
+        "--max-lateness",
+        type=_duration,
+        default="90m",
+        metavar="SPAN",
+        help="how much later at most (default: 90m)",
+    )
+    group.add_argument(
+        "--duplicate",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="share of the events that are sent again within a minute, 0 to 1 (default: 0)",
+    )
+    group.add_argument(
+        "--malformed",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="records that are no events, of every kind, on top: so many for each event, 0 to 1 "
+        "(default: 0)",
+    )
+    group.add_argument(
+        "--skew",
+        type=_seconds,
+        default=0,
+        metavar="SECONDS",
+        help="visitors' clocks are wrong by up to this much, ahead or behind (default: 0)",
+    )
+    group.add_argument(
+        "--unkeyed",
+        action="store_true",
+        help="send without keys: a visitor's events are spread over all partitions",
+    )
+    group.add_argument(
+        "--truth",
+        type=Path,
+        metavar="FILE",
+        help="write what a perfect consumer must store; see: python summary.py --compare FILE",
+    )
+
+
 def _add_replay(group: Any) -> None:
     group.add_argument(
         "--replay",
@@ -181,7 +245,7 @@ def _add_knobs(group: Any) -> None:
         )
 
 
-def _check(options: Options) -> None:
+def _check(options: Options, settings: Settings) -> None:
     past = options.backfill is not None or options.until is not None
     if options.speed is not None and not past and options.replay is None:
         raise UsageError(
@@ -189,12 +253,17 @@ def _check(options: Options) -> None:
         )
     if past and options.events is not None and options.rate is not None:
         raise UsageError("give --backfill either --events or --rate, as each decides the other")
+    if options.skew and options.skew >= settings.max_future_seconds * SECOND:
+        raise UsageError(
+            f"--skew must stay below MAX_FUTURE_SECONDS ({settings.max_future_seconds}): "
+            "a consumer rejects what is further ahead"
+        )
     if options.replay is None:
         if options.strict:
             raise UsageError("--strict goes with --replay only")
         return
-    for name in ("seed", "users", "backfill", "until"):
-        if getattr(options, name) is not None:
+    for name in SIMULATED_ONLY:
+        if getattr(options, name):
             raise UsageError(f"--{name} is for simulated traffic; --replay sends what is recorded")
     if options.rate is not None and options.speed is not None:
         raise UsageError("give --replay either --rate or --speed")
@@ -214,6 +283,26 @@ def _positive(text: str) -> float:
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError("must be a number above 0")
     return number
+
+
+def _share(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 1")
+    return number
+
+
+def _seconds(text: str) -> int:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of seconds from 0 up")
+    return int(number * SECOND)
 
 
 def _duration(text: str) -> int:

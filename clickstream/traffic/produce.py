@@ -4,6 +4,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
+from random import Random
+from typing import TypeVar
 
 from clickstream import script
 from clickstream.settings import Settings
@@ -11,12 +13,16 @@ from clickstream.stopping import Stop
 from clickstream.traffic import progress
 from clickstream.traffic.delivery import Kafka, Sink, StandardOutput
 from clickstream.traffic.events import SECOND, Record
+from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
 from clickstream.traffic.replay import replay
 from clickstream.traffic.schedule import Steady
 from clickstream.traffic.simulation import simulate
+from clickstream.traffic.truth import Truth
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOOK_AGAIN_SECONDS = 0.02
 LONGEST_NAP_SECONDS = 0.2
@@ -29,22 +35,44 @@ def produce(options: Options, settings: Settings) -> int:
     """
     stop = Stop().on_signals()
     start = time.time_ns() // 1000
-    records = _replayed(options) if options.replay else _simulated(options, settings, start)
+    truth = Truth(options.truth, settings) if options.truth else None
+    faults = _faults(options)
+    if options.replay:
+        records = _until(stop, _replayed(options))
+    else:
+        events = _until(stop, simulate(options, settings, start))
+        records = faults.records(truth.follow(events) if truth else events)
     sink: Sink = StandardOutput() if options.dry_run else Kafka(settings)
     try:
-        with progress.shown(sink, options.events) as show:
+        with progress.shown(sink, _total(options)) as show:
             try:
-                _send(_until(stop, records), sink, _pace(options, start, stop), show)
+                _send(records, sink, _pace(options, start, stop), show)
             finally:
                 _settle(sink, show)
     finally:
         sink.close()
-    return _report(sink)
+    if truth and not sink.failed:
+        truth.write(duplicates=faults.duplicates, rejected=faults.rejected)
+    return _report(sink, faults)
 
 
-def _simulated(options: Options, settings: Settings, start: int) -> Iterator[Record]:
-    for event in simulate(options, settings, start):
-        yield Record(event.due, event.key(), event.value())
+def _faults(options: Options) -> Faults:
+    plan = Plan(
+        late=options.late,
+        max_lateness=options.max_lateness,
+        duplicate=options.duplicate,
+        malformed=options.malformed,
+        unkeyed=options.unkeyed,
+    )
+    # Chance of their own: the visits are the same with faults and without.
+    return Faults(plan, Random() if options.seed is None else Random(f"faults {options.seed}"))
+
+
+def _total(options: Options) -> int | None:
+    """About how many records there will be."""
+    if options.events is None:
+        return None
+    return round(options.events * (1 + options.duplicate + options.malformed))
 
 
 def _replayed(options: Options) -> Iterator[Record]:
@@ -55,8 +83,8 @@ def _replayed(options: Options) -> Iterator[Record]:
     return islice(records, options.events)
 
 
-def _until(stop: Stop, records: Iterable[Record]) -> Iterator[Record]:
-    return takewhile(lambda _: not stop.requested, records)
+def _until(stop: Stop, items: Iterable[T]) -> Iterator[T]:
+    return takewhile(lambda _: not stop.requested, items)
 
 
 def _send(
@@ -115,11 +143,17 @@ class Pace:
             show()
 
 
-def _report(sink: Sink) -> int:
-    logger.info("sent %d, acknowledged %d, failed %d", sink.sent, sink.acknowledged, sink.failed)
+def _report(sink: Sink, faults: Faults) -> int:
+    logger.info(
+        "sent %d, acknowledged %d, failed %d; on purpose: %d late, %d duplicates, %d malformed",
+        sink.sent,
+        sink.acknowledged,
+        sink.failed,
+        faults.late,
+        faults.duplicates,
+        faults.rejected.total(),
+    )
     if sink.failed:
-        logger.error(
-            "%d events were not acknowledged; the first because: %s", sink.failed, sink.reason
-        )
+        logger.error("%d records were not acknowledged; the first: %s", sink.failed, sink.reason)
         return script.FAILED
     return script.DONE

@@ -31,7 +31,7 @@ def simulate(options: Options, settings: Settings, now: int) -> Iterator[Event]:
     now: when live traffic starts, and where a simulated past ends unless `until` is given.
     """
     rng = Random(options.seed)
-    identities = Identities()
+    identities = Identities(skew=options.skew)
     tempo = measure(settings, options.profile, identities)
     if options.backfill is None and options.until is None:
         events = _live(options, settings, now, identities, tempo, rng)

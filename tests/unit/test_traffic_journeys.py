@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, pairwise
 from random import Random
 from typing import Any
 
@@ -114,7 +114,7 @@ def test_what_happens_on_a_page_happens_on_the_page_that_is_open(
 ) -> None:
     for visit in by_visit(shop):
         assert visit[0]["event_type"] == "page_view"
-        for before, step in zip(visit, visit[1:], strict=False):
+        for before, step in pairwise(visit):
             if step["event_type"] != "page_view":
                 assert step["page_url"] == before["page_url"]
 

@@ -1,0 +1,41 @@
+"""What the producer says of its own traffic is what the tables hold."""
+
+from pathlib import Path
+
+import pytest
+from conftest import RunScript
+
+from clickstream.report.compare import compare
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+
+PAST = ("--backfill", "2d", "--seed", "7")
+FAULTS = ("--late", "0.05", "--duplicate", "0.03", "--malformed", "0.02", "--skew", "600")
+
+
+def differences(settings: Settings, truth: Path) -> list[str]:
+    connection = connect(settings, application="test")
+    try:
+        return compare(connection, truth)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="no faults"),
+        pytest.param(FAULTS, id="faults"),
+        pytest.param((*FAULTS, "--unkeyed"), id="faults, unkeyed"),
+        pytest.param((*FAULTS, "--profile", "news"), id="faults, news"),
+    ],
+)
+def test_the_consumer_stores_what_the_truth_says(
+    run_script: RunScript, settings: Settings, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    truth = tmp_path / "truth.json"
+    sent = run_script("producer.py", "--events", "3000", *PAST, *options, "--truth", str(truth))
+    assert sent.returncode == 0, sent.stderr
+    stored = run_script("consumer.py", "--drain")
+    assert stored.returncode == 0, stored.stderr
+    assert differences(settings, truth) == []
