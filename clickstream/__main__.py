@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from clickstream import script
+from clickstream.aiven import commands as aiven_commands
 from clickstream.local import commands as local_commands
 from clickstream.operations import commands as operations_commands
 
@@ -13,6 +14,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m clickstream", description=__doc__)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     local_commands.register(subparsers)
+    aiven_commands.register(subparsers)
     operations_commands.register(subparsers)
     return parser
 

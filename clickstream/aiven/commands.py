@@ -1,0 +1,10 @@
+"""`python -m clickstream env`, `grant` and `doctor`, as the command line sees them."""
+
+from clickstream import script
+from clickstream.aiven import env, grant
+
+
+def register(subparsers: script.Subparsers) -> None:
+    """Add the commands."""
+    env.register(subparsers)
+    grant.register(subparsers)

@@ -1,0 +1,159 @@
+"""`python -m clickstream env`: from Terraform's outputs to `.env` and the files in `certs/`."""
+
+import argparse
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from clickstream import script
+from clickstream.aiven import certificates
+from clickstream.aiven.outputs import Outputs, read
+from clickstream.env_file import warn_if_overruled, write_env_file
+from clickstream.errors import UserError
+from clickstream.files import check_writable, write_file
+from clickstream.settings import DEFAULT_ENV_FILE, Settings
+
+WRITTEN_BY = "python -m clickstream env"
+CERTS = Path("certs")
+CA_FILE = CERTS / "ca.pem"
+CERT_FILE = CERTS / "service.cert"
+KEY_FILE = CERTS / "service.key"
+RENEW = "README.md, section On Aiven, says how to renew it"
+
+
+def register(subparsers: script.Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "env", help="write .env and certs/ from Terraform's outputs", description=__doc__
+    )
+    add_source(parser)
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that this command did not write, keeping backups",
+    )
+    parser.set_defaults(command=run)
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the options that say where the outputs are."""
+    parser.add_argument(
+        "--terraform",
+        type=Path,
+        default=Path("terraform"),
+        metavar="DIR",
+        help="folder of the Terraform module that was applied (default: terraform)",
+    )
+    parser.add_argument(
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="read the text of `terraform output -json` from this file instead",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check everything, then write everything, and say what comes next."""
+    outputs = read(arguments.terraform, arguments.file)
+    valid_until = check_credentials(outputs, datetime.now(UTC))
+    values = settings_of(outputs)
+    Settings.from_mapping(values)
+    backups = write(outputs, values, arguments.force)
+    print(f"Written, readable by you only: {DEFAULT_ENV_FILE}, {CA_FILE}, {CERT_FILE}, {KEY_FILE}.")
+    for backup in backups:
+        print(f"What was there is kept as {backup}.")
+    print(f"The client certificate is valid until {valid_until:%Y-%m-%d}.")
+    warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
+    print(next_steps(outputs))
+    return script.DONE
+
+
+def check_credentials(outputs: Outputs, now: datetime) -> datetime:
+    """When the client certificate ends; UserError where a PEM text is of no use at `now`."""
+    (ca, *_) = certificates.read_certificates(
+        outputs.project_ca_cert.encode(), "the output project_ca_cert"
+    )
+    (client, *_) = certificates.read_certificates(
+        outputs.kafka_access_cert.encode(), "the output kafka_access_cert"
+    )
+    key = certificates.read_key(outputs.kafka_access_key.encode(), "the output kafka_access_key")
+    certificates.check_pair(client, key, "the outputs kafka_access_cert and kafka_access_key")
+    certificates.check_dates(ca, "the project's CA certificate", now)
+    try:
+        certificates.check_dates(client, "the client certificate", now)
+    except UserError as error:
+        raise UserError(f"{error}; {RENEW}") from None
+    return client.not_valid_after_utc
+
+
+def settings_of(outputs: Outputs) -> dict[str, str]:
+    """What goes to `.env`: variable name to value."""
+    by_consumer = outputs.opensearch_sink == "consumer"
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": outputs.kafka_bootstrap_servers,
+        "KAFKA_TOPIC": outputs.kafka_topic,
+        "KAFKA_TOPIC_PARTITIONS": str(outputs.kafka_topic_partitions),
+        "KAFKA_SECURITY_PROTOCOL": "SSL",
+        "KAFKA_SSL_CAFILE": CA_FILE.as_posix(),
+        "KAFKA_SSL_CERTFILE": CERT_FILE.as_posix(),
+        "KAFKA_SSL_KEYFILE": KEY_FILE.as_posix(),
+        "POSTGRES_HOST": outputs.postgres_host,
+        "POSTGRES_PORT": str(outputs.postgres_port),
+        "POSTGRES_DATABASE": outputs.postgres_database,
+        "POSTGRES_USER": outputs.postgres_user,
+        "POSTGRES_PASSWORD": outputs.postgres_password,
+        "POSTGRES_SSLMODE": "verify-full",
+        "POSTGRES_SSLROOTCERT": CA_FILE.as_posix(),
+        "OPENSEARCH_HOST": outputs.opensearch_host if by_consumer else "",
+        "OPENSEARCH_PORT": str(outputs.opensearch_port),
+        "OPENSEARCH_USER": outputs.opensearch_user,
+        "OPENSEARCH_PASSWORD": outputs.opensearch_password,
+        "OPENSEARCH_USE_SSL": "true",
+        # Publicly trusted: the project's CA would refuse it.
+        "OPENSEARCH_CAFILE": "",
+        "OPENSEARCH_DASHBOARDS_URL": outputs.opensearch_dashboards_url,
+    }
+
+
+def write(outputs: Outputs, values: Mapping[str, str], force: bool) -> list[Path]:
+    """Write the certificates and `.env`; the backups that were kept.
+
+    Raises UserError before the first file is touched where one of them is not this command's.
+    """
+    texts = {
+        CA_FILE: outputs.project_ca_cert,
+        CERT_FILE: outputs.kafka_access_cert,
+        KEY_FILE: outputs.kafka_access_key,
+    }
+    for path in (*texts, DEFAULT_ENV_FILE):
+        check_writable(path, WRITTEN_BY, force)
+    _make_folder()
+    backups = [
+        write_file(path, text.strip() + "\n", WRITTEN_BY, force) for path, text in texts.items()
+    ]
+    backups.append(write_env_file(DEFAULT_ENV_FILE, values, WRITTEN_BY, force))
+    return [backup for backup in backups if backup]
+
+
+def _make_folder() -> None:
+    try:
+        CERTS.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {CERTS}: {error.strerror}") from None
+
+
+def next_steps(outputs: Outputs) -> str:
+    """The commands that come next."""
+    templates = f"OPENSEARCH_HOST={outputs.opensearch_host} python create_schema.py"
+    by_connector = outputs.opensearch_sink == "connector"
+    return "\n".join(
+        [
+            "",
+            "Next:",
+            "  python -m clickstream grant    # once: lets the pipeline's role create its tables",
+            f"  {templates if by_connector else 'python create_schema.py'}",
+            "  python -m clickstream doctor   # says whether everything is as it should be",
+        ]
+    )
