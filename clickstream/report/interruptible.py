@@ -1,0 +1,38 @@
+"""Ctrl-C during a long query: the driver, left alone, would notice it only at the query's end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from select import select
+
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
+
+from clickstream.servers.postgres import Connection
+
+
+@contextmanager
+def interruptible_queries() -> Iterator[None]:
+    """Within the block, KeyboardInterrupt cancels the running query. No COPY meanwhile."""
+    set_wait_callback(_wait)
+    try:
+        yield
+    finally:
+        set_wait_callback(None)
+
+
+def _wait(connection: Connection) -> None:
+    interrupted = False
+    while True:
+        try:
+            state = connection.poll()
+            if state == POLL_OK:
+                return
+            reading = state == POLL_READ
+            select([connection] if reading else [], [] if reading else [connection], [])
+        except KeyboardInterrupt:
+            interrupted = True
+            connection.cancel()
+        except psycopg2.Error:
+            if interrupted:
+                raise KeyboardInterrupt from None
+            raise

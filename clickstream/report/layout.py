@@ -1,0 +1,285 @@
+"""What the report says, section by section, before anything decides how it looks.
+
+Texts are as the events have them: whoever shows them makes them harmless.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from clickstream.report.figures import Quality, Report, Segment, Traffic
+from clickstream.report.timespan import show_length, show_time
+from clickstream.report.what_if import WhatIf
+from clickstream.report.wording import age, minutes, money, number, percent
+
+Facts = Sequence[tuple[str, str]]
+
+UNKNOWN = "(unknown)"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title with facts (name and sentence) and a table, either of which may be empty.
+
+    columns: the first is text, the others are numbers. shares: of 1, a bar for each row.
+    """
+
+    title: str
+    facts: Facts = ()
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    shares: Sequence[float] = ()
+
+
+def key_figures(report: Report) -> Facts:
+    """The whole in a few numbers."""
+    overview = report.overview
+    return (
+        ("events", number(overview.events)),
+        ("sessions", number(overview.sessions)),
+        ("visitors", number(overview.visitors)),
+        ("orders", number(overview.orders)),
+        ("revenue", money(overview.revenue)),
+    )
+
+
+def period(report: Report) -> str:
+    """Of which time the figures are."""
+    if report.since is not None:
+        return f"events that happened and sessions that began since {show_time(report.since)}"
+    overview = report.overview
+    return f"{show_time(overview.first_event)} to {show_time(overview.last_event)}"
+
+
+def traffic_title(traffic: Traffic) -> str:
+    """What a bar of the traffic stands for."""
+    return f"Events per {show_length(timedelta(seconds=traffic.bucket_seconds))}"
+
+
+def sections(report: Report) -> list[Section]:
+    """The sections in the order of reading; those that have nothing to say are left out."""
+    all_sections = [
+        _sessions(report),
+        _event_types(report),
+        _funnel(report),
+        _revenue(report),
+        _pages(report),
+        _visitors(report),
+        _segments("Devices", "device", report.devices),
+        _segments("Countries", "country", report.countries),
+        _quality(report),
+    ]
+    return [section for section in all_sections if section.facts or section.rows]
+
+
+def _sessions(report: Report) -> Section:
+    figures = report.sessions
+    if not report.overview.sessions:
+        return Section("Sessions")
+    facts = (
+        ("rule", _rule(report)),
+        (
+            "status",
+            f"{number(figures.open)} open, {number(figures.closed_by_timeout)} closed by timeout, "
+            f"{number(figures.closed_by_end_event)} by an end event",
+        ),
+        (
+            "events",
+            f"{number(figures.events_mean)} on average, {number(figures.events_median)} median, "
+            f"{number(figures.events_max)} at most",
+        ),
+        (
+            "duration",
+            f"{minutes(figures.duration_mean)} on average, "
+            f"{minutes(figures.duration_median)} median, 95% within "
+            f"{minutes(figures.duration_p95)}, {minutes(figures.duration_max)} at most",
+        ),
+        (
+            "bounces",
+            f"{percent(figures.bounce_rate)}: up to 10 s, no purchase, at most one page view",
+        ),
+    )
+    return Section("Sessions", facts)
+
+
+def _rule(report: Report) -> str:
+    rule = report.rule
+    if rule is None:
+        return "none stored"
+    parts = [f"more than {show_length(timedelta(seconds=rule.timeout_seconds))} without an event"]
+    parts += [f"before {name}" for name in rule.start_events]
+    parts += [f"after {name}" for name in rule.end_events]
+    return f"a session ends with {', or '.join(parts)}"
+
+
+def _event_types(report: Report) -> Section:
+    types = report.event_types
+    return Section(
+        "Event types",
+        columns=("type", "events", "share"),
+        rows=[(each.event_type, number(each.events), percent(each.share)) for each in types],
+        shares=[each.share for each in types],
+    )
+
+
+def _funnel(report: Report) -> Section:
+    if not report.revenue.orders and not any(step.sessions for step in report.funnel[2:]):
+        return Section("Funnel")
+    return Section(
+        "Funnel",
+        facts=[("orders", number(report.revenue.orders))],
+        columns=("sessions with", "sessions", "of all", "of step before"),
+        rows=[
+            (
+                "any event" if step.step == "session" else step.step,
+                number(step.sessions),
+                percent(step.share_of_all),
+                percent(step.share_of_step_before),
+            )
+            for step in report.funnel
+        ],
+        shares=[step.share_of_all or 0 for step in report.funnel],
+    )
+
+
+def _revenue(report: Report) -> Section:
+    figures = report.revenue
+    if not report.products and not figures.orders:
+        return Section("Revenue")
+    facts = (
+        ("total", f"{money(figures.total)} in {number(figures.orders)} orders"),
+        (
+            "average",
+            f"{money(figures.per_order)} per order, {money(figures.per_session)} a session",
+        ),
+        (
+            "conversion",
+            f"{percent(figures.conversion_rate)}: {number(figures.sessions_with_purchase)} "
+            "sessions with a purchase",
+        ),
+    )
+    return Section(
+        "Revenue",
+        facts,
+        columns=("top products", "category", "units", "revenue"),
+        rows=[
+            (
+                each.product_id or UNKNOWN,
+                each.product_category or "",
+                number(each.units),
+                money(each.revenue),
+            )
+            for each in report.products
+        ],
+    )
+
+
+def _pages(report: Report) -> Section:
+    return Section(
+        "Top pages",
+        columns=("page", "views", "events", "landings", "exits"),
+        rows=[
+            (page.page_url, *map(number, (page.views, page.events, page.landings, page.exits)))
+            for page in report.pages
+        ],
+    )
+
+
+def _visitors(report: Report) -> Section:
+    return Section(
+        "Top visitors",
+        columns=("visitor", "sessions", "events", "revenue", "last seen"),
+        rows=[
+            (
+                each.user_id,
+                number(each.sessions),
+                number(each.events),
+                money(each.revenue),
+                show_time(each.last_seen),
+            )
+            for each in report.visitors
+        ],
+    )
+
+
+def _segments(title: str, column: str, segments: Sequence[Segment]) -> Section:
+    return Section(
+        title,
+        columns=(column, "sessions", "share", "bounces", "revenue"),
+        rows=[
+            (
+                each.name or UNKNOWN,
+                number(each.sessions),
+                percent(each.share),
+                percent(each.bounce_rate),
+                money(each.revenue),
+            )
+            for each in segments
+        ],
+        shares=[each.share for each in segments],
+    )
+
+
+def _quality(report: Report) -> Section:
+    figures = report.quality
+    facts = [
+        ("records", f"{number(figures.records)} read from {number(figures.partitions)} partitions"),
+        (
+            "became",
+            f"{number(figures.rows)} rows + {number(figures.duplicates)} duplicates + "
+            f"{number(figures.rejected)} rejected{_sum(figures)}",
+        ),
+        *(
+            ("rejected", f"{number(each.records)} {each.reason}")
+            for each in figures.rejected_by_reason
+        ),
+        ("late", f"{number(figures.late)} rows, far behind the newest event of their partition"),
+        ("open", f"{number(figures.open_sessions)} sessions"),
+        ("newest event", age(figures.newest_event, report.generated_at)),
+        ("last stored", age(figures.last_stored, report.generated_at)),
+        ("caught up", age(figures.caught_up, report.generated_at)),
+    ]
+    return Section("Data quality, since the beginning", facts)
+
+
+def _sum(figures: Quality) -> str:
+    if figures.records == figures.rows + figures.duplicates + figures.rejected:
+        return ""
+    return ", which does not add up: see --verify"
+
+
+def what_if_section(found: WhatIf) -> Section:
+    """Two timeouts side by side."""
+    pairs = (found.current, found.other)
+    lengths = [show_length(timedelta(seconds=each.timeout_seconds)) for each in pairs]
+    return Section(
+        "Sessions under another timeout",
+        facts=[("since", show_time(found.since))] if found.since else [],
+        columns=("timeout", f"{lengths[0]} (now)", lengths[1], "change"),
+        rows=[
+            (
+                "sessions",
+                *(number(each.sessions) for each in pairs),
+                _change(found.current.sessions, found.other.sessions),
+            ),
+            (
+                "mean duration",
+                *(minutes(each.duration_mean) for each in pairs),
+                _change(found.current.duration_mean, found.other.duration_mean),
+            ),
+            (
+                "events per session",
+                *(number(each.events_mean) for each in pairs),
+                _change(found.current.events_mean, found.other.events_mean),
+            ),
+            (
+                "bounce rate",
+                *(percent(each.bounce_rate) for each in pairs),
+                _change(found.current.bounce_rate, found.other.bounce_rate),
+            ),
+        ],
+    )
+
+
+def _change(before: float, after: float) -> str:
+    return f"{100 * (after / before - 1):+.1f}%" if before else ""

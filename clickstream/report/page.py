@@ -1,0 +1,143 @@
+"""The report as one HTML file that needs nothing else: no network, light and dark."""
+
+from datetime import timedelta
+from html import escape
+
+from clickstream.report.figures import Report, Traffic
+from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
+from clickstream.report.timespan import show_time
+from clickstream.report.untrusted import clean
+
+CHART_WIDTH, CHART_HEIGHT = 960, 140
+
+STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ground: #f4f6f8; --ink: #1c2733;
+  --quiet: #5c6b7a; --line: #dde3ea; --bar: #1f7a8c; }
+@media (prefers-color-scheme: dark) { :root { --paper: #18212b; --ground: #10161d;
+  --ink: #e6ecf2; --quiet: #93a3b3; --line: #2b3846; --bar: #4fb3c6; } }
+* { box-sizing: border-box; }
+body { margin: 0; padding: 2rem 1rem; background: var(--ground); color: var(--ink);
+  font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 1080px; margin: auto; display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+header, .wide { grid-column: 1 / -1; }
+h1 { margin: 0; font-size: 1.6rem; }
+h2 { margin: 0 0 .75rem; font-size: 1rem; }
+p { margin: .25rem 0 0; color: var(--quiet); }
+section { padding: 1.1rem 1.25rem; background: var(--paper); border: 1px solid var(--line);
+  border-radius: 10px; overflow-x: auto; }
+dl.figures { display: flex; flex-wrap: wrap; gap: 1rem 3rem; margin: 1.25rem 0 .25rem; }
+dl.figures div { display: flex; flex-direction: column-reverse; }
+dl.figures dd { margin: 0; font-size: 1.7rem; font-weight: 600; line-height: 1.2; }
+dl.figures dt, dl.facts dt, th { color: var(--quiet); font-weight: 400; }
+dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0; }
+dl.facts dd { margin: 0; overflow-wrap: anywhere; }
+dl.facts + table { margin-top: 1rem; }
+table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .3rem .5rem; text-align: right; white-space: nowrap;
+  border-top: 1px solid var(--line); }
+thead th { border-top: 0; }
+th:first-child, td:first-child { padding-left: 0; text-align: left; }
+td:first-child { max-width: 22rem; overflow: hidden; text-overflow: ellipsis; }
+svg { display: block; fill: var(--bar); }
+svg.chart { width: 100%; height: auto; }
+"""
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Clickstream report, {time}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+<header>
+<h1>Clickstream report</h1>
+<p>Database {database}, {time}. {period}</p>
+{figures}
+</header>
+{sections}
+</main>
+</body>
+</html>
+"""
+
+
+def as_html(report: Report) -> str:
+    """The whole report as a document."""
+    parts = [_chart(report.traffic)] if report.traffic.buckets else []
+    parts += [_section(section) for section in sections(report)]
+    return PAGE.format(
+        time=show_time(report.generated_at),
+        style=STYLE,
+        database=_text(report.database),
+        period=_text(period(report)),
+        figures=_facts("figures", key_figures(report)),
+        sections="\n".join(parts),
+    )
+
+
+def _text(value: str) -> str:
+    return escape(clean(value))
+
+
+def _facts(kind: str, facts: Facts) -> str:
+    items = (
+        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+        if kind == "figures"
+        else f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
+        for name, value in facts
+    )
+    return f'<dl class="{kind}">{"".join(items)}</dl>'
+
+
+def _section(section: Section) -> str:
+    facts = _facts("facts", section.facts) if section.facts else ""
+    table = _table(section) if section.rows else ""
+    wide = ' class="wide"' if len(section.columns) > 4 and not section.shares else ""
+    return f"<section{wide}><h2>{_text(section.title)}</h2>{facts}{table}</section>"
+
+
+def _table(section: Section) -> str:
+    head = "".join(f"<th>{_text(name)}</th>" for name in section.columns)
+    body = []
+    for index, row in enumerate(section.rows):
+        cells = "".join(f'<td title="{_text(cell)}">{_text(cell)}</td>' for cell in row)
+        bar = f"<td>{_bar(section.shares[index])}</td>" if section.shares else ""
+        body.append(f"<tr>{cells}{bar}</tr>")
+    empty = "<th></th>" if section.shares else ""
+    return f"<table><thead><tr>{head}{empty}</tr></thead><tbody>{''.join(body)}</tbody></table>"
+
+
+def _bar(share: float) -> str:
+    width = max(1, round(100 * share))
+    return (
+        '<svg width="100" height="10" role="img" aria-hidden="true">'
+        f'<rect width="{width}" height="10" rx="3"/></svg>'
+    )
+
+
+def _chart(traffic: Traffic) -> str:
+    """Events over time as bars, each with its time and number as a tooltip."""
+    start = traffic.buckets[0].start
+    step = timedelta(seconds=traffic.bucket_seconds)
+    slots = (traffic.buckets[-1].start - start) // step + 1
+    width = CHART_WIDTH / max(slots, 12)
+    highest = max(bucket.events for bucket in traffic.buckets)
+    bars = []
+    for bucket in traffic.buckets:
+        height = max(1, CHART_HEIGHT * bucket.events / highest)
+        left = width * ((bucket.start - start) // step)
+        bars.append(
+            f'<rect x="{left:.2f}" y="{CHART_HEIGHT - height:.2f}" width="{width * 0.86:.2f}" '
+            f'height="{height:.2f}" rx="2">'
+            f"<title>{show_time(bucket.start)}: {bucket.events:,} events</title></rect>"
+        )
+    return (
+        f'<section class="wide"><h2>{traffic_title(traffic)}</h2>'
+        f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
+        f'aria-label="Events over time">{"".join(bars)}</svg>'
+        f"<p>{show_time(start)} to {show_time(traffic.buckets[-1].start + step)}, "
+        f"at most {highest:,}</p></section>"
+    )

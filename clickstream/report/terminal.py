@@ -1,0 +1,203 @@
+"""Figures in a terminal: 80 columns are enough, and piped they are plain text."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from clickstream.report.figures import Report, Traffic
+from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
+from clickstream.report.session_detail import Detail, Step
+from clickstream.report.timespan import show_length, show_time
+from clickstream.report.untrusted import clean, clip
+from clickstream.report.wording import minutes, money, number
+
+WIDEST = 100
+BAR_WIDTH = 12
+LONGEST_FACT = 300
+LEVELS = "▁▂▃▄▅▆▇█"
+
+
+def open_console() -> Console:
+    """Standard output, as wide as it is up to WIDEST columns."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.width = min(console.width, WIDEST)
+    return console
+
+
+def print_report(console: Console, report: Report) -> None:
+    """The whole report."""
+    for part in report_parts(report, bars=console.is_terminal):
+        console.print(part)
+
+
+def report_parts(report: Report, *, bars: bool) -> Iterable[RenderableType]:
+    """The parts of the report, each with an empty line after it. bars: also draw."""
+    yield _head(report)
+    if bars and report.traffic.buckets:
+        yield _sparkline(report.traffic)
+    for section in sections(report):
+        yield render(section, bars=bars)
+
+
+def render(section: Section, *, bars: bool) -> RenderableType:
+    """A section with an empty line after it."""
+    parts: list[RenderableType] = [_title(section.title)]
+    if section.facts:
+        parts.append(_indented(_facts(section.facts)))
+    if section.facts and section.rows:
+        parts.append(Text())
+    if section.rows:
+        parts.append(_indented(_table(section, bars=bars)))
+    return Group(*parts, Text())
+
+
+def _indented(part: RenderableType) -> RenderableType:
+    return Padding(part, (0, 0, 0, 2), expand=False)
+
+
+def _title(text: str) -> Text:
+    return Text(text, style="bold cyan")
+
+
+def _head(report: Report) -> RenderableType:
+    names = Table.grid(padding=(0, 4, 0, 0))
+    figures = key_figures(report)
+    for _ in figures:
+        names.add_column(justify="right")
+    names.add_row(*(Text(value, style="bold") for _, value in figures))
+    names.add_row(*(Text(name, style="dim") for name, _ in figures))
+    title = Text.assemble(
+        ("Clickstream", "bold cyan"),
+        f"  database {clean(report.database)}, {show_time(report.generated_at)}",
+    )
+    return Group(title, Text(period(report), style="dim"), Text(), _indented(names), Text())
+
+
+def _sparkline(traffic: Traffic) -> RenderableType:
+    """Events over time, from the first bucket to the last, one character each."""
+    start = traffic.buckets[0].start
+    step = timedelta(seconds=traffic.bucket_seconds)
+    counts = [0] * ((traffic.buckets[-1].start - start) // step + 1)
+    for bucket in traffic.buckets:
+        counts[(bucket.start - start) // step] = bucket.events
+    highest = max(counts)
+    line = "".join(
+        LEVELS[(count * len(LEVELS) - 1) // highest] if count else " " for count in counts
+    )
+    return Group(
+        _title(traffic_title(traffic)),
+        _indented(Text.assemble((line, "green"), (f"  at most {highest:,}", "dim"))),
+        Text(),
+    )
+
+
+def _facts(facts: Facts) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    last = ""
+    for name, sentence in facts:
+        table.add_row("" if name == last else name, Text(clean(sentence)))
+        last = name
+    return table
+
+
+def _table(section: Section, *, bars: bool) -> Table:
+    table = _columns(section.columns)
+    drawn = bars and bool(section.shares)
+    if drawn:
+        table.add_column("", no_wrap=True, min_width=BAR_WIDTH)
+    for index, row in enumerate(section.rows):
+        cells = [Text(clean(cell)) for cell in row]
+        if drawn:
+            cells.append(Text("━" * round(section.shares[index] * BAR_WIDTH), style="green"))
+        table.add_row(*cells)
+    return table
+
+
+def _columns(names: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for index, name in enumerate(names):
+        table.add_column(
+            name, no_wrap=True, justify="right" if index else "left", overflow="ellipsis"
+        )
+    return table
+
+
+def print_session(console: Console, detail: Detail) -> None:
+    """One session: why it began and ended, its metrics, its events."""
+    metrics = detail.metrics
+    console.print(_title(f"Session {metrics['session_id']}"))
+    console.print(_indented(_facts(_session_facts(detail))))
+    console.print(Text(), _title("Events"), sep="\n")
+    console.print(_indented(_events(detail.events)))
+    hidden = metrics["total_events"] - len(detail.events)
+    if hidden > 0:
+        console.print(Text(f"  ... and {hidden:,} more", style="dim"))
+
+
+def _session_facts(detail: Detail) -> Facts:
+    metrics = detail.metrics
+    status = [
+        ("visitor", metrics["user_id"]),
+        ("began", f"{show_time(metrics['first_event_timestamp'])}: {detail.began}"),
+        ("last event", show_time(metrics["last_event_timestamp"])),
+        ("ended", detail.ended),
+        ("duration", minutes(metrics["session_duration_minutes"])),
+        ("events", f"{number(metrics['total_events'])}: {_counts(metrics['event_type_counts'])}"),
+        ("bounce", "yes" if metrics["is_bounce"] else "no"),
+        ("revenue", f"{money(metrics['total_revenue'])} in {metrics['orders_count']} orders"),
+        ("pages", f"{metrics['unique_pages_count']} different"),
+        ("landing page", metrics["landing_page"]),
+        ("exit page", metrics["exit_page"]),
+        ("products", f"{metrics['products_viewed_count']} viewed"),
+        ("searches", ", ".join(metrics["search_queries"])),
+        ("referrers", ", ".join(metrics["referrers"])),
+        ("device", metrics["device_type"]),
+        ("country", metrics["country"]),
+        ("address", metrics["ip_address"]),
+        ("user agent", metrics["user_agent"]),
+    ]
+    return [(name, clip(value, LONGEST_FACT)) for name, value in status if value]
+
+
+def _counts(types: dict[str, int]) -> str:
+    ordered = sorted(types.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count:,} {name}" for name, count in ordered)
+
+
+def _events(events: Sequence[Step]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("time (UTC)", no_wrap=True)
+    table.add_column("after", no_wrap=True, justify="right")
+    table.add_column("type", no_wrap=True, overflow="ellipsis", max_width=20)
+    table.add_column("what", no_wrap=True, overflow="ellipsis")
+    before = None
+    for event in events:
+        passed = "" if before is None else _passed(event.event_time - before)
+        time = f"{event.event_time:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+        table.add_row(time, passed, Text(clean(event.event_type)), Text(clean(_what(event))))
+        before = event.event_time
+    return table
+
+
+def _passed(length: timedelta) -> str:
+    return show_length(timedelta(milliseconds=round(length / timedelta(milliseconds=1))))
+
+
+def _what(event: Step) -> str:
+    """What an event was about, in one line."""
+    parts = (
+        event.page_url,
+        f"from {event.referrer}" if event.referrer else None,
+        f'"{event.search_query}"' if event.search_query else None,
+        event.product_id,
+        f"{event.quantity or 1} x {event.price}" if event.price is not None else None,
+        f"order {event.order_id}" if event.order_id else None,
+        "failed" if event.success is False else None,
+    )
+    return ", ".join(part for part in parts if part)
