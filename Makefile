@@ -1,0 +1,34 @@
+# Shortcuts; each line also works by hand. `make help` lists them.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help demo test lint clean
+.DEFAULT_GOAL := help
+
+help:            ## show this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile
+
+demo: $(READY)   ## see the whole pipeline work, on servers of its own
+	@$(BIN)/python -m clickstream demo
+
+test: $(READY)   ## run every test, on servers of its own
+	@$(BIN)/pytest
+
+lint: $(READY)   ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:           ## remove the virtual environment and caches (not the data of `stack up`)
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment, made anew when the requirements change.
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,464 @@
+"""`python -m clickstream stack` as people use it: the real command, real servers, real signals."""
+
+import json
+import os
+import pwd
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+from dotenv import dotenv_values
+from kafka import KafkaAdminClient
+from support import PROJECT, command, eventually, plain_environment
+
+from clickstream.errors import UserError
+from clickstream.local import broker, processes, search, stack
+from clickstream.local.stack import Condition, Status
+from clickstream.servers.postgres import Connection, connect
+from clickstream.settings import load
+
+HAS_SEARCH = search.is_available()
+
+
+class Clone:
+    """A folder in which the stack's commands are run."""
+
+    def __init__(self, folder: Path, user: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.folder = folder
+        self.stack = folder / ".stack"
+        self._options = {"cwd": folder, "env": plain_environment({}), **user}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command("clickstream", "stack", *arguments),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            **self._options,
+        )
+
+    def may_run(self) -> bool:
+        try:
+            return self.run("status").returncode == 1
+        except PermissionError:
+            return False
+
+    def done(self, *arguments: str) -> str:
+        """Run a command that must succeed; what it printed."""
+        result = self.run(*arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    def server(self, name: str) -> Status:
+        (found,) = (each for each in stack.status(self.stack) if each.server.name == name)
+        return found
+
+    def pids(self) -> dict[str, int]:
+        return {
+            each.server.name: each.process.pid for each in stack.status(self.stack) if each.process
+        }
+
+    def postgres(self) -> Connection:
+        settings = load(self.folder / ".env", environment={})
+        connection = connect(settings, application="test")
+        connection.autocommit = True
+        return connection
+
+    def count_events(self) -> int:
+        with closing(self.postgres()) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM clickstream_events")
+            return int(cursor.fetchone()[0])
+
+    def store_event(self) -> None:
+        with closing(self.postgres()) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO clickstream_events (event_id, event_time, event_type, user_id)"
+                " VALUES (gen_random_uuid(), now(), 'click', 'a')"
+            )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Clone]:
+    yield Clone(tmp_path)
+    stack.remove(tmp_path / ".stack")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """Servers that are up, for tests that leave them so."""
+    clone = Clone(tmp_path_factory.mktemp("running"))
+    clone.done("up")
+    yield clone
+    stack.remove(clone.stack)
+
+
+@pytest.fixture
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of the stack's business."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        assert process.poll() is None, "it was signalled"
+        process.kill()
+
+
+def is_gone(pid: int) -> bool:
+    # Where process 1 collects no orphans, as in some containers, a dead one stays as a zombie.
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_up_twice_down_and_up_again_keeps_data_and_ports(clone: Clone) -> None:
+    first = clone.done("up")
+    pids = clone.pids()
+    assert "python consumer.py" in first
+    assert len(pids) == (3 if HAS_SEARCH else 2)
+    assert clone.run("status").returncode == 0
+    settings = (clone.folder / ".env").read_text()
+    clone.store_event()
+
+    clone.done("up")
+    assert clone.pids() == pids
+
+    clone.done("down")
+    assert all(is_gone(pid) for pid in pids.values())
+    assert clone.run("status").returncode == 1
+    assert clone.done("down") == "No server was running.\n"
+    assert "database system is shut down" in clone.server("postgres").server.log.read_text()
+
+    clone.done("up")
+    assert (clone.folder / ".env").read_text() == settings
+    assert clone.count_events() == 1
+
+
+def test_env_file_leads_to_every_server(running: Clone) -> None:
+    settings = load(running.folder / ".env", environment={})
+    assert running.count_events() == 0
+    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)) as admin:
+        assert settings.kafka_topic in admin.list_topics()
+    if HAS_SEARCH:
+        socket.create_connection((settings.opensearch_host, settings.opensearch_port)).close()
+    assert stat.S_IMODE((running.folder / ".env").stat().st_mode) == 0o600
+
+
+def test_everything_listens_on_this_machine_only(running: Clone) -> None:
+    for pid in running.pids().values():
+        listening = [
+            place.laddr.ip
+            for place in psutil.Process(pid).net_connections()
+            if place.status == psutil.CONN_LISTEN
+        ]
+        assert listening == ["127.0.0.1"]
+
+
+def test_a_wrong_password_is_refused(running: Clone) -> None:
+    settings = replace(load(running.folder / ".env", environment={}), postgres_password="guess")
+    with pytest.raises(psycopg2.OperationalError, match="password"):
+        connect(settings, application="test")
+
+
+def test_servers_that_died_are_reported_and_started_again(clone: Clone) -> None:
+    clone.done("up")
+    before = clone.pids()
+    clone.store_event()
+    for name in ("kafka", "postgres"):
+        os.kill(before[name], signal.SIGKILL)
+        eventually(lambda name=name: is_gone(before[name]))
+
+    result = clone.run("status")
+    assert result.returncode == 1
+    for name in ("kafka", "postgres"):
+        server = clone.server(name).server
+        assert f"{server.title}: died; its log is {server.log}" in result.stdout
+
+    clone.done("up")
+    after = clone.pids()
+    assert {name for name in before if before[name] != after[name]} == {"kafka", "postgres"}
+    assert clone.run("status").returncode == 0
+    assert clone.count_events() == 1
+
+
+def test_reset_empties_running_servers_in_place_and_stopped_ones_to_nothing(clone: Clone) -> None:
+    assert clone.done("reset") == "There is nothing to delete.\n"
+    clone.done("up")
+    settings = (clone.folder / ".env").read_text()
+    clone.store_event()
+
+    told = clone.done("reset")
+    for path in stack.contents(clone.stack):
+        assert f"Deleting {path} (" in told
+    assert clone.run("status").returncode == 0
+    assert (clone.folder / ".env").read_text() == settings
+    assert clone.count_events() == 0
+
+    clone.done("down")
+    clone.done("reset")
+    assert stack.contents(clone.stack) == []
+
+
+def test_two_at_once_start_one_set_of_servers(clone: Clone) -> None:
+    line = command("clickstream", "stack", "up")
+    running = [
+        subprocess.Popen(line, cwd=clone.folder, env=plain_environment({}), stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=90)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    # Every server of this folder, known to the state file or not, has one of these in its command.
+    marks = [f"127.0.0.1:{clone.server(name).port}" for name in ("kafka", "opensearch")]
+    marks.append(f"-D {clone.server('postgres').server.folder}")
+    serving = [
+        pid for pid, line in living_processes().items() if any(mark in line for mark in marks)
+    ]
+    assert sorted(serving) == sorted(clone.pids().values())
+
+
+def living_processes() -> dict[int, str]:
+    """Process id -> command line."""
+    return {
+        each.pid: " ".join(each.info["cmdline"] or [])
+        for each in psutil.process_iter(["cmdline", "status"])
+        if each.info["status"] != psutil.STATUS_ZOMBIE
+    }
+
+
+# == .env =======================================================================================
+
+
+def test_a_hand_made_env_file_stops_up_before_anything_is_started(clone: Clone) -> None:
+    env_file = clone.folder / ".env"
+    env_file.write_text("KAFKA_TOPIC=mine\n")
+    result = clone.run("up")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: .env was written by hand")
+    assert env_file.read_text() == "KAFKA_TOPIC=mine\n"
+    assert not clone.stack.exists()
+
+    clone.done("up", "--force")
+    assert (clone.folder / ".env.backup-1").read_text() == "KAFKA_TOPIC=mine\n"
+    assert "POSTGRES_PORT" in dotenv_values(env_file)
+
+
+def test_lines_added_to_env_stay_and_count(clone: Clone) -> None:
+    clone.done("up")
+    with (clone.folder / ".env").open("a") as file:
+        file.write("KAFKA_TOPIC_PARTITIONS=2\nKAFKA_TOPIC=narrow\n")
+    assert "Topic narrow was created with 2 partitions" in clone.done("up")
+    assert dotenv_values(clone.folder / ".env")["KAFKA_TOPIC"] == "narrow"
+
+
+# == What crashes and strangers leave ===========================================================
+
+
+def test_a_taken_port_is_replaced_and_env_follows(clone: Clone) -> None:
+    clone.done("up")
+    before = load(clone.folder / ".env", environment={})
+    clone.done("down")
+    with socket.create_server(("127.0.0.1", clone.server("kafka").port or 0)):
+        clone.done("up")
+    after = load(clone.folder / ".env", environment={})
+    assert after.kafka_bootstrap_servers != before.kafka_bootstrap_servers
+    assert after.postgres_port == before.postgres_port
+    assert clone.run("status").returncode == 0
+
+
+def test_a_process_that_got_a_dead_servers_id_is_never_signalled(
+    clone: Clone, bystander: subprocess.Popen[bytes]
+) -> None:
+    stack.up(clone.stack, ["kafka"])
+    stack.down(clone.stack)
+    state_file = clone.stack / "state.json"
+    state = json.loads(state_file.read_text())
+    found = psutil.Process(bystander.pid)
+    started = found.create_time() - psutil.boot_time()
+    for guess in (
+        {"started": started, "command": ["tansu", "--silent"]},
+        {"started": started - 60, "command": found.cmdline()},
+    ):
+        state["kafka"]["process"] = {"pid": bystander.pid, **guess}
+        state_file.write_text(json.dumps(state))
+        assert clone.server("kafka").condition == Condition.DIED
+        assert stack.down(clone.stack) == []
+        assert bystander.poll() is None
+
+
+def test_postgres_starts_where_another_process_has_its_dead_servers_id(
+    clone: Clone, bystander: subprocess.Popen[bytes]
+) -> None:
+    stack.up(clone.stack, ["postgres"])
+    lock_file = clone.server("postgres").server.folder / "data" / "postmaster.pid"
+    lines = lock_file.read_text().splitlines()
+    kill(clone.server("postgres"))
+    lock_file.write_text("\n".join([str(bystander.pid), *lines[1:]]) + "\n")
+    stack.up(clone.stack, ["postgres"])
+    assert clone.server("postgres").condition == Condition.RUNNING
+
+
+def test_postgres_of_a_lost_state_file_is_taken_over_with_its_data(clone: Clone) -> None:
+    stack.up(clone.stack, ["postgres"])
+    forgotten = clone.pids()["postgres"]
+    (clone.stack / "state.json").unlink()
+    (clone.stack / "postgres-password").unlink()
+    data = clone.server("postgres").server.folder / "data"
+    before = data.stat().st_ino
+    assert stack.up(clone.stack, ["postgres"]) == ["postgres"]
+    assert is_gone(forgotten)
+    assert data.stat().st_ino == before
+
+
+def test_half_made_data_of_an_interrupted_first_start_are_made_anew(clone: Clone) -> None:
+    part = clone.server("postgres").server.folder / "data.part"
+    clone.stack.mkdir()
+    part.mkdir(parents=True)
+    (part / "PG_VERSION").write_text("18\n")
+    stack.up(clone.stack, ["postgres"])
+    assert clone.server("postgres").condition == Condition.RUNNING
+    assert not part.exists()
+
+
+def test_a_frozen_server_is_reported(clone: Clone) -> None:
+    stack.up(clone.stack, ["postgres"])
+    pid = clone.pids()["postgres"]
+    os.kill(pid, signal.SIGSTOP)
+    assert clone.server("postgres").condition == Condition.SILENT
+    os.kill(pid, signal.SIGCONT)
+    eventually(lambda: clone.server("postgres").condition == Condition.RUNNING)
+
+
+def test_a_damaged_state_file_gets_a_sentence(clone: Clone) -> None:
+    clone.stack.mkdir()
+    (clone.stack / "state.json").write_text('{"kafka": 1}')
+    result = clone.run("status")
+    assert result.returncode == 1
+    assert "is damaged" in result.stderr
+    (clone.stack / "state.json").unlink()
+
+
+def kill(status: Status) -> None:
+    assert status.process is not None
+    processes.stop(status.process)
+
+
+# == Where and as whom ==========================================================================
+
+
+def test_no_permission_outside_its_own_folders_changes(clone: Clone) -> None:
+    package = Path(sys.prefix)
+    watched = {*clone.folder.parents, *PROJECT.parents, PROJECT, package, *package.parents}
+    watched |= {Path("/var/lib"), Path("/var/tmp"), *package.glob("lib/*/site-packages/*")}
+    before = {path: permissions(path) for path in watched if path.exists()}
+    stack.up(clone.stack, ["postgres"])
+    stack.remove(clone.stack)
+    assert {path: permissions(path) for path in before} == before
+
+
+def permissions(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_mode, found.st_uid, found.st_gid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_keeps_postgres_where_its_unprivileged_user_reaches_it(clone: Clone) -> None:
+    clone.folder.chmod(0o700)
+    stack.up(clone.stack, ["postgres"])
+    folder = clone.server("postgres").server.folder
+    assert psutil.Process(clone.pids()["postgres"]).uids().real != 0
+    assert permissions(folder / "data")[0] & 0o077 == 0
+    assert permissions(clone.stack / "postgres-password")[0] & 0o077 == 0
+    stack.remove(clone.stack)
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_normal_user_has_a_stack_too_and_another_user_cannot_touch_it() -> None:
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory() as name:
+        os.chown(name, nobody.pw_uid, nobody.pw_gid)
+        as_nobody = Clone(Path(name), {"user": nobody.pw_uid, "group": nobody.pw_gid})
+        if not as_nobody.may_run():
+            pytest.skip(f"nobody may not run {sys.executable}")
+        try:
+            as_nobody.done("up")
+            assert as_nobody.run("status").returncode == 0
+            with pytest.raises(UserError, match="another user"):
+                stack.down(as_nobody.stack)
+        finally:
+            as_nobody.done("down")
+        assert as_nobody.run("status").returncode == 1
+
+
+# == Where a server does not exist ==============================================================
+
+
+def test_without_a_search_server_the_rest_runs_and_says_so(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "installed", lambda *_: None)
+    assert stack.up(clone.stack, ["kafka", "opensearch"]) == ["kafka"]
+    assert stack.environment(clone.stack)["OPENSEARCH_HOST"] == ""
+    assert clone.server("opensearch").condition == Condition.UNAVAILABLE
+
+
+def test_without_a_broker_a_sentence_says_what_to_do(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "installed", lambda *_: None)
+    with pytest.raises(UserError, match=r"requirements-dev.txt.*KAFKA_BOOTSTRAP_SERVERS"):
+        stack.up(clone.stack, ["kafka"])
+
+
+# == Temporary servers ==========================================================================
+
+SHARE = """
+import sys, time
+from pathlib import Path
+from clickstream.local.temporary import temporary_stack
+with temporary_stack(Path(sys.argv[1]), ["kafka", "postgres"]):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_temporary_servers_stay_for_the_last_user_and_go_even_if_it_is_killed(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "shared"
+    users = [start_user(folder), start_user(folder)]
+    found = stack.status(folder)[:2]
+    assert [each.condition for each in found] == [Condition.RUNNING] * 2
+
+    users[0].kill()
+    users[0].wait()
+    assert [each.condition for each in stack.status(folder)[:2]] == [Condition.RUNNING] * 2
+
+    users[1].kill()
+    eventually(lambda: not folder.exists())
+    eventually(lambda: list(tmp_path.iterdir()) == [])
+    assert all(each.process and is_gone(each.process.pid) for each in found)
+    assert not found[1].server.folder.exists()
+    for user in users:
+        user.communicate()
+
+
+def start_user(folder: Path) -> subprocess.Popen[str]:
+    user = subprocess.Popen(
+        [sys.executable, "-c", SHARE, str(folder)],
+        env=plain_environment({}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert user.stdout is not None
+    assert user.stdout.readline() == "up\n"
+    return user
