@@ -5,6 +5,7 @@ the empty string counts as set. `.env.example` lists the same names; a test comp
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ from dotenv import dotenv_values
 from clickstream.errors import UsageError
 
 DEFAULT_ENV_FILE = Path(".env")
+
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 def _text(value: str) -> str:
@@ -29,7 +32,7 @@ def _optional(value: str) -> str:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not value.strip().lstrip("-").isdigit() or not low <= int(value) <= high:
+        if not _WHOLE.fullmatch(value.strip()) or not low <= int(value) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(value)
 
