@@ -126,25 +126,28 @@ def parse_batch(
             except InvalidEventError as error:
                 parsed.rejections.append(_rejection(record, error.reason, error.detail))
                 continue
+            new = _add(parsed, event, record)
             if watermark is None or event.event_time > watermark:
                 watermark = min(event.event_time, now)
-            elif watermark - event.event_time > LATE_AFTER:
+            elif new and watermark - event.event_time > LATE_AFTER:
                 parsed.late.add(event.key)
-            _add(parsed, event, record)
         if watermark is not None:
             parsed.watermarks[partition] = watermark
     return parsed
 
 
-def _add(parsed: Parsed, event: Event, record: Record) -> None:
+def _add(parsed: Parsed, event: Event, record: Record) -> bool:
+    """Take an event, unless its key was taken by one before it; whether it was taken."""
     key = event.key
     first = parsed.events.setdefault(key, event)
     if first is event:
         parsed.origins[key] = record
-    elif first.user_id == event.user_id:
+        return True
+    if first.user_id == event.user_id:
         parsed.duplicates[record.partition] += 1
     else:
         parsed.rejections.append(_rejection(record, *CONFLICT))
+    return False
 
 
 def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:

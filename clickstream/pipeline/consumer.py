@@ -5,6 +5,7 @@ import os
 import random
 import socket
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -50,6 +51,8 @@ class Consumer:
         self._stream: Stream | None = None
         self._connection: Connection | None = None
         self._claim: Claim | None = None
+        self._storing: Future[Claim] | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._failures = 0
         self._swept = monotonic()
         self._waiting_for_topic = False
@@ -78,20 +81,33 @@ class Consumer:
             self._back_off(error)
 
     def _step(self) -> None:
+        """Read a batch while the one before it is stored; then hand it over."""
         stream = self._open_stream()
         if stream.changed and stream.settled:
+            self._finish_storing()
             self._claim = self._take(stream)
         read = stream.read()
+        self._finish_storing()
         if read is None or self._claim is None:
             self._watch_for_topic(stream)
             return
         self._refuse_other_log(stream, self._claim)
-        if read.moves(self._claim):
-            self._claim = self._store(stream, self._claim, read)
         self._sweep_and_report(stream, self._claim)
-        if self._drain and self._drain.done(stream, self._claim, self._connect()):
+        if read.moves(self._claim):
+            self._storing = self._thread.submit(self._store, self._claim, read)
+        elif self._drain and self._drain.done(stream, self._claim, self._connect()):
             logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
             self._stop.request()
+
+    def _finish_storing(self) -> None:
+        """Wait for the batch that is being stored, and raise what it raised."""
+        if self._storing is not None:
+            storing, self._storing = self._storing, None
+            self._claim = storing.result()
+            if self._stream is not None:
+                self._stream.report_progress(
+                    {partition: held.position for partition, held in self._claim.held.items()}
+                )
 
     def _open_stream(self) -> Stream:
         if self._stream is None:
@@ -147,7 +163,8 @@ class Consumer:
                 positions.forget_log(cursor, claim.log.topic, behind)
             raise FencedError(f"partitions {behind} of topic {claim.log.topic} became shorter")
 
-    def _store(self, stream: Stream, claim: Claim, read: Batch) -> Claim:
+    def _store(self, claim: Claim, read: Batch) -> Claim:
+        """Store a batch; the claim as it is then. Runs beside the reading of the next batch."""
         tallies = batch.store(
             self._connect(),
             claim,
@@ -156,7 +173,6 @@ class Consumer:
             now=datetime.now(UTC),
             max_future=timedelta(seconds=self._settings.max_future_seconds),
         )
-        stream.report_progress(read.positions)
         self._progress.add(tallies.values())
         return _moved(claim, tallies)
 
@@ -210,6 +226,9 @@ class Consumer:
 
     def _start_over(self) -> None:
         """Forget all but the membership of the group."""
+        if self._storing is not None:
+            wait([self._storing])
+            self._storing = None
         self._visitors.clear()
         self._claim = None
         if self._stream is not None:
@@ -219,6 +238,12 @@ class Consumer:
             self._connection = None
 
     def _close(self) -> None:
+        """Let the batch that is being stored come to its end; then leave."""
+        self._thread.shutdown()
+        try:
+            self._finish_storing()
+        except (FencedError, *OUTAGES) as error:
+            logger.warning("the last batch will be read again: %s", first_line(error))
         if self._connection is not None:
             self._connection.close()
         if self._stream is not None:

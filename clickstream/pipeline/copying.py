@@ -15,10 +15,17 @@ def copy(cursor: Cursor, table: str, lines: Iterable[str]) -> None:
     cursor.copy_expert(f"COPY {table} FROM STDIN", StringIO("\n".join(lines) + "\n"))
 
 
-def line(values: Sequence[object], *, plain: bool = False) -> str:
-    """One row. plain: no text in it needs an escape."""
-    if plain:
-        return "\t".join([NULL if v is None else v if type(v) is str else _text(v) for v in values])
+def line(values: Sequence[object]) -> str:
+    """One row."""
+    texts = [NULL if v is None else v if type(v) is str else _text(v) for v in values]
+    row = "\t".join(texts)
+    if (
+        row.count("\\") == values.count(None)
+        and row.count("\t") == len(texts) - 1
+        and "\n" not in row
+        and "\r" not in row
+    ):
+        return row
     return "\t".join([NULL if v is None else _text(v).translate(ESCAPES) for v in values])
 
 

@@ -93,7 +93,7 @@ def is_refusal(error: psycopg2.Error) -> bool:
 
 def _insert_all(cursor: Cursor, events: list[Event]) -> Inserted:
     cursor.execute(EMPTY_STAGE)
-    copy(cursor, "stage_events", [line(event[:-1], plain=event.plain) for event in events])
+    copy(cursor, "stage_events", [line(event) for event in events])
     cursor.execute(INSERT_NEW)
     if cursor.rowcount == len(events):
         return Inserted(new=events)

@@ -4,7 +4,6 @@ Nothing deeper checks again: an `Event` has the types and limits that the tables
 `event.schema.json` states the same contract for producers; a test holds the two together.
 """
 
-import hashlib
 import json
 import re
 import socket
@@ -12,13 +11,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
+
+from clickstream.pipeline.identifiers import uuid5
 
 MAX_VALUE_BYTES = 1 << 20
 MAX_NAME_BYTES = 256
 MAX_TEXT_CHARACTERS = 8_192
+MAX_DEPTH = 254  # as deep as orjson writes
 MAX_QUANTITY = 1_000_000
 PRICE_LIMIT = Decimal(10**10)
 PRICE_PLACES = 4
@@ -28,8 +30,7 @@ MILLISECONDS_FROM = 10**11
 EVENT_NAMESPACE = UUID("5b0f36e5-29d5-4cc4-9ee6-b6a8a4fd1f0c")
 
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-# orjson reads integers of more than 64 bits as floats; the standard library reads them exactly.
-_LONG_NUMBER = re.compile(rb"[0-9]{17}")
+_EXPONENT = re.compile(r"[0-9]e[+0-9]")
 
 Key = tuple[datetime, str]
 
@@ -38,8 +39,7 @@ class Event(NamedTuple):
     """One event, in the order of the columns of clickstream_events.
 
     event_id is a canonical UUID in lower case, event_time an aware UTC datetime with
-    microseconds, properties JSON text. `plain` says that no text in it has a character that COPY
-    would want escaped.
+    microseconds, properties JSON text.
     """
 
     event_id: str
@@ -66,7 +66,6 @@ class Event(NamedTuple):
     article_category: str | None
     visit_id: str | None
     properties: str | None
-    plain: bool = True
 
     @property
     def key(self) -> Key:
@@ -74,7 +73,25 @@ class Event(NamedTuple):
         return self.event_time, self.event_id
 
 
-COLUMNS = Event._fields[:-1]
+COLUMNS = Event._fields
+TEXTS = (
+    "page_url",
+    "referrer",
+    "user_agent",
+    "device_type",
+    "country",
+    "city",
+    "product_id",
+    "product_category",
+    "order_id",
+    "search_query",
+    "element_id",
+    "viewport_size",
+    "article_id",
+    "article_category",
+    "visit_id",
+)
+_TEXT_TYPES = frozenset({str, type(None)})
 
 
 class InvalidEventError(ValueError):
@@ -94,41 +111,38 @@ def parse(value: bytes | None, *, origin: tuple[str, int, int], latest: datetime
     Raises InvalidEventError.
     """
     raw, data = _load(value)
-    # JSON text without a backslash has no control character, quote or backslash in any string.
-    plain = b"\\" not in raw
-    if not plain and b"\\u0000" in raw:
+    if b"\\u0000" in raw:
         _refuse_nul(data)
+    if float in (type(data.get("user_id")), type(data.get("event_id")), type(data.get("quantity"))):
+        data = _load_exactly(raw)
     take = data.pop
     event_id = _event_id(take("event_id", None), origin, raw)
     event_type = _name("event_type", take("event_type", None))
     event_time = _time(take("timestamp", None), latest)
     user_id = _name("user_id", _integer_as_text(take("user_id", None)))
-    return Event(
-        event_id,
-        event_time,
-        event_type,
-        user_id,
-        _text("page_url", take("page_url", None)),
-        _text("referrer", take("referrer", None)),
-        _text("user_agent", take("user_agent", None)),
-        _ip(_either(data, "ip_address", "ip")),
-        _text("device_type", _either(data, "device_type", "device")),
-        _text("country", take("country", None)),
-        _text("city", take("city", None)),
-        _success(take("success", None)),
-        _text("product_id", take("product_id", None)),
-        _text("product_category", take("product_category", None)),
-        _price(take("price", None)),
-        _quantity(take("quantity", None)),
-        _text("order_id", take("order_id", None)),
-        _text("search_query", take("search_query", None)),
-        _text("element_id", take("element_id", None)),
-        _text("viewport_size", take("viewport_size", None)),
-        _text("article_id", take("article_id", None)),
-        _text("article_category", take("article_category", None)),
-        _text("visit_id", take("visit_id", None)),
-        _dump(data) if data else None,
-        plain,
+    ip_address = _ip(_either(data, "ip_address", "ip"))
+    success = _success(take("success", None))
+    price = _price(take("price", None))
+    quantity = _quantity(take("quantity", None))
+    if "device" in data and data.get("device_type") is None:
+        data["device_type"] = take("device")
+    texts = _texts(data, raw)
+    return Event._make(
+        (
+            event_id,
+            event_time,
+            event_type,
+            user_id,
+            *texts[:3],
+            ip_address,
+            *texts[3:6],
+            success,
+            *texts[6:8],
+            price,
+            quantity,
+            *texts[8:],
+            _dump(data, raw) if data else None,
+        )
     )
 
 
@@ -141,8 +155,6 @@ def _load(value: bytes | None) -> tuple[bytes, dict[str, Any]]:
         )
     try:
         data = orjson.loads(value)
-        if _LONG_NUMBER.search(value):
-            data = json.loads(value)
     except (ValueError, RecursionError):
         raise _why_not_json(value) from None
     if type(data) is not dict:
@@ -152,11 +164,28 @@ def _load(value: bytes | None) -> tuple[bytes, dict[str, Any]]:
     return value, data
 
 
+def _load_exactly(raw: bytes) -> dict[str, Any]:
+    """Parse again with the standard library; orjson makes floats of integers beyond 64 bits."""
+    try:
+        exact: dict[str, Any] = json.loads(raw)
+    except ValueError:  # more digits than Python converts
+        raise InvalidEventError("number_out_of_range", "An integer has too many digits.") from None
+    except RecursionError:
+        raise _nested_too_deep() from None
+    return exact
+
+
 def _why_not_json(value: bytes) -> InvalidEventError:
     """Name what the strict parser refused, with the help of a lenient one."""
     try:
-        text = value.decode()
-        data = json.loads(text, parse_constant=_refuse_constant)
+        data = json.loads(
+            value.decode(),
+            parse_int=float,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_keys_and_values,
+        )
+        for item in _walk(data):
+            _refuse_unstorable(item)
     except UnicodeDecodeError as error:
         return InvalidEventError(
             "not_utf8", f"The value is not UTF-8: byte {error.start} cannot be read."
@@ -164,18 +193,21 @@ def _why_not_json(value: bytes) -> InvalidEventError:
     except InvalidEventError as error:
         return error
     except RecursionError:
-        return _NESTED
+        return _nested_too_deep()
     except ValueError as error:
         return InvalidEventError("not_json", f"The value is not JSON: {error}.")
-    try:
-        for item in _walk(data):
-            _refuse_unstorable(item)
-    except InvalidEventError as error:
-        return error
-    return _NESTED
+    return _nested_too_deep()
 
 
-_NESTED = InvalidEventError("nested_too_deep", "The value is nested too deep.")
+def _nested_too_deep() -> InvalidEventError:
+    return InvalidEventError(
+        "nested_too_deep", f"The value is nested too deep; {MAX_DEPTH} levels are allowed."
+    )
+
+
+def _keys_and_values(pairs: list[tuple[str, Any]]) -> list[Any]:
+    """An object as a list, so that a key that appears twice does not hide what it had first."""
+    return [item for pair in pairs for item in pair]
 
 
 def _refuse_constant(name: str) -> None:
@@ -244,17 +276,23 @@ def _name(field: str, value: Any) -> str:
     return value
 
 
-def _text(field: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if type(value) is not str:
+def _texts(data: dict[str, Any], raw: bytes) -> list[str | None]:
+    """The values of TEXTS; checked one by one only where one can be wrong."""
+    values = [data.pop(name, None) for name in TEXTS]
+    if len(raw) > MAX_TEXT_CHARACTERS or not _TEXT_TYPES.issuperset(map(type, values)):
+        for name, value in zip(TEXTS, values, strict=True):
+            _refuse_other_text(name, value)
+    return values
+
+
+def _refuse_other_text(field: str, value: Any) -> None:
+    if type(value) not in _TEXT_TYPES:
         raise _wrong_type(field, value, "a string")
-    if len(value) > MAX_TEXT_CHARACTERS:
+    if value is not None and len(value) > MAX_TEXT_CHARACTERS:
         raise InvalidEventError(
             "too_long",
             f"The field {field} has {len(value)} characters; {MAX_TEXT_CHARACTERS} are allowed.",
         )
-    return value
 
 
 def _event_id(value: Any, origin: tuple[str, int, int], raw: bytes) -> str:
@@ -263,22 +301,16 @@ def _event_id(value: Any, origin: tuple[str, int, int], raw: bytes) -> str:
             return value
         if _CANONICAL_UUID.fullmatch(value.lower()):
             return value.lower()
-        return str(uuid5(EVENT_NAMESPACE, f"id:{value}"))
+        return uuid5(EVENT_NAMESPACE, f"id:{value}".encode())
     if type(value) is int:
-        return str(uuid5(EVENT_NAMESPACE, f"id:{value}"))
+        return uuid5(EVENT_NAMESPACE, f"id:{value}".encode())
     if value is None:
         topic, partition, offset = origin
         place = f"record:{topic}:{partition}:{offset}:".encode()
-        return _uuid5(place + raw)
+        return uuid5(EVENT_NAMESPACE, place + raw)
     if value == "":
         raise InvalidEventError("missing_field", "The field event_id is empty.")
     raise _wrong_type("event_id", value, "a string or an integer")
-
-
-def _uuid5(name: bytes) -> str:
-    """Version 5 UUID (RFC 9562, section 5.5) of bytes, which need not be UTF-8."""
-    digest = hashlib.sha1(EVENT_NAMESPACE.bytes + name, usedforsecurity=False).digest()
-    return str(UUID(bytes=digest[:16], version=5))
 
 
 def _time(value: Any, latest: datetime) -> datetime:
@@ -379,11 +411,15 @@ def _quantity(value: Any) -> int | None:
     return value
 
 
-def _dump(data: dict[str, Any]) -> str:
+def _dump(data: dict[str, Any], raw: bytes) -> str:
     try:
-        return orjson.dumps(data).decode()
-    except TypeError:  # integers of more than 64 bits
+        text = orjson.dumps(data).decode()
+    except TypeError:  # integers beyond 64 bits, loaded exactly before
         return json.dumps(data, ensure_ascii=False)
+    if not _EXPONENT.search(text):
+        return text
+    exact = _load_exactly(raw)
+    return json.dumps({name: exact[name] for name in data}, ensure_ascii=False)
 
 
 def _wrong_type(field: str, value: Any, wanted: str) -> InvalidEventError:

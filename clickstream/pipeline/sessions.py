@@ -7,7 +7,6 @@ when its type starts sessions, or when the type of the one before ends them. A v
 are ordered by (event_time, event_id).
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from uuid import UUID
 import orjson
 
 from clickstream.pipeline.events import EPOCH, Event, Key
+from clickstream.pipeline.identifiers import uuid5
 from clickstream.settings import Settings
 
 # Session ids are version 5 UUIDs of this namespace.
@@ -37,8 +37,7 @@ Seen = tuple[Key, str]
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:
     """The id of the session that begins with this event: UUIDv5 (RFC 9562, section 5.5)."""
     name = f"{first_id}:{(first_time - EPOCH) // _MICROSECOND}:{user_id}"
-    digest = hashlib.sha1(NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
-    return str(UUID(bytes=digest[:16], version=5))
+    return uuid5(NAMESPACE, name.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +79,7 @@ class Session:
     """
 
     __slots__ = (
+        "_session_id",
         "country",
         "device_type",
         "event_types",
@@ -105,6 +105,7 @@ class Session:
 
     def __init__(self, event: Event) -> None:
         self.user_id = event.user_id
+        self._session_id: str | None = None
         self.first = self.last = event.key
         self.last_type = event.event_type
         self.total_events = 0
@@ -129,7 +130,9 @@ class Session:
     @property
     def session_id(self) -> str:
         """The id, a function of the visitor and the first event."""
-        return session_id(self.user_id, *self.first)
+        if self._session_id is None:
+            self._session_id = session_id(self.user_id, *self.first)
+        return self._session_id
 
     def add(self, event: Event) -> None:
         """Count an event of this session."""
@@ -138,7 +141,7 @@ class Session:
         if key >= self.last:
             self.last, self.last_type = key, event.event_type
         elif key < self.first:
-            self.first = key
+            self.first, self._session_id = key, None
         self._add_type(event)
         self._add_page(key, event.page_url)
         if event.referrer is not None:

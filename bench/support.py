@@ -1,0 +1,109 @@
+"""What the benchmarks share: servers, a fresh topic and database, ready-made records."""
+
+import json
+import os
+import random
+import resource
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kafka import KafkaProducer
+
+from clickstream import schema
+from clickstream.local.temporary import temporary_stack
+from clickstream.servers.kafka import connection_options
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+
+# A server given by the first variable is used in place of a local one.
+GIVEN_BY = {
+    "kafka": "TEST_KAFKA_BOOTSTRAP_SERVERS",
+    "postgres": "TEST_POSTGRES_HOST",
+    "opensearch": "TEST_OPENSEARCH_HOST",
+}
+TYPES = ["page_view"] * 35 + ["click"] * 20 + ["scroll"] * 15 + ["hover"] * 8 + ["purchase"]
+
+
+@contextmanager
+def servers(names: Sequence[str]) -> Iterator[Settings]:
+    """Settings that lead to servers, with a topic, a group and a database of their own."""
+    given = {
+        name.removeprefix("TEST_"): value
+        for name, value in os.environ.items()
+        if name.startswith("TEST_")
+    }
+    missing = [name for name in names if GIVEN_BY[name] not in os.environ]
+    fresh = f"bench-{uuid.uuid4().hex[:8]}"
+    with ExitStack() as resources:
+        folder = Path(resources.enter_context(TemporaryDirectory())) / "servers"
+        local = resources.enter_context(temporary_stack(folder, missing)) if missing else {}
+        settings = Settings.from_mapping(
+            {"POSTGRES_DATABASE": "postgres", "OPENSEARCH_HOST": "", **local, **given}
+        )
+        settings = replace(settings, kafka_topic=fresh, kafka_group_id=fresh)
+        resources.enter_context(_database(settings, fresh))
+        settings = replace(settings, postgres_database=fresh)
+        schema.apply(settings)
+        yield settings
+
+
+@contextmanager
+def _database(settings: Settings, name: str) -> Iterator[None]:
+    with closing(connect(settings, application="bench")) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f'CREATE DATABASE "{name}"')
+            try:
+                yield
+            finally:
+                cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def records(events: int, visitors: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of events of so many visitors who click every ten seconds, ending now."""
+    chance = random.Random(1)
+    step = timedelta(seconds=10 / visitors)
+    time = datetime.now(UTC) - events * step
+    for number in range(events):
+        time += step
+        user_id = f"user-{chance.randrange(visitors)}"
+        event_type = chance.choice(TYPES)
+        event = {
+            "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
+            "event_type": event_type,
+            "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "user_id": user_id,
+            "page_url": f"https://shop.example/products/{chance.randrange(500)}",
+            "referrer": "https://search.example/",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Safari/537.36",
+            "ip_address": "203.0.113.7",
+            "device_type": "desktop",
+            "country": "DE",
+            "city": "Berlin",
+            "product_id": f"product-{chance.randrange(500)}",
+            "viewport_size": "1920x1080",
+        }
+        if event_type == "purchase":
+            event |= {"price": 19.99, "quantity": 2, "order_id": f"order-{number}"}
+        yield user_id.encode(), json.dumps(event).encode()
+
+
+def produce(settings: Settings, events: int, visitors: int) -> None:
+    """Send the records to the topic."""
+    options = connection_options(settings)
+    with closing(KafkaProducer(linger_ms=20, batch_size=1 << 16, **options)) as producer:
+        for key, value in records(events, visitors):
+            producer.send(settings.kafka_topic, key=key, value=value)
+        producer.flush()
+
+
+def peak_mib() -> float:
+    """The largest resident size of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
