@@ -62,7 +62,10 @@ class Stream:
             allow_auto_create_topics=False,
             max_poll_records=settings.consumer_batch_events,
             max_poll_interval_ms=30_000,
-            session_timeout_ms=10_000,
+            # As short as Kafka allows: the local broker lets a join wait for half of it, and a
+            # killed member holds its partitions that long.
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=2_000,
             metadata_max_age_ms=METADATA_AGE_MS,
             bootstrap_timeout_ms=REQUEST_SECONDS * 1000,
             fetch_max_wait_ms=POLL_MS,
