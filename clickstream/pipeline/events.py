@@ -121,9 +121,6 @@ def parse(value: bytes | None, *, origin: tuple[str, int, int], latest: datetime
     event_time = _time(take("timestamp", None), latest)
     user_id = _name("user_id", _integer_as_text(take("user_id", None)))
     ip_address = _ip(_either(data, "ip_address", "ip"))
-    success = _success(take("success", None))
-    price = _price(take("price", None))
-    quantity = _quantity(take("quantity", None))
     if "device" in data and data.get("device_type") is None:
         data["device_type"] = take("device")
     texts = _texts(data, raw)
@@ -136,10 +133,10 @@ def parse(value: bytes | None, *, origin: tuple[str, int, int], latest: datetime
             *texts[:3],
             ip_address,
             *texts[3:6],
-            success,
+            _success(take("success", None)),
             *texts[6:8],
-            price,
-            quantity,
+            _price(take("price", None)),
+            _quantity(take("quantity", None)),
             *texts[8:],
             _dump(data, raw) if data else None,
         )
@@ -168,8 +165,6 @@ def _load_exactly(raw: bytes) -> dict[str, Any]:
     """Parse again with the standard library; orjson makes floats of integers beyond 64 bits."""
     try:
         exact: dict[str, Any] = json.loads(raw)
-    except ValueError:  # more digits than Python converts
-        raise InvalidEventError("number_out_of_range", "An integer has too many digits.") from None
     except RecursionError:
         raise _nested_too_deep() from None
     return exact
@@ -414,12 +409,26 @@ def _quantity(value: Any) -> int | None:
 def _dump(data: dict[str, Any], raw: bytes) -> str:
     try:
         text = orjson.dumps(data).decode()
-    except TypeError:  # integers beyond 64 bits, loaded exactly before
+    except TypeError:  # nested too deep, or integers beyond 64 bits, loaded exactly before
+        _refuse_depth(data)
         return json.dumps(data, ensure_ascii=False)
     if not _EXPONENT.search(text):
         return text
     exact = _load_exactly(raw)
     return json.dumps({name: exact[name] for name in data}, ensure_ascii=False)
+
+
+def _refuse_depth(data: dict[str, Any]) -> None:
+    level: list[Any] = [data]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _containers(outer)]
+    if level:
+        raise _nested_too_deep()
+
+
+def _containers(outer: dict[str, Any] | list[Any]) -> list[Any]:
+    items = outer.values() if isinstance(outer, dict) else outer
+    return [item for item in items if isinstance(item, dict | list)]
 
 
 def _wrong_type(field: str, value: Any, wanted: str) -> InvalidEventError:
