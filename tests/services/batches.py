@@ -1,0 +1,74 @@
+"""Batches stored in the test's own process, on a real database and without Kafka."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from records import key_of, value_of
+
+from clickstream.pipeline import batch, positions, stored_rule
+from clickstream.pipeline.batch import Batch, Claim
+from clickstream.pipeline.positions import Log, Tally
+from clickstream.pipeline.sessions import Rule
+from clickstream.pipeline.visitors import Visitors
+from clickstream.servers.postgres import Connection
+
+LOG = Log("a-topic", "a-topic-id")
+EMPTY = """
+    TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule
+"""
+
+
+class Record(NamedTuple):
+    """What the pipeline uses of kafka-python's ConsumerRecord."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Batches:
+    """One consumer of two partitions, from empty tables on.
+
+    connection: not in autocommit.
+    """
+
+    def __init__(self, connection: Connection, rule: Rule) -> None:
+        self.visitors = Visitors(rule)
+        self._connection = connection
+        self._offsets = [0, 0]
+        with connection, connection.cursor() as cursor:
+            cursor.execute(EMPTY)
+        with connection, connection.cursor() as cursor:
+            version = stored_rule.adopt(cursor, rule)
+        held = positions.take(connection, LOG, "a-group", "a test", {0: 0, 1: 0})
+        self._claim = Claim(LOG, held, version)
+
+    def store(self, contents: Sequence[Iterable[Any]], now: datetime | None = None) -> list[Tally]:
+        """Store a batch: events, bytes or None, by partition."""
+        records = {n: self._records(n, share) for n, share in enumerate(contents)}
+        return self.deliver(records, now)
+
+    def deliver(self, records: dict[int, list[Record]], now: datetime | None = None) -> list[Tally]:
+        """Store a batch of records, perhaps not for the first time."""
+        ends = dict(enumerate(self._offsets))
+        tallies = batch.store(
+            self._connection,
+            self._claim,
+            Batch(records, ends),
+            self.visitors,
+            now=now or datetime.now(UTC),
+            max_future=timedelta(hours=1),
+        )
+        return list(tallies.values())
+
+    def _records(self, partition: int, contents: Iterable[Any]) -> list[Record]:
+        made = []
+        for content in contents:
+            offset = self._offsets[partition]
+            self._offsets[partition] += 1
+            made.append(Record(LOG.topic, partition, offset, 0, key_of(content), value_of(content)))
+        return made

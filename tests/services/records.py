@@ -1,0 +1,104 @@
+"""Records for the topic: events made at will, and anything else, sent to a chosen partition."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from kafka import KafkaProducer
+from support import eventually
+
+from clickstream.servers.kafka import connection_options
+from clickstream.settings import Settings
+
+START = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
+TYPES = ("page_view", "click", "scroll", "add_to_cart", "search", "purchase", "login", "logout")
+RECORDS_READ = "SELECT coalesce(sum(records), 0)::int FROM stream_positions"
+
+
+def event(user_id: str, seconds: float, event_type: str = "page_view", **fields: Any) -> Any:
+    """An event so many seconds after START, with a fresh id unless one is given."""
+    return {
+        "event_id": str(uuid.uuid4()),
+        "event_type": event_type,
+        "timestamp": (START + timedelta(seconds=seconds)).isoformat(),
+        "user_id": user_id,
+        **fields,
+    }
+
+
+def random_event(user_id: str, seconds: float, chance: Random, **fields: Any) -> Any:
+    """An event with values for every metric, or without."""
+    chosen = {
+        "page_url": chance.choice([None, "/", "/a", "/b", "/ü"]),
+        "referrer": chance.choice([None, "https://a.example/", "https://b.example/"]),
+        "user_agent": chance.choice([None, "Browser 1", "Browser\\2"]),
+        "ip_address": chance.choice([None, "192.0.2.1", "2001:db8::1"]),
+        "device_type": chance.choice([None, "mobile", "desktop"]),
+        "country": chance.choice([None, "NO", "PT"]),
+        "product_id": chance.choice([None, "p1", "p2", "p3"]),
+        "price": chance.choice([None, 0.1, 19.99, 1234567890.1234]),
+        "quantity": chance.choice([None, 1, 3]),
+        "order_id": chance.choice([None, "o1", "o2"]),
+        "search_query": chance.choice([None, "socks", 'Sök\t"x"']),
+    }
+    event_id = str(uuid.UUID(int=chance.getrandbits(128)))
+    kind = chance.choice(TYPES)
+    return event(user_id, seconds, kind, **{"event_id": event_id, **chosen, **fields})
+
+
+def random_events(number: int, visitors: int, seed: int) -> list[Any]:
+    """Events of some hours in a random order, a tenth of them twice; many gaps are above 1800 s."""
+    chance = Random(seed)
+    events = [
+        random_event(f"visitor-{chance.randrange(visitors)}", chance.uniform(0, 40_000), chance)
+        for _ in range(number)
+    ]
+    events += chance.sample(events, number // 10)
+    chance.shuffle(events)
+    return events
+
+
+def value_of(content: Any) -> bytes | None:
+    """The value of a record: an event as JSON, bytes and None as they are."""
+    return json.dumps(content).encode() if isinstance(content, dict) else content
+
+
+def key_of(content: Any) -> bytes | None:
+    """The key that a producer gives an event; none to anything else (but no value needs one)."""
+    if content is None:
+        return b"a key"
+    return str(content.get("user_id")).encode() if isinstance(content, dict) else None
+
+
+def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int = 0) -> None:
+    """Send records to one partition, in order, and wait until all are acknowledged."""
+    settings = Settings.from_mapping(environment)
+    with closing(KafkaProducer(acks="all", **connection_options(settings))) as producer:
+        sent = [
+            producer.send(
+                settings.kafka_topic, value_of(each), key=key_of(each), partition=partition
+            )
+            for each in contents
+        ]
+        producer.flush()
+        for each in sent:
+            each.get(timeout=10)
+
+
+def send_by_visitor(environment: Mapping[str, str], contents: Iterable[Any]) -> None:
+    """Send events, each visitor's to one partition, in order."""
+    number = int(environment["KAFKA_TOPIC_PARTITIONS"])
+    shares: dict[int, list[Any]] = {}
+    for each in contents:
+        shares.setdefault(sum(key_of(each) or b"") % number, []).append(each)
+    for partition, share in shares.items():
+        send(environment, share, partition)
+
+
+def wait_until_read(query: Callable[[str], list[Any]], number: int, seconds: float = 30) -> None:
+    """Wait until so many records have been stored, delivered twice counting twice."""
+    eventually(lambda: query(RECORDS_READ) == [(number,)], seconds)

@@ -1,0 +1,92 @@
+"""From the producer to the tables: exact counts, and what is stored twice never counts twice."""
+
+import json
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+from typing import Any
+
+import oracle
+import pytest
+from conftest import Query, RunScript, StartScript
+from records import event, random_events, send, send_by_visitor, wait_until_read
+
+TABLES = {
+    "events": "SELECT * FROM clickstream_events ORDER BY event_time, event_id",
+    "sessions": "SELECT * FROM session_metrics ORDER BY session_id",
+    "rejections": 'SELECT * FROM rejected_events ORDER BY partition, "offset"',
+}
+SESSIONS = "SELECT count(*), sum(total_events)::int FROM session_metrics"
+SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_timestamp"
+# What `kcat -P` sends of a line typed by hand.
+LINE = b'{"user_id": 42, "event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}'
+
+
+def test_1000_events_are_counted_exactly_and_sent_twice_are_duplicates(
+    environment: dict[str, str], run_script: RunScript, query: Query, tmp_path: Path
+) -> None:
+    """50 visitors with 2 sessions of 10 events each."""
+    file = tmp_path / "events.ndjson"
+    events = [
+        event(f"visitor-{visitor}", session * 7200 + n * 60 + visitor)
+        for session in range(2)
+        for n in range(10)
+        for visitor in range(50)
+    ]
+    file.write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
+    for times in (1, 2):
+        assert run_script("producer.py", "--replay", str(file)).returncode == 0
+        assert run_script("consumer.py", "--drain").returncode == 0
+        counters = oracle.check(environment)
+        assert (counters["rows"], counters["records"]) == (1_000, 1_000 * times)
+        assert counters["duplicates"] == 1_000 * (times - 1)
+        assert query(SESSIONS) == [(100, 1_000)]
+
+
+def test_records_delivered_again_change_nothing_but_the_counter_of_duplicates(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """Events, lines without an id, and bad records; all positions are set back."""
+    events = random_events(500, visitors=20, seed=1)
+    send_by_visitor(environment, events)
+    send(environment, [LINE, b"not JSON", None, LINE])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    before = oracle.check(environment)
+    tables = {name: query(sql) for name, sql in TABLES.items()}
+    assert before["records"] == len(events) + 4
+    assert before["rejected"] == 2
+
+    assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
+    assert run_script("consumer.py", "--drain").returncode == 0
+    after = oracle.check(environment)
+    assert {name: query(sql) for name, sql in TABLES.items()} == tables
+    assert after["records"] == 2 * before["records"]
+    assert after["duplicates"] == before["duplicates"] + before["records"]
+
+
+def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """Sent by hand with kcat: twice on purpose is two events, a redelivery is none."""
+    send(environment, [LINE, LINE], partition=1)
+    for _ in ("first", "redelivered"):
+        assert run_script("consumer.py", "--drain").returncode == 0
+        assert query("SELECT user_id, total_events FROM session_metrics") == [("42", 2)]
+        assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
+    oracle.check(environment)
+
+
+@pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
+def test_a_consumer_stopped_in_mid_session_goes_on_with_it(
+    signal: Signals, environment: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """It stops cleanly, and the next one finds the session in the tables."""
+    session: list[Any] = [event("visitor", seconds) for seconds in range(0, 600, 60)]
+    for events, total in ((session[:4], 4), (session[4:], 10)):
+        consumer = start_script("consumer.py")
+        send(environment, events)
+        wait_until_read(query, total)
+        consumer.send_signal(signal)
+        assert consumer.wait() == 0
+    assert query(SIZES) == [(10,)]
+    assert "Traceback" not in consumer.output
+    oracle.check(environment)

@@ -1,0 +1,111 @@
+"""Random histories: after every batch, the tables are what the oracle says."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+from batches import Batches
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from oracle import check_sessions
+from records import START, event, random_event
+
+from clickstream.pipeline.sessions import Rule
+from clickstream.servers.postgres import Connection, connect
+from clickstream.settings import Settings
+
+TIMEOUT = 30
+GRID = [*range(0, 160, 10), TIMEOUT + 0.000001, 2 * TIMEOUT + 0.000001]
+RULES = [
+    Rule(timedelta(seconds=TIMEOUT), starts, ends)
+    for starts in (frozenset(), frozenset({"login"}))
+    for ends in (frozenset(), frozenset({"logout"}))
+]
+
+# Few visitors, times and ids: equal times, duplicates, one id at two times, and one key for two
+# visitors (a conflict) come by themselves.
+EVENTS = st.builds(
+    lambda visitor, seconds, number, seed: random_event(
+        visitor, seconds, Random(seed), event_id=str(UUID(int=number))
+    ),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(GRID),
+    st.integers(1, 12),
+    st.integers(0, 400),
+)
+STEPS = st.one_of(
+    st.tuples(st.lists(EVENTS, max_size=6), st.lists(EVENTS, max_size=6)),
+    st.just("restart"),
+    st.integers(-30, 240),  # the watermark passes
+)
+
+
+@pytest.fixture
+def transactions(settings: Settings) -> Iterator[Connection]:
+    """A connection to the test's database that need not outlive a crash."""
+    with closing(connect(settings, application="test")) as opened:
+        with opened, opened.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+        yield opened
+
+
+@examples(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rule=st.sampled_from(RULES), steps=st.lists(STEPS, min_size=1, max_size=8))
+def test_random_histories_equal_the_oracle(
+    transactions: Connection, rule: Rule, steps: list[Any]
+) -> None:
+    """Disorder, duplicates, conflicts, any batching, restarts, visitors leaving the memory."""
+    batches = Batches(transactions, rule)
+    for step in steps:
+        if step == "restart":
+            batches.visitors.clear()
+        elif isinstance(step, int):
+            batches.visitors.forget(START + timedelta(seconds=step))
+        else:
+            tallies = batches.store(step)
+            assert sum(tally.records for tally in tallies) == sum(map(len, step))
+            check_sessions(
+                transactions, timeout=TIMEOUT, starts=rule.start_events, ends=rule.end_events
+            )
+    _check_books(transactions)
+
+
+def _check_books(connection: Connection) -> None:
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT sum(records), sum(duplicates), sum(rejected) FROM stream_positions")
+        records, duplicates, rejected = cursor.fetchone()
+        cursor.execute("SELECT count(*) FROM clickstream_events")
+        (rows,) = cursor.fetchone()
+        cursor.execute("SELECT count(*) FROM rejected_events")
+        assert cursor.fetchone() == (rejected,)
+    assert records == rows + duplicates + rejected
+
+
+@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+def test_a_crawlers_session_is_bounded_alike_in_any_order(
+    transactions: Connection, order: str
+) -> None:
+    """More values than are counted, of every set, in one session."""
+    events = [
+        event(
+            "crawler", 0.001 * n, "click" if n % 2 else f"type-{n % 4_200:04}",
+            event_id=str(UUID(int=n)), page_url=f"/{n * 7919 % 24_000}", product_id=str(n),
+            referrer=f"https://{n % 11_000}.example/",
+        )
+        for n in range(24_000)
+    ]  # fmt: skip
+    if order == "shuffled":
+        Random(1).shuffle(events)
+    elif order == "backward":
+        events.reverse()
+    batches = Batches(transactions, Rule(timedelta(seconds=TIMEOUT), frozenset(), frozenset()))
+    for first in range(0, len(events), 6_000):
+        batches.store([events[first : first + 6_000]])
+    check_sessions(transactions, timeout=TIMEOUT)
