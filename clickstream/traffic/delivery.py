@@ -3,10 +3,12 @@
 import logging
 import sys
 from collections import deque
+from functools import lru_cache
 from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.partitioner import DefaultPartitioner, murmur2
 
 from clickstream.errors import UserError
 from clickstream.servers.kafka import connection_options
@@ -71,6 +73,30 @@ class StandardOutput:
 
     def close(self) -> None:
         self.settle()
+
+
+class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
+    """The usual partition of a key (murmur2), whose hash in Python takes long enough to keep it."""
+
+    def partition(
+        self,
+        topic: str,
+        key: Any,
+        serialized_key: bytes | None,
+        value: Any,
+        serialized_value: bytes | None,
+        cluster: Any,
+    ) -> int:
+        if serialized_key is None:
+            chosen = super().partition(topic, key, None, value, serialized_value, cluster)
+            return int(chosen)
+        partitions = sorted(cluster.partitions_for_topic(topic))
+        return int(partitions[_hash(serialized_key) % len(partitions)])
+
+
+@lru_cache(maxsize=100_000)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key) & 0x7FFF_FFFF)
 
 
 class Kafka:
@@ -154,6 +180,7 @@ def _producer(settings: Settings, compression_type: str | None = None) -> Any:
             compression_type=compression_type,
             batch_size=settings.batch_size,
             linger_ms=settings.linger_ms,
+            partitioner=_Partitioner(),
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,

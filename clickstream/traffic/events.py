@@ -9,6 +9,10 @@ import orjson
 
 SECOND = 1_000_000
 
+# The lower 80 bits of a UUID of version 7: version 7, variant 10, all others random.
+UUID7_FIXED = 0x7000_8000_0000_0000_0000
+UUID7_RANDOM = 0x0FFF_3FFF_FFFF_FFFF_FFFF
+
 
 class Action(NamedTuple):
     """What a visitor does, before it has a time: the event's type and the fields that go with it.
@@ -51,19 +55,19 @@ class Record(NamedTuple):
 
 def uuid7(time: int, rng: Random) -> str:
     """A UUID of version 7 (RFC 9562): milliseconds, then 74 random bits."""
-    chance = rng.getrandbits(74)
-    bits = (
-        time // 1000 << 80 | 7 << 76 | chance >> 62 << 64 | 1 << 63 | chance & 0x3FFF_FFFF_FFFF_FFFF
-    )
-    text = f"{bits:032x}"
+    text = "%032x" % (time // 1000 << 80 | rng.getrandbits(80) & UUID7_RANDOM | UUID7_FIXED)
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def timestamp(time: int) -> str:
     """ISO 8601 with six digits and Z."""
-    minute, rest = divmod(time, 60 * SECOND)
-    second, fraction = divmod(rest, SECOND)
-    return f"{_minute(minute)}:{second:02d}.{fraction:06d}Z"
+    second, fraction = divmod(time, SECOND)
+    return f"{_second(second)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(second: int) -> str:
+    return f"{_minute(second // 60)}:{second % 60:02d}"
 
 
 @lru_cache(maxsize=1024)

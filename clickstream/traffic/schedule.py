@@ -8,7 +8,7 @@ traffic), or by chance, more of them at busy hours (a simulated past).
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import count, islice, takewhile
 from random import Random
 from typing import Any, Protocol
@@ -221,16 +221,21 @@ class Schedule:
     def events(self, start: int) -> Iterator[Event]:
         """All events from `start` on, in the order of their time, without end."""
         for moment in self._arrivals.first(start):
-            self._push(moment, None)
+            self._push_arrival(moment)
         happened = start
         while self._heap:
-            moment, _, waiting = heappop(self._heap)
+            moment, _, waiting = self._heap[0]
             visit = waiting or self._begin(moment)
+            then = None
             if visit:
                 action = visit.journey.log_out() if visit.leaving else next(visit.actions)
                 happened = self._clock.at(moment)
                 yield self._event(visit, action, happened)
-                self._go_on(visit, action, moment)
+                then = self._after(visit, action, moment)
+            if then is None:
+                heappop(self._heap)
+            else:
+                heapreplace(self._heap, (then, next(self._numbers), visit))
             if not waiting:
                 self._push_arrival(self._arrivals.after_arrival(moment, happened))
 
@@ -260,27 +265,26 @@ class Schedule:
             payload.update(visit.on_page_views)
         return Event(happened, time, payload)
 
-    def _go_on(self, visit: _Visit, action: Action, moment: int) -> None:
-        """Schedule what comes after an action: the next one, the logout, or nothing more."""
+    def _after(self, visit: _Visit, action: Action, moment: int) -> int | None:
+        """When the visit goes on; None where that was all."""
         if visit.leaving:
             self._free(visit, moment)
-        elif action.continued:
-            self._push(moment + ORDER_LINE_GAP, visit)
-        else:
-            then = moment + self._delay()
-            if then <= visit.ends_at:
-                self._push(then, visit)
-            else:
-                self._leave(visit, max(moment, visit.ends_at))
+            return None
+        if action.continued:
+            return moment + ORDER_LINE_GAP
+        then = moment + self._delay()
+        return then if then <= visit.ends_at else self._leave(visit, max(moment, visit.ends_at))
 
-    def _leave(self, visit: _Visit, moment: int) -> None:
+    def _leave(self, visit: _Visit, moment: int) -> int | None:
+        """When the visit logs out; None where it does not."""
         if not visit.journey.logged_in:
             self._free(visit, moment)
         elif self._rng.random() < self._settings.logout_failure_prob:
             self._free(visit, moment + int(self._settings.session_inactivity_grace * SECOND))
         else:
             visit.leaving = True
-            self._push(moment, visit)
+            return moment
+        return None
 
     def _free(self, visit: _Visit, moment: int) -> None:
         self._people.leave(visit.visitor, moment)
@@ -288,10 +292,7 @@ class Schedule:
 
     def _push_arrival(self, moment: int | None) -> None:
         if moment is not None:
-            self._push(moment, None)
-
-    def _push(self, moment: int, visit: _Visit | None) -> None:
-        heappush(self._heap, (moment, next(self._numbers), visit))
+            heappush(self._heap, (moment, next(self._numbers), None))
 
     def _delay(self) -> int:
         """From one action to the next: mostly short, a quarter of the way to the longest."""
