@@ -23,6 +23,7 @@ from clickstream.settings import Settings
 # Session ids are version 5 UUIDs of this namespace.
 NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 
+FEW_VALUES = 16
 SHOWN_VALUES = 1_000
 COUNTED_VALUES = 10_000
 ENGAGED_AFTER = timedelta(seconds=10)
@@ -32,6 +33,8 @@ PRODUCT_VIEWS = frozenset({"page_view", "click", "hover", "scroll", "add_to_cart
 _MICROSECOND = timedelta(microseconds=1)
 
 Seen = tuple[Key, str]
+# Distinct values. Few take a fifth of a set's memory as a tuple.
+Values = tuple[str, ...] | set[str]
 
 
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:
@@ -114,11 +117,11 @@ class Session:
         self.purchased = False
         self.revenue = Decimal(0)
         self.orders_without_id = 0
-        self.orders: set[str] | None = None
-        self.pages: set[str] | None = None
-        self.products: set[str] | None = None
-        self.searches: set[str] | None = None
-        self.referrers: set[str] | None = None
+        self.orders: Values = ()
+        self.pages: Values = ()
+        self.products: Values = ()
+        self.searches: Values = ()
+        self.referrers: Values = ()
         self.landing_page: Seen | None = None
         self.exit_page: Seen | None = None
         self.user_agent: Seen | None = None
@@ -274,10 +277,12 @@ def _first(seen: Seen | None, key: Key, value: str | None) -> Seen | None:
     return key, value
 
 
-def _with(values: set[str] | None, value: str) -> set[str]:
-    """A set with a value more, of which only the COUNTED_VALUES smallest matter."""
-    if values is None:
-        return {value}
+def _with(values: Values, value: str) -> Values:
+    """The values and one more, of which only the COUNTED_VALUES smallest matter."""
+    if value in values:
+        return values
+    if isinstance(values, tuple):
+        return (*values, value) if len(values) < FEW_VALUES else {*values, value}
     values.add(value)
     if len(values) >= 2 * COUNTED_VALUES:
         return set(nsmallest(COUNTED_VALUES, values))
@@ -290,12 +295,12 @@ def _smallest_types(counts: dict[str, int]) -> dict[str, int]:
     return {kind: counts[kind] for kind in nsmallest(SHOWN_VALUES, counts)}
 
 
-def _shown(values: set[str] | None) -> str:
+def _shown(values: Values) -> str:
     return _json(sorted(values)[:SHOWN_VALUES]) if values else "[]"
 
 
-def _counted(values: set[str] | None) -> int:
-    return min(len(values), COUNTED_VALUES) if values else 0
+def _counted(values: Values) -> int:
+    return min(len(values), COUNTED_VALUES)
 
 
 def _value(seen: Seen | None) -> str | None:
