@@ -1,0 +1,453 @@
+"""The session rule and the metrics of a session, against a short oracle and a real log."""
+
+import csv
+import gzip
+import json
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clickstream.pipeline.events import EPOCH, Event, parse
+from clickstream.pipeline.sessions import COLUMNS, COUNTED_VALUES, NAMESPACE, Rule, Session, fold
+from clickstream.settings import Settings
+
+DATA = Path(__file__).parents[1] / "data"
+START = datetime(2024, 5, 1, 12, tzinfo=UTC)
+TIMEOUT = timedelta(minutes=30)
+MICROSECOND = timedelta(microseconds=1)
+RULE = Rule(TIMEOUT, frozenset(), frozenset())
+FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
+
+
+def event(after: timedelta = timedelta(0), number: int = 0, **fields: Any) -> Event:
+    """An event of visitor v, so long after START."""
+    values: dict[str, Any] = dict.fromkeys(Event._fields)
+    values |= {
+        "event_id": str(UUID(int=number)),
+        "event_time": START + after,
+        "event_type": "page_view",
+        "user_id": "v",
+    }
+    return Event(**values | fields)
+
+
+def minutes(number: float, **fields: Any) -> Event:
+    return event(timedelta(minutes=number), **fields)
+
+
+def sizes(events: list[Event], rule: Rule = RULE) -> list[int]:
+    return [session.total_events for session in fold(events, rule)]
+
+
+def metrics(session: Session, rule: Rule = RULE) -> dict[str, Any]:
+    """The columns of a session, JSON read."""
+    row = dict(zip(COLUMNS, session.row(rule), strict=True))
+    for name in JSON_COLUMNS:
+        row[name] = json.loads(str(row[name]))
+    return row
+
+
+def only(events: list[Event], rule: Rule = RULE) -> dict[str, Any]:
+    """The metrics of the one session that these events are."""
+    (session,) = fold(events, rule)
+    return metrics(session, rule)
+
+
+JSON_COLUMNS = (
+    "event_type_counts",
+    "unique_pages",
+    "products_viewed",
+    "search_queries",
+    "referrers",
+)
+
+
+# == The rule ===================================================================================
+
+
+def test_a_gap_of_exactly_the_timeout_stays() -> None:
+    assert sizes([event(), event(TIMEOUT)]) == [2]
+
+
+def test_one_microsecond_more_splits() -> None:
+    assert sizes([event(), event(TIMEOUT + MICROSECOND)]) == [1, 1]
+
+
+def test_the_gap_counts_from_the_last_event_and_not_from_the_first() -> None:
+    assert sizes([minutes(0), minutes(30), minutes(60), minutes(90)]) == [4]
+
+
+def test_a_start_event_begins_a_session() -> None:
+    rule = Rule(TIMEOUT, frozenset({"login"}), frozenset())
+    events = [minutes(0), minutes(1, event_type="login"), minutes(2), minutes(3)]
+    assert sizes(events, rule) == [1, 3]
+    assert sizes(events) == [4]
+
+
+def test_an_end_event_is_the_last_of_its_session() -> None:
+    rule = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))
+    events = [minutes(0), minutes(1, event_type="logout"), minutes(2), minutes(3)]
+    assert sizes(events, rule) == [2, 2]
+    assert [metrics(s, rule)["close_reason"] for s in fold(events, rule)] == ["end_event", None]
+
+
+def test_a_type_may_begin_and_end_a_session() -> None:
+    rule = Rule(TIMEOUT, frozenset({"ping"}), frozenset({"ping"}))
+    assert sizes([minutes(number, event_type="ping") for number in range(3)], rule) == [1, 1, 1]
+
+
+def test_which_types_divide_a_session() -> None:
+    rule = Rule(TIMEOUT, frozenset({"login"}), frozenset({"logout"}))
+    types = ("login", "logout", "page_view")
+    assert [rule.divides(event(event_type=kind)) for kind in types] == [True, True, False]
+
+
+def test_events_of_equal_time_are_ordered_by_event_id() -> None:
+    twins = [event(number=n, page_url=f"/{n}", event_type=t) for n, t in ((1, "logout"), (2, "x"))]
+    for events in (twins, twins[::-1]):
+        session = Session(events[0])
+        session.add(events[1])
+        assert (session.first[1], session.last[1]) == (str(UUID(int=1)), str(UUID(int=2)))
+        assert (metrics(session)["landing_page"], metrics(session)["exit_page"]) == ("/1", "/2")
+        assert session.last_type == "x"
+    assert sizes(twins, Rule(TIMEOUT, frozenset(), frozenset({"logout"}))) == [1, 1]
+
+
+def test_the_rule_is_made_of_the_settings() -> None:
+    asked = Settings(
+        session_timeout_seconds=60, session_start_events=("a",), session_end_events=("b", "c")
+    )
+    assert Rule.of(asked) == Rule(timedelta(minutes=1), frozenset("a"), frozenset("bc"))
+
+
+def test_a_session_id_is_what_it_always_was() -> None:
+    """Tables of earlier versions hold such ids."""
+    first = event(timedelta(microseconds=123_456), number=7)
+    assert Session(first).session_id == "1dc26f1d-3714-5522-8159-884e9313ac0a"
+
+
+def test_a_session_id_differs_by_visitor_and_by_each_part_of_the_first_event() -> None:
+    others = [event(), event(number=1), event(MICROSECOND), event(user_id="w")]
+    assert len({Session(first).session_id for first in others}) == len(others)
+
+
+def test_an_earlier_event_changes_the_session_id() -> None:
+    session = Session(minutes(1))
+    before = session.session_id
+    session.add(minutes(0))
+    assert session.session_id == Session(minutes(0)).session_id != before
+
+
+# == Metrics, by name ===========================================================================
+
+
+@pytest.mark.parametrize(
+    ("events", "is_bounce"),
+    [
+        ([event(), event(timedelta(seconds=10), event_type="click")], True),
+        ([event(), event(timedelta(seconds=10) + MICROSECOND, event_type="click")], False),
+        ([event(), event(timedelta(seconds=1))], False),
+        ([event(event_type="purchase")], False),
+        ([event()], True),
+    ],
+)
+def test_a_bounce_is_a_session_that_is_not_engaged(events: list[Event], is_bounce: bool) -> None:
+    assert only(events)["is_bounce"] is is_bounce
+
+
+def test_revenue_is_exact_and_of_purchases_alone() -> None:
+    lines = [
+        minutes(0, event_type="purchase", price=Decimal("0.1"), quantity=3),
+        minutes(1, event_type="purchase", price=Decimal("9999999999.9999"), quantity=1_000_000),
+        minutes(2, event_type="purchase", price=Decimal("0.0001")),
+        minutes(3, event_type="purchase", quantity=5),
+        minutes(4, event_type="add_to_cart", price=Decimal(1000), quantity=1),
+    ]
+    assert only(lines)["total_revenue"] == Decimal("9999999999999900.3001")
+
+
+def test_lines_of_one_order_count_once_and_a_line_without_order_by_itself() -> None:
+    orders = ["a", "a", None, "b", None]
+    lines = [minutes(n, event_type="purchase", order_id=o) for n, o in enumerate(orders)]
+    assert only([*lines, minutes(9, order_id="c")])["orders_count"] == 4
+
+
+@pytest.mark.parametrize("column", ["user_agent", "ip_address", "device_type", "country"])
+def test_a_value_is_that_of_the_first_event_that_has_one(column: str) -> None:
+    values = [None, "second", "third"]
+    events = [minutes(n, **{column: value}) for n, value in enumerate(values)]
+    assert only(events)[column] == "second"
+    assert only(events[:1])[column] is None
+
+
+def test_sets_are_sorted_by_code_point() -> None:
+    pages = ["b", "\U0001f600", "A", "\uffff", "a", "\u00e9"]
+    shown = only([minutes(n, page_url=page) for n, page in enumerate(pages)])["unique_pages"]
+    assert shown == sorted(pages, key=lambda page: page.encode())
+
+
+# == Bounds =====================================================================================
+
+SETS = {  # the field, the type of its events, the array, the number
+    "page_url": ("scroll", "unique_pages", "unique_pages_count"),
+    "product_id": ("click", "products_viewed", "products_viewed_count"),
+    "referrer": ("scroll", "referrers", "unique_referrers_count"),
+    "search_query": ("search", "search_queries", None),
+    "order_id": ("purchase", None, "orders_count"),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "number"),
+    [
+        *(("page_url", n) for n in (16, 17, 1_000, 1_001, 10_000, 10_001)),
+        *((f, 21_000) for f in SETS),
+    ],
+)
+def test_a_set_shows_the_1000_smallest_and_counts_up_to_10000(field: str, number: int) -> None:
+    kind, array, count = SETS[field]
+    values = [f"{n:05}" for n in range(number)]
+    Random(number).shuffle(values)
+    one = event(event_type=kind)
+    shown = only([one._replace(**{field: value}) for value in values])
+    if array:
+        assert shown[array] == [f"{n:05}" for n in range(min(number, 1_000))]
+    if count:
+        assert shown[count] == min(number, 10_000)
+
+
+def test_a_crawler_does_not_fill_the_memory() -> None:
+    one = event(page_url="/")
+    session = Session(one)
+    for number in range(3 * COUNTED_VALUES):
+        session.add(one._replace(page_url=str(number), event_type=str(number)))
+    assert len(session.pages) < 2 * COUNTED_VALUES
+    assert len(session.event_types) < 2_000
+
+
+def test_types_are_counted_for_the_1000_smallest() -> None:
+    types = [f"{n:04}" for n in range(3_000)] * 2
+    Random(1).shuffle(types)
+    one = event()
+    counts = only([one._replace(event_type=kind) for kind in types])
+    assert counts["event_type_counts"] == {f"{n:04}": 2 for n in range(1_000)}
+    assert counts["total_events"] == 6_000
+
+
+# == All metrics, against an oracle =============================================================
+
+
+def oracle(events: list[Event], rule: Rule) -> list[list[Event]]:
+    """The session rule in a few words."""
+    groups: list[list[Event]] = []
+    for new in sorted(events, key=lambda e: (e.event_time, e.event_id)):
+        before = groups[-1][-1] if groups else None
+        if (
+            before is None
+            or new.event_time > before.event_time + rule.timeout
+            or new.event_type in rule.start_events
+            or before.event_type in rule.end_events
+        ):
+            groups.append([])
+        groups[-1].append(new)
+    return groups
+
+
+def oracle_metrics(group: list[Event], rule: Rule) -> dict[str, Any]:
+    """The metrics of a session in a few words; its events are in order."""
+    first, last = group[0], group[-1]
+    bought = [e for e in group if e.event_type == "purchase"]
+    looks = {"page_view", "click", "hover", "scroll", "add_to_cart"}
+
+    def of(name: str, types: set[str] | None = None) -> list[str]:
+        """The values of a field, in order."""
+        some = [e for e in group if types is None or e.event_type in types]
+        return [getattr(e, name) for e in some if getattr(e, name) is not None]
+
+    engaged = bought or [e.event_type for e in group].count("page_view") >= 2
+    micros = int((first.event_time - EPOCH) / MICROSECOND)
+    return {
+        "session_id": str(uuid5(NAMESPACE, f"{first.event_id}:{micros}:{first.user_id}")),
+        "user_id": first.user_id,
+        "total_events": len(group),
+        "event_type_counts": dict(Counter(e.event_type for e in group)),
+        "first_event_timestamp": first.event_time,
+        "last_event_timestamp": last.event_time,
+        "first_event_id": first.event_id,
+        "last_event_id": last.event_id,
+        "unique_pages": sorted(set(of("page_url"))),
+        "unique_pages_count": len(set(of("page_url"))),
+        "landing_page": next(iter(of("page_url")), None),
+        "exit_page": next(reversed(of("page_url")), None),
+        "total_revenue": sum((e.price or 0) * (e.quantity or 1) for e in bought),
+        "orders_count": len({e.order_id or e.event_id for e in bought}),
+        "products_viewed": sorted(set(of("product_id", looks))),
+        "products_viewed_count": len(set(of("product_id", looks))),
+        "search_queries": sorted(set(of("search_query", {"search"}))),
+        "referrers": sorted(set(of("referrer"))),
+        "unique_referrers_count": len(set(of("referrer"))),
+        "user_agent": next(iter(of("user_agent")), None),
+        "ip_address": next(iter(of("ip_address")), None),
+        "device_type": next(iter(of("device_type")), None),
+        "country": next(iter(of("country")), None),
+        "is_bounce": not (engaged or last.event_time - first.event_time > timedelta(seconds=10)),
+        "close_reason": "end_event" if last.event_type in rule.end_events else None,
+    }
+
+
+TYPES = ("page_view", "click", "search", "purchase", "login", "logout", "add_to_cart", "like")
+GAPS = (timedelta(0), MICROSECOND, timedelta(seconds=10), TIMEOUT, TIMEOUT + MICROSECOND)
+TEXTS = (
+    *("page_url", "referrer", "user_agent", "ip_address", "device_type"),
+    *("country", "product_id", "order_id", "search_query"),
+)
+some_texts = st.tuples(*[st.sampled_from([None, "a", "b", "\u00e9"]) for _ in TEXTS])
+some_types = st.frozensets(st.sampled_from(TYPES), max_size=2)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Events of one visitor, in order of time; ids random, so that equal times mix."""
+    time, events = timedelta(0), []
+    for number in draw(st.permutations(range(draw(st.integers(1, 8))))):
+        time += draw(st.sampled_from(GAPS))
+        texts = dict(zip(TEXTS, draw(some_texts), strict=True))
+        kind = draw(st.sampled_from(TYPES))
+        price = draw(st.none() | st.decimals(-1, 10**10, places=4))
+        quantity = draw(st.none() | st.integers(1, 1_000_000))
+        events.append(event(time, number, event_type=kind, price=price, quantity=quantity, **texts))
+    return events
+
+
+by_key = attrgetter("key")
+rules = st.builds(Rule, st.sampled_from([TIMEOUT, timedelta(seconds=10)]), some_types, some_types)
+
+
+@settings(deadline=None)
+@given(histories(), rules)
+def test_sessions_are_what_the_oracle_says(events: list[Event], rule: Rule) -> None:
+    found = [metrics(session, rule) for session in fold(sorted(events, key=by_key), rule)]
+    assert found == [oracle_metrics(group, rule) for group in oracle(events, rule)]
+
+
+@settings(deadline=None)
+@given(histories(), rules, st.randoms(use_true_random=False))
+def test_the_order_in_which_events_are_added_makes_no_difference(
+    events: list[Event], rule: Rule, chance: Random
+) -> None:
+    for group in oracle(events, rule):
+        expected = oracle_metrics(group, rule)
+        chance.shuffle(group)
+        session = Session(group[0])
+        for each in group[1:]:
+            session.add(each)
+        assert metrics(session, rule) == expected
+
+
+# == A real log =================================================================================
+
+
+@cache
+def real_log() -> tuple[Event, ...]:
+    with gzip.open(DATA / "apache_logs.events.csv.gz", "rt") as file:
+        return tuple(
+            parse(
+                json.dumps(
+                    {
+                        "event_id": row["seq"],
+                        "event_type": row["event"],
+                        "timestamp": int(row["ts_ms"]),
+                        "user_id": row["user_id"],
+                        "page_url": row["page"],
+                        "status": row["status"],
+                        "ua": row["ua"],
+                    }
+                ).encode(),
+                origin=("log", 0, 0),
+                latest=FAR_FUTURE,
+            )
+            for row in csv.DictReader(file)
+        )
+
+
+def its_sessions() -> list[tuple[str, int, int, int]]:
+    names = ("start_ms", "end_ms", "events")
+    with gzip.open(DATA / "apache_logs.30m.inclusive.csv.gz", "rt") as file:
+        return sorted(
+            (row["user_id"], *(int(row[name]) for name in names)) for row in csv.DictReader(file)
+        )
+
+
+def milliseconds(time: datetime) -> int:
+    return (time - EPOCH) // timedelta(milliseconds=1)
+
+
+def folded(events: list[Event]) -> Iterator[tuple[str, int, int, int]]:
+    by_visitor = sorted(events, key=lambda event: (event.user_id, event.key))
+    for user_id, own in groupby(by_visitor, key=attrgetter("user_id")):
+        for session in fold(own, RULE):
+            first, last = milliseconds(session.first[0]), milliseconds(session.last[0])
+            yield user_id, first, last, session.total_events
+
+
+def as_it_is(events: list[Event]) -> None:
+    assert events[0].event_time < events[-1].event_time
+
+
+@pytest.mark.parametrize("arrange", [as_it_is, Random(1).shuffle, list.reverse])
+def test_the_real_log_gives_its_reference_sessions(
+    arrange: Callable[[list[Event]], None],
+) -> None:
+    events = list(real_log())
+    arrange(events)
+    assert len(events) == 10_000
+    assert sorted(folded(events)) == its_sessions()
+
+
+# == Memory =====================================================================================
+
+
+def an_open_session(visitor: int) -> Session:
+    """Of 20 events on 8 pages with 6 products, their texts as parsing makes them."""
+
+    def parsed(number: int) -> Event:
+        body = {
+            "event_id": str(UUID(int=visitor << 8 | number)),
+            "event_type": ("page_view", "click", "scroll", "hover", "add_to_cart")[number % 5],
+            "timestamp": f"2024-05-01T12:{number:02}:00.000000Z",
+            "user_id": f"user-{visitor:08}",
+            "page_url": f"https://shop.example/products/{visitor}-{number % 8}",
+            "referrer": "https://search.example/",
+            "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/124.0",
+            "ip_address": "203.0.113.7",
+            "device_type": "desktop",
+            "country": "Germany",
+            "product_id": f"product-{visitor}-{number % 6}",
+        }
+        return parse(json.dumps(body).encode(), origin=("t", 0, number), latest=FAR_FUTURE)
+
+    (session,) = fold(map(parsed, range(20)), RULE)
+    return session
+
+
+def test_a_visitor_with_20_events_takes_no_more_than_3_kib() -> None:
+    an_open_session(0)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    kept = [an_open_session(visitor) for visitor in range(1, 51)]
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / len(kept) <= 3 * 1024
