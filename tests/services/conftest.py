@@ -193,6 +193,15 @@ def connection(settings: Settings) -> Iterator[Connection]:
 
 
 @pytest.fixture
+def transactions(settings: Settings) -> Iterator[Connection]:
+    """A connection to the test's database whose commits need not outlive a crash."""
+    with closing(connect(settings, application="test")) as opened:
+        with opened, opened.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = off")
+        yield opened
+
+
+@pytest.fixture
 def query(connection: Connection) -> Query:
     """Runs a statement on the test's database and returns its rows: `query(sql, parameters)`."""
 

@@ -77,7 +77,9 @@ def key_of(content: Any) -> bytes | None:
 def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int = 0) -> None:
     """Send records to one partition, in order, and wait until all are acknowledged."""
     settings = Settings.from_mapping(environment)
-    with closing(KafkaProducer(acks="all", **connection_options(settings))) as producer:
+    # Compressed, so that the broker takes values that are larger than its limit.
+    options = {"compression_type": "gzip", "max_request_size": 8 << 20}
+    with closing(KafkaProducer(**options, **connection_options(settings))) as producer:
         sent = [
             producer.send(
                 settings.kafka_topic, value_of(each), key=key_of(each), partition=partition

@@ -1,7 +1,5 @@
 """Random histories: after every batch, the tables are what the oracle says."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -16,8 +14,7 @@ from oracle import check_sessions
 from records import START, event, random_event
 
 from clickstream.pipeline.sessions import Rule
-from clickstream.servers.postgres import Connection, connect
-from clickstream.settings import Settings
+from clickstream.servers.postgres import Connection
 
 TIMEOUT = 30
 GRID = [*range(0, 160, 10), TIMEOUT + 0.000001, 2 * TIMEOUT + 0.000001]
@@ -43,15 +40,6 @@ STEPS = st.one_of(
     st.just("restart"),
     st.integers(-30, 240),  # the watermark passes
 )
-
-
-@pytest.fixture
-def transactions(settings: Settings) -> Iterator[Connection]:
-    """A connection to the test's database that need not outlive a crash."""
-    with closing(connect(settings, application="test")) as opened:
-        with opened, opened.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-        yield opened
 
 
 @examples(

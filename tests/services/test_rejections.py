@@ -1,0 +1,238 @@
+"""Records that cannot become an event: kept with reason and bytes, and in nobody's way."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import oracle
+from batches import Batches
+from conftest import Query, RunScript, StartScript
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from records import event, send, send_by_visitor, value_of, wait_until_read
+
+from clickstream.pipeline.sessions import Rule
+from clickstream.servers.postgres import Connection
+
+GOOD = event("good", 0, event_id="known")
+REJECTED = 'SELECT reason, value FROM rejected_events ORDER BY partition, "offset"'
+REFUSE = "ALTER TABLE clickstream_events ADD CONSTRAINT refusing CHECK (page_url <> '/refused')"
+REFUSE_NOTHING = "ALTER TABLE clickstream_events DROP CONSTRAINT refusing"
+
+
+def _with(**fields: Any) -> dict[str, Any]:
+    return {**event("bad", 0), **fields}
+
+
+def _without(field: str) -> dict[str, Any]:
+    return {name: value for name, value in event("bad", 0).items() if name != field}
+
+
+def _text(text: str) -> bytes:
+    """An event with this JSON as the value of one of its fields."""
+    return value_of(_with(extra="HERE")).replace(b'"HERE"', text.encode())  # type: ignore[union-attr]
+
+
+def _in(hours: float) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+
+
+BAD = [
+    ("no_value", None),
+    ("not_json", b""),
+    ("not_json", b"a line of text"),
+    ("not_json", value_of(GOOD)[:-1]),  # type: ignore[index]
+    ("not_json", b"\xef\xbb\xbf{}"),
+    ("not_utf8", b'{"user_id": "\xff"}'),
+    ("not_utf8", bytes(range(256))),
+    ("not_an_object", b"[]"),
+    ("not_an_object", b"17"),
+    ("not_an_object", b"null"),
+    ("nested_too_deep", b"[" * 100_000 + b"]" * 100_000),
+    ("nested_too_deep", _text("[" * 50_000 + "]" * 50_000)),
+    ("not_a_number", _text("NaN")),
+    ("not_a_number", _text("-Infinity")),
+    ("number_out_of_range", _text("1e400")),
+    ("bad_text", _text(r'"\u0000"')),
+    ("bad_text", _with(page_url="/\0")),
+    ("bad_text", _text(r'"\ud800"')),
+    ("bad_text", _text(r'{"\udfff": 1}')),
+    ("missing_field", _without("event_type")),
+    ("missing_field", _without("timestamp")),
+    ("missing_field", _without("user_id")),
+    ("missing_field", _with(user_id="")),
+    ("missing_field", _with(event_type=None)),
+    ("wrong_type", _with(user_id=1.5)),
+    ("wrong_type", _with(user_id=True)),
+    ("wrong_type", _with(event_type=["click"])),
+    ("wrong_type", _with(event_id={"$oid": "1"})),
+    ("wrong_type", _with(timestamp={})),
+    ("wrong_type", _with(timestamp=True)),
+    ("wrong_type", _with(page_url=1)),
+    ("wrong_type", _with(success="yes")),
+    ("wrong_type", _with(price="12.50")),
+    ("wrong_type", _with(quantity=1.5)),
+    ("wrong_type", _with(ip=3232235777)),
+    ("too_long", _with(user_id="u" * 257)),
+    ("too_long", _with(user_id="ü" * 129)),
+    ("too_long", _with(event_type="t" * 257)),
+    ("too_long", _with(page_url="/" * 8_193)),
+    ("value_too_large", _with(extra="x" * (1 << 20))),
+    ("bad_ip", _with(ip_address="256.0.0.1")),
+    ("bad_ip", _with(ip="localhost")),
+    ("number_out_of_range", _with(price=10**10)),
+    ("number_out_of_range", _with(price=0.00001)),
+    ("number_out_of_range", _with(quantity=0)),
+    ("number_out_of_range", _with(quantity=1_000_001)),
+    ("bad_timestamp", _with(timestamp="yesterday")),
+    ("bad_timestamp", _with(timestamp="2025-02-30T00:00:00Z")),
+    ("timestamp_out_of_range", _with(timestamp=_in(hours=1.1))),
+    ("timestamp_out_of_range", _with(timestamp=1e300)),
+    ("timestamp_out_of_range", _with(timestamp=-(10**12))),
+    ("timestamp_out_of_range", _with(timestamp="0001-01-01T00:00:00+14:00")),
+    ("event_id_conflict", {**GOOD, "user_id": "another"}),
+]
+
+
+def test_every_kind_of_bad_record_is_rejected_with_its_reason_and_all_good_ones_are_stored(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """Among good records, in one run."""
+    good = [GOOD, *(event("good", 60 * n) for n in range(1, len(BAD)))]
+    send(environment, [each for pair in zip(good, BAD_RECORDS, strict=True) for each in pair])
+    result = run_script("consumer.py", "--drain")
+    assert result.returncode == 0, result.stderr
+    assert _rejected(query) == [(reason, value_of(content)) for reason, content in BAD]
+    counters = oracle.check(environment)
+    assert (counters["rows"], counters["rejected"]) == (len(good), len(BAD))
+    assert query("SELECT total_events FROM session_metrics") == [(len(good),)]
+
+
+BAD_RECORDS = [content for _, content in BAD]
+
+
+def test_what_postgres_refuses_is_found_in_its_batch_and_a_retry_stores_it_once(
+    environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
+) -> None:
+    """The retried event belongs into the middle of a session that a consumer has in memory."""
+    query(REFUSE)
+    consumer = start_script("consumer.py")
+    session = [event("visitor", 60 * n, page_url=f"/{n}") for n in range(100)]
+    session[50]["page_url"] = "/refused"
+    send(environment, session)
+    wait_until_read(query, 100)
+    assert _rejected(query) == [("refused_by_postgres", value_of(session[50]))]
+    assert oracle.check(environment)["rows"] == 99
+
+    query(REFUSE_NOTHING)
+    for stored in (1, 0):
+        retried = run_script("clickstream", "rejected", "retry")
+        assert retried.returncode == 0, retried.stderr
+        assert retried.stdout.startswith(f"{stored} records became events")
+    send(environment, [event("visitor", 6_000)])
+    wait_until_read(query, 101)
+    assert consumer.is_running
+    counters = oracle.check(environment)
+    assert (counters["rows"], counters["rejected"]) == (101, 0)
+    assert query("SELECT total_events FROM session_metrics") == [(101,)]
+
+
+def test_retry_takes_each_record_to_where_it_belongs(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """An event, a duplicate of one, and what stays rejected; the list and the details tell."""
+    ahead = event("visitor", 0, timestamp=_in(hours=2))
+    send(environment, [ahead, ahead, b"not JSON"])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert oracle.check(environment)["rejected"] == 3
+    listed = run_script("clickstream", "rejected", "list").stdout
+    assert "2  timestamp_out_of_range" in listed
+    assert "1  not_json" in listed
+    assert "not JSON" in run_script("clickstream", "rejected", "show", "0:2").stdout
+
+    retried = run_script("clickstream", "rejected", "retry", MAX_FUTURE_SECONDS="9000")
+    assert retried.stdout.startswith("1 records became events, 1 were duplicates, 1 stay rejected")
+    counters = oracle.check(environment)
+    assert (counters["rows"], counters["duplicates"], counters["rejected"]) == (1, 1, 1)
+    assert [reason for reason, _ in _rejected(query)] == ["not_json"]
+
+
+def test_limits_that_are_just_kept(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """The largest values of every limit are events like any other."""
+    events = [
+        _with(user_id="ü" * 128, event_type="t" * 256),
+        _with(user_id=42),
+        _with(user_id="42", page_url="ü" * 8_192),
+        _with(price=9_999_999_999.9999, quantity=1_000_000, event_type="purchase"),
+        _with(price=-1, quantity=1, event_type="purchase"),
+        _with(timestamp=_in(hours=0.9)),
+        _with(timestamp="0001-01-01T00:00:00Z"),
+        _with(timestamp=0),
+        _with(timestamp=1_748_858_400_123),
+        _with(timestamp=1_748_858_400.123456),
+        _with(extra="\\ \t \n \r \\N \\. \"' \b \u2028 \U0001f600", page_url="\\N"),
+        _with(ip="2001:DB8::1", device="mobile", properties={"a": [1, {"b": None}]}),
+    ]
+    large = _with(extra="")
+    large["extra"] = "x" * ((1 << 20) - len(value_of(large) or b""))
+    send_by_visitor(environment, [*events, large])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert _rejected(query) == []
+    assert oracle.check(environment)["rows"] == len(events) + 1
+    assert query("SELECT count(*) FROM clickstream_events WHERE user_id = '42'") == [(2,)]
+
+
+def _rejected(query: Query) -> list[tuple[str, bytes | None]]:
+    return [(reason, value and bytes(value)) for reason, value in query(REJECTED)]
+
+
+# == Random bytes and random JSON ================================================================
+
+FIELDS = [*GOOD, "page_url", "price", "quantity", "ip", "ip_address", "success", "device", "x"]
+CHARACTERS = st.characters(exclude_categories=())  # lone surrogates too
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(CHARACTERS, max_size=5),
+    st.integers(10**20, 10**40), st.datetimes().map(str), st.just("192.0.2.1"),
+)  # fmt: skip
+JSON = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(CHARACTERS), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+SPOILT = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3).map(lambda bad: GOOD | bad)
+VALUES = st.one_of(
+    st.none(),
+    st.binary(max_size=100),
+    JSON.map(json.dumps).map(str.encode),
+    SPOILT.map(json.dumps).map(str.encode),
+    SPOILT.map(lambda bad: json.dumps(bad, ensure_ascii=False).encode("utf-8", "surrogatepass")),
+    st.tuples(SPOILT, st.integers(1, 300)).map(lambda cut: json.dumps(cut[0]).encode()[: cut[1]]),
+)
+
+
+@examples(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(values=st.lists(VALUES, min_size=1, max_size=20))
+def test_random_bytes_and_random_json_end_as_rows_or_as_rejections(
+    transactions: Connection, values: list[bytes | None]
+) -> None:
+    """Each record in exactly one place, rejected ones with their bytes, good ones unharmed."""
+    rule = Rule(timedelta(minutes=30), frozenset(), frozenset())
+    (tally, _) = Batches(transactions, rule).store([[GOOD, *values, event("good", 60)], []])
+    oracle.check_sessions(transactions, timeout=1800)
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM clickstream_events")
+        (rows,) = cursor.fetchone()
+        cursor.execute("SELECT count(*) FROM clickstream_events WHERE user_id = 'good'")
+        assert cursor.fetchone()[0] >= 2
+        cursor.execute(REJECTED)
+        rejected = cursor.fetchall()
+    assert tally.records == len(values) + 2 == rows + tally.duplicates + tally.rejected
+    assert tally.rejected == len(rejected)
+    assert all((value and bytes(value)) in values for _, value in rejected)
