@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from select import select
 
-import psycopg2
+from psycopg2.errors import QueryCanceled
 from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
 
 from clickstream.servers.postgres import Connection
@@ -13,26 +13,27 @@ from clickstream.servers.postgres import Connection
 @contextmanager
 def interruptible_queries() -> Iterator[None]:
     """Within the block, KeyboardInterrupt cancels the running query. No COPY meanwhile."""
-    set_wait_callback(_wait)
+    interrupted = False
+
+    def wait(connection: Connection) -> None:
+        nonlocal interrupted
+        while True:
+            try:
+                state = connection.poll()
+                if state == POLL_OK:
+                    return
+                reading = state == POLL_READ
+                select([connection] if reading else [], [] if reading else [connection], [])
+            except KeyboardInterrupt:
+                interrupted = True
+                connection.cancel()
+
+    set_wait_callback(wait)
     try:
         yield
+    except QueryCanceled:
+        if interrupted:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         set_wait_callback(None)
-
-
-def _wait(connection: Connection) -> None:
-    interrupted = False
-    while True:
-        try:
-            state = connection.poll()
-            if state == POLL_OK:
-                return
-            reading = state == POLL_READ
-            select([connection] if reading else [], [] if reading else [connection], [])
-        except KeyboardInterrupt:
-            interrupted = True
-            connection.cancel()
-        except psycopg2.Error:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            raise

@@ -21,14 +21,15 @@ UNKNOWN = "(unknown)"
 class Section:
     """A title with facts (name and sentence) and a table, either of which may be empty.
 
-    columns: the first is text, the others are numbers. shares: of 1, a bar for each row.
+    facts: a name that repeats the one above it is not shown again. columns: the first is text,
+    the others are numbers. bars: for each row the length of a bar, the longest being 1.
     """
 
     title: str
     facts: Facts = ()
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
-    shares: Sequence[float] = ()
+    bars: Sequence[float] = ()
 
 
 def key_figures(report: Report) -> Facts:
@@ -72,6 +73,11 @@ def sections(report: Report) -> list[Section]:
     return [section for section in all_sections if section.facts or section.rows]
 
 
+def _bars(numbers: Sequence[int]) -> list[float]:
+    highest = max(numbers, default=0) or 1
+    return [number / highest for number in numbers]
+
+
 def _sessions(report: Report) -> Section:
     figures = report.sessions
     if not report.overview.sessions:
@@ -91,8 +97,12 @@ def _sessions(report: Report) -> Section:
         (
             "duration",
             f"{minutes(figures.duration_mean)} on average, "
-            f"{minutes(figures.duration_median)} median, 95% within "
-            f"{minutes(figures.duration_p95)}, {minutes(figures.duration_max)} at most",
+            f"{minutes(figures.duration_median)} median",
+        ),
+        (
+            "duration",
+            f"{minutes(figures.duration_p95)} or less for 95%, "
+            f"{minutes(figures.duration_max)} at most",
         ),
         (
             "bounces",
@@ -118,7 +128,7 @@ def _event_types(report: Report) -> Section:
         "Event types",
         columns=("type", "events", "share"),
         rows=[(each.event_type, number(each.events), percent(each.share)) for each in types],
-        shares=[each.share for each in types],
+        bars=_bars([each.events for each in types]),
     )
 
 
@@ -138,7 +148,7 @@ def _funnel(report: Report) -> Section:
             )
             for step in report.funnel
         ],
-        shares=[step.share_of_all or 0 for step in report.funnel],
+        bars=_bars([step.sessions for step in report.funnel]),
     )
 
 
@@ -161,11 +171,10 @@ def _revenue(report: Report) -> Section:
     return Section(
         "Revenue",
         facts,
-        columns=("top products", "category", "units", "revenue"),
+        columns=("top products", "units", "revenue"),
         rows=[
             (
-                each.product_id or UNKNOWN,
-                each.product_category or "",
+                ", ".join(filter(None, (each.product_id or UNKNOWN, each.product_category))),
                 number(each.units),
                 money(each.revenue),
             )
@@ -216,7 +225,7 @@ def _segments(title: str, column: str, segments: Sequence[Segment]) -> Section:
             )
             for each in segments
         ],
-        shares=[each.share for each in segments],
+        bars=_bars([each.sessions for each in segments]),
     )
 
 
@@ -275,7 +284,7 @@ def what_if_section(found: WhatIf) -> Section:
             (
                 "bounce rate",
                 *(percent(each.bounce_rate) for each in pairs),
-                _change(found.current.bounce_rate, found.other.bounce_rate),
+                f"{100 * (found.other.bounce_rate - found.current.bounce_rate):+.1f} points",
             ),
         ],
     )

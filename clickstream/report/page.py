@@ -19,7 +19,7 @@ STYLE = """
 body { margin: 0; padding: 2rem 1rem; background: var(--ground); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: auto; display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
+  align-items: start; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
 header, .wide { grid-column: 1 / -1; }
 h1 { margin: 0; font-size: 1.6rem; }
 h2 { margin: 0 0 .75rem; font-size: 1rem; }
@@ -73,7 +73,7 @@ def as_html(report: Report) -> str:
         style=STYLE,
         database=_text(report.database),
         period=_text(period(report)),
-        figures=_facts("figures", key_figures(report)),
+        figures=_figures(key_figures(report)),
         sections="\n".join(parts),
     )
 
@@ -82,20 +82,24 @@ def _text(value: str) -> str:
     return escape(clean(value))
 
 
-def _facts(kind: str, facts: Facts) -> str:
+def _figures(facts: Facts) -> str:
+    items = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts)
+    return f'<dl class="figures">{"".join(items)}</dl>'
+
+
+def _facts(facts: Facts) -> str:
+    above = ["", *(name for name, _ in facts)]
     items = (
-        f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
-        if kind == "figures"
-        else f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>"
-        for name, value in facts
+        f"<dt>{'' if name == last else _text(name)}</dt><dd>{_text(value)}</dd>"
+        for last, (name, value) in zip(above, facts, strict=False)
     )
-    return f'<dl class="{kind}">{"".join(items)}</dl>'
+    return f'<dl class="facts">{"".join(items)}</dl>'
 
 
 def _section(section: Section) -> str:
-    facts = _facts("facts", section.facts) if section.facts else ""
+    facts = _facts(section.facts) if section.facts else ""
     table = _table(section) if section.rows else ""
-    wide = ' class="wide"' if len(section.columns) > 4 and not section.shares else ""
+    wide = ' class="wide"' if len(section.columns) > 4 and not section.bars else ""
     return f"<section{wide}><h2>{_text(section.title)}</h2>{facts}{table}</section>"
 
 
@@ -104,14 +108,14 @@ def _table(section: Section) -> str:
     body = []
     for index, row in enumerate(section.rows):
         cells = "".join(f'<td title="{_text(cell)}">{_text(cell)}</td>' for cell in row)
-        bar = f"<td>{_bar(section.shares[index])}</td>" if section.shares else ""
+        bar = f"<td>{_bar(section.bars[index])}</td>" if section.bars else ""
         body.append(f"<tr>{cells}{bar}</tr>")
-    empty = "<th></th>" if section.shares else ""
+    empty = "<th></th>" if section.bars else ""
     return f"<table><thead><tr>{head}{empty}</tr></thead><tbody>{''.join(body)}</tbody></table>"
 
 
-def _bar(share: float) -> str:
-    width = max(1, round(100 * share))
+def _bar(length: float) -> str:
+    width = max(1, round(100 * length))
     return (
         '<svg width="100" height="10" role="img" aria-hidden="true">'
         f'<rect width="{width}" height="10" rx="3"/></svg>'

@@ -30,8 +30,11 @@ from clickstream.servers.postgres import Connection
 
 SHOWN_ROWS = 10
 FUNNEL = ("page_view", "add_to_cart", "purchase")
-MOST_BUCKETS = 48
-BUCKET_SECONDS = (60, 300, 900, 3_600, 21_600, 86_400, 604_800, 2_592_000, 31_536_000)
+MOST_BUCKETS = 72
+BUCKET_SECONDS = (
+    *(10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 43_200),
+    *(86_400, 604_800, 2_592_000, 31_536_000),
+)
 
 NOW = "SELECT now()"
 # Sums over all types ride along with the most frequent ones.

@@ -145,7 +145,8 @@ def _ended(rule: Rule, session: Row, last: Neighbour, after: Neighbour | None) -
     if session["closed_at"] is not None:
         status += f", closed at {show_time(session['closed_at'])}"
     if after is not None:
-        status += f"; the next session began with {' and '.join(_borders(rule, last, after))}"
+        reasons = " and ".join(_borders(rule, last, after))
+        status += f"; the visitor's next event begins another session: {reasons}"
     return status
 
 

@@ -5,6 +5,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 
@@ -42,23 +43,30 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     Raises UserError where the server, the tables or what is asked for is not there.
     """
     _check(arguments)
-    with (
-        closing(connect_or_explain(settings, application="clickstream summary")) as connection,
-        interruptible_queries(),
-    ):
-        if arguments.verify:
-            return _verify(connection)
-        if arguments.compare is not None:
-            return _compare(connection, arguments.compare)
-        console = terminal.open_console()
-        if arguments.what_if_timeout is not None:
-            _what_if(console, connection, arguments)
-        elif arguments.session is not None:
-            _session(console, connection, arguments)
-        elif arguments.watch:
-            _watch(console, connection, arguments)
-        else:
-            _report(console, connection, arguments)
+    try:
+        with (
+            closing(connect_or_explain(settings, application="clickstream summary")) as connection,
+            interruptible_queries(),
+        ):
+            return _answer(connection, arguments)
+    except psycopg2.Error as error:
+        raise UserError(f"PostgreSQL: {str(error).strip().splitlines()[0]}") from None
+
+
+def _answer(connection: Connection, arguments: argparse.Namespace) -> int:
+    if arguments.verify:
+        return _verify(connection)
+    if arguments.compare is not None:
+        return _compare(connection, arguments.compare)
+    console = terminal.open_console()
+    if arguments.what_if_timeout is not None:
+        _what_if(console, connection, arguments)
+    elif arguments.session is not None:
+        _session(console, connection, arguments)
+    elif arguments.watch:
+        _watch(console, connection, arguments)
+    else:
+        _report(console, connection, arguments)
     return script.DONE
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from itertools import zip_longest
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -90,7 +91,8 @@ def _sparkline(traffic: Traffic) -> RenderableType:
     )
     return Group(
         _title(traffic_title(traffic)),
-        _indented(Text.assemble((line, "green"), (f"  at most {highest:,}", "dim"))),
+        _indented(Text(line, style="green")),
+        _indented(Text(f"{show_time(start)} on, at most {highest:,}", style="dim")),
         Text(),
     )
 
@@ -107,25 +109,29 @@ def _facts(facts: Facts) -> Table:
 
 
 def _table(section: Section, *, bars: bool) -> Table:
-    table = _columns(section.columns)
-    drawn = bars and bool(section.shares)
+    table = _plain_table(section.columns[0])
+    for name in section.columns[1:]:
+        table.add_column(name, no_wrap=True, justify="right")
+    drawn = section.bars if bars else ()
     if drawn:
-        table.add_column("", no_wrap=True, min_width=BAR_WIDTH)
-    for index, row in enumerate(section.rows):
-        cells = [Text(clean(cell)) for cell in row]
-        if drawn:
-            cells.append(Text("━" * round(section.shares[index] * BAR_WIDTH), style="green"))
-        table.add_row(*cells)
+        table.add_column(no_wrap=True, min_width=BAR_WIDTH)
+    for (name, *numbers), length in zip_longest(section.rows, drawn):
+        table.add_row(_cell(name), *numbers, *([_bar(length)] if drawn else []))
     return table
 
 
-def _columns(names: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for index, name in enumerate(names):
-        table.add_column(
-            name, no_wrap=True, justify="right" if index else "left", overflow="ellipsis"
-        )
-    return table
+def _plain_table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+
+
+def _cell(text: str) -> Text:
+    """Text of any length in one line: a column that may wrap is the one that gives way."""
+    return Text(clean(text), no_wrap=True, overflow="ellipsis")
+
+
+def _bar(length: float) -> Text:
+    halves = max(1, round(2 * BAR_WIDTH * length))
+    return Text("━" * (halves // 2) + "╸" * (halves % 2), style="green")
 
 
 def print_session(console: Console, detail: Detail) -> None:
@@ -171,16 +177,16 @@ def _counts(types: dict[str, int]) -> str:
 
 
 def _events(events: Sequence[Step]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = _plain_table()
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("after", no_wrap=True, justify="right")
     table.add_column("type", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("what", no_wrap=True, overflow="ellipsis")
+    table.add_column("what")
     before = None
     for event in events:
         passed = "" if before is None else _passed(event.event_time - before)
         time = f"{event.event_time:%Y-%m-%d %H:%M:%S.%f}"[:-3]
-        table.add_row(time, passed, Text(clean(event.event_type)), Text(clean(_what(event))))
+        table.add_row(time, passed, _cell(event.event_type), _cell(_what(event)))
         before = event.event_time
     return table
 

@@ -1,0 +1,213 @@
+"""What visitors sent never steers a terminal, and figures are shown as people read them."""
+
+import argparse
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from html.parser import HTMLParser
+from io import StringIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from clickstream.report import figures
+from clickstream.report.layout import sections
+from clickstream.report.machine import as_json
+from clickstream.report.page import as_html
+from clickstream.report.terminal import print_report
+from clickstream.report.timespan import parse_length, parse_since, show_length
+from clickstream.report.untrusted import clean, clip
+from clickstream.report.wording import age, money, percent
+
+NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
+HOSTILE = '\x1b]0;owned\x07\x9b31m[bold red]:bomb:<script>"&\u202e\n'
+EMPTY = figures.Report(
+    database="clickstream",
+    generated_at=NOW,
+    since=None,
+    rule=None,
+    overview=figures.Overview(0, None, None, 0, 0, 0, Decimal(0)),
+    sessions=figures.Sessions(0, 0, 0, None, None, None, None, None, None, None, None),
+    event_types=[],
+    traffic=figures.Traffic(60, []),
+    funnel=[],
+    revenue=figures.Revenue(Decimal(0), 0, None, None, 0, None),
+    products=[],
+    pages=[],
+    visitors=[],
+    devices=[],
+    countries=[],
+    quality=figures.Quality(0, 0, 0, 0, 0, [], 0, 0, None, None, None),
+)
+
+
+def hostile_report(text: str) -> figures.Report:
+    """A report with this text wherever a visitor's text may stand."""
+    return replace(
+        EMPTY,
+        rule=figures.Rule(1800, [text], [text]),
+        overview=figures.Overview(3, NOW, NOW, 1, 1, 1, Decimal("5")),
+        sessions=figures.Sessions(1, 0, 0, 3.0, 3.0, 3, 1.0, 1.0, 1.0, 1.0, 0.0),
+        event_types=[figures.EventType(text, 3, 1.0)],
+        traffic=figures.Traffic(60, [figures.Bucket(NOW, 3)]),
+        products=[figures.Product(text, text, 1, Decimal("5"))],
+        pages=[figures.Page(text, 1, 1, 1, 1)],
+        visitors=[figures.Visitor(text, 1, 3, Decimal("5"), NOW)],
+        devices=[figures.Segment(text, 1, 1.0, 0.0, Decimal("5"))],
+        quality=figures.Quality(1, 4, 3, 0, 1, [figures.Reason(text, 1)], 0, 1, NOW, NOW, NOW),
+    )
+
+
+def printed(report: figures.Report, *, terminal: bool = False, width: int = 80) -> str:
+    file = StringIO()
+    console = Console(
+        file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False
+    )
+    print_report(console, report)
+    return file.getvalue()
+
+
+@given(st.text())
+def test_clean_text_is_printable_and_as_long(text: str) -> None:
+    cleaned = clean(text)
+    assert len(cleaned) == len(text)
+    assert all(character.isprintable() or character.isspace() for character in cleaned)
+    assert not set(cleaned) & set("\x1b\x9b\x07\n\r\t\u202e\u2028\x00")
+
+
+def test_plain_text_of_any_language_stays() -> None:
+    for text in ("Sök efter strumpor", "检索", "https://shop.example/?q=a&b=[c]"):
+        assert clean(text) == text
+
+
+def test_clipped_text_has_at_most_its_width() -> None:
+    assert clip("abcdef", 6) == "abcdef"
+    assert clip("abcdefg", 6) == "abcde…"
+    assert clip("\x1b" * 9_000, 6) == "�����…"
+
+
+def test_piped_report_is_plain_text_within_80_columns() -> None:
+    text = printed(hostile_report(HOSTILE * 100))
+    assert "\x1b" not in text
+    assert "\x9b" not in text
+    assert "━" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[bold red]:bomb:<script>" in text  # neither markup nor emoji
+
+
+def test_terminal_report_draws_and_carries_no_sequence_of_a_visitor() -> None:
+    text = printed(hostile_report(HOSTILE), terminal=True)
+    assert "━" in text
+    assert "█" in text
+    assert "\x1b]" not in text
+    assert "\x9b" not in text
+
+
+def test_long_text_gives_way_to_numbers() -> None:
+    page = figures.Page("https://shop.example/" + "x" * 8_000, 1_234_567, 7_654_321, 11, 22)
+    text = printed(replace(EMPTY, pages=[page]))
+    assert "1,234,567  7,654,321        11     22" in text
+    assert "…" in text
+
+
+def test_html_escapes_what_visitors_sent() -> None:
+    tags: list[str] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+            tags.append(tag)
+
+    document = as_html(hostile_report(HOSTILE))
+    Tags().feed(document)
+    assert "script" not in tags
+    assert "rect" in tags
+    assert "&lt;script&gt;" in document
+    assert "\x1b" not in document
+
+
+def test_html_needs_no_network() -> None:
+    document = as_html(hostile_report("page"))
+    assert "http://" not in document
+    assert "https://" not in document
+    assert "src=" not in document
+    assert "prefers-color-scheme: dark" in document
+
+
+def test_json_is_ascii_with_zones_and_exact_decimals() -> None:
+    text = as_json(hostile_report("ü\x9b"))
+    assert text.isascii()
+    assert "\x1b" not in text
+    read = json.loads(text)
+    assert read["generated_at"] == "2025-06-02T12:00:00+00:00"
+    assert read["overview"]["revenue"] == "5"
+    assert read["pages"][0]["page_url"] == "ü\x9b"
+
+
+def test_sections_without_anything_to_say_are_left_out() -> None:
+    assert [section.title for section in sections(EMPTY)] == ["Data quality, since the beginning"]
+
+
+def test_books_that_do_not_balance_are_pointed_out() -> None:
+    quality = replace(EMPTY.quality, records=3, rows=1, duplicates=1)
+    assert "does not add up" in printed(replace(EMPTY, quality=quality))
+    balanced = replace(quality, rejected=1)
+    assert "does not add up" not in printed(replace(EMPTY, quality=balanced))
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("45s", timedelta(seconds=45)),
+        ("90m", timedelta(minutes=90)),
+        ("24h", timedelta(hours=24)),
+        ("7d", timedelta(days=7)),
+    ],
+)
+def test_lengths_of_time(text: str, length: timedelta) -> None:
+    assert parse_length(text) == length
+    assert parse_since(text) == length
+
+
+@pytest.mark.parametrize("text", ["", "0s", "10", "m", "-5m", "1.5h", "5w", "99999999d", "\u0661\u0660m"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="45s, 90m, 24h or 7d"):
+        parse_length(text)
+
+
+def test_since_a_moment_is_utc_where_it_has_no_zone() -> None:
+    assert parse_since("2025-06-02T12:00:00") == NOW
+    assert parse_since("2025-06-02T14:00:00+02:00") == NOW
+    assert parse_since("2025-06-02") == NOW.replace(hour=0)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "0001-01-01T00:00:00+05:00", "2025-13-01"])
+def test_what_is_no_moment(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="neither a length of time"):
+        parse_since(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0 s"),
+        (0.000001, "0.000001 s"),
+        (59.5, "59.5 s"),
+        (60, "1 min"),
+        (2_550, "42 min 30 s"),
+        (3_600, "1 h"),
+        (90_061, "1 d 1 h"),
+    ],
+)
+def test_shown_lengths(seconds: float, shown: str) -> None:
+    assert show_length(timedelta(seconds=seconds)) == shown
+
+
+def test_shown_figures() -> None:
+    assert money(Decimal("1234567.005")) == "1,234,567.00"
+    assert percent(0.12345) == "12.3%"
+    assert percent(None) == "-"
+    assert age(NOW - timedelta(seconds=3), NOW) == "2025-06-02 11:59:57 UTC, 3 s ago"
+    assert age(NOW + timedelta(minutes=2), NOW) == "2025-06-02 12:02:00 UTC, 2 min ahead"
