@@ -2,9 +2,11 @@
 
 from clickstream import script
 from clickstream.aiven import env, grant
+from clickstream.aiven.doctor import command as doctor
 
 
 def register(subparsers: script.Subparsers) -> None:
     """Add the commands."""
     env.register(subparsers)
     grant.register(subparsers)
+    doctor.register(subparsers)

@@ -19,7 +19,6 @@ CERTS = Path("certs")
 CA_FILE = CERTS / "ca.pem"
 CERT_FILE = CERTS / "service.cert"
 KEY_FILE = CERTS / "service.key"
-RENEW = "README.md, section On Aiven, says how to renew it"
 
 
 def register(subparsers: script.Subparsers) -> None:
@@ -84,7 +83,7 @@ def check_credentials(outputs: Outputs, now: datetime) -> datetime:
     try:
         certificates.check_dates(client, "the client certificate", now)
     except UserError as error:
-        raise UserError(f"{error}; {RENEW}") from None
+        raise UserError(f"{error}; {certificates.RENEW}") from None
     return client.not_valid_after_utc
 
 

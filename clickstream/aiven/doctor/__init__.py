@@ -1,0 +1,1 @@
+"""What the doctor looks at: files, the way to each server, credentials, rights."""
