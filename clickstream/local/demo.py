@@ -21,7 +21,10 @@ from clickstream.settings import Settings
 
 STEPS = (
     ("Create tables and topic", ("create_schema.py",)),
-    ("Send what simulated visitors do", ("producer.py", "--events", "20000", "--seed", "7")),
+    (
+        "Send what simulated visitors do",
+        ("producer.py", "--events", "20000", "--backfill", "2d", "--seed", "7"),
+    ),
     ("Store each event once, and its session", ("consumer.py", "--drain")),
     ("See what happened", ("summary.py",)),
     ("Work out every session again, in SQL: any difference?", ("summary.py", "--verify")),
