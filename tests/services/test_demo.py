@@ -1,0 +1,62 @@
+"""`python -m clickstream demo`: works on its own servers whatever is set, and leaves nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
+
+import pytest
+from support import Script, command, eventually
+
+from clickstream.local import postgres
+
+# Neither of these may count.
+HOSTILE_SETTINGS = {
+    "KAFKA_BOOTSTRAP_SERVERS": "nowhere.invalid:1",
+    "KAFKA_SECURITY_PROTOCOL": "SSL",
+    "SESSION_TIMEOUT_SECONDS": "not a number",
+}
+HOSTILE_FILE = "POSTGRES_HOST=nowhere.invalid\nPOSTGRES_SSLMODE=verify-full\n"
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    """The folder below which the demo makes its own."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
+    (tmp_path / ".env").write_text(HOSTILE_FILE)
+    environment = {**HOSTILE_SETTINGS, "TMPDIR": str(temporary)}
+    script = Script(command("clickstream", "demo"), environment, tmp_path)
+    yield script
+    script.kill()
+
+
+def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
+    assert demo.wait(90) == 0, demo.output
+    assert "Verified 20,000 events" in demo.output
+    assert "The demo passed" in demo.output
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM])
+def test_an_interrupted_demo_leaves_nothing(demo: Script, temporary: Path, number: Signals) -> None:
+    demo.wait_for_output("== 2/")
+    (folder,) = (path for path in temporary.iterdir() if path.is_dir())
+    data = postgres.postgres(folder).folder
+    assert data.exists()
+    demo.send_signal(number)
+    assert demo.wait() == 130
+    assert not data.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_killed_demo_leaves_nothing(demo: Script, temporary: Path) -> None:
+    demo.wait_for_output("== 1/")
+    (folder,) = (path for path in temporary.iterdir() if path.is_dir())
+    data = postgres.postgres(folder).folder
+    demo.kill()
+    eventually(lambda: not data.exists() and list(temporary.iterdir()) == [])
