@@ -125,9 +125,9 @@ def _ask(folder: Path) -> str:
             timeout=TERRAFORM_TIMEOUT_SECONDS,
             check=False,
         )
-    except FileNotFoundError:
+    except OSError:
         raise UserError(
-            "terraform is not installed, or not on the PATH; install it "
+            "terraform is not installed, or cannot be run from the PATH; install it "
             "(https://developer.hashicorp.com/terraform/install), or save the text of "
             "`terraform output -json` where it is and give it with --from FILE.json"
         ) from None

@@ -1,0 +1,380 @@
+"""`python -m clickstream env`: what it writes, what it refuses, what it never shows."""
+
+import json
+import re
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from dotenv import dotenv_values
+from pki import Authority, key_text
+
+from clickstream.__main__ import main
+from clickstream.aiven import env
+from clickstream.aiven.outputs import Outputs, parse
+from clickstream.settings import Settings, load
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ["pg-secret", "admin-secret", "search-secret"]
+# Outputs for people, in a browser or another client.
+FOR_PEOPLE = {"schema_registry_url", "opensearch_admin_user", "opensearch_admin_password"}
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def values(authority: Authority) -> dict[str, Any]:
+    """The outputs of a finished apply."""
+    client = authority.issue("clickstream")
+    return {
+        "kafka_bootstrap_servers": "kafka.example:12835",
+        "kafka_topic": "shop",
+        "kafka_topic_partitions": 12,
+        "project_ca_cert": authority.certificate,
+        "kafka_access_cert": client.certificate,
+        "kafka_access_key": client.key,
+        "schema_registry_url": "https://kafka.example:12838",
+        "postgres_host": "pg.example",
+        "postgres_port": 12691,
+        "postgres_database": "clickstream",
+        "postgres_user": "clickstream",
+        "postgres_password": "pg-secret",
+        "postgres_admin_user": "avnadmin",
+        "postgres_admin_password": "admin-secret",
+        "opensearch_sink": "consumer",
+        "opensearch_host": "search.example",
+        "opensearch_port": 12692,
+        "opensearch_user": "clickstream",
+        "opensearch_password": "search-secret",
+        "opensearch_dashboards_url": "https://search.example:443",
+        "opensearch_admin_user": "avnadmin",
+        "opensearch_admin_password": "admin-secret",
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for item in fields(Settings):
+        monkeypatch.delenv(item.name.upper(), raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def write(folder: Path, values: dict[str, Any]) -> Write:
+    """Writes the outputs, changed as given (None: absent), as `terraform output -json` does."""
+
+    def to_file(**changes: Any) -> Path:
+        merged = {**values, **changes}
+        entries = {
+            name: {"sensitive": False, "type": "string", "value": value}
+            for name, value in merged.items()
+            if value is not None
+        }
+        path = folder / "outputs.json"
+        path.write_text(json.dumps(entries))
+        return path
+
+    return to_file
+
+
+def files(folder: Path) -> dict[str, str]:
+    """What there is, by name."""
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+# == What it writes =============================================================================
+
+
+def test_the_scripts_find_everything_afterwards(write: Write, values: dict[str, Any]) -> None:
+    assert main(["env", "--from", str(write())]) == 0
+    settings = load()
+    assert settings.kafka_bootstrap_servers == "kafka.example:12835"
+    assert settings.kafka_security_protocol == "SSL"
+    assert (settings.kafka_topic, settings.kafka_topic_partitions) == ("shop", 12)
+    assert settings.postgres_password == "pg-secret"
+    assert settings.postgres_sslmode == "verify-full"
+    assert (settings.opensearch_host, settings.opensearch_port) == ("search.example", 12692)
+    assert settings.opensearch_cafile == "", "OpenSearch's certificate is publicly trusted"
+    for name, output in (
+        (settings.kafka_ssl_cafile, "project_ca_cert"),
+        (settings.postgres_sslrootcert, "project_ca_cert"),
+        (settings.kafka_ssl_certfile, "kafka_access_cert"),
+        (settings.kafka_ssl_keyfile, "kafka_access_key"),
+    ):
+        assert Path(name).read_text().endswith(values[output])
+
+
+def test_only_the_user_can_read_what_it_writes(write: Write, folder: Path) -> None:
+    main(["env", "--from", str(write())])
+    for name in (".env", "certs/ca.pem", "certs/service.cert", "certs/service.key"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+
+
+def test_it_says_what_it_wrote_and_what_comes_next_and_no_secret(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["env", "--from", str(write())])
+    out, err = capsys.readouterr()
+    assert ".env, certs/ca.pem, certs/service.cert, certs/service.key" in out
+    assert "python create_schema.py" in out
+    assert not err
+    assert not [secret for secret in [*SECRETS, "PRIVATE KEY"] if secret in out]
+
+
+def test_the_administrators_password_reaches_no_file(write: Write, folder: Path) -> None:
+    outputs = write()
+    main(["env", "--from", str(outputs)])
+    outputs.unlink()
+    assert not [name for name, text in files(folder).items() if "admin-secret" in text]
+
+
+def test_with_the_connector_the_consumer_has_search_off(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["env", "--from", str(write(opensearch_sink="connector"))])
+    assert load().opensearch_host == ""
+    assert "OPENSEARCH_HOST=search.example python create_schema.py" in capsys.readouterr().out
+
+
+def test_without_opensearch_its_outputs_may_be_absent(write: Write, values: dict[str, Any]) -> None:
+    absent = {name: None for name in values if name.startswith("opensearch_")}
+    assert main(["env", "--from", str(write(**{**absent, "opensearch_sink": "none"}))]) == 0
+    assert load().opensearch_host == ""
+
+
+def test_an_environment_that_beats_the_file_is_told(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POSTGRES_HOST", "localhost")
+    main(["env", "--from", str(write())])
+    assert "POSTGRES_HOST" in capsys.readouterr().err
+
+
+# == What it never overwrites ===================================================================
+
+
+def test_its_own_files_are_written_again(write: Write, authority: Authority, folder: Path) -> None:
+    main(["env", "--from", str(write())])
+    renewed = authority.issue("clickstream")
+    outputs = write(kafka_access_cert=renewed.certificate, kafka_access_key=renewed.key)
+    assert main(["env", "--from", str(outputs)]) == 0
+    assert (folder / "certs/service.cert").read_text().endswith(renewed.certificate)
+    assert not list(folder.rglob("*backup*"))
+
+
+@pytest.mark.parametrize(
+    "name", [".env", "certs/ca.pem", "certs/service.cert", "certs/service.key"]
+)
+def test_a_hand_made_file_stays_unless_forced(
+    name: str, write: Write, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = write()
+    (folder / "certs").mkdir()
+    (folder / name).write_text("MINE=1\n")
+    before = files(folder)
+    assert main(["env", "--from", str(outputs)]) == 1
+    assert name in capsys.readouterr().err
+    assert files(folder) == before, "nothing may be touched, the other files included"
+
+    assert main(["env", "--from", str(outputs), "--force"]) == 0
+    (backup,) = folder.rglob("*backup*")
+    assert backup.read_text() == "MINE=1\n"
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+
+
+def test_the_local_stacks_env_file_stays(write: Write, folder: Path) -> None:
+    (folder / ".env").write_text("# Written by: python -m clickstream stack up\nKAFKA_TOPIC=a\n")
+    assert main(["env", "--from", str(write())]) == 1
+    assert dotenv_values(folder / ".env") == {"KAFKA_TOPIC": "a"}
+
+
+# == What is checked before anything is replaced ================================================
+
+
+def bad_credentials(authority: Authority) -> dict[str, tuple[dict[str, str], str]]:
+    """Changes to the outputs, each with a word of its sentence."""
+    expired = authority.issue("clickstream", begins=-900)
+    early = authority.issue("clickstream", begins=2)
+    locked = key_text(ec.generate_private_key(ec.SECP256R1()), b"passphrase")
+    return {
+        "no CA": ({"project_ca_cert": ""}, "project_ca_cert"),
+        "a CA that is none": ({"project_ca_cert": "-----BEGIN CERTIFICATE-----"}, "PEM"),
+        "an expired CA": ({"project_ca_cert": Authority("old", days=0).certificate}, "expired"),
+        "no certificate": ({"kafka_access_cert": "x"}, "kafka_access_cert"),
+        "no key": ({"kafka_access_key": "x"}, "kafka_access_key"),
+        "a key with a passphrase": ({"kafka_access_key": locked}, "passphrase"),
+        "another's key": ({"kafka_access_key": authority.issue("other").key}, "belong together"),
+        "an expired certificate": (
+            {"kafka_access_cert": expired.certificate, "kafka_access_key": expired.key},
+            "expired",
+        ),
+        "a certificate of tomorrow": (
+            {"kafka_access_cert": early.certificate, "kafka_access_key": early.key},
+            "clock",
+        ),
+    }
+
+
+@pytest.mark.parametrize("case", bad_credentials(Authority("names only")))
+def test_unusable_credentials_replace_nothing(
+    case: str,
+    write: Write,
+    folder: Path,
+    authority: Authority,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    changes, word = bad_credentials(authority)[case]
+    main(["env", "--from", str(write())])
+    outputs = write(**changes)
+    before = files(folder)
+    capsys.readouterr()
+    assert main(["env", "--from", str(outputs)]) == 1
+    out, err = capsys.readouterr()
+    assert word in err
+    assert err.count("\n") == 1
+    assert "BEGIN" not in out + err
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{}", "nothing has been applied yet"),
+        ("not JSON", "terraform output -json"),
+        ("[]", "terraform output -json"),
+        ('{"kafka_topic": "flat"}', "terraform output -json"),
+        ('{"kafka_topic": {"value": "shop"}}', "kafka_bootstrap_servers"),
+    ],
+)
+def test_outputs_that_are_not_there_get_a_sentence(
+    text: str, word: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "outputs.json").write_text(text)
+    assert main(["env", "--from", "outputs.json"]) == 1
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.count("\n") == 1
+    assert list(files(folder)) == ["outputs.json"]
+
+
+def test_missing_outputs_are_named(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env", "--from", str(write(postgres_host=None, opensearch_host=None))]) == 1
+    err = capsys.readouterr().err
+    assert "postgres_host, opensearch_host" in err
+    assert "apply" in err
+
+
+def test_an_output_of_another_kind_is_named(
+    write: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["env", "--from", str(write(postgres_port="12691"))]) == 1
+    assert "postgres_port" in capsys.readouterr().err
+
+
+# == Terraform itself ===========================================================================
+
+
+def test_no_terraform_gets_a_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "terraform").mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    assert main(["env"]) == 1
+    assert "terraform is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_terraform_folder_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env"]) == 1
+    assert "--terraform" in capsys.readouterr().err
+
+
+@pytest.fixture
+def state(write: Write, folder: Path) -> Path:
+    """A folder with the state of a finished apply; skips where Terraform is not installed."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    entries = json.loads(write().read_text())
+    for entry in entries.values():
+        entry["type"] = "number" if isinstance(entry["value"], int) else "string"
+    (folder / "outputs.json").unlink()
+    (folder / "module").mkdir()
+    state = {"version": 4, "serial": 1, "lineage": "test", "outputs": entries, "resources": []}
+    (folder / "module" / "terraform.tfstate").write_text(json.dumps(state))
+    return folder / "module"
+
+
+def test_terraform_is_asked(state: Path) -> None:
+    assert main(["env", "--terraform", str(state)]) == 0
+    assert load().postgres_host == "pg.example"
+
+
+def test_before_the_first_apply(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (state / "terraform.tfstate").unlink()
+    assert main(["env", "--terraform", str(state)]) == 1
+    assert "nothing has been applied yet" in capsys.readouterr().err
+
+
+def test_a_failure_of_terraform_is_told_in_its_words(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (state / "terraform.tfstate").write_text("{")
+    assert main(["env", "--terraform", str(state)]) == 1
+    err = capsys.readouterr().err
+    assert "Error: Unsupported state file format" in err
+    assert err.count("\n") == 1
+
+
+# == Names held together ========================================================================
+
+
+def declared_outputs() -> dict[str, bool]:
+    """The outputs of the module: name to whether it is sensitive."""
+    blocks = re.split(r"^output ", (ROOT / "terraform/outputs.tf").read_text(), flags=re.M)[1:]
+    return {block.split('"')[1]: "sensitive   = true" in block for block in blocks}
+
+
+def test_terraform_has_the_outputs_that_are_read() -> None:
+    assert {item.name for item in fields(Outputs)} == declared_outputs().keys() - FOR_PEOPLE
+
+
+def test_what_terraform_hides_is_hidden_here() -> None:
+    hidden = {item.name for item in fields(Outputs) if not item.repr}
+    sensitive = {name for name, secret in declared_outputs().items() if secret}
+    assert hidden == sensitive - FOR_PEOPLE
+
+
+def test_what_is_written_are_settings(write: Write) -> None:
+    written = env.settings_of(parse(write().read_text(), "outputs"))
+    names = {item.name.upper() for item in fields(Settings)}
+    assert written.keys() <= names
+    assert Settings.from_mapping(written)
+
+
+def test_every_output_is_written_under_its_name(write: Write) -> None:
+    outputs = parse(write().read_text(), "outputs")
+    written = env.settings_of(outputs)
+    elsewhere = {
+        "project_ca_cert", "kafka_access_cert", "kafka_access_key",  # certs/
+        "postgres_admin_user", "postgres_admin_password",  # `clickstream grant`
+        "opensearch_sink",  # decides on OPENSEARCH_HOST
+    }  # fmt: skip
+    for item in fields(Outputs):
+        if item.name not in elsewhere:
+            assert written[item.name.upper()] == str(getattr(outputs, item.name))
+
+
+def test_secrets_do_not_show_in_the_repr(write: Write) -> None:
+    shown = repr(parse(write().read_text(), "outputs"))
+    assert not [secret for secret in [*SECRETS, "BEGIN"] if secret in shown]

@@ -1,0 +1,109 @@
+"""The Terraform module: its own checks and tests, and what they cannot see."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "terraform"
+# Serves the provider's schema, where somebody has put it beside this checkout.
+STUB = ROOT.parent / "shared" / "terraform" / "tfstub.py"
+INIT_SECONDS = 120
+TEST_SECONDS = 120
+
+Terraform = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def initialised(command: list[str]) -> bool:
+    try:
+        return run([*command, "init", "-backend=false"], INIT_SECONDS).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@pytest.fixture(scope="module")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
+    """Runs Terraform on a copy of the module; skips where it or its provider is not to be had."""
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    copy = tmp_path_factory.mktemp("terraform") / "module"
+    shutil.copytree(MODULE, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    command = ["terraform", f"-chdir={copy}"]
+    if STUB.is_file():
+        if importlib.util.find_spec("grpc") is None:
+            pytest.skip(f"{STUB.name} is there, but not what it needs: its requirements.txt")
+        command = [sys.executable, str(STUB), *command]
+    elif not initialised(command):
+        pytest.skip("terraform init cannot bring the provider")
+    return lambda *arguments: run([*command, *arguments, "-no-color"], TEST_SECONDS)
+
+
+def test_the_files_are_formatted() -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    done = run(["terraform", "fmt", "-check", "-recursive", "-diff", str(MODULE)], TEST_SECONDS)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_module_is_valid_without_warnings(terraform: Terraform) -> None:
+    done = terraform("validate")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stdout
+
+
+def test_the_modules_own_tests_pass(terraform: Terraform) -> None:
+    done = terraform("test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"Success! \d\d passed, 0 failed", done.stdout)
+
+
+# == What Terraform does not look at ============================================================
+
+
+def blocks(kind: str, file: str) -> dict[str, str]:
+    """The text of each block of a kind, by its label."""
+    parts = re.split(rf"^{kind} ", (MODULE / file).read_text(), flags=re.M)[1:]
+    return {part.split('"')[1]: part for part in parts}
+
+
+def test_every_variable_is_described_and_checked() -> None:
+    for name, text in blocks("variable", "variables.tf").items():
+        assert "description = " in text, name
+        assert "type        = " in text or "type = " in text, name
+        assert "validation {" in text or "= bool" in text, name
+
+
+def test_every_validation_is_tested() -> None:
+    """A run expects each variable to fail; that none of them is superfluous is not seen here."""
+    tested = set(re.findall(r"var\.(\w+)\]", (MODULE / "tests/validations.tftest.hcl").read_text()))
+    checked = {
+        name for name, text in blocks("variable", "variables.tf").items() if "validation {" in text
+    }
+    assert checked == tested
+
+
+def test_every_output_is_described() -> None:
+    for name, text in blocks("output", "outputs.tf").items():
+        assert "description = " in text, name
+
+
+def test_the_example_names_every_variable_and_no_other() -> None:
+    example = (MODULE / "terraform.tfvars.example").read_text()
+    named = set(re.findall(r"^#?\s?(\w+)\s+=", example, flags=re.M))
+    assert named == blocks("variable", "variables.tf").keys()
+
+
+def test_no_token_and_no_lock_file() -> None:
+    for path in MODULE.rglob("*.tf*"):
+        assert "api_token" not in path.read_text(), path
+    assert not run(["git", "-C", str(ROOT), "ls-files", "*.terraform.lock.hcl"], 10).stdout
