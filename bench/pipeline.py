@@ -1,0 +1,185 @@
+"""From topic to PostgreSQL: the consumer's rate, its memory, and the share of each step.
+
+On a local broker and PostgreSQL of its own, or on those that TEST_KAFKA_* and TEST_POSTGRES_*
+name. For comparison, in the same run on the same servers: the same records only polled, the same
+rows only copied, and one INSERT and COMMIT per event. Run from the project's folder:
+python -m bench.pipeline
+"""
+
+import argparse
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from itertools import islice
+from time import perf_counter
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
+
+from bench import support
+from clickstream import script
+from clickstream.pipeline import batch, event_table, positions, rejections, session_table
+from clickstream.pipeline.consumer import Consumer
+from clickstream.pipeline.copying import copy, line
+from clickstream.pipeline.drain import Drain
+from clickstream.pipeline.events import COLUMNS, Event, parse
+from clickstream.pipeline.stream import Stream
+from clickstream.pipeline.visitors import Visitors
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+from clickstream.stopping import Stop
+
+# Reading runs beside storing; the indented steps are parts of the one above them.
+STEPS: list[tuple[str, Any, str]] = [
+    ("read from Kafka", Stream, "read"),
+    ("store", batch, "store"),
+    ("  lock positions", batch, "check_claim"),
+    ("  look for rejections read again", rejections, "known"),
+    ("  parse", batch, "parse_batch"),
+    ("  insert raw rows", event_table, "insert"),
+    ("  bring sessions up to date", Visitors, "store"),
+    ("    look for stored sessions", session_table, "nearby"),
+    ("    upsert", session_table, "upsert"),
+    ("  move positions", positions, "move"),
+]
+CLASSIC_EVENTS = 2_000
+_NAMES = ", ".join(COLUMNS)
+_PLACES = ", ".join(["%s"] * len(COLUMNS))
+INSERT = f"INSERT INTO clickstream_events ({_NAMES}) VALUES ({_PLACES})"
+
+
+class Clock:
+    """Seconds spent in each step, and when the first and the last one ran."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.first: float | None = None
+        self.last = 0.0
+
+    def measure(self, name: str, owner: Any, attribute: str) -> None:
+        """Time a function from now on."""
+        original = getattr(owner, attribute)
+
+        @wraps(original)
+        def timed(*arguments: Any, **options: Any) -> Any:
+            started = perf_counter()
+            try:
+                return original(*arguments, **options)
+            finally:
+                self.last = perf_counter()
+                self.seconds[name] = self.seconds.get(name, 0.0) + self.last - started
+                if name == "store" and self.first is None:
+                    self.first = started
+
+        setattr(owner, attribute, timed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the results; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
+    parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
+    arguments = parser.parse_args(argv)
+    return script.run(lambda: _run(arguments.events, arguments.visitors))
+
+
+def _run(events: int, visitors: int) -> int:
+    with support.servers(["kafka", "postgres"]) as settings:
+        support.produce(settings, events, visitors)
+        polled = _poll(replace(settings, kafka_group_id=f"{settings.kafka_group_id}-poll"), events)
+        sample = list(_events(min(events, 50_000), visitors))
+        copied = _rate(len(sample), lambda: _copy(settings, sample))
+        classic = _rate(CLASSIC_EVENTS, lambda: _insert_each(settings, sample[:CLASSIC_EVENTS]))
+        _empty(settings)
+        _consume(
+            settings,
+            events,
+            visitors,
+            {"polled only": polled, "copied only": copied, "INSERT and COMMIT per event": classic},
+        )
+    return script.DONE
+
+
+def _consume(settings: Settings, events: int, visitors: int, others: dict[str, float]) -> None:
+    clock = Clock()
+    for step in STEPS:
+        clock.measure(*step)
+    before = support.peak_mib()
+    consumer = Consumer(settings, Stop(), Drain(), random.Random())
+    started = perf_counter()
+    consumer.run()
+    ready = clock.first or started
+    elapsed = clock.last - ready
+    rate = events / elapsed
+    print(f"{events:,} events of {visitors:,} visitors: {rate:,.0f} events/s, first batch to last")
+    for name, other in others.items():
+        print(f"  {rate / other:5.2f} x {name} ({other:,.0f}/s)")
+    print(f"memory: {support.peak_mib():.0f} MiB at most, {before:.0f} MiB before")
+    print(f"seconds by step (of {elapsed:.1f}):")
+    for name, _, _ in STEPS:
+        seconds = clock.seconds.get(name, 0.0)
+        print(f"  {name:<36}{seconds:6.1f}  {seconds / elapsed:4.0%}")
+
+
+def _rate(events: int, work: Callable[[], None]) -> float:
+    started = perf_counter()
+    work()
+    return events / (perf_counter() - started)
+
+
+def _poll(settings: Settings, events: int) -> float:
+    """Records per second when they are only read."""
+    with closing(Stream(settings)) as stream:
+        while not stream.settled:
+            stream.read()
+        stream.seek(stream.beginnings())
+
+        def read_all() -> None:
+            left = events
+            while left > 0:
+                read = stream.read()
+                left -= sum(map(len, read.records.values())) if read else 0
+
+        return _rate(events, read_all)
+
+
+def _events(events: int, visitors: int) -> Iterator[Event]:
+    latest = datetime.now(UTC) + timedelta(days=1)
+    for number, (_, value) in enumerate(islice(support.records(events, visitors), events)):
+        yield parse(value, origin=("bench", 0, number), latest=latest)
+
+
+def _copy(settings: Settings, events: list[Event]) -> None:
+    with _cursor(settings) as cursor:
+        copy(cursor, f"clickstream_events ({_NAMES})", map(line, events))
+
+
+def _insert_each(settings: Settings, events: list[Event]) -> None:
+    _empty(settings)
+    with closing(connect(settings, application="bench")) as connection:
+        for event in events:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(INSERT, event)
+
+
+def _empty(settings: Settings) -> None:
+    with _cursor(settings) as cursor:
+        cursor.execute("TRUNCATE clickstream_events")
+
+
+@contextmanager
+def _cursor(settings: Settings) -> Iterator[Cursor]:
+    """A cursor of a connection of its own, in one transaction."""
+    with (
+        closing(connect(settings, application="bench")) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        yield cursor
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
