@@ -123,7 +123,7 @@ def _what_if(console: Console, connection: Connection, arguments: argparse.Names
     if arguments.json:
         print(as_json(found))
     else:
-        console.print(terminal.render(what_if_section(found), bars=False))
+        terminal.show(console, [terminal.render(what_if_section(found), bars=False)])
 
 
 def _session(console: Console, connection: Connection, arguments: argparse.Namespace) -> None:
@@ -131,7 +131,7 @@ def _session(console: Console, connection: Connection, arguments: argparse.Names
     if arguments.json:
         print(as_json(detail))
     else:
-        terminal.print_session(console, detail)
+        terminal.show(console, terminal.session_parts(detail))
 
 
 def _report(console: Console, connection: Connection, arguments: argparse.Namespace) -> None:
@@ -144,7 +144,7 @@ def _report(console: Console, connection: Connection, arguments: argparse.Namesp
     elif arguments.html is not None:
         _write(arguments.html, as_html(report))
     else:
-        terminal.print_report(console, report)
+        terminal.show(console, terminal.report_parts(report, bars=console.is_terminal))
 
 
 def _nothing(report: Report) -> str | None:

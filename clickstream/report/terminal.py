@@ -29,10 +29,17 @@ def open_console() -> Console:
     return console
 
 
-def print_report(console: Console, report: Report) -> None:
-    """The whole report."""
-    for part in report_parts(report, bars=console.is_terminal):
-        console.print(part)
+def show(console: Console, parts: Iterable[RenderableType]) -> None:
+    """Print parts one below the other; piped, without the spaces that fill up their lines."""
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    for line in captured.get().splitlines():
+        print(line.rstrip(), file=console.file)
 
 
 def report_parts(report: Report, *, bars: bool) -> Iterable[RenderableType]:
@@ -134,16 +141,16 @@ def _bar(length: float) -> Text:
     return Text("━" * (halves // 2) + "╸" * (halves % 2), style="green")
 
 
-def print_session(console: Console, detail: Detail) -> None:
+def session_parts(detail: Detail) -> Iterable[RenderableType]:
     """One session: why it began and ended, its metrics, its events."""
-    metrics = detail.metrics
-    console.print(_title(f"Session {metrics['session_id']}"))
-    console.print(_indented(_facts(_session_facts(detail))))
-    console.print(Text(), _title("Events"), sep="\n")
-    console.print(_indented(_events(detail.events)))
-    hidden = metrics["total_events"] - len(detail.events)
+    yield _title(f"Session {detail.metrics['session_id']}")
+    yield _indented(_facts(_session_facts(detail)))
+    yield Text()
+    yield _title("Events")
+    yield _indented(_events(detail.events))
+    hidden = detail.metrics["total_events"] - len(detail.events)
     if hidden > 0:
-        console.print(Text(f"  ... and {hidden:,} more", style="dim"))
+        yield Text(f"  ... and {hidden:,} more", style="dim")
 
 
 def _session_facts(detail: Detail) -> Facts:

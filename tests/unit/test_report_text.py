@@ -17,7 +17,7 @@ from clickstream.report import figures
 from clickstream.report.layout import sections
 from clickstream.report.machine import as_json
 from clickstream.report.page import as_html
-from clickstream.report.terminal import print_report
+from clickstream.report.terminal import report_parts, show
 from clickstream.report.timespan import parse_length, parse_since, show_length
 from clickstream.report.untrusted import clean, clip
 from clickstream.report.wording import age, money, percent
@@ -66,7 +66,7 @@ def printed(report: figures.Report, *, terminal: bool = False, width: int = 80) 
     console = Console(
         file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False
     )
-    print_report(console, report)
+    show(console, report_parts(report, bars=terminal))
     return file.getvalue()
 
 
@@ -171,7 +171,9 @@ def test_lengths_of_time(text: str, length: timedelta) -> None:
     assert parse_since(text) == length
 
 
-@pytest.mark.parametrize("text", ["", "0s", "10", "m", "-5m", "1.5h", "5w", "99999999d", "\u0661\u0660m"])
+@pytest.mark.parametrize(
+    "text", ["", "0s", "10", "m", "-5m", "1.5h", "5w", "99999999d", "\u0661\u0660m"]
+)
 def test_what_is_no_length_of_time(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="45s, 90m, 24h or 7d"):
         parse_length(text)

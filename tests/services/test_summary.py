@@ -1,0 +1,387 @@
+"""summary.py: the report, one session, another timeout, and what a user can get wrong."""
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+from batches import Batches
+from conftest import Query, RunScript, StartScript
+from records import START, event
+from support import command, eventually, plain_environment
+
+from clickstream.pipeline.sessions import Rule
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+
+RULE = Rule(timedelta(minutes=30), frozenset({"login"}), frozenset({"logout"}))
+HOSTILE = "\x1b[2J\x9b31m[bold]<script>"
+# Two visitors: a buyer with four sessions, split by each part of the rule, and a hostile one.
+EVENTS = [
+    event("buyer", 0, page_url="/", device_type="mobile", country="NO", referrer="https://r/"),
+    event("buyer", 5, "search", search_query="socks", page_url="/search"),
+    event("buyer", 60, "add_to_cart", page_url="/p1", product_id="p1", price=2.5),
+    event("buyer", 120, "purchase", product_id="p1", price=2.5, quantity=2, order_id="o1"),
+    event("buyer", 120, "purchase", product_id="p2", price=1, order_id="o1"),
+    event("buyer", 150, "logout"),
+    event("buyer", 200, page_url="/"),
+    event("buyer", 260, "login", page_url="/login"),
+    event("buyer", 260 + 42 * 60, page_url="/"),
+    event("hostile", 0, HOSTILE, page_url=HOSTILE, device_type=HOSTILE, country=HOSTILE),
+]
+SESSIONS = """
+    SELECT session_id FROM session_metrics WHERE user_id = %s ORDER BY first_event_timestamp
+"""
+WAITING = """
+    SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database
+    WHERE NOT granted AND datname = current_database()
+"""
+
+
+@pytest.fixture
+def batches(settings: Settings) -> Iterator[Batches]:
+    """Empty tables, and a consumer of them."""
+    with closing(connect(settings, application="test")) as connection:
+        yield Batches(connection, RULE)
+
+
+@pytest.fixture
+def stored(batches: Batches) -> Batches:
+    """Tables with EVENTS, a duplicate of one and a rejected record."""
+    batches.store([[*EVENTS, EVENTS[0]], [b"no JSON"]])
+    return batches
+
+
+def as_json(run_script: RunScript, *arguments: str) -> Any:
+    done = run_script("summary.py", "--json", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.isascii()
+    return json.loads(done.stdout)
+
+
+# == The report =================================================================================
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_report_in_json(run_script: RunScript) -> None:
+    report = as_json(run_script)
+    assert report["overview"] == {
+        "events": 10,
+        "first_event": START.isoformat(),
+        "last_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
+        "sessions": 5,
+        "visitors": 2,
+        "orders": 1,
+        "revenue": "6.0000",
+    }
+    assert report["rule"] == {
+        "timeout_seconds": 1800,
+        "start_events": ["login"],
+        "end_events": ["logout"],
+    }
+    sessions = report["sessions"]
+    assert (sessions["open"], sessions["closed_by_end_event"]) == (4, 1)
+    assert (sessions["events_mean"], sessions["events_max"]) == (2.0, 6)
+    assert (sessions["duration_mean"], sessions["duration_max"]) == (0.5, 2.5)
+    assert sessions["bounce_rate"] == 0.8
+    assert report["event_types"][0] == {"event_type": "page_view", "events": 3, "share": 0.3}
+    assert sum(each["events"] for each in report["traffic"]["buckets"]) == 10
+    assert [(step["step"], step["sessions"]) for step in report["funnel"]] == [
+        ("session", 5),
+        ("page_view", 3),
+        ("add_to_cart", 1),
+        ("purchase", 1),
+    ]
+    assert report["revenue"]["per_order"] == "6.0000"
+    assert report["revenue"]["conversion_rate"] == 0.2
+    assert report["products"][0] == {
+        "product_id": "p1",
+        "product_category": None,
+        "units": 2,
+        "revenue": "5.0000",
+    }
+    assert report["pages"][0] == {
+        "page_url": "/",
+        "views": 3,
+        "events": 3,
+        "landings": 3,
+        "exits": 2,
+    }
+    assert [(each["user_id"], each["sessions"]) for each in report["visitors"]] == [
+        ("buyer", 4),
+        ("hostile", 1),
+    ]
+    assert {(each["name"], each["sessions"]) for each in report["devices"]} == {
+        ("mobile", 1),
+        (None, 3),
+        (HOSTILE, 1),
+    }
+    assert report["countries"][0]["share"] == 0.6
+
+
+@pytest.mark.usefixtures("stored")
+def test_data_quality(run_script: RunScript) -> None:
+    quality = as_json(run_script)["quality"]
+    stored_at = datetime.fromisoformat(quality.pop("last_stored"))
+    assert abs(datetime.now(UTC) - stored_at) < timedelta(minutes=10)
+    assert quality == {
+        "partitions": 2,
+        "records": 12,
+        "rows": 10,
+        "duplicates": 1,
+        "rejected": 1,
+        "rejected_by_reason": [{"reason": "not_json", "records": 1}],
+        "late": quality["late"],
+        "open_sessions": 4,
+        "newest_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
+        "caught_up": None,
+    }
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_report_as_text(run_script: RunScript) -> None:
+    done = run_script("summary.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    for title in (
+        "Sessions",
+        "Event types",
+        "Funnel",
+        "Revenue",
+        "Top pages",
+        "Top visitors",
+        "Devices",
+        "Countries",
+        "Data quality, since the beginning",
+    ):
+        assert f"\n{title}\n" in done.stdout
+    assert "12 read from 2 partitions" in done.stdout
+    assert "10 rows + 1 duplicates + 1 rejected\n" in done.stdout
+    assert "2025-06-02 10:00:00 UTC to 2025-06-02 10:46:20 UTC" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert not set(done.stdout) & set("\x1b\x9b")
+
+
+@pytest.mark.usefixtures("stored")
+def test_since_counts_what_came_later(run_script: RunScript) -> None:
+    report = as_json(run_script, "--since", (START + timedelta(seconds=200)).isoformat())
+    assert report["since"] == (START + timedelta(seconds=200)).isoformat()
+    assert report["overview"]["events"] == 3
+    assert report["overview"]["sessions"] == 3
+    assert Decimal(report["overview"]["revenue"]) == 0
+    assert report["quality"]["rows"] == 10
+
+
+@pytest.mark.usefixtures("stored")
+def test_since_counts_back_from_now(run_script: RunScript) -> None:
+    done = run_script("summary.py", "--since", "90m")
+    assert done.returncode == 0
+    assert done.stdout.startswith("No event happened since ")
+    assert done.stdout.endswith("the newest is of 2025-06-02 10:46:20 UTC.\n")
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_report_as_a_page(run_script: RunScript, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = run_script("summary.py", "--html", str(page))
+    assert (done.returncode, done.stdout) == (0, f"The report was written to {page}.\n")
+    document = page.read_text(encoding="utf-8")
+    assert document.startswith("<!DOCTYPE html>")
+    assert "<script" not in document
+    assert "&lt;script&gt;" in document
+    refused = run_script("summary.py", "--html", str(tmp_path / "none" / "report.html"))
+    assert refused.returncode == 1
+    assert "No such file or directory; check --html" in refused.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_watch_shows_new_events_until_ctrl_c(
+    stored: Batches, environment: dict[str, str], tmp_path: Path
+) -> None:
+    terminal, inside = os.openpty()
+    line = command("summary.py", "--watch")
+    settings = plain_environment({**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
+    with Popen(line, env=settings, cwd=tmp_path, stdin=inside, stdout=inside, stderr=inside) as run:
+        os.close(inside)
+        try:
+            shown = read_until(terminal, r"\b10 +5 +2\b")
+            assert "Countries" not in shown  # only as much as the screen has lines for
+            stored.store([[event("third", 0)]])
+            read_until(terminal, r"\b11 +6 +3\b")
+            run.send_signal(signal.SIGINT)
+            assert run.wait(timeout=20) == 0
+        finally:
+            run.kill()
+            os.close(terminal)
+
+
+def read_until(terminal: int, pattern: str) -> str:
+    """What a terminal was sent, without colours and the like, up to this text."""
+    shown = bytearray()
+
+    def text() -> str:
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
+
+    def seen() -> bool:
+        shown.extend(os.read(terminal, 65_536))
+        return bool(re.search(pattern, text()))
+
+    eventually(seen)
+    return text()
+
+
+# == One session, another timeout ===============================================================
+
+
+@pytest.mark.usefixtures("stored")
+def test_why_sessions_began_and_ended(run_script: RunScript, query: Query) -> None:
+    found = [as_json(run_script, "--session", each) for (each,) in query(SESSIONS, ("buyer",))]
+    assert [each["began"] for each in found] == [
+        "first event of the visitor",
+        "after end event logout",
+        "start event login",
+        "gap of 42 min > 30 min",
+    ]
+    first, second, third, last = (each["ended"] for each in found)
+    another = "; the visitor's next event begins another session: "
+    assert first.startswith("end event logout, closed at ")
+    assert first.endswith(f" UTC{another}after end event logout")
+    assert second == f"still open{another}start event login"
+    assert third == f"still open{another}gap of 42 min > 30 min"
+    assert last == "still open"
+    assert [step["event_type"] for step in found[0]["events"]] == [
+        each["event_type"] for each in EVENTS[:6]
+    ]
+    assert found[0]["metrics"]["total_revenue"] == "6.0000"
+
+
+def test_a_gap_barely_above_the_timeout_is_shown_exactly(
+    batches: Batches, run_script: RunScript, query: Query
+) -> None:
+    batches.store([[event("a", 0), event("a", 1800.000001)]])
+    query("UPDATE session_metrics SET closed_at = now(), close_reason = 'timeout'")
+    (first,), (second,) = query(SESSIONS, ("a",))
+    assert as_json(run_script, "--session", second)["began"] == "gap of 1800.000001 s > 30 min"
+    ended = as_json(run_script, "--session", first)["ended"]
+    assert ended.startswith("timeout: no event within 30 min, closed at ")
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_session_as_text(run_script: RunScript, query: Query) -> None:
+    ((session_id,),) = query(SESSIONS, ("hostile",))
+    done = run_script("summary.py", "--session", session_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"Session {session_id}\n")
+    assert "2025-06-02 10:00:00.000" in done.stdout
+    assert not set(done.stdout) & set("\x1b\x9b")
+
+
+@pytest.mark.usefixtures("stored")
+def test_what_if(run_script: RunScript) -> None:
+    found = as_json(run_script, "--what-if-timeout", "59s")
+    assert found["current"]["timeout_seconds"] == 1800
+    assert found["current"]["sessions"] == 5
+    assert found["other"]["timeout_seconds"] == 59
+    assert found["other"]["sessions"] == 6  # the gap of 60 s splits, that of 55 s does not
+    assert found["other"]["events_mean"] == pytest.approx(10 / 6)
+    text = run_script("summary.py", "--what-if-timeout", "59s").stdout
+    assert "sessions" in text
+    assert "+20.0%" in text
+
+
+# == What a user can get wrong ==================================================================
+
+
+def test_an_empty_database_gets_a_sentence(run_script: RunScript) -> None:
+    done = run_script("summary.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "has no events yet" in done.stdout
+    assert "python consumer.py\n" in done.stdout
+    assert as_json(run_script)["overview"]["events"] == 0
+    assert run_script("summary.py", "--verify").returncode == 0
+    nothing = run_script("summary.py", "--what-if-timeout", "1h")
+    assert (nothing.returncode, nothing.stdout) == (1, "")
+    assert "there are no sessions yet" in nothing.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--verify"], ["--what-if-timeout", "1h"]])
+def test_a_database_without_tables_gets_a_sentence(
+    run_script: RunScript, query: Query, arguments: list[str]
+) -> None:
+    query("DROP SCHEMA public CASCADE")
+    query("CREATE SCHEMA public")
+    done = run_script("summary.py", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith("create them with: python create_schema.py\n")
+
+
+def test_a_server_that_is_not_there_gets_a_sentence(run_script: RunScript) -> None:
+    done = run_script("summary.py", POSTGRES_PORT="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot connect to PostgreSQL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--html", "x.html", "--verify"],
+        ["--watch", "--session", "00000000-0000-0000-0000-000000000000"],
+        ["--json", "--verify"],
+        ["--since", "1h", "--verify"],
+        ["--json", "--watch"],
+        ["--verify", "--what-if-timeout", "1h"],
+        ["--watch"],
+        ["--session", "1"],
+        ["--since", "yesterday"],
+        ["--what-if-timeout", "0s"],
+    ],
+)
+def test_misuse(run_script: RunScript, arguments: list[str]) -> None:
+    done = run_script("summary.py", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_session_gets_a_sentence(run_script: RunScript) -> None:
+    done = run_script("summary.py", "--session", "00000000-0000-0000-0000-000000000000")
+    assert done.returncode == 1
+    assert "there is no session 00000000-0000-0000-0000-000000000000" in done.stderr
+
+
+def test_ctrl_c_ends_a_long_query(start_script: StartScript, query: Query) -> None:
+    query("BEGIN")
+    query("LOCK TABLE session_metrics IN ACCESS EXCLUSIVE MODE")
+    verification = start_script("summary.py", "--verify")
+    eventually(lambda: query(WAITING))
+    verification.send_signal(signal.SIGINT)
+    assert verification.wait(10) == 130
+    assert verification.output == "interrupted\n"
+    eventually(lambda: not query(WAITING))
+
+
+# == Against a truth file =======================================================================
+
+
+def test_compare_with_what_the_producer_says(run_script: RunScript, tmp_path: Path) -> None:
+    truth = str(tmp_path / "truth.json")
+    made = run_script(
+        "producer.py", "--backfill", "1h", "--events", "300", "--seed", "1", "--truth", truth
+    )
+    assert made.returncode == 0
+    before = run_script("summary.py", "--compare", truth)
+    assert before.returncode == 1
+    assert "differences found" in before.stdout
+    assert run_script("consumer.py", "--drain").returncode == 0
+    after = run_script("summary.py", "--compare", truth)
+    assert (after.returncode, after.stdout) == (0, f"The tables hold exactly what {truth} says.\n")
