@@ -1,6 +1,7 @@
 """Send simulated visits, or a recorded file, to the topic."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from clickstream import script
 from clickstream.traffic import options
@@ -13,7 +14,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    asked, settings = options.read(argv)
+    asked, settings = options.read(argv, datetime.now(UTC))
     script.start_logging(settings.log_format)
     return produce(asked, settings)
 

@@ -68,4 +68,5 @@ def start_logging(log_format: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("clickstream").setLevel(logging.INFO)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    # It logs every attempt to connect; the scripts say in a sentence what is wrong.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)

@@ -210,8 +210,9 @@ def _check_topic(settings: Settings) -> None:
 
 def _out_of_reach(settings: Settings, error: Exception) -> UserError:
     return UserError(
-        f"cannot reach Kafka at {settings.kafka_bootstrap_servers}: {_sentence(error)}; check "
-        "KAFKA_* in .env, or start local servers with: python -m clickstream stack up"
+        f"cannot reach Kafka at {settings.kafka_bootstrap_servers}: {_sentence(error)}; "
+        "find the cause with: python -m clickstream doctor, "
+        "or start local servers with: python -m clickstream stack up"
     )
 
 

@@ -1,6 +1,6 @@
 """A simulated event: its id, its timestamp and its JSON. Times are microseconds since 1970 UTC."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from random import Random
 from typing import Any, NamedTuple
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 
 SECOND = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # The lower 80 bits of a UUID of version 7: version 7, variant 10, all others random.
 UUID7_FIXED = 0x7000_8000_0000_0000_0000
@@ -57,6 +58,12 @@ def uuid7(time: int, rng: Random) -> str:
     """A UUID of version 7 (RFC 9562): milliseconds, then 74 random bits."""
     text = "%032x" % (time // 1000 << 80 | rng.getrandbits(80) & UUID7_RANDOM | UUID7_FIXED)
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970; a moment without a zone is UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)
 
 
 def timestamp(time: int) -> str:

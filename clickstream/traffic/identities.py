@@ -6,6 +6,7 @@ of millions costs no memory.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -137,11 +138,13 @@ class Identities:
         )
 
 
+@cache
 def _towns(locale: str) -> list[str]:
     faker = _faker(locale)
     return [faker.city() for _ in range(TOWNS_PER_COUNTRY)]
 
 
+@cache
 def _networks() -> list[str]:
     """Public networks of 256 addresses, as the first three numbers."""
     faker = _faker("en_US")

@@ -4,16 +4,16 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from clickstream import script
 from clickstream.errors import UsageError
 from clickstream.settings import Settings, load
-from clickstream.traffic.events import SECOND
+from clickstream.traffic.events import SECOND, microseconds
 
 DESCRIPTION = """\
 Send simulated visits, or a recorded file, to the topic.
@@ -34,7 +34,7 @@ examples:
   python producer.py --events 20000 --backfill 2d         a believable past, in a second or two
   python producer.py --rate 5000                          a steady load
   python producer.py --replay events.ndjson.gz            what was recorded
-  python producer.py --backfill 1d --until 2030-01-01T00:00:00Z --seed 7 --dry-run > a.ndjson
+  python producer.py --backfill 1d --until 2025-01-31T00:00:00Z --seed 7 --dry-run > a.ndjson
 """
 
 # Setting: what it is, its unit.
@@ -52,6 +52,8 @@ KNOBS = {
 }
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+# Of --rate and --speed; one process sends some ten thousand events per second.
+LOWEST, HIGHEST = 0.001, 100_000
 DEFAULT_BACKFILL = 86_400 * SECOND
 # Options that make no sense with --replay.
 SIMULATED_ONLY = (
@@ -62,7 +64,7 @@ SIMULATED_ONLY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What one run is to do. Times and lengths are microseconds; None: not given."""
+    """What one run is to do. Times and lengths are microseconds, skew is seconds; None: not given."""
 
     profile: str
     events: int | None
@@ -78,22 +80,23 @@ class Options:
     max_lateness: int
     duplicate: float
     malformed: float
-    skew: int
+    skew: float
     unkeyed: bool
     truth: Path | None
     dry_run: bool
 
 
-def read(argv: Sequence[str] | None) -> tuple[Options, Settings]:
+def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     """The options of a command line, and the settings with its knobs in place.
 
+    now: --until may not be later, as consumers reject what has not happened yet.
     Raises UsageError where they contradict each other; argparse exits by itself with 2.
     """
     arguments = vars(_parser().parse_args(argv))
     knobs = {name.upper(): arguments[name] for name in KNOBS if arguments[name] is not None}
     settings = load(arguments["env_file"], {**os.environ, **knobs})
     options = Options(**{item.name: arguments[item.name] for item in fields(Options)})
-    _check(options, settings)
+    _check(options, settings, now)
     if options.events is None and options.replay is None and settings.num_events >= 0:
         options = replace(options, events=settings.num_events)
     return options, settings
@@ -129,7 +132,7 @@ def _add_traffic(group: Any) -> None:
     )
     group.add_argument(
         "--rate",
-        type=_positive,
+        type=_number(LOWEST, HIGHEST),
         metavar="R",
         help="events per second, in place of TARGET_ACTIVE_USERS (with --backfill: per simulated "
         "second, on average)",
@@ -164,7 +167,7 @@ def _add_time(group: Any) -> None:
     )
     group.add_argument(
         "--speed",
-        type=_positive,
+        type=_number(LOWEST, HIGHEST),
         metavar="X",
         help="with --backfill or --replay: X seconds of timestamps pass in one second "
         "(default: as fast as possible)",
@@ -174,7 +177,7 @@ def _add_time(group: Any) -> None:
 def _add_faults(group: Any) -> None:
     group.add_argument(
         "--late",
-        type=_share,
+        type=_number(0, 1),
         default=0.0,
         metavar="P",
         help="share of the events that are sent later than they happened, 0 to 1 (default: 0)",
@@ -188,14 +191,14 @@ def _add_faults(group: Any) -> None:
     )
     group.add_argument(
         "--duplicate",
-        type=_share,
+        type=_number(0, 1),
         default=0.0,
         metavar="P",
         help="share of the events that are sent again within a minute, 0 to 1 (default: 0)",
     )
     group.add_argument(
         "--malformed",
-        type=_share,
+        type=_number(0, 1),
         default=0.0,
         metavar="P",
         help="records that are no events, of every kind, on top: so many for each event, 0 to 1 "
@@ -203,8 +206,8 @@ def _add_faults(group: Any) -> None:
     )
     group.add_argument(
         "--skew",
-        type=_seconds,
-        default=0,
+        type=_number(0, HIGHEST),
+        default=0.0,
         metavar="SECONDS",
         help="visitors' clocks are wrong by up to this much, ahead or behind (default: 0)",
     )
@@ -245,15 +248,16 @@ def _add_knobs(group: Any) -> None:
         )
 
 
-def _check(options: Options, settings: Settings) -> None:
+def _check(options: Options, settings: Settings, now: datetime) -> None:
     past = options.backfill is not None or options.until is not None
     if options.speed is not None and not past and options.replay is None:
         raise UsageError(
             "--speed needs --backfill or --replay: live events carry the time of sending"
         )
+    _check_past(options, microseconds(now))
     if past and options.events is not None and options.rate is not None:
         raise UsageError("give --backfill either --events or --rate, as each decides the other")
-    if options.skew and options.skew >= settings.max_future_seconds * SECOND:
+    if options.skew and options.skew >= settings.max_future_seconds:
         raise UsageError(
             f"--skew must stay below MAX_FUTURE_SECONDS ({settings.max_future_seconds}): "
             "a consumer rejects what is further ahead"
@@ -269,44 +273,35 @@ def _check(options: Options, settings: Settings) -> None:
         raise UsageError("give --replay either --rate or --speed")
 
 
+def _check_past(options: Options, now: int) -> None:
+    end = now if options.until is None else options.until
+    if end > now:
+        raise UsageError("--until must not be in the future: consumers reject such events")
+    if end - (options.backfill or DEFAULT_BACKFILL) < 0:
+        raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
+
+
 def _positive_whole(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number from 1 up")
     return int(text)
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError("must be a number above 0")
-    return number
+def _number(low: float, high: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"must be a number from {low:g} to {high:g}")
+        return number
 
-
-def _share(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError("must be a number from 0 to 1")
-    return number
-
-
-def _seconds(text: str) -> int:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of seconds from 0 up")
-    return int(number * SECOND)
+    return parse
 
 
 def _duration(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", text)
     length = int(float(match[1]) * UNITS[match[2]] * SECOND) if match else 0
     if not length:
         raise argparse.ArgumentTypeError("must be a length of time like 45s, 90m, 36h or 7d")
@@ -315,7 +310,6 @@ def _duration(text: str) -> int:
 
 def _time(text: str) -> int:
     try:
-        read = datetime.fromisoformat(text)
+        return microseconds(datetime.fromisoformat(text))
     except ValueError:
         raise argparse.ArgumentTypeError("must be a time like 2025-01-31T12:00:00Z") from None
-    return int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()) * SECOND

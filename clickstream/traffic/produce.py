@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
 from random import Random
-from typing import TypeVar
 
 from clickstream import script
 from clickstream.settings import Settings
@@ -18,12 +17,10 @@ from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
 from clickstream.traffic.replay import replay
 from clickstream.traffic.schedule import Steady
-from clickstream.traffic.simulation import simulate
+from clickstream.traffic.simulation import Simulation
 from clickstream.traffic.truth import Truth
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 LOOK_AGAIN_SECONDS = 0.02
 LONGEST_NAP_SECONDS = 0.2
@@ -35,18 +32,19 @@ def produce(options: Options, settings: Settings) -> int:
     0 only if every record sent was acknowledged.
     """
     stop = Stop().on_signals()
-    start = time.time_ns() // 1000
     truth = Truth(options.truth, settings) if options.truth else None
     faults = _faults(options)
-    if options.replay:
-        records = _until(stop, _replayed(options))
-    else:
-        events = _until(stop, simulate(options, settings, start))
-        records = faults.records(truth.follow(events) if truth else events)
+    simulation = None if options.replay else Simulation(options, settings)
     sink: Sink = StandardOutput() if options.dry_run else Kafka(settings)
+    now = time.time_ns() // 1000
+    if simulation:
+        events = takewhile(lambda _: not stop.requested, simulation.events(now))
+        records = faults.records(truth.follow(events) if truth else events)
+    else:
+        records = _replayed(options, stop)
     try:
         with progress.shown(sink, _total(options)) as show:
-            deliver(records, sink, _pace(options, start, stop), show)
+            deliver(records, sink, _pace(options, now, stop), show)
     finally:
         sink.close()
     if truth and not sink.failed:
@@ -73,16 +71,12 @@ def _total(options: Options) -> int | None:
     return round(options.events * (1 + options.duplicate + options.malformed))
 
 
-def _replayed(options: Options) -> Iterator[Record]:
-    records: Iterable[Record] = replay(options.replay or "-", strict=options.strict)
+def _replayed(options: Options, stop: Stop) -> Iterator[Record]:
+    records: Iterable[Record] = replay(options.replay or "-", stop, strict=options.strict)
     if options.rate is not None:
         clock = Steady(options.rate, 0)
         records = (record._replace(due=clock.at(0)) for record in records)
     return islice(records, options.events)
-
-
-def _until(stop: Stop, items: Iterable[T]) -> Iterator[T]:
-    return takewhile(lambda _: not stop.requested, items)
 
 
 def deliver(
@@ -108,11 +102,11 @@ def deliver(
             show()
 
 
-def _pace(options: Options, start: int, stop: Stop) -> Callable[[int, Callable[[], None]], None]:
+def _pace(options: Options, now: int, stop: Stop) -> Callable[[int, Callable[[], None]], None]:
     """The function that waits until a time is due, in simulated or recorded time."""
     past = options.backfill is not None or options.until is not None
     if not past and not options.replay:
-        return Pace(1, stop, start).wait
+        return Pace(1, stop, now).wait
     if options.replay and options.rate is not None:
         return Pace(1, stop, 0).wait
     if options.speed is not None:
@@ -148,15 +142,11 @@ class Pace:
 
 
 def _report(sink: Sink, faults: Faults) -> int:
-    logger.info(
-        "sent %d, acknowledged %d, failed %d; on purpose: %d late, %d duplicates, %d malformed",
-        sink.sent,
-        sink.acknowledged,
-        sink.failed,
-        faults.late,
-        faults.duplicates,
-        faults.rejected.total(),
-    )
+    counts = (sink.sent, sink.acknowledged, sink.failed)
+    logger.info("sent %d, acknowledged %d, failed %d", *counts)
+    wrong = (faults.late, faults.duplicates, faults.rejected.total())
+    if any(wrong):
+        logger.info("of these on purpose: %d late, %d duplicates, %d malformed", *wrong)
     if sink.failed:
         logger.error("%d records were not acknowledged; the first: %s", sink.failed, sink.reason)
         return script.FAILED

@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from clickstream.traffic.delivery import Sink
 
@@ -15,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 BAR_SECONDS = 0.2
 LINE_SECONDS = 5.0
+# Without an answer for so long, the broker is said to be away.
+SILENCE_SECONDS = 3.0
 
 
 @contextmanager
@@ -23,61 +32,82 @@ def shown(sink: Sink, total: int | None) -> Iterator[Callable[[], None]]:
 
     total: how many records are to come, None where nobody knows.
     """
-    if not sys.stderr.isatty():
-        yield _every(LINE_SECONDS, _Lines(sink).show)
-        return
-    with _bar() as bar:
-        task = bar.add_task("", total=total, rate=0, acknowledged=0, failed=0)
-        started = time.monotonic()
-
-        def show() -> None:
-            sink.settle()
-            bar.update(
-                task,
-                completed=sink.sent,
-                rate=round(sink.sent / (time.monotonic() - started)),
-                acknowledged=sink.acknowledged,
-                failed=sink.failed,
-                refresh=True,
-            )
-
-        yield _every(BAR_SECONDS, show)
-        show()
+    silence = _Silence(sink)
+    if sys.stderr.isatty():
+        with _bar() as bar:
+            task = bar.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
+            show = _on_bar(bar, task, sink, silence)
+            yield _every(BAR_SECONDS, show)
+            show()
+    else:
+        yield _every(LINE_SECONDS, _in_lines(sink, silence))
 
 
 def _bar() -> Progress:
     return Progress(
         SpinnerColumn(),
-        BarColumn(),
-        TextColumn("{task.completed:,} events  {task.fields[rate]:,}/s"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.completed:,} sent  {task.fields[rate]:,}/s"),
         TextColumn("{task.fields[acknowledged]:,} acknowledged  {task.fields[failed]:,} failed"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
         console=Console(stderr=True),
         auto_refresh=False,
     )
 
 
-class _Lines:
-    """One log line with the counts, and the rate since the one before."""
+def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: "_Silence") -> Callable[[], None]:
+    began = time.monotonic()
+
+    def show() -> None:
+        sink.settle()
+        bar.update(
+            task,
+            completed=sink.sent,
+            rate=round(sink.sent / (time.monotonic() - began)),
+            acknowledged=sink.acknowledged,
+            failed=sink.failed,
+            state=silence.sentence(),
+            refresh=True,
+        )
+
+    return show
+
+
+def _in_lines(sink: Sink, silence: "_Silence") -> Callable[[], None]:
+    sent, looked = sink.sent, time.monotonic()
+
+    def show() -> None:
+        nonlocal sent, looked
+        sink.settle()
+        rate = (sink.sent - sent) / (time.monotonic() - looked)
+        sent, looked = sink.sent, time.monotonic()
+        counts = (sink.sent, rate, sink.acknowledged, sink.failed)
+        logger.info("sent %d (%.0f/s), acknowledged %d, failed %d", *counts)
+        if sentence := silence.sentence():
+            logger.warning("%s", sentence)
+
+    return show
+
+
+class _Silence:
+    """Notices that a server has stopped answering."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._sent = sink.sent
-        self._time = time.monotonic()
+        self._answered = 0
+        self._heard = time.monotonic()
 
-    def show(self) -> None:
+    def sentence(self) -> str:
+        """What to tell a person; empty while all is well."""
         now = time.monotonic()
-        sink = self._sink
-        sink.settle()
-        rate = (sink.sent - self._sent) / (now - self._time)
-        self._sent, self._time = sink.sent, now
-        logger.info(
-            "sent %d (%.0f/s), acknowledged %d, failed %d",
-            sink.sent,
-            rate,
-            sink.acknowledged,
-            sink.failed,
-        )
+        answered = self._sink.acknowledged + self._sink.failed
+        if answered != self._answered or answered == self._sink.sent:
+            self._answered, self._heard = answered, now
+        silent = now - self._heard
+        if silent < SILENCE_SECONDS:
+            return ""
+        return f"no answer from Kafka for {silent:.0f} s, waiting"
 
 
 def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:

@@ -1,52 +1,85 @@
 """Events from a file of one JSON object per line, read as a stream."""
 
 import gzip
+import os
 import sys
+import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from queue import Empty, Queue
+from threading import Thread
 
 import orjson
 
 from clickstream.errors import UserError
-from clickstream.traffic.events import SECOND, Record
+from clickstream.stopping import Stop
+from clickstream.traffic.events import Record, microseconds
 
 MILLISECONDS_FROM = 10**11
+CHUNK_BYTES = 1 << 20
+CHUNKS_AHEAD = 4
+LOOK_AGAIN_SECONDS = 0.2
 
 
-def replay(source: str, *, strict: bool) -> Iterator[Record]:
-    """The lines of a file (plain or .gz) or of standard input ("-"), as they are.
+def replay(source: str, stop: Stop, *, strict: bool) -> Iterator[Record]:
+    """The lines of a file (plain or .gz) or of standard input ("-"), as they are, until the stop.
 
-    A line that is no event is sent all the same, without a key where its visitor is unknown, at
-    the time of the line before. Blank lines are skipped.
+    A line that is no event is sent all the same, without a key, at the time of the line before.
+    Blank lines are skipped. Memory holds some lines at a time, however long the file.
     Raises UserError where the file cannot be read; with `strict` also at the first bad line.
     """
     due = 0
+    for number, line in enumerate(_lines(source, stop), start=1):
+        value = line.strip()
+        if stop.requested:
+            return
+        if not value:
+            continue
+        record = _record(value, due)
+        if strict and record.key is None:
+            raise UserError(
+                f"line {number} of {source} is no event (JSON with user_id, event_type and "
+                "timestamp); correct it, or send it as it is without --strict"
+            )
+        due = record.due
+        yield record
+
+
+def _lines(source: str, stop: Stop) -> Iterator[bytes]:
+    if source == "-":
+        yield from _standard_input(stop)
+        return
     try:
-        with _open(source) as lines:
-            for number, line in enumerate(lines, start=1):
-                value = line.strip()
-                if not value:
-                    continue
-                record = _record(value, due)
-                if strict and record.key is None:
-                    raise UserError(
-                        f"line {number} of {source} is no event (JSON with user_id, event_type and "
-                        "timestamp); correct it, or send it as it is without --strict"
-                    )
-                due = record.due
-                yield record
-    except (OSError, EOFError) as error:
+        with gzip.open(source) if source.endswith(".gz") else Path(source).open("rb") as file:
+            yield from file
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {source}: {reason}; check --replay") from None
 
 
-def _open(source: str) -> AbstractContextManager[IO[bytes]]:
-    if source == "-":
-        return nullcontext(sys.stdin.buffer)
-    return gzip.open(source) if source.endswith(".gz") else Path(source).open("rb")  # type: ignore[return-value]
+def _standard_input(stop: Stop) -> Iterator[bytes]:
+    """Its lines, read by a thread of its own: a read that waits would not notice the stop."""
+    chunks: Queue[bytes] = Queue(CHUNKS_AHEAD)
+    Thread(target=_read, args=(chunks,), daemon=True).start()
+    rest = b""
+    while not stop.requested:
+        try:
+            chunk = chunks.get(timeout=LOOK_AGAIN_SECONDS)
+        except Empty:
+            continue
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
+        if not chunk:
+            yield rest
+            return
+
+
+def _read(chunks: Queue[bytes]) -> None:
+    # Not through sys.stdin.buffer, whose lock would be held when the interpreter ends.
+    while chunk := os.read(sys.stdin.fileno(), CHUNK_BYTES):
+        chunks.put(chunk)
+    chunks.put(b"")
 
 
 def _record(value: bytes, due: int) -> Record:
@@ -56,7 +89,7 @@ def _record(value: bytes, due: int) -> Record:
         if not isinstance(event["event_type"], str):
             return Record(due, None, value)
         return Record(_time(event["timestamp"]), _key(event["user_id"]), value)
-    except (ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError, OSError):
         return Record(due, None, value)
 
 
@@ -69,10 +102,8 @@ def _key(user_id: object) -> bytes:
 def _time(value: object) -> int:
     """Microseconds since 1970 of ISO 8601 text (UTC where it has no zone) or of epoch time."""
     if isinstance(value, str):
-        read = datetime.fromisoformat(value)
-        moment = (read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        moment = value / 1000 if abs(value) >= MILLISECONDS_FROM else value
-    else:
+        return microseconds(datetime.fromisoformat(value))
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("neither text nor a number")
-    return int(moment * SECOND)
+    seconds = value / 1000 if value >= MILLISECONDS_FROM else value
+    return microseconds(datetime.fromtimestamp(seconds, UTC))

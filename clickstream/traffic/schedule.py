@@ -5,7 +5,6 @@ for visits to begin: on a number of places, where whoever leaves is replaced at 
 traffic), or by chance, more of them at busy hours (a simulated past).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
@@ -66,9 +65,12 @@ class Steady:
 class Filling:
     """Exactly `events` events between start and end, as busy as the hours are.
 
-    The schedule's own time is followed with the small correction that spends what is left of the
-    events in what is left of the time; `end` is approached and never passed.
+    The schedule's own time is followed, a little faster or slower as what is left of the events
+    fits what is left of the time. `end` is never passed: the last events may come close together.
     """
+
+    SLOWEST, FASTEST = 0.5, 2.0
+    CLOSEST = 2 * SECOND
 
     def __init__(self, events: int, start: int, end: int) -> None:
         self._left = events
@@ -76,15 +78,15 @@ class Filling:
         self._end = end
         self._moment = start
         self._per_visit_time = events / rhythm.visits_between(start, end)
+        self._closest = min(self.CLOSEST, (end - start) // (4 * events))
 
     def at(self, moment: int) -> int:
-        passed = moment - self._moment
+        expected = self._per_visit_time * rhythm.visits_between(self._now, self._end)
+        pace = min(max(self.SLOWEST, expected / self._left), self.FASTEST)
+        proposed = self._now + int((moment - self._moment) * pace)
+        latest = self._end - self._left * self._closest
+        self._now = max(self._now + 1, min(proposed, latest))
         self._moment = moment
-        time_left = self._end - self._now
-        if time_left > 1:
-            due = self._per_visit_time * rhythm.visits_between(self._now, self._end)
-            share = passed * due / (max(self._left, 1) * time_left)
-            self._now += max(1, int(time_left * -math.expm1(-share)))
         self._left -= 1
         return self._now
 

@@ -4,20 +4,22 @@ from collections.abc import Iterator
 from itertools import islice, takewhile
 from random import Random
 
+from clickstream.errors import UsageError
 from clickstream.settings import Settings
 from clickstream.traffic import rhythm
 from clickstream.traffic.events import SECOND, Event
 from clickstream.traffic.identities import Identities
 from clickstream.traffic.options import DEFAULT_BACKFILL, Options
 from clickstream.traffic.schedule import (
+    Arrivals,
     AsScheduled,
     ByChance,
+    Clock,
     Filling,
     Places,
     Population,
     Schedule,
     Steady,
-    Tempo,
     measure,
 )
 
@@ -25,57 +27,56 @@ VISITORS_PER_ACTIVE_ONE = 20
 FEWEST_VISITORS = 200
 
 
-def simulate(options: Options, settings: Settings, now: int) -> Iterator[Event]:
-    """The events that the options ask for, in the order of their time (microseconds).
+class Simulation:
+    """The traffic that the options ask for. Making one takes about a second."""
 
-    now: when live traffic starts, and where a simulated past ends unless `until` is given.
-    """
-    rng = Random(options.seed)
-    identities = Identities(skew=options.skew)
-    tempo = measure(settings, options.profile, identities)
-    if options.backfill is None and options.until is None:
-        events = _live(options, settings, now, identities, tempo, rng)
-    else:
-        end = now if options.until is None else options.until
-        events = _past(options, settings, end, identities, tempo, rng)
-    return events if options.events is None else islice(events, options.events)
+    def __init__(self, options: Options, settings: Settings) -> None:
+        self._options = options
+        self._settings = settings
+        self._rng = Random(options.seed)
+        self._identities = Identities(skew=int(options.skew * SECOND))
+        self._tempo = measure(settings, options.profile, self._identities)
 
+    def events(self, now: int) -> Iterator[Event]:
+        """The events in the order of their time; called once.
 
-def _live(
-    options: Options,
-    settings: Settings,
-    start: int,
-    identities: Identities,
-    tempo: Tempo,
-    rng: Random,
-) -> Iterator[Event]:
-    places = settings.target_active_users
-    if options.rate is not None:
-        places = max(1, round(options.rate / tempo.events_per_second))
-    people = Population(identities, _users(options, places), rng)
-    arrivals = Places(places, int(SECOND / tempo.events_per_second), rng)
-    clock = AsScheduled() if options.rate is None else Steady(options.rate, start)
-    return Schedule(settings, options.profile, people, arrivals, clock, rng).events(start)
+        now: when live traffic starts, and where a simulated past ends unless `until` says it;
+        microseconds. Raises UsageError where there are too few visitors.
+        """
+        options = self._options
+        if options.backfill is None and options.until is None:
+            events = self._live(now)
+        else:
+            events = self._past(now if options.until is None else options.until)
+        return events if options.events is None else islice(events, options.events)
 
+    def _live(self, start: int) -> Iterator[Event]:
+        rate = self._options.rate
+        of_one = self._tempo.events_per_second
+        places = self._settings.target_active_users if rate is None else round(rate / of_one) or 1
+        if self._options.users is not None and self._options.users < places:
+            raise UsageError(
+                f"{places} visitors are to be active at a time and there are only "
+                f"{self._options.users}; raise --users, or lower --rate or TARGET_ACTIVE_USERS"
+            )
+        arrivals = Places(places, int(SECOND / of_one), self._rng)
+        clock = AsScheduled() if rate is None else Steady(rate, start)
+        return self._schedule(places, arrivals, clock).events(start)
 
-def _past(
-    options: Options,
-    settings: Settings,
-    end: int,
-    identities: Identities,
-    tempo: Tempo,
-    rng: Random,
-) -> Iterator[Event]:
-    start = end - (options.backfill or DEFAULT_BACKFILL)
-    rate = options.rate or settings.target_active_users * tempo.events_per_second
-    if options.events is not None:
-        rate = options.events * SECOND / rhythm.visits_between(start, end)
-    people = Population(identities, _users(options, rate / tempo.events_per_second), rng)
-    arrivals = ByChance(rate / tempo.events_per_visit, rng)
-    clock = AsScheduled() if options.events is None else Filling(options.events, start, end)
-    events = Schedule(settings, options.profile, people, arrivals, clock, rng).events(start)
-    return takewhile(lambda event: event.due < end, events)
+    def _past(self, end: int) -> Iterator[Event]:
+        options, tempo = self._options, self._tempo
+        start = end - (options.backfill or DEFAULT_BACKFILL)
+        rate = options.rate or self._settings.target_active_users * tempo.events_per_second
+        clock: Clock = AsScheduled()
+        if options.events:
+            rate = options.events * SECOND / rhythm.visits_between(start, end)
+            clock = Filling(options.events, start, end)
+        arrivals = ByChance(rate / tempo.events_per_visit, self._rng)
+        events = self._schedule(rate / tempo.events_per_second, arrivals, clock).events(start)
+        return takewhile(lambda event: event.due < end, events)
 
-
-def _users(options: Options, active: float) -> int:
-    return options.users or max(FEWEST_VISITORS, round(active * VISITORS_PER_ACTIVE_ONE))
+    def _schedule(self, active: float, arrivals: Arrivals, clock: Clock) -> Schedule:
+        size = self._options.users or max(FEWEST_VISITORS, round(active * VISITORS_PER_ACTIVE_ONE))
+        people = Population(self._identities, size, self._rng)
+        profile = self._options.profile
+        return Schedule(self._settings, profile, people, arrivals, clock, self._rng)

@@ -1,20 +1,15 @@
 """Visits are walks that keep their own logic, in the proportions that the shop promises."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from itertools import islice, pairwise
-from random import Random
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from simulated import by_visit, live, steps
 
-from clickstream.settings import Settings
 from clickstream.traffic.catalogue import PRODUCTS
-from clickstream.traffic.events import SECOND, Event
-from clickstream.traffic.identities import Identities
-from clickstream.traffic.schedule import AsScheduled, Places, Population, Schedule
+from clickstream.traffic.events import Event
 
-START = 1_760_000_000 * SECOND
 PROPORTIONS = {
     "page_view": 35,
     "click": 20,
@@ -26,37 +21,29 @@ PROPORTIONS = {
     "share": 1,
     "purchase": 0.8,
 }
-TOLERANCE = 0.12  # of the stated proportion: the rare ones vary by this much in so many events
+TOLERANCE = 0.12  # of the stated number: the rare ones vary by this much in so many events
 EVENTS = 100_000
-
-
-@pytest.fixture(scope="session")
-def identities() -> Identities:
-    return Identities()
-
-
-def traffic(identities: Identities, profile: str, events: int, seed: int = 1) -> Iterator[Event]:
-    rng = Random(seed)
-    people = Population(identities, 4_000, rng)
-    arrivals = Places(200, 8 * SECOND, rng)
-    schedule = Schedule(Settings(), profile, people, arrivals, AsScheduled(), rng)
-    return islice(schedule.events(START), events)
+IDENTITY = ("user_id", "user_agent", "ip_address", "device_type", "country", "city")
 
 
 @pytest.fixture(scope="module")
-def shop(identities: Identities) -> list[dict[str, Any]]:
-    return [event.payload for event in traffic(identities, "shop", EVENTS)]
+def shop() -> list[Event]:
+    return live(EVENTS)
 
 
-def by_visit(payloads: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    visits = defaultdict(list)
-    for payload in payloads:
-        visits[payload["visit_id"]].append(payload)
-    return list(visits.values())
+@pytest.fixture(scope="module")
+def news() -> list[Event]:
+    return live(30_000, profile="news")
 
 
-def test_shop_events_come_in_the_promised_proportions(shop: list[dict[str, Any]]) -> None:
-    counts = Counter(payload["event_type"] for payload in shop)
+@pytest.fixture(scope="module")
+def visits(shop: list[Event]) -> list[list[dict[str, Any]]]:
+    """What the events of each visit to the shop carry."""
+    return [steps(visit) for visit in by_visit(shop)]
+
+
+def test_shop_events_come_in_the_promised_proportions(shop: list[Event]) -> None:
+    counts = Counter(event.payload["event_type"] for event in shop)
     unit = sum(counts[kind] for kind in PROPORTIONS) / sum(PROPORTIONS.values())
     found = {kind: counts[kind] / unit for kind in PROPORTIONS}
     assert found == pytest.approx(PROPORTIONS, rel=TOLERANCE)
@@ -64,9 +51,11 @@ def test_shop_events_come_in_the_promised_proportions(shop: list[dict[str, Any]]
     assert (counts["remove_from_cart"] + counts["logout"]) / len(shop) < 0.04
 
 
-def test_only_what_is_in_the_cart_is_bought_or_removed(shop: list[dict[str, Any]]) -> None:
+def test_only_what_is_in_the_cart_is_bought_or_removed(
+    visits: list[list[dict[str, Any]]],
+) -> None:
     prices = {product.product_id: product.price for product in PRODUCTS}
-    for visit in by_visit(shop):
+    for visit in visits:
         cart: Counter[str] = Counter()
         for step in visit:
             kind, product = step["event_type"], step.get("product_id")
@@ -78,20 +67,23 @@ def test_only_what_is_in_the_cart_is_bought_or_removed(shop: list[dict[str, Any]
                 assert round(step["price"] * 100) == prices[product]
 
 
-def test_an_order_is_one_event_per_line_with_a_common_id(shop: list[dict[str, Any]]) -> None:
+def test_an_order_is_one_event_per_line_with_a_common_id(
+    visits: list[list[dict[str, Any]]],
+) -> None:
     orders = defaultdict(list)
-    for payload in shop:
-        if payload["event_type"] == "purchase":
-            orders[payload["order_id"]].append(payload)
+    for visit in visits:
+        for step in visit:
+            assert ("order_id" in step) == (step["event_type"] == "purchase")
+            if "order_id" in step:
+                orders[step["order_id"]].append(step)
     assert any(len(lines) > 1 for lines in orders.values())
     for lines in orders.values():
         assert len({line["visit_id"] for line in lines}) == 1
         assert len({line["product_id"] for line in lines}) == len(lines)
-    assert all("order_id" not in payload for payload in shop if payload["event_type"] != "purchase")
 
 
-def test_nobody_buys_or_logs_out_before_logging_in(shop: list[dict[str, Any]]) -> None:
-    for visit in by_visit(shop):
+def test_nobody_buys_or_logs_out_before_logging_in(visits: list[list[dict[str, Any]]]) -> None:
+    for visit in visits:
         logged_in = False
         for step in visit:
             if step["event_type"] == "login":
@@ -101,64 +93,85 @@ def test_nobody_buys_or_logs_out_before_logging_in(shop: list[dict[str, Any]]) -
 
 
 @pytest.mark.parametrize("profile", ["shop", "news"])
-def test_nothing_follows_a_logout(identities: Identities, profile: str) -> None:
-    payloads = [event.payload for event in traffic(identities, profile, 20_000)]
-    visits = by_visit(payloads)
-    assert any(visit[-1]["event_type"] == "logout" for visit in visits)
-    for visit in visits:
+def test_nothing_follows_a_logout(profile: str, request: pytest.FixtureRequest) -> None:
+    found = [steps(visit) for visit in by_visit(request.getfixturevalue(profile))]
+    assert any(visit[-1]["event_type"] == "logout" for visit in found)
+    for visit in found:
         assert all(step["event_type"] != "logout" for step in visit[:-1])
 
 
 def test_what_happens_on_a_page_happens_on_the_page_that_is_open(
-    shop: list[dict[str, Any]],
+    visits: list[list[dict[str, Any]]],
 ) -> None:
-    for visit in by_visit(shop):
+    for visit in visits:
         assert visit[0]["event_type"] == "page_view"
         for before, step in pairwise(visit):
             if step["event_type"] != "page_view":
                 assert step["page_url"] == before["page_url"]
 
 
-@pytest.mark.parametrize("profile", ["shop", "news"])
-def test_a_visit_keeps_its_browser_address_and_device(identities: Identities, profile: str) -> None:
-    payloads = [event.payload for event in traffic(identities, profile, 20_000)]
-    for visit in by_visit(payloads):
-        for field in ("user_id", "user_agent", "ip_address", "device_type", "country", "city"):
-            assert len({step[field] for step in visit}) == 1
+def test_a_search_leads_to_its_results(visits: list[list[dict[str, Any]]]) -> None:
+    for visit in visits:
+        for step, then in pairwise(visit):
+            if step["event_type"] == "search" and then["event_type"] == "page_view":
+                assert "/search?q=" in then["page_url"]
 
 
-def test_visitors_come_back_with_the_same_country_and_network(
-    shop: list[dict[str, Any]],
+def test_a_visit_has_its_referrer_at_the_landing_only(
+    visits: list[list[dict[str, Any]]],
 ) -> None:
-    visits = defaultdict(set)
+    assert any("referrer" in visit[0] for visit in visits)
+    assert not any("referrer" in step for visit in visits for step in visit[1:])
+
+
+@pytest.mark.parametrize("profile", ["shop", "news"])
+def test_a_visit_keeps_its_browser_address_and_device(
+    profile: str, request: pytest.FixtureRequest
+) -> None:
+    for visit in by_visit(request.getfixturevalue(profile)):
+        for name in IDENTITY:
+            assert len({step[name] for step in steps(visit)}) == 1
+
+
+def test_visitors_come_back_from_the_same_town_and_network(
+    visits: list[list[dict[str, Any]]],
+) -> None:
+    number: Counter[str] = Counter()
     homes = defaultdict(set)
-    for payload in shop:
-        network = payload["ip_address"].rpartition(".")[0]
-        visits[payload["user_id"]].add(payload["visit_id"])
-        homes[payload["user_id"]].add((payload["country"], payload["city"], network))
-    assert max(len(ids) for ids in visits.values()) > 2
+    for visit in visits:
+        first = visit[0]
+        number[first["user_id"]] += 1
+        network = first["ip_address"].rpartition(".")[0]
+        homes[first["user_id"]].add((first["country"], first["city"], network))
+    assert max(number.values()) > 2
     assert all(len(home) == 1 for home in homes.values())
 
 
-def test_news_begins_with_a_login_and_reads_new_articles_most(identities: Identities) -> None:
-    payloads = [event.payload for event in traffic(identities, "news", 40_000)]
-    counts = Counter(payload["event_type"] for payload in payloads)
+def test_news_begins_with_a_login(news: list[Event]) -> None:
+    counts = Counter(event.payload["event_type"] for event in news)
     assert set(counts) == {"login", "page_view", "like", "comment", "share", "logout"}
-    for visit in by_visit(payloads):
-        assert visit[0]["event_type"] == "login"
-        kinds = [step["event_type"] for step in visit]
+    for visit in by_visit(news):
+        kinds = [step["event_type"] for step in steps(visit)]
+        assert kinds[0] == "login"
         assert "login" not in kinds[kinds.count("login") :]
+
+
+def test_new_articles_are_read_more_than_old_ones(news: list[Event]) -> None:
     read = Counter(
-        int(payload["article_id"][1:])
-        for payload in payloads
-        if payload["event_type"] == "page_view" and "article_id" in payload
+        int(event.payload["article_id"][1:])
+        for event in news
+        if event.payload["event_type"] == "page_view" and "article_id" in event.payload
     )
-    newest, oldest = max(read), min(read)
-    middle = (newest + oldest) // 2
+    assert max(read.values()) > 10
+    middle = (max(read) + min(read)) // 2
     new = sum(times for article, times in read.items() if article > middle)
-    assert new > 2 * sum(times for article, times in read.items() if article <= middle)
+    assert new > 2 * (read.total() - new)
+
+
+def test_an_article_keeps_its_category(news: list[Event]) -> None:
     categories = defaultdict(set)
-    for payload in payloads:
-        if "article_id" in payload:
-            categories[payload["article_id"]].add(payload["article_category"])
+    for event in news:
+        if "article_id" in event.payload:
+            categories[event.payload["article_id"]].add(event.payload["article_category"])
+    assert {"politics", "tech", "sports"} <= set.union(*categories.values())
     assert all(len(found) == 1 for found in categories.values())

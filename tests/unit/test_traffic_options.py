@@ -1,0 +1,117 @@
+"""The producer's command line: what contradicts itself is refused with a sentence."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from clickstream.errors import UsageError
+from clickstream.settings import Settings
+from clickstream.traffic import options
+from clickstream.traffic.events import SECOND
+from clickstream.traffic.options import KNOBS, Options
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but the defaults."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.__slots__:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def read(*arguments: str) -> Options:
+    return options.read(arguments, NOW)[0]
+
+
+def test_without_options_traffic_is_live_and_without_end() -> None:
+    asked = read()
+    assert (asked.profile, asked.events, asked.backfill, asked.speed) == ("shop", None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--speed", "2"), "--speed needs --backfill or --replay"),
+        (("--strict",), "--strict goes with --replay"),
+        (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
+        (("--backfill", "40000d"), "before 1970"),
+        (("--backfill", "1d", "--events", "5", "--rate", "5"), "either --events or --rate"),
+        (("--replay", "x", "--speed", "1", "--rate", "5"), "either --rate or --speed"),
+        (("--replay", "x", "--backfill", "1d"), "--backfill is for simulated traffic"),
+        (("--replay", "x", "--truth", "t.json"), "--truth is for simulated traffic"),
+        (("--replay", "x", "--late", "0.1"), "--late is for simulated traffic"),
+        (("--skew", "3600"), "--skew must stay below MAX_FUTURE_SECONDS"),
+        (("--target-active-users", "0"), "TARGET_ACTIVE_USERS must be a whole number"),
+    ],
+)
+def test_what_cannot_work_is_refused(arguments: tuple[str, ...], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        read(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--events", "0"),
+        ("--events", "many"),
+        ("--rate", "0"),
+        ("--rate", "1e9"),
+        ("--late", "1.1"),
+        ("--late", "nan"),
+        ("--backfill", "7"),
+        ("--backfill", "0d"),
+        ("--until", "tomorrow"),
+        ("--skew", "-1"),
+        ("--profile", "bank"),
+    ],
+)
+def test_what_is_no_value_is_misuse(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read(*arguments)
+    assert ended.value.code == 2
+    assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("45s", 45), ("90m", 5400), ("36h", 129_600), ("1.5d", 129_600)]
+)
+def test_lengths_of_time(text: str, seconds: int) -> None:
+    assert read("--backfill", text).backfill == seconds * SECOND
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    assert read("--until", "2025-01-01T00:00:00.25").until == 1_735_689_600_250_000
+    assert read("--until", "2025-01-01T01:00:00+01:00").until == 1_735_689_600_000_000
+
+
+def test_a_flag_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARGET_ACTIVE_USERS", "7")
+    monkeypatch.setenv("NUM_EVENTS", "9")
+    assert options.read((), NOW)[1].target_active_users == 7
+    assert options.read(("--target-active-users", "8"), NOW)[1].target_active_users == 8
+    assert read().events == 9
+    assert read("--events", "10").events == 10
+
+
+def test_a_recording_is_sent_whole_whatever_num_events_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NUM_EVENTS", "9")
+    assert read("--replay", "x").events is None
+    assert read("--replay", "x", "--events", "3").events == 3
+
+
+def test_every_knob_has_a_flag_with_meaning_and_default(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        read("--help")
+    told = " ".join(capsys.readouterr().out.split())
+    for name, meaning in KNOBS.items():
+        default = Settings.__dataclass_fields__[name].metadata["default"]
+        assert f"{meaning} (default: {default})" in told
