@@ -1,0 +1,313 @@
+"""Servers that stop, die, come late or come back empty: nothing is lost, nothing is twice."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from signal import SIGKILL
+from time import monotonic
+from typing import Any
+
+import oracle
+import pytest
+from conftest import Query, RunScript, StartScript
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import KafkaError
+from records import event, random_events, send, send_by_visitor, wait_until_read
+from support import OwnServer, eventually
+
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+
+SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
+WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
+ROWS = "SELECT count(*) FROM clickstream_events"
+HELD_UP = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'clickstream consumer'
+      AND wait_event_type = 'Lock'
+"""
+
+
+@contextmanager
+def sessions_locked(settings: Settings) -> Iterator[None]:
+    """Whoever stores a batch hangs after its raw rows, in the middle of the transaction."""
+    with closing(connect(settings, application="lock")) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE_NO_SESSION)
+        yield
+
+
+def query_of(environment: Mapping[str, str]) -> Query:
+    """`query` for a server of the test alone, which may be away."""
+    settings = Settings.from_mapping(environment)
+
+    def run(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with closing(connect(settings, application="test")) as own, own.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.fetchall()
+
+    return run
+
+
+# == The consumer dies ==========================================================================
+
+
+def test_sigkill_in_mid_batch_and_a_restart(
+    environment: dict[str, str],
+    settings: Settings,
+    run_script: RunScript,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """Killed with raw rows inserted and sessions not yet; its backend even outlives it."""
+    events = random_events(1_000, visitors=30, seed=2)
+    consumer = start_script("consumer.py", **SMALL_BATCHES)
+    send_by_visitor(environment, events[:500])
+    wait_until_read(query, 500)
+    with sessions_locked(settings):
+        send_by_visitor(environment, events[500:])
+        eventually(lambda: query(HELD_UP) == [(1,)])
+        consumer.send_signal(SIGKILL)
+        assert consumer.wait() == -SIGKILL
+        successor = start_script("consumer.py", "--drain", **SMALL_BATCHES)
+        successor.wait_for_output("reading partitions")
+    assert successor.wait() == 0
+    counters = oracle.check(environment)
+    assert counters["records"] == len(events)
+    assert run_script("summary.py", "--verify").returncode == 0
+
+
+# == PostgreSQL =================================================================================
+
+
+@pytest.mark.parametrize("end", ["stopped for 10 s", "killed"])
+def test_postgres_goes_and_comes_back(
+    end: str, environment: dict[str, str], own_postgres: OwnServer, start_script: StartScript
+) -> None:
+    """Events go on; the consumer catches up without a restart by hand."""
+    own = {**environment, **own_postgres.environment}
+    query = query_of(own)
+    consumer = start_script("consumer.py", **own_postgres.environment, **SMALL_BATCHES)
+    events = random_events(1_000, visitors=30, seed=3)
+    send_by_visitor(environment, events[:500])
+    wait_until_read(query, 500)
+    send_by_visitor(environment, events[500:700])
+    own_postgres.kill() if end == "killed" else own_postgres.stop()
+    gone = monotonic()
+    send_by_visitor(environment, events[700:])
+    eventually(lambda: end == "killed" or monotonic() > gone + 10)
+    own_postgres.start()
+    wait_until_read(query, len(events))
+    assert consumer.is_running
+    assert "Traceback" not in consumer.output
+    assert oracle.check(own)["records"] == len(events)
+
+
+# == The broker =================================================================================
+
+
+@pytest.fixture
+def with_own_broker(environment: dict[str, str], own_broker: OwnServer) -> dict[str, str]:
+    """The settings that lead to a broker of the test alone; its topic does not exist yet."""
+    return {**environment, **own_broker.environment}
+
+
+def test_a_consumer_that_starts_before_the_broker(
+    with_own_broker: dict[str, str],
+    own_broker: OwnServer,
+    run_script: RunScript,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """It says what it waits for, and begins with the first record."""
+    own_broker.stop()
+    consumer = start_script("consumer.py", **with_own_broker)
+    consumer.wait_for_output("does not serve topic")
+    own_broker.start()
+    assert run_script("create_schema.py", **with_own_broker).returncode == 0
+    events = random_events(100, visitors=5, seed=4)
+    send_by_visitor(with_own_broker, events)
+    wait_until_read(query, len(events))
+    oracle.check(with_own_broker)
+
+
+def test_a_consumer_that_starts_before_the_topic_exists(
+    environment: dict[str, str],
+    admin: KafkaAdminClient,
+    run_script: RunScript,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """It waits, and begins with the first record. (The local broker creates a topic by itself.)"""
+    topic = f"{environment['KAFKA_TOPIC']}-later"
+    later = {**environment, "KAFKA_TOPIC": topic}
+    consumer = start_script("consumer.py", **later)
+    eventually(lambda: "does not exist yet" in consumer.output or topic in consumer.output)
+    try:
+        assert run_script("create_schema.py", **later).returncode == 0
+        events = random_events(100, visitors=5, seed=4)
+        send_by_visitor(later, events)
+        wait_until_read(query, len(events))
+    finally:
+        admin.delete_topics([topic])
+    assert consumer.is_running
+    oracle.check(later)
+
+
+@pytest.mark.parametrize(("consumer_runs", "new_events"), [(True, 50), (True, 400), (False, 400)])
+def test_a_recreated_broker_with_a_fresh_log(
+    consumer_runs: bool,
+    new_events: int,
+    with_own_broker: dict[str, str],
+    own_broker: OwnServer,
+    run_script: RunScript,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """Its log becomes shorter or longer than the stored position: nothing of it is skipped."""
+    events = random_events(500, visitors=10, seed=5)
+    before, after = events[:200], events[200 : 200 + new_events]
+    assert run_script("create_schema.py", **with_own_broker).returncode == 0
+    consumer = start_script("consumer.py", **with_own_broker)
+    send(with_own_broker, before)
+    wait_until_read(query, len(before))
+    if not consumer_runs:
+        consumer.kill()
+    own_broker.kill()
+    own_broker.start()
+    assert run_script("create_schema.py", **with_own_broker).returncode == 0
+    send(with_own_broker, after)
+    if not consumer_runs:
+        consumer = start_script("consumer.py", **with_own_broker)
+    consumer.wait_for_output("the topic was recreated")
+    wait_until_read(query, len(before) + len(after))
+    oracle.check(with_own_broker)
+
+
+def test_a_topic_deleted_and_created_again_while_the_consumer_runs(
+    environment: dict[str, str],
+    admin: KafkaAdminClient,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """The new log is at once longer than the position in the old one."""
+    topic = environment["KAFKA_TOPIC"]
+    events = random_events(1_000, visitors=10, seed=6)
+    consumer = start_script("consumer.py")
+    send(environment, events[:100])
+    wait_until_read(query, 100)
+    admin.delete_topics([topic])
+    eventually(lambda: admin.create_topics({topic: {"num_partitions": 3}}))
+    send(environment, events[100:])
+    eventually(lambda: query(ROWS) == [(1_000,)])
+    assert consumer.is_running
+    oracle.check(environment)
+
+
+def test_partitions_are_added_while_the_consumer_runs(
+    environment: dict[str, str],
+    admin: KafkaAdminClient,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """Their records are read from the first one on."""
+    consumer = start_script("consumer.py")
+    events = random_events(300, visitors=10, seed=7)
+    send(environment, events[:100], partition=2)
+    wait_until_read(query, 100)
+    try:
+        admin.create_partitions({environment["KAFKA_TOPIC"]: 5})
+    except KafkaError as error:
+        pytest.skip(f"this broker cannot add partitions: {error}")
+    eventually(lambda: send(environment, events[100:], partition=4) or True)
+    wait_until_read(query, len(events))
+    assert consumer.is_running
+    oracle.check(environment)
+
+
+def test_records_that_retention_removed_unread_are_counted_loudly(
+    environment: dict[str, str],
+    admin: KafkaAdminClient,
+    run_script: RunScript,
+    query: Query,
+) -> None:
+    """The consumer goes on from the earliest that is there."""
+    events = [event("visitor", 60 * n) for n in range(100)]
+    send(environment, events[:10])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    send(environment, events[10:])
+    try:
+        admin.delete_records({TopicPartition(environment["KAFKA_TOPIC"], 0): 60})
+    except KafkaError as error:
+        pytest.skip(f"this broker cannot delete records: {error}")
+    result = run_script("consumer.py", "--drain")
+    assert result.returncode == 0
+    assert "LOST: 50 records of partition 0" in result.stderr
+    assert "offsets 10 to 59" in result.stderr
+    assert oracle.check(environment)["rows"] == 50
+    assert query("SELECT position FROM stream_positions WHERE partition = 0") == [(100,)]
+
+
+# == The rule, and other groups ==================================================================
+
+
+def test_a_changed_timeout_is_refused_with_its_cure(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    """After the rebuild the tables follow the new rule, and go on with it."""
+    events = random_events(600, visitors=10, seed=8)
+    changed = {**environment, "SESSION_TIMEOUT_SECONDS": "600", "SESSION_START_EVENTS": "login"}
+    send_by_visitor(environment, events[:300])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    oracle.check(environment)
+
+    refused = run_script("consumer.py", "--drain", **changed)
+    assert refused.returncode == 1
+    assert "python create_schema.py --rebuild-sessions" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    oracle.check(environment)
+
+    assert run_script("create_schema.py", "--rebuild-sessions", **changed).returncode == 0
+    oracle.check(changed)
+    send_by_visitor(environment, events[300:])
+    assert run_script("consumer.py", "--drain", **changed).returncode == 0
+    assert oracle.check(changed)["records"] == len(events)
+    assert run_script("summary.py", "--verify", **changed).returncode == 0
+
+
+def test_a_rebuild_while_a_consumer_runs(
+    environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
+) -> None:
+    """By the same rule it goes on, exact; by another it stops and names the cure."""
+    events = random_events(1_500, visitors=30, seed=9)
+    consumer = start_script("consumer.py", **SMALL_BATCHES)
+    for first in range(0, len(events), 500):
+        send_by_visitor(environment, events[first : first + 500])
+        assert run_script("create_schema.py", "--rebuild-sessions").returncode == 0
+    wait_until_read(query, len(events))
+    assert oracle.check(environment)["records"] == len(events)
+    assert consumer.is_running
+
+    changed = {**environment, "SESSION_TIMEOUT_SECONDS": "600"}
+    assert run_script("create_schema.py", "--rebuild-sessions", **changed).returncode == 0
+    assert consumer.wait() == 1
+    assert "--rebuild-sessions" in consumer.output
+    oracle.check(changed)
+
+
+def test_a_second_consumer_group_on_the_database_is_refused(
+    environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
+) -> None:
+    """While the first one works; afterwards it goes on from the stored positions."""
+    events = random_events(200, visitors=5, seed=10)
+    first = start_script("consumer.py")
+    send_by_visitor(environment, events[:100])
+    wait_until_read(query, 100)
+    refused = run_script("consumer.py", "--drain", KAFKA_GROUP_ID="another")
+    assert refused.returncode == 1
+    assert environment["KAFKA_GROUP_ID"] in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+    first.kill()
+    send_by_visitor(environment, events[100:])
+    assert run_script("consumer.py", "--drain", KAFKA_GROUP_ID="another").returncode == 0
+    assert oracle.check(environment)["records"] == len(events)
