@@ -4,6 +4,7 @@ What they do is imported when they run: production has neither psutil nor the se
 """
 
 import argparse
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -39,12 +40,12 @@ def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _stack(arguments: argparse.Namespace) -> int:
     console = _local("console")
     if arguments.action == "up":
-        return int(console.up(force=arguments.force))
-    return int(getattr(console, arguments.action)())
+        return _explained(lambda: console.up(force=arguments.force))
+    return _explained(getattr(console, arguments.action))
 
 
 def _demo(_: argparse.Namespace) -> int:
-    return int(_local("demo").run())
+    return _explained(_local("demo").run)
 
 
 def _local(name: str) -> Any:
@@ -56,3 +57,13 @@ def _local(name: str) -> Any:
             f"local servers cannot run here, as the module {error.name} is missing: "
             "python -m pip install -r requirements-dev.txt (on Windows: inside WSL)"
         ) from None
+
+
+def _explained(command: Callable[[], int]) -> int:
+    """Run a command; a full disk or a forbidden folder gets a sentence too."""
+    try:
+        return command()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"the local servers cannot use their files: {error}") from error

@@ -46,6 +46,8 @@ def run() -> int:
     print("Starting a broker, PostgreSQL and a search server for this demo", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="clickstream-demo-"))
     with temporary_stack(folder) as servers:
+        if not servers["OPENSEARCH_HOST"]:
+            print("There is no search server for this platform; the demo goes without")
         environment = _environment(servers)
         for number, (title, line) in enumerate(STEPS, start=1):
             print(f"\n== {number}/{len(STEPS)} {title}: python {' '.join(line)}", flush=True)
@@ -68,6 +70,7 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
         [sys.executable, str(PROJECT / name), *arguments],
         env=environment,
         cwd=folder,  # there is no .env
+        start_new_session=True,  # Ctrl-C ends the demo, and the demo ends the script
     )
     try:
         status = child.wait()

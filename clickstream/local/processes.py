@@ -82,7 +82,9 @@ def start(
         except OSError as error:
             raise UserError(f"cannot start {command[0]}: {error.strerror}") from error
     child.returncode = 0  # it outlives this object on purpose; keeps Popen from warning
-    return Process(child.pid, _seconds_since_boot(psutil.Process(child.pid)), tuple(command))
+    found = psutil.Process(child.pid)
+    _wait_for_command_line(found)
+    return Process(child.pid, _seconds_since_boot(found), tuple(command))
 
 
 def is_running(process: Process) -> bool:
@@ -143,14 +145,22 @@ def _is_gone(process: Process, seconds: float) -> bool:
     return True
 
 
+def _wait_for_command_line(found: psutil.Process) -> None:
+    """Linux shows none for a moment, while it loads the program."""
+    try:
+        while not found.cmdline():
+            time.sleep(0.001)
+    except psutil.NoSuchProcess:  # ended already; whoever waits for it will see
+        return
+
+
 def _find(process: Process) -> psutil.Process | None:
     try:
         found = psutil.Process(process.pid)
         if abs(_seconds_since_boot(found) - process.started) > _SAME_START_SECONDS:
             return None
         if found.status() != psutil.STATUS_ZOMBIE:
-            command = tuple(found.cmdline())  # empty for a moment while the program is loaded
-            return found if command in (process.command, ()) else None
+            return found if tuple(found.cmdline()) == process.command else None
         # A dead process keeps its port and its files until its last thread has ended.
         if found.num_threads() > 1:
             return found
