@@ -213,6 +213,7 @@ def test_a_value_has_at_most_254_levels(innermost: str) -> None:
     assert properties(read(nested(254, innermost)))
     for levels in (255, 256, 900, 1_000, 1_023, 1_024, 1_025, 5_000):
         assert reason(nested(levels, innermost)) == "nested_too_deep"
+    assert reason(nested(1_020).replace(b'"user-1"', b"1" * 30)) == "nested_too_deep"
     assert MAX_DEPTH == 254
 
 
@@ -454,6 +455,12 @@ def check_storable(event: Event) -> None:
     UUID(event.event_id)
     json.loads(event.properties or "{}", parse_constant=pytest.fail)
     assert event.event_time.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("text", ["\t", "\n", "\r", "\\", r"\N", r"\.", r"\t", "", '"', "\x7f\x85"])
+def test_a_text_arrives_in_the_table_as_it_is(text: str) -> None:
+    check_storable(of(page_url=text))
+    check_storable(of(page_url=text, referrer=f"a{text}b", extra={text: text}))
 
 
 def as_text(value: object) -> str:
