@@ -24,7 +24,7 @@ from kafka import KafkaAdminClient
 from support import PROJECT, command, eventually, plain_environment
 
 from clickstream.errors import UserError
-from clickstream.local import broker, processes, search, stack
+from clickstream.local import broker, postgres, processes, search, stack
 from clickstream.local.stack import Condition, Status
 from clickstream.servers.postgres import Connection, connect
 from clickstream.settings import load
@@ -71,19 +71,19 @@ class Clone:
             each.server.name: each.process.pid for each in stack.status(self.stack) if each.process
         }
 
-    def postgres(self) -> Connection:
+    def connect(self) -> Connection:
         settings = load(self.folder / ".env", environment={})
         connection = connect(settings, application="test")
         connection.autocommit = True
         return connection
 
     def count_events(self) -> int:
-        with closing(self.postgres()) as connection, connection.cursor() as cursor:
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM clickstream_events")
             return int(cursor.fetchone()[0])
 
     def store_event(self) -> None:
-        with closing(self.postgres()) as connection, connection.cursor() as cursor:
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO clickstream_events (event_id, event_time, event_type, user_id)"
                 " VALUES (gen_random_uuid(), now(), 'click', 'a')"
@@ -106,9 +106,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 
 @pytest.fixture
-def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of the stack's business."""
-    with subprocess.Popen(["sleep", "300"]) as process:
+def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is none of the stack's business, of the user that PostgreSQL runs as."""
+    account = postgres.postgres(tmp_path).account
+    with subprocess.Popen(["sleep", "300"], **processes.run_options(Path("/"), account)) as process:
         yield process
         assert process.poll() is None, "it was signalled"
         process.kill()
