@@ -27,10 +27,16 @@ from clickstream.settings import Settings
 TIMEOUT = 30
 # Gaps of exactly the timeout, and one microsecond more.
 GRID = [*range(0, 160, 10), TIMEOUT + 0.000001, 2 * TIMEOUT + 0.000001]
+KINDS = (
+    *("page_view", "click", "scroll", "hover", "add_to_cart", "remove_from_cart"),
+    *("search", "login", "logout", "purchase", "Ä"),
+)
 EVENTS = st.builds(
-    lambda visitor, seconds, number, seed: random_event(
-        visitor, seconds, Random(seed), event_id=str(UUID(int=number))
-    ),
+    lambda kind, visitor, seconds, number, seed: {
+        **random_event(visitor, seconds, Random(seed), event_id=str(UUID(int=number))),
+        "event_type": kind,
+    },
+    st.sampled_from([*KINDS, "purchase", "purchase"]),
     st.sampled_from(["a", "B", "ä"]),
     st.sampled_from(GRID),
     st.integers(1, 12),
