@@ -31,6 +31,9 @@ APPLICATION = "clickstream consumer"
 SWEEP_SECONDS = 5.0
 FIRST_BACKOFF_SECONDS = 0.2
 LAST_BACKOFF_SECONDS = 5.0
+# After this time a heartbeat has told whether the group still counts on this consumer. One that
+# was frozen would otherwise take its partitions back from those who took them over.
+HEARTBEAT_SECONDS = 2.5
 
 # The second line against a frozen consumer; the first is that the next owner ends its backend.
 LIMIT_IDLE_TRANSACTIONS = "SET idle_in_transaction_session_timeout = '60s'"
@@ -74,6 +77,7 @@ class Consumer:
         except FencedError as error:
             logger.warning("starting over from what is stored: %s", error)
             self._start_over()
+            self._pause(HEARTBEAT_SECONDS)
         except OUTAGES as error:
             cure = incurable(error, self._settings)
             if cure:
@@ -125,10 +129,10 @@ class Consumer:
     def _take(self, stream: Stream) -> Claim | None:
         """Take the partitions assigned: a new epoch, the stored positions, an empty cache."""
         self._visitors.clear()
-        beginnings = stream.beginnings()
-        if not beginnings:
+        if not stream.partitions():
             stream.seek({})
             return None
+        beginnings = stream.beginnings()
         connection = self._connect()
         with connection, connection.cursor() as cursor:
             version = stored_rule.adopt(cursor, self._visitors.rule)
@@ -215,6 +219,10 @@ class Consumer:
         seconds = longest * self._chance.uniform(0.5, 1)
         logger.warning("%s; trying again in %.1f s", sentence(error, self._settings), seconds)
         self._start_over()
+        self._pause(seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Let time pass, as a member of the group where there is one."""
         deadline = monotonic() + seconds
         if self._stream is not None:
             try:

@@ -117,9 +117,15 @@ class Stream:
         return {partition.partition: offset for partition, offset in offsets.items()}
 
     def seek(self, starts: Mapping[int, int]) -> None:
-        """Read on from these offsets; what is delivered from now on counts."""
-        for partition, offset in starts.items():
-            self._consumer.seek(TopicPartition(self.topic, partition), offset)
+        """Read on from these offsets; what is delivered from now on counts.
+
+        The ends known so far are forgotten: they may be older than what others stored meanwhile.
+        """
+        for number, offset in starts.items():
+            partition = TopicPartition(self.topic, number)
+            self._consumer.seek(partition, offset)
+            # kafka-python has no public way
+            self._consumer._subscription.assignment[partition].highwater = None
         self._rebalances.changed = False
 
     def read(self) -> Batch | None:
