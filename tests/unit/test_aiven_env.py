@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from dotenv import dotenv_values
-from pki import Authority, key_text
 
 from clickstream.__main__ import main
 from clickstream.aiven import env
 from clickstream.aiven.outputs import Outputs, parse
 from clickstream.settings import Settings, load
+from tests.pki import Authority, key_text
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ["pg-secret", "admin-secret", "search-secret"]
@@ -25,6 +25,12 @@ SECRETS = ["pg-secret", "admin-secret", "search-secret"]
 FOR_PEOPLE = {"schema_registry_url", "opensearch_admin_user", "opensearch_admin_password"}
 
 Write = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """The certification authority of the project on Aiven."""
+    return Authority("the project's CA")
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check(
         "credentials", lambda: _each(settings, lambda place: _check_credentials(settings, place))
     )
-    yield Check("brokers", lambda: _ask(settings, _check_brokers))
+    yield Check("brokers", lambda: _ask(settings, lambda admin: _check_brokers(admin, settings)))
     yield Check("topic", lambda: _ask(settings, lambda admin: _check_topic(admin, settings)))
     yield Check(
         "rights", lambda: _ask(settings, lambda admin: _check_topic_rights(admin, settings)), False
@@ -147,15 +147,20 @@ def _ask(settings: Settings, question: Callable[[KafkaAdminClient], T]) -> T:
         ) from None
 
 
-def _check_brokers(admin: KafkaAdminClient) -> str:
-    """What the bootstrap servers name is what the clients then connect to."""
-    brokers = [
-        Place(broker["host"], broker["port"], "the broker's advertised.listeners")
-        for broker in admin.describe_cluster()["brokers"]
-    ]
+def _check_brokers(admin: KafkaAdminClient, settings: Settings) -> str:
+    """The bootstrap servers name the brokers that clients then go to: are those to be reached?
+
+    They are asked one by one, since the client would wait for a silent one without end.
+    """
+    brokers = [Place(each.host, each.port, SETTING) for each in admin._client.cluster.brokers()]
     for place in brokers:
-        network.resolve(place)
-        network.reach(place)
+        try:
+            network.resolve(place)
+            _check_credentials(settings, place)
+        except UserError as error:
+            raise UserError(
+                f"the cluster sends its clients on to {place} (advertised.listeners), but {error}"
+            ) from None
     return ", ".join(map(str, brokers))
 
 

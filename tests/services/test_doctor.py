@@ -1,0 +1,614 @@
+"""`python -m clickstream doctor`: each server stopped, each credential wrong, each file missing.
+
+What the servers of the tests do not have themselves, TLS and passwords, stands before them as a
+door.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Query, RunScript
+from doors import password_door, tls_door
+from support import OwnServer, eventually
+
+from clickstream import schema
+from clickstream.aiven.doctor import kafka, network, opensearch, postgres
+from clickstream.aiven.doctor.checks import Check, Finding, Verdict, carry_out
+from clickstream.aiven.doctor.kafka import places
+from clickstream.local import broker, processes, server
+from clickstream.servers.opensearch import connect
+from clickstream.settings import Settings
+from tests.pki import Authority, Pair
+
+NOW = datetime.now(UTC)
+TEMPLATE = {"index_patterns": ["clickstream-events*", "clickstream-sessions*"]}
+
+Checks = Callable[[Settings, datetime], Iterator[Check]]
+Door = Callable[..., int]
+
+
+def problem(checks: Checks, settings: Settings) -> Finding:
+    """The one problem that the checks find; nothing after it may have been looked at."""
+    found = list(carry_out(checks(settings, NOW)))
+    one = next(finding for finding in found if finding.verdict is Verdict.PROBLEM)
+    after = found[found.index(one) + 1 :]
+    assert all(finding.verdict is Verdict.SKIPPED for finding in after), found
+    return one
+
+
+def seen(checks: Checks, settings: Settings) -> dict[str, Finding]:
+    """What the checks find, by their names."""
+    return {finding.name: finding for finding in carry_out(checks(settings, NOW))}
+
+
+def problems(checks: Checks, settings: Settings) -> list[Finding]:
+    """All problems that the checks find."""
+    return [
+        finding
+        for finding in carry_out(checks(settings, NOW))
+        if finding.verdict is Verdict.PROBLEM
+    ]
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """The certification authority that the settings name."""
+    return Authority("the operator's CA")
+
+
+@pytest.fixture(autouse=True)
+def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers on this machine that do not answer at once do not answer."""
+    monkeypatch.setattr(network, "TIMEOUT_SECONDS", 2.0)
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+# == The command ================================================================================
+
+
+def test_all_is_well(run_script: RunScript) -> None:
+    done = run_script("clickstream", "doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("All is well.\n")
+    assert "PROBLEM" not in done.stdout
+    assert not done.stderr
+
+
+def test_each_stopped_server_is_a_problem_of_its_own(
+    run_script: RunScript, closed_port: int
+) -> None:
+    done = run_script(
+        "clickstream", "doctor",
+        KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{closed_port}",
+        POSTGRES_HOST="127.0.0.1", POSTGRES_PORT=str(closed_port),
+        OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT=str(closed_port),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout.count("PROBLEM") == 3
+    assert done.stdout.count(f"nothing listens at 127.0.0.1:{closed_port}; is the server run") == 3
+    assert done.stdout.endswith("3 problems found.\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_no_secret_is_ever_shown(run_script: RunScript, authority: Authority) -> None:
+    secret = "correct-horse-battery"
+    done = run_script(
+        "clickstream", "doctor",
+        KAFKA_SECURITY_PROTOCOL="SASL_PLAINTEXT", KAFKA_SASL_USERNAME="clickstream",
+        KAFKA_SASL_PASSWORD=secret, POSTGRES_PASSWORD=secret, OPENSEARCH_PASSWORD=secret,
+        KAFKA_SSL_CERTFILE="a", KAFKA_SSL_KEYFILE="b",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert secret not in done.stdout + done.stderr
+    assert authority.certificate not in done.stdout
+
+
+def test_settings_that_cannot_work_are_the_first_problem(run_script: RunScript) -> None:
+    done = run_script("clickstream", "doctor", POSTGRES_PORT="abc")
+    assert done.returncode == 1
+    assert "POSTGRES_PORT" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+# == PostgreSQL =================================================================================
+
+
+def test_postgres_that_was_stopped_and_started(own_postgres: OwnServer) -> None:
+    settings = Settings.from_mapping(own_postgres.environment)
+    assert not problems(postgres.checks, settings)
+    own_postgres.stop()
+    assert problem(postgres.checks, settings).name == "connection"
+    own_postgres.start()
+    assert not problems(postgres.checks, settings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"postgres_host": "nowhere.invalid"}, "name", "POSTGRES_HOST"),
+        ({"postgres_password": "wrong"}, "credentials", "POSTGRES_PASSWORD"),
+        ({"postgres_user": "nobody"}, "credentials", "POSTGRES_USER"),
+        ({"postgres_database": "nowhere"}, "credentials", "POSTGRES_DATABASE"),
+        ({"postgres_sslmode": "require"}, "TLS", "has no TLS"),
+        ({"postgres_sslmode": "verify-full"}, "CA file", "POSTGRES_SSLROOTCERT"),
+        (
+            {"postgres_sslmode": "verify-full", "postgres_sslrootcert": "none.pem"},
+            "CA file",
+            "none.pem of POSTGRES_SSLROOTCERT cannot be read",
+        ),
+    ],
+)
+def test_postgres_settings_that_are_wrong(
+    changes: dict[str, str],
+    name: str,
+    words: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if "TEST_POSTGRES_HOST" in os.environ and name in ("TLS", "credentials"):
+        pytest.skip("depends on how the given server lets clients in")
+    monkeypatch.setattr(postgres, "LIBPQ_ROOT", Path("no-root.crt"))
+    found = problem(postgres.checks, replace(settings, **changes))
+    assert found.name == name
+    assert words in found.text
+
+
+def test_something_else_at_postgres_port(settings: Settings) -> None:
+    (place,) = places(settings.kafka_bootstrap_servers)
+    other = replace(
+        settings, postgres_host=place.host, postgres_port=place.port, postgres_sslmode="prefer"
+    )
+    found = problem(postgres.checks, other)
+    assert (found.name, "is not PostgreSQL" in found.text) == ("TLS", True)
+
+
+def test_a_database_without_the_tables(settings: Settings) -> None:
+    schema.drop(settings)
+    found = problem(postgres.checks, settings)
+    assert found.name == "tables"
+    assert found.text == "the tables are missing; run: python create_schema.py"
+
+
+def test_a_table_that_is_missing_is_named(settings: Settings, query: Query) -> None:
+    query("DROP TABLE session_changes")
+    assert "session_changes" in problem(postgres.checks, settings).text
+
+
+def test_tables_of_another_version(settings: Settings, query: Query) -> None:
+    query("INSERT INTO schema_version (version) VALUES (%s)", [schema.VERSION + 1])
+    assert "newer version of the program" in problem(postgres.checks, settings).text
+    query("DELETE FROM schema_version")
+    assert "create_schema.py" in problem(postgres.checks, settings).text
+
+
+def test_a_database_that_only_lets_read(settings: Settings, query: Query) -> None:
+    query(f'ALTER DATABASE "{settings.postgres_database}" SET default_transaction_read_only = on')
+    found = problem(postgres.checks, settings)
+    assert (found.name, "only lets read" in found.text) == ("credentials", True)
+
+
+def test_the_tables_of_the_doctor_are_those_of_the_schema(query: Query) -> None:
+    rows = query("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    assert sorted(postgres.TABLES) == sorted(name for (name,) in rows)
+
+
+# == PostgreSQL behind TLS ======================================================================
+
+
+@pytest.fixture
+def postgres_door(tmp_path: Path, settings: Settings) -> Iterator[Door]:
+    """Puts TLS before the test's PostgreSQL: `postgres_door(pair)` is its port."""
+    upstream = (settings.postgres_host, settings.postgres_port)
+    with ExitStack() as doors:
+        yield lambda pair: doors.enter_context(tls_door(tmp_path, upstream, pair, postgres=True))
+
+
+def verified(settings: Settings, port: int, authority: Authority, folder: Path) -> Settings:
+    """PostgreSQL on this port, checked against the authority to the full."""
+    root = folder / "root.pem"
+    root.write_text(authority.certificate)
+    return replace(
+        settings,
+        postgres_host="localhost",
+        postgres_port=port,
+        postgres_sslmode="verify-full",
+        postgres_sslrootcert=str(root),
+    )
+
+
+def test_postgres_with_verified_tls(
+    settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
+) -> None:
+    port = postgres_door(authority.issue("server", hosts=("localhost",), days=100))
+    found = seen(postgres.checks, verified(settings, port, authority, tmp_path))
+    assert {finding.verdict for finding in found.values()} == {Verdict.FINE}, found
+    assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
+
+
+def server_certificates(authority: Authority) -> dict[str, tuple[Pair, str]]:
+    """Certificates that a client must not take, each with words of its sentence."""
+    here = ("localhost",)
+    return {
+        "unknown CA": (Authority("another").issue("server", hosts=here), "is not signed by"),
+        "expired": (authority.issue("server", hosts=here, begins=-900), "has expired"),
+        "of tomorrow": (authority.issue("server", hosts=here, begins=2), "is not valid yet"),
+        "another name": (authority.issue("server", hosts=("db.example",)), "for another name"),
+    }
+
+
+SERVER_CASES = list(server_certificates(Authority("names only")))
+
+
+@pytest.mark.parametrize("case", SERVER_CASES)
+def test_a_postgres_certificate_that_is_not_taken(
+    case: str, settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
+) -> None:
+    pair, words = server_certificates(authority)[case]
+    found = problem(postgres.checks, verified(settings, postgres_door(pair), authority, tmp_path))
+    assert found.name == "TLS"
+    assert words in found.text
+
+
+# == Kafka ======================================================================================
+
+
+@pytest.mark.parametrize(
+    ("listed", "name", "words"),
+    [
+        ("nowhere.invalid:9092", "name", "KAFKA_BOOTSTRAP_SERVERS cannot be resolved"),
+        ("localhost", "name", "not a host and a port"),
+        ("localhost:x", "name", "not a host and a port"),
+    ],
+)
+def test_kafka_servers_that_are_wrong(
+    listed: str, name: str, words: str, settings: Settings
+) -> None:
+    found = problem(kafka.checks, replace(settings, kafka_bootstrap_servers=listed))
+    assert found.name == name
+    assert words in found.text
+
+
+def test_a_broker_that_was_stopped(own_broker: OwnServer) -> None:
+    settings = Settings.from_mapping(own_broker.environment)
+    schema.apply_topic(settings)
+    assert not problems(kafka.checks, settings)
+    own_broker.stop()
+    assert problem(kafka.checks, settings).name == "connection"
+
+
+def test_a_topic_that_is_missing(settings: Settings) -> None:
+    found = problem(kafka.checks, replace(settings, kafka_topic="test-never-made"))
+    assert (found.name, "test-never-made" in found.text) == ("topic", True)
+
+
+def test_the_topics_partitions_are_told(settings: Settings, partitions: int) -> None:
+    assert f"{partitions} partitions" in seen(kafka.checks, settings)["topic"].text
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_something_else_at_kafkas_port(protocol: str, settings: Settings) -> None:
+    other = f"{settings.postgres_host}:{settings.postgres_port}"
+    found = problem(
+        kafka.checks,
+        replace(settings, kafka_bootstrap_servers=other, kafka_security_protocol=protocol),
+    )
+    assert found.name == {"PLAINTEXT": "credentials", "SSL": "TLS"}[protocol]
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
+    """A broker that knows no user and lets none in without."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    built = broker.broker(tmp_path)
+    built.prepare()
+    process = processes.start(
+        [*built.command(port), "--authentication"], log=built.log, folder=built.folder
+    )
+    settings = Settings.from_mapping(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+            "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+            "KAFKA_SASL_USERNAME": "clickstream",
+            "KAFKA_SASL_PASSWORD": "wrong",
+        }
+    )
+    eventually(lambda: seen(kafka.checks, settings)["connection"].verdict is Verdict.FINE)
+    yield settings
+    server.stop(built, process)
+
+
+@pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
+def test_a_user_whom_the_broker_refuses(mechanism: str, guarded_broker: Settings) -> None:
+    found = problem(kafka.checks, replace(guarded_broker, kafka_sasl_mechanism=mechanism))
+    assert found.name == "credentials"
+    assert "refuses KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in found.text
+
+
+# == Kafka behind TLS ===========================================================================
+
+
+@pytest.fixture
+def kafka_door(tmp_path: Path, settings: Settings) -> Iterator[Door]:
+    """Puts TLS before the broker: `kafka_door(pair, client_ca)` is its port."""
+    (place, *_) = places(settings.kafka_bootstrap_servers)
+    with ExitStack() as doors:
+        yield lambda pair, client_ca="": doors.enter_context(
+            tls_door(tmp_path, (place.host, place.port), pair, client_ca=client_ca)
+        )
+
+
+def with_client(settings: Settings, folder: Path, authority: Authority, pair: Pair) -> Settings:
+    """Kafka by TLS, with this client certificate, and the authority to check the server."""
+    texts = {"ca.pem": authority.certificate, "service.cert": pair.certificate}
+    for name, text in {**texts, "service.key": pair.key}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+    return replace(
+        settings,
+        kafka_security_protocol="SSL",
+        kafka_ssl_cafile=str(folder / "ca.pem"),
+        kafka_ssl_certfile=str(folder / "service.cert"),
+        kafka_ssl_keyfile=str(folder / "service.key"),
+    )
+
+
+def at_door(settings: Settings, port: int) -> Settings:
+    return replace(settings, kafka_bootstrap_servers=f"localhost:{port}")
+
+
+def test_a_client_certificate_that_is_let_in(
+    settings: Settings,
+    kafka_door: Door,
+    authority: Authority,
+    tmp_path: Path,
+) -> None:
+    """The broker behind the door sends clients on to its own port, where TLS is not answered."""
+    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    found = seen(kafka.checks, at_door(client, port))
+    for name in ("CA file", "certificate", "key's mode", "renewal", "TLS", "credentials"):
+        assert found[name].verdict is Verdict.FINE, found[name]
+    assert found["credentials"].text == "the certificate is let in"
+    assert found["brokers"].verdict is Verdict.PROBLEM
+    assert f"sends its clients on to {settings.kafka_bootstrap_servers}" in found["brokers"].text
+
+
+@pytest.mark.parametrize("case", SERVER_CASES)
+def test_a_broker_certificate_that_is_not_taken(
+    case: str, settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+) -> None:
+    pair, words = server_certificates(authority)[case]
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    found = problem(kafka.checks, at_door(client, kafka_door(pair)))
+    assert found.name == "TLS"
+    assert words in found.text
+
+
+def test_a_client_certificate_of_another_project(
+    settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+) -> None:
+    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    stranger = Authority("another").issue("clickstream")
+    found = problem(
+        kafka.checks, at_door(with_client(settings, tmp_path, authority, stranger), port)
+    )
+    assert found.name == "credentials"
+    assert "refuses the client certificate" in found.text
+
+
+def test_no_client_certificate_where_one_is_wanted(
+    settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+) -> None:
+    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    without = replace(client, kafka_ssl_certfile="", kafka_ssl_keyfile="")
+    found = problem(kafka.checks, at_door(without, port))
+    assert found.name == "credentials"
+    assert "KAFKA_SSL_CERTFILE" in found.text
+
+
+def test_plain_text_at_a_port_for_tls(
+    settings: Settings, kafka_door: Door, authority: Authority
+) -> None:
+    port = kafka_door(authority.issue("server", hosts=("localhost",)))
+    found = problem(kafka.checks, at_door(settings, port))
+    assert found.name == "credentials"
+    assert "SASL_SSL" in found.text
+
+
+# == Files ======================================================================================
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("kafka_ssl_cafile", "CA file"),
+        ("kafka_ssl_certfile", "certificate"),
+        ("kafka_ssl_keyfile", "certificate"),
+    ],
+)
+@pytest.mark.parametrize("content", [None, "not PEM"])
+def test_each_of_kafkas_files_missing_and_broken(
+    setting: str,
+    name: str,
+    content: str | None,
+    settings: Settings,
+    authority: Authority,
+    tmp_path: Path,
+) -> None:
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    path = Path(getattr(client, setting))
+    path.unlink()
+    if content:
+        path.write_text(content)
+    found = problem(kafka.checks, client)
+    assert found.name == name
+    assert f"{path} of {setting.upper()}" in found.text
+
+
+def test_a_key_that_is_not_the_certificates(
+    settings: Settings, authority: Authority, tmp_path: Path
+) -> None:
+    pair = Pair(authority.issue("clickstream").certificate, authority.issue("other").key)
+    found = problem(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    assert "do not belong together" in found.text
+
+
+def test_a_client_certificate_that_has_expired(
+    settings: Settings, authority: Authority, tmp_path: Path
+) -> None:
+    pair = authority.issue("clickstream", begins=-900)
+    found = problem(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    assert (found.name, "expired on" in found.text) == ("certificate", True)
+
+
+@pytest.mark.parametrize(("days", "verdict"), [(29, Verdict.PROBLEM), (31, Verdict.FINE)])
+def test_a_client_certificate_is_to_be_renewed_30_days_before_its_end(
+    days: int, verdict: Verdict, settings: Settings, authority: Authority, tmp_path: Path
+) -> None:
+    pair = authority.issue("clickstream", days=days)
+    found = seen(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    assert found["renewal"].verdict is verdict
+    assert found["name"].verdict is Verdict.FINE, "what follows is looked at all the same"
+
+
+def test_a_key_that_others_can_read(
+    settings: Settings, authority: Authority, tmp_path: Path
+) -> None:
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    Path(client.kafka_ssl_keyfile).chmod(0o640)
+    found = seen(kafka.checks, client)["key's mode"]
+    assert found.verdict is Verdict.PROBLEM
+    assert "mode 0640" in found.text
+    assert f"chmod 600 {client.kafka_ssl_keyfile}" in found.text
+
+
+# == OpenSearch =================================================================================
+
+
+@pytest.fixture
+def searching(settings: Settings, search: dict[str, str]) -> Settings:
+    """The settings with search on, and the index templates there."""
+    on = Settings.from_mapping(search)
+    changed = replace(
+        settings,
+        **{
+            name: getattr(on, name) for name in Settings.__slots__ if name.startswith("opensearch_")
+        },
+    )
+    with closing(connect(changed)) as client:
+        client.indices.put_index_template(name="test-doctor", body=TEMPLATE)
+    return changed
+
+
+@pytest.fixture
+def guarded(searching: Settings) -> Iterator[Door]:
+    """Puts a user and password before OpenSearch: `guarded(closed)` is its port."""
+    upstream = (searching.opensearch_host, searching.opensearch_port)
+    with ExitStack() as doors:
+        yield lambda closed="": doors.enter_context(
+            password_door(upstream, "clickstream", "right", closed=closed)
+        )
+
+
+def let_in(settings: Settings, port: int, password: str = "right") -> Settings:
+    return replace(
+        settings,
+        opensearch_host="127.0.0.1",
+        opensearch_port=port,
+        opensearch_user="clickstream",
+        opensearch_password=password,
+    )
+
+
+def test_opensearch_is_well(searching: Settings, guarded: Door) -> None:
+    assert not problems(opensearch.checks, searching)
+    assert not problems(opensearch.checks, let_in(searching, guarded()))
+
+
+@pytest.mark.parametrize("password", ["wrong", ""])
+def test_an_opensearch_password_that_is_wrong(
+    password: str, searching: Settings, guarded: Door
+) -> None:
+    found = problem(opensearch.checks, let_in(searching, guarded(), password))
+    assert found.name == "credentials"
+    assert "OPENSEARCH_PASSWORD" in found.text
+
+
+def test_indexes_that_the_user_may_not_reach(searching: Settings, guarded: Door) -> None:
+    found = seen(opensearch.checks, let_in(searching, guarded("clickstream-sessions")))
+    assert found["rights"].verdict is Verdict.PROBLEM
+    assert "clickstream-sessions*" in found["rights"].text
+    assert found["templates"].verdict is Verdict.FINE
+
+
+def test_templates_that_the_user_may_not_see(searching: Settings, guarded: Door) -> None:
+    found = seen(opensearch.checks, let_in(searching, guarded("_index_template")))
+    assert found["templates"].verdict is Verdict.PROBLEM
+    assert "administrator" in found["templates"].text
+
+
+def test_templates_that_are_missing(searching: Settings) -> None:
+    with closing(connect(searching)) as client:
+        client.indices.delete_index_template(name="test-doctor")
+    found = seen(opensearch.checks, searching)["templates"]
+    assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
+
+
+def test_opensearch_at_a_name_that_is_wrong(searching: Settings) -> None:
+    found = problem(opensearch.checks, replace(searching, opensearch_host="nowhere.invalid"))
+    assert (found.name, "OPENSEARCH_HOST" in found.text) == ("name", True)
+
+
+def test_opensearch_without_tls_where_it_is_asked_for(searching: Settings) -> None:
+    found = problem(opensearch.checks, replace(searching, opensearch_use_ssl=True))
+    assert (found.name, "does not answer in TLS" in found.text) == ("TLS", True)
+
+
+def test_something_else_at_opensearchs_port(searching: Settings) -> None:
+    other = replace(
+        searching, opensearch_host=searching.postgres_host, opensearch_port=searching.postgres_port
+    )
+    assert problem(opensearch.checks, other).name == "credentials"
+
+
+@pytest.mark.parametrize("case", ["good", *SERVER_CASES])
+def test_an_opensearch_certificate(
+    case: str, searching: Settings, authority: Authority, tmp_path: Path
+) -> None:
+    good = authority.issue("server", hosts=("localhost",))
+    pair, words = {"good": (good, ""), **server_certificates(authority)}[case]
+    (tmp_path / "root.pem").write_text(authority.certificate)
+    upstream = (searching.opensearch_host, searching.opensearch_port)
+    with tls_door(tmp_path, upstream, pair) as port:
+        found = problems(
+            opensearch.checks,
+            replace(
+                searching,
+                opensearch_host="localhost",
+                opensearch_port=port,
+                opensearch_use_ssl=True,
+                opensearch_cafile=str(tmp_path / "root.pem"),
+            ),
+        )
+    assert [finding.name for finding in found] == ([] if case == "good" else ["TLS"])
+    assert all(words in finding.text for finding in found)
+
+
+def test_opensearchs_ca_file_that_is_missing(searching: Settings) -> None:
+    changed = replace(searching, opensearch_use_ssl=True, opensearch_cafile="none.pem")
+    assert "none.pem of OPENSEARCH_CAFILE" in problem(opensearch.checks, changed).text

@@ -1,0 +1,201 @@
+"""A role that owns neither its database nor anything in it, as a cloud's own roles do not."""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg2
+import pytest
+from conftest import RunScript
+
+from clickstream.aiven.doctor import postgres
+from clickstream.aiven.doctor.checks import Verdict, carry_out
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+from tests.pki import Authority
+
+CREATE_ROLE = "CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'"
+CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'
+CLOSE_PUBLIC = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # as it is from PostgreSQL 15 on
+DROP_DATABASE = 'DROP DATABASE "{database}" WITH (FORCE)'
+DROP_ROLE = 'DROP ROLE "{role}"'
+GRANT = re.compile(r'GRANT CREATE ON DATABASE "\w+" TO "\w+"')
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Settings for one database, as three roles."""
+
+    pipeline: Settings  # may connect, no more
+    owner: Settings
+    stranger: Settings
+
+    def environment(self) -> dict[str, str]:
+        """The variables that lead the scripts there, as the pipeline's role."""
+        return {
+            "POSTGRES_DATABASE": self.pipeline.postgres_database,
+            "POSTGRES_USER": self.pipeline.postgres_user,
+            "POSTGRES_PASSWORD": self.pipeline.postgres_password,
+        }
+
+
+@pytest.fixture
+def foreign(settings: Settings, maintenance: Callable[[str], None]) -> Iterator[Foreign]:
+    """A fresh database that a role of its own owns."""
+    name = secrets.token_hex(6)
+    password = secrets.token_hex(16)
+    roles = {kind: f"test_{kind}_{name}" for kind in ("pipeline", "owner", "stranger")}
+    for role in roles.values():
+        maintenance(CREATE_ROLE.format(role=role, password=password))
+    maintenance(CREATE_DATABASE.format(database=f"test_{name}", owner=roles["owner"]))
+    database = replace(settings, postgres_database=f"test_{name}")
+    with closing(connect(database, application="test")) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(CLOSE_PUBLIC)
+    yield Foreign(
+        **{
+            kind: replace(database, postgres_user=role, postgres_password=password)
+            for kind, role in roles.items()
+        }
+    )
+    maintenance(DROP_DATABASE.format(database=f"test_{name}"))
+    for role in roles.values():
+        maintenance(DROP_ROLE.format(role=role))
+
+
+def execute(settings: Settings, statement: str) -> None:
+    with closing(connect(settings, application="test")) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(statement)
+
+
+def test_create_schema_prints_the_grant_that_is_missing_and_works_with_it(
+    foreign: Foreign, run_script: RunScript
+) -> None:
+    refused = run_script("create_schema.py", **foreign.environment())
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    found = GRANT.search(refused.stderr)
+    assert found, refused.stderr
+
+    execute(foreign.owner, found[0])
+    for _ in range(2):
+        done = run_script("create_schema.py", **foreign.environment())
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_whole_pipeline_runs_with_that_one_grant(
+    foreign: Foreign, run_script: RunScript, tmp_path: Path
+) -> None:
+    role, database = foreign.pipeline.postgres_user, foreign.pipeline.postgres_database
+    execute(foreign.owner, f'GRANT CREATE ON DATABASE "{database}" TO "{role}"')
+    events = tmp_path / "events.ndjson"
+    events.write_text(
+        "".join(
+            json.dumps({"event_type": "click", "user_id": f"u{number % 3}", "timestamp": number})
+            + "\n"
+            for number in range(1_700_000_000, 1_700_000_100)
+        )
+    )
+    for command in (
+        ["create_schema.py"],
+        ["clickstream", "doctor"],
+        ["producer.py", "--replay", str(events)],
+        ["consumer.py", "--drain"],
+        ["summary.py", "--verify"],
+        ["create_schema.py", "--rebuild-sessions"],
+        ["summary.py", "--verify"],
+    ):
+        done = run_script(*command, **foreign.environment())
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def outputs(settings: Settings, owner: Settings, folder: Path) -> Path:
+    """The text of `terraform output -json` for this database and this administrator."""
+    authority = Authority("the project's CA")
+    client = authority.issue("clickstream")
+    values = {
+        "kafka_bootstrap_servers": settings.kafka_bootstrap_servers,
+        "kafka_topic": settings.kafka_topic,
+        "kafka_topic_partitions": settings.kafka_topic_partitions,
+        "project_ca_cert": authority.certificate,
+        "kafka_access_cert": client.certificate,
+        "kafka_access_key": client.key,
+        "postgres_host": settings.postgres_host,
+        "postgres_port": settings.postgres_port,
+        "postgres_database": settings.postgres_database,
+        "postgres_user": settings.postgres_user,
+        "postgres_password": settings.postgres_password,
+        "postgres_admin_user": owner.postgres_user,
+        "postgres_admin_password": owner.postgres_password,
+        "opensearch_sink": "none",
+    }
+    path = folder / "outputs.json"
+    path.write_text(json.dumps({name: {"value": value} for name, value in values.items()}))
+    return path
+
+
+def test_grant_does_as_the_administrator_what_create_schema_needs(
+    foreign: Foreign, run_script: RunScript, tmp_path: Path
+) -> None:
+    path = outputs(foreign.pipeline, foreign.owner, tmp_path)
+    for _ in range(2):
+        done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+        assert done.returncode == 0, done.stderr
+        assert foreign.owner.postgres_password not in done.stdout + done.stderr
+    done = run_script("create_schema.py", **foreign.environment())
+    assert done.returncode == 0, done.stderr
+
+
+def test_grant_says_so_where_the_administrator_owns_nothing(
+    foreign: Foreign, run_script: RunScript, tmp_path: Path
+) -> None:
+    path = outputs(foreign.pipeline, foreign.stranger, tmp_path)
+    done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "grant" in done.stderr.lower()
+
+
+def test_grant_shows_the_administrators_password_to_no_other_server(
+    foreign: Foreign, run_script: RunScript, tmp_path: Path
+) -> None:
+    elsewhere = replace(foreign.pipeline, postgres_host="pg.example")
+    path = outputs(elsewhere, foreign.owner, tmp_path)
+    done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+    assert done.returncode == 1
+    assert "python -m clickstream env" in done.stderr
+
+
+def test_the_doctor_prints_the_grants_that_are_missing_and_they_suffice(
+    foreign: Foreign, run_script: RunScript
+) -> None:
+    as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
+    run_script("create_schema.py", **as_owner)
+    checks = list(carry_out(postgres.checks(foreign.pipeline, datetime.now(UTC))))
+    (problem,) = [found for found in checks if found.verdict is Verdict.PROBLEM]
+    assert problem.name == "rights"
+
+    execute(foreign.owner, problem.text.partition("run: ")[2])
+    checks = list(carry_out(postgres.checks(foreign.pipeline, datetime.now(UTC))))
+    assert {found.verdict for found in checks} == {Verdict.FINE}
+
+
+def test_tables_of_another_role_are_left_as_they_are(
+    foreign: Foreign, run_script: RunScript
+) -> None:
+    """A role that may see them but does not own them is told so, without a traceback."""
+    as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
+    run_script("create_schema.py", **as_owner)
+    execute(foreign.owner, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    done = run_script("create_schema.py", **foreign.environment())
+    assert done.returncode == 1
+    assert "as the role that created them" in done.stderr
+    assert "Traceback" not in done.stderr
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        execute(foreign.pipeline, "DELETE FROM clickstream_events")
