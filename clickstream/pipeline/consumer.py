@@ -19,6 +19,7 @@ from clickstream.pipeline.outages import OUTAGES, first_line, incurable, sentenc
 from clickstream.pipeline.positions import FencedError, Tally
 from clickstream.pipeline.progress import Progress
 from clickstream.pipeline.sessions import Rule
+from clickstream.pipeline.sharing import Sharing
 from clickstream.pipeline.stream import Stream
 from clickstream.pipeline.visitors import Visitors
 from clickstream.servers.postgres import Connection, connect
@@ -59,6 +60,7 @@ class Consumer:
         self._failures = 0
         self._swept = monotonic()
         self._waiting_for_topic = False
+        self._sharing = Sharing()
         self._progress = Progress(monotonic())
 
     def run(self) -> None:
@@ -96,6 +98,7 @@ class Consumer:
             self._watch_for_topic(stream)
             return
         self._refuse_other_log(stream, self._claim)
+        self._sharing.watch(self._claim, len(stream.partitions()), read)
         self._sweep_and_report(stream, self._claim)
         if read.moves(self._claim):
             self._storing = self._thread.submit(self._store, self._claim, read)
