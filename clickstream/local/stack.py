@@ -25,7 +25,8 @@ from clickstream.local.processes import Process
 from clickstream.local.server import Server
 
 NAMES = ("kafka", "postgres", "opensearch")
-PATIENCE_SECONDS = 10.0  # with a server that runs and does not answer
+# With a server that runs and does not answer: to give up on a busy broker is to lose its log.
+PATIENCE_SECONDS = 30.0
 
 
 class Condition(StrEnum):
@@ -69,7 +70,7 @@ def up(folder: Path, names: Collection[str] = NAMES) -> list[str]:
 
 def down(folder: Path) -> list[str]:
     """Stop the servers; the names of those that ran. Data stay."""
-    if not _is_there(folder):
+    if not folder.exists():
         return []
     with _held(folder):
         return _stop(folder)
@@ -80,7 +81,7 @@ def reset(folder: Path) -> list[str]:
 
     Returns the names of the ones that run again.
     """
-    if not _is_there(folder):
+    if not folder.exists():
         return []
     with _held(folder):
         was_up = [name for name, known in _load(folder).items() if known.process]
@@ -92,7 +93,7 @@ def reset(folder: Path) -> list[str]:
 
 def remove(folder: Path) -> None:
     """Stop the servers and delete them with the folder itself."""
-    if not _is_there(folder):
+    if not folder.exists():
         return
     with _held(folder):
         _stop(folder)
@@ -107,7 +108,8 @@ def contents(folder: Path) -> list[Path]:
 
 def status(folder: Path) -> list[Status]:
     """Every server as it is now."""
-    state = _load(folder) if _is_there(folder) else {}
+    _refuse_foreign(folder)
+    state = _load(folder)
     return [_status(each, state.get(each.name)) for each in servers(folder)]
 
 
@@ -205,20 +207,16 @@ def _condition(each: Server, known: Known | None) -> Condition:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    _is_there(folder)
+    _refuse_foreign(folder)
     with locked(folder / "lock"):
         yield
 
 
-def _is_there(folder: Path) -> bool:
-    """Whether there is a stack; UserError where it is another user's."""
-    if not folder.exists():
-        return False
-    if folder.stat().st_uid != os.geteuid():
+def _refuse_foreign(folder: Path) -> None:
+    if folder.exists() and folder.stat().st_uid != os.geteuid():
         raise UserError(
             f"the local servers in {folder} belong to another user; run this as that user"
         )
-    return True
 
 
 def _load(folder: Path) -> dict[str, Known]:
