@@ -67,7 +67,7 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Events over time. buckets: those with events, in order, each so many seconds long."""
+    """Events over time. buckets: one after the other, each so many seconds long."""
 
     bucket_seconds: int
     buckets: list[Bucket]

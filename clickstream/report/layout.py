@@ -21,8 +21,8 @@ UNKNOWN = "(unknown)"
 class Section:
     """A title with facts (name and sentence) and a table, either of which may be empty.
 
-    facts: a name that repeats the one above it is not shown again. columns: the first is text,
-    the others are numbers. bars: for each row the length of a bar, the longest being 1.
+    facts: a name that repeats the one above it is not shown again. columns: the first is of
+    names, the others of values. bars: for each row the length of a bar, the longest being 1.
     """
 
     title: str

@@ -1,6 +1,5 @@
 """The report as one HTML file that needs nothing else: no network, light and dark."""
 
-from datetime import timedelta
 from html import escape
 
 from clickstream.report.figures import Report, Traffic
@@ -124,24 +123,21 @@ def _bar(length: float) -> str:
 
 def _chart(traffic: Traffic) -> str:
     """Events over time as bars, each with its time and number as a tooltip."""
-    start = traffic.buckets[0].start
-    step = timedelta(seconds=traffic.bucket_seconds)
-    slots = (traffic.buckets[-1].start - start) // step + 1
-    width = CHART_WIDTH / max(slots, 12)
-    highest = max(bucket.events for bucket in traffic.buckets)
+    buckets = traffic.buckets
+    width = CHART_WIDTH / max(len(buckets), 12)
+    highest = max(bucket.events for bucket in buckets)
     bars = []
-    for bucket in traffic.buckets:
-        height = max(1, CHART_HEIGHT * bucket.events / highest)
-        left = width * ((bucket.start - start) // step)
+    for index, bucket in enumerate(buckets):
+        height = CHART_HEIGHT * bucket.events / highest
         bars.append(
-            f'<rect x="{left:.2f}" y="{CHART_HEIGHT - height:.2f}" width="{width * 0.86:.2f}" '
-            f'height="{height:.2f}" rx="2">'
+            f'<rect x="{width * index:.2f}" y="{CHART_HEIGHT - height:.2f}" '
+            f'width="{width * 0.86:.2f}" height="{height:.2f}" rx="2">'
             f"<title>{show_time(bucket.start)}: {bucket.events:,} events</title></rect>"
         )
     return (
         f'<section class="wide"><h2>{traffic_title(traffic)}</h2>'
         f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
         f'aria-label="Events over time">{"".join(bars)}</svg>'
-        f"<p>{show_time(start)} to {show_time(traffic.buckets[-1].start + step)}, "
+        f"<p>{show_time(buckets[0].start)} to {show_time(buckets[-1].start)}, "
         f"at most {highest:,}</p></section>"
     )

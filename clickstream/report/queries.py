@@ -1,7 +1,7 @@
 """The queries of the report. Each scans its table once at most."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
@@ -28,13 +28,16 @@ from clickstream.report.snapshot import Row, fill, one, rows, snapshot
 from clickstream.report.timespan import since_when
 from clickstream.servers.postgres import Connection
 
+SHOWN_TYPES = 20
 SHOWN_ROWS = 10
 FUNNEL = ("page_view", "add_to_cart", "purchase")
 MOST_BUCKETS = 72
 BUCKET_SECONDS = (
     *(10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 43_200),
-    *(86_400, 604_800, 2_592_000, 31_536_000),
+    *(86_400, 604_800, 2_592_000, 31_536_000, 315_360_000, 3_153_600_000),
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
 
 NOW = "SELECT now()"
 # Sums over all types ride along with the most frequent ones.
@@ -48,7 +51,7 @@ EVENTS = """
           WHERE event_time >= %(since)s
           GROUP BY event_type) AS types
     ORDER BY events DESC, event_type COLLATE "C"
-    LIMIT %(rows)s
+    LIMIT %(types)s
 """
 SESSIONS = """
     SELECT count(*) AS sessions,
@@ -72,13 +75,13 @@ SESSIONS = """
     FROM session_metrics
     WHERE first_event_timestamp >= %(since)s
 """
+# Stretches are counted from 1970.
 TRAFFIC = """
-    SELECT to_timestamp(number * %(seconds)s) AS start, events
-    FROM (SELECT floor(date_part('epoch', event_time) / %(seconds)s) AS number, count(*) AS events
-          FROM clickstream_events
-          WHERE event_time >= %(since)s
-          GROUP BY 1) AS buckets
-    ORDER BY number
+    SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
+           count(*) AS events
+    FROM clickstream_events
+    WHERE event_time >= %(since)s
+    GROUP BY number
 """
 PRODUCTS = """
     SELECT product_id, max(product_category) AS product_category,
@@ -165,7 +168,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
     with snapshot(connection) as cursor:
         now = one(cursor, NOW)["now"]
         moment = since_when(now, since)
-        values = {"since": moment or "-infinity", "rows": SHOWN_ROWS}
+        values = {"since": moment or "-infinity", "rows": SHOWN_ROWS, "types": SHOWN_TYPES}
         types = rows(cursor, EVENTS, values)
         sessions = one(cursor, SESSIONS, values)
         overview = _overview(types, sessions)
@@ -206,10 +209,21 @@ def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -
     if overview.first_event is None or overview.last_event is None:
         return Traffic(BUCKET_SECONDS[0], [])
     span = (overview.last_event - overview.first_event).total_seconds()
-    fitting = (seconds for seconds in BUCKET_SECONDS if span / seconds < MOST_BUCKETS - 1)
-    seconds = next(fitting, BUCKET_SECONDS[-1])
-    buckets = rows(cursor, TRAFFIC, {**values, "seconds": seconds})
-    return Traffic(seconds, [fill(Bucket, row) for row in buckets])
+    seconds = next(each for each in BUCKET_SECONDS if span / each < MOST_BUCKETS - 1)
+    found = rows(cursor, TRAFFIC, {**values, "seconds": seconds})
+    counts = {row["number"]: row["events"] for row in found}
+    return Traffic(
+        seconds,
+        [
+            Bucket(_bucket_start(number * seconds), counts.get(number, 0))
+            for number in range(min(counts), max(counts) + 1)
+        ],
+    )
+
+
+def _bucket_start(seconds: int) -> datetime:
+    """The first of the buckets may begin before the years that there are."""
+    return max(YEAR_1 - EPOCH, timedelta(seconds=seconds)) + EPOCH
 
 
 def _funnel(sessions: Row) -> list[Step]:

@@ -1,6 +1,7 @@
 """What summary.py does: asks the tables one question and shows the answer in one form."""
 
 import argparse
+import signal
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -29,7 +30,6 @@ from clickstream.settings import Settings
 from clickstream.stopping import Stop
 
 REFRESH_SECONDS = 2
-MOST_DIFFERENCES = 50
 NO_EVENTS = """\
 Database {} has no events yet. To store some, each in a terminal of its own:
   python consumer.py
@@ -43,6 +43,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     Raises UserError where the server, the tables or what is asked for is not there.
     """
     _check(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
         with (
             closing(connect_or_explain(settings, application="clickstream summary")) as connection,

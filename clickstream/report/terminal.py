@@ -86,20 +86,17 @@ def _head(report: Report) -> RenderableType:
 
 
 def _sparkline(traffic: Traffic) -> RenderableType:
-    """Events over time, from the first bucket to the last, one character each."""
-    start = traffic.buckets[0].start
-    step = timedelta(seconds=traffic.bucket_seconds)
-    counts = [0] * ((traffic.buckets[-1].start - start) // step + 1)
-    for bucket in traffic.buckets:
-        counts[(bucket.start - start) // step] = bucket.events
+    """Events over time, a character for each bucket."""
+    counts = [bucket.events for bucket in traffic.buckets]
     highest = max(counts)
     line = "".join(
         LEVELS[(count * len(LEVELS) - 1) // highest] if count else " " for count in counts
     )
+    caption = f"from {show_time(traffic.buckets[0].start)}, at most {highest:,}"
     return Group(
         _title(traffic_title(traffic)),
         _indented(Text(line, style="green")),
-        _indented(Text(f"{show_time(start)} on, at most {highest:,}", style="dim")),
+        _indented(Text(caption, style="dim")),
         Text(),
     )
 

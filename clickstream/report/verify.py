@@ -127,7 +127,7 @@ def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Itera
     cursor.execute(session_rule.PREPARE)
     query = session_rule.statement(DIFFERENCES)
     for row in _stream(connection, query, session_rule.parameters(rule)):
-        expected, stored = (value and json.loads(value, parse_float=Decimal) for value in row)
+        expected, stored = (json.loads(each or "{}", parse_float=Decimal) for each in row)
         yield _difference(expected, stored)
 
 
@@ -141,26 +141,23 @@ def _stream(
         yield from reader
 
 
-def _difference(expected: dict[str, Any] | None, stored: dict[str, Any] | None) -> str:
-    if expected is None:
-        return f"{_name(stored)} is stored, but the rule does not make it"
-    if stored is None:
-        return f"{_name(expected)} is missing"
+def _difference(expected: dict[str, Any], stored: dict[str, Any]) -> str:
+    """One session, by column; nothing on the side where it does not exist."""
+    session = expected or stored
+    name = (
+        f"the session of visitor {_text(session['user_id'])} that begins at "
+        f"{session['first_event_timestamp']} with event {session['first_event_id']}"
+    )
+    if not stored:
+        return f"{name} is missing"
+    if not expected:
+        return f"{name} is stored, but the rule does not make it"
     wrong = [
         f"{column} is {_text(stored[column])}, not {_text(value)}"
         for column, value in expected.items()
         if stored[column] != value
     ]
-    return f"{_name(stored)}: {'; '.join(wrong)}"
-
-
-def _name(session: dict[str, Any] | None) -> str:
-    if session is None:
-        return "a session"
-    return (
-        f"the session of visitor {_text(session['user_id'])} that begins at "
-        f"{session['first_event_timestamp']} with event {session['first_event_id']}"
-    )
+    return f"{name}: {'; '.join(wrong)}"
 
 
 def _text(value: object) -> str:

@@ -9,7 +9,7 @@ from clickstream.errors import UserError
 from clickstream.pipeline import session_rule
 from clickstream.pipeline.sessions import Rule
 from clickstream.report.snapshot import Row, fill, one, rows, snapshot
-from clickstream.report.timespan import since_when
+from clickstream.report.timespan import show_time, since_when
 from clickstream.servers.postgres import Connection
 
 NOW = "SELECT now()"
@@ -68,7 +68,7 @@ def what_if(
         rule = session_rule.of_tables(cursor)
         found = _figures(cursor, rule, timeout, moment) if rule else {}
         if rule is None or len(found) < 2:
-            raise UserError(NO_SESSIONS if moment is None else NO_SESSIONS_SINCE.format(moment))
+            raise UserError(NO_SESSIONS_SINCE.format(show_time(moment)) if moment else NO_SESSIONS)
         current, other = (
             fill(Figures, found[version] | {"timeout_seconds": int(length.total_seconds())})
             for version, length in (("current", rule.timeout), ("other", timeout))

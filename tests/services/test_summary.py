@@ -170,6 +170,16 @@ def test_the_report_as_text(run_script: RunScript) -> None:
     assert not set(done.stdout) & set("\x1b\x9b")
 
 
+def test_the_report_spans_all_years(batches: Batches, run_script: RunScript) -> None:
+    times = ["0001-01-01T00:00:00Z", "1999-12-31T23:59:59.999999Z", START.isoformat()]
+    batches.store([[event("a", 0, timestamp=time) for time in times]])
+    traffic = as_json(run_script)["traffic"]
+    assert len(traffic["buckets"]) < 80
+    assert traffic["buckets"][0] == {"start": "0001-01-01T00:00:00+00:00", "events": 1}
+    assert sum(each["events"] for each in traffic["buckets"]) == 3
+    assert run_script("summary.py", "--html", "report.html").returncode == 0
+
+
 @pytest.mark.usefixtures("stored")
 def test_since_counts_what_came_later(run_script: RunScript) -> None:
     report = as_json(run_script, "--since", (START + timedelta(seconds=200)).isoformat())
