@@ -24,9 +24,9 @@ MARK_CAUGHT_UP = """
     WHERE topic = %(topic)s AND partition = ANY (%(partitions)s)
 """
 PIPELINE = """
-    SELECT least(now(), CASE
+    SELECT CASE WHEN count(*) > 0 THEN least(now(), CASE
         WHEN bool_and(silent) THEN max(watermark) + (now() - max(last_record_at))
-        ELSE min(watermark) FILTER (WHERE NOT silent) END)
+        ELSE min(watermark) FILTER (WHERE NOT silent) END) END
     FROM (
         SELECT watermark, last_record_at, coalesce(
             caught_up_at - last_record_at >= %(silent_after)s
