@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_MS = 10_000
 # A broker may be away for as long as this before anything is given up.
 DELIVERY_TIMEOUT_MS = 600_000
 # The largest record that is handed to a broker, whose own limit is usually lower.
-MAX_REQUEST_BYTES = 64 * 1024 * 1024
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
 # From here on a record is compressed, as brokers take about 1 MiB.
 LARGE_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10

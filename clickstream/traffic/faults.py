@@ -96,7 +96,9 @@ class Faults:
             )
 
     def _hold(self, record: Record) -> None:
-        heappush(self._held, (record.due, next(self._numbers), record))
+        # What orjson returns keeps its working buffer of kilobytes alive: hold a copy.
+        value = None if record.value is None else bytes(memoryview(record.value))
+        heappush(self._held, (record.due, next(self._numbers), record._replace(value=value)))
 
 
 def _rounds(plan: Plan, rng: Random) -> Iterator[str]:

@@ -64,7 +64,7 @@ SIMULATED_ONLY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What one run is to do. Times and lengths are microseconds, skew is seconds; None: not given."""
+    """What one run is to do. Times and lengths are microseconds, skew seconds; None: not given."""
 
     profile: str
     events: int | None

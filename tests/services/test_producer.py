@@ -1,0 +1,205 @@
+"""The producer with a real broker: every event arrives, once, and its exit status says so."""
+
+import gzip
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RunScript, StartScript
+from kafka import KafkaConsumer, TopicPartition
+from support import OwnServer, command, eventually, plain_environment
+
+from clickstream import schema
+from clickstream.local import stack
+from clickstream.servers.kafka import connection_options
+from clickstream.settings import Settings
+
+FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
+
+
+def records(environment: Mapping[str, str]) -> Iterator[Any]:
+    """All records of a topic that nobody writes to any more."""
+    settings = Settings.from_mapping(dict(environment))
+    options = connection_options(settings)
+    with closing(KafkaConsumer(**options, auto_offset_reset="earliest")) as consumer:
+        known = eventually(lambda: consumer.partitions_for_topic(settings.kafka_topic))
+        partitions = [TopicPartition(settings.kafka_topic, number) for number in known]
+        consumer.assign(partitions)
+        while True:
+            batches = consumer.poll(timeout_ms=1_000)
+            if not batches:
+                return
+            for batch in batches.values():
+                yield from batch
+
+
+def values(environment: Mapping[str, str]) -> list[bytes]:
+    return [record.value for record in records(environment)]
+
+
+def test_exactly_so_many_events_arrive_keyed_by_their_visitor(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
+    sent = run_script("producer.py", "--events", "1000", *FIXED)
+    assert sent.returncode == 0, sent.stderr
+    assert "sent 1000, acknowledged 1000, failed 0" in sent.stderr
+    found = list(records(environment))
+    assert len(found) == 1000
+    partitions: dict[bytes, set[int]] = {}
+    for record in found:
+        assert record.key.decode() == json.loads(record.value)["user_id"]
+        partitions.setdefault(record.key, set()).add(record.partition)
+    assert all(len(used) == 1 for used in partitions.values())
+
+
+def test_a_dry_run_prints_the_bytes_that_would_be_sent(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
+    printed = run_script("producer.py", "--events", "300", *FIXED, "--dry-run")
+    again = run_script("producer.py", "--events", "300", *FIXED, "--dry-run")
+    assert printed.stdout == again.stdout
+    assert run_script("producer.py", "--events", "300", *FIXED).returncode == 0
+    assert sorted(values(environment)) == sorted(printed.stdout.encode().splitlines())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_flushes_reports_and_writes_the_truth(
+    start_script: StartScript,
+    environment: dict[str, str],
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    truth = tmp_path / "truth.json"
+    faults = ("--late", "0.2", "--duplicate", "0.1", "--malformed", "0.1")
+    script = start_script("producer.py", "--rate", "300", *faults, "--truth", str(truth))
+    eventually(lambda: next(records(environment), None))
+    script.send_signal(number)
+    assert script.wait() == 0
+    said = json.loads(truth.read_text(encoding="utf-8"))
+    expected = said["events"] + said["duplicates"] + sum(said["rejected"].values())
+    assert said["events"] > 0
+    assert f"sent {expected}, acknowledged {expected}, failed 0" in script.output
+    assert len(values(environment)) == expected
+
+
+def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
+    own_broker: OwnServer, start_script: StartScript, tmp_path: Path
+) -> None:
+    environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
+    schema.apply_topic(Settings.from_mapping(environment))
+    (broker,) = [each for each in stack.status(tmp_path / "own-broker") if each.process]
+    assert broker.process
+    script = start_script("producer.py", "--rate", "500", **environment)
+    script.wait_for_output("acknowledged")
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    script.wait_for_output("no answer from Kafka")
+    os.kill(broker.process.pid, signal.SIGCONT)
+    script.send_signal(signal.SIGINT)
+    assert script.wait() == 0
+    (sent,) = re.findall(r"sent (\d+), acknowledged \1, failed 0", script.output)
+    found = values(environment)
+    assert len(found) == len(set(found)) == int(sent)
+
+
+def test_without_the_topic_the_cure_is_named(run_script: RunScript) -> None:
+    sent = run_script("producer.py", "--events", "1", KAFKA_TOPIC="no-such-topic")
+    assert sent.returncode == 1
+    assert sent.stderr.count("\n") == 1
+    assert "'no-such-topic' does not exist" in sent.stderr
+    assert "python create_schema.py" in sent.stderr
+
+
+def test_without_a_broker_one_sentence_says_so(run_script: RunScript) -> None:
+    sent = run_script("producer.py", "--events", "1", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    assert sent.returncode == 1
+    assert sent.stderr.count("\n") == 1
+    assert "cannot reach Kafka at 127.0.0.1:1" in sent.stderr
+
+
+@pytest.mark.parametrize("acks", ["0", "1"])
+def test_weaker_acks_say_which_promise_falls(
+    run_script: RunScript, environment: dict[str, str], acks: str
+) -> None:
+    sent = run_script("producer.py", "--events", "50", *FIXED, KAFKA_ACKS=acks)
+    assert sent.returncode == 0, sent.stderr
+    assert f"KAFKA_ACKS={acks} turns idempotence off" in sent.stderr
+    assert len(values(environment)) == 50
+
+
+def test_a_record_that_is_refused_is_counted_and_fails_the_run(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
+    too_large = json.dumps({"note": "x" * 17_000_000})
+    sent = run_script("producer.py", "--replay", "-", stdin=f"{{}}\n{too_large}\n{{}}\n")
+    assert sent.returncode == 1
+    assert "sent 3, acknowledged 2, failed 1" in sent.stderr
+    assert "1 records were not acknowledged" in sent.stderr
+    assert values(environment) == [b"{}", b"{}"]
+
+
+# == Replay =====================================================================================
+
+
+LINES = [b'{"user_id": %d, "event_type": "click", "timestamp": %d}' % (n % 7, n) for n in range(99)]
+
+
+def test_a_file_is_replayed_line_by_line(
+    run_script: RunScript, environment: dict[str, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "events.ndjson.gz"
+    path.write_bytes(gzip.compress(b"\n".join([*LINES, b"not json"])))
+    sent = run_script("producer.py", "--replay", str(path))
+    assert sent.returncode == 0, sent.stderr
+    found = list(records(environment))
+    assert sorted(record.value for record in found) == sorted([*LINES, b"not json"])
+    assert {record.key for record in found if record.value != b"not json"} == {
+        str(n).encode() for n in range(7)
+    }
+
+
+def test_a_strict_replay_stops_at_a_bad_line_after_sending_those_before(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
+    text = b"\n".join([*LINES[:10], b"not json", *LINES[10:]]).decode()
+    sent = run_script("producer.py", "--replay", "-", "--strict", stdin=text)
+    assert sent.returncode == 1
+    assert "line 11 of -" in sent.stderr
+    assert sorted(values(environment)) == sorted(LINES[:10])
+
+
+def test_a_pipe_that_stays_open_does_not_keep_the_producer_from_stopping(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with subprocess.Popen(
+        command("producer.py", "--replay", "-"),
+        env=plain_environment(environment),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as script:
+        assert script.stdin
+        script.stdin.write(LINES[0] + b"\n")
+        script.stdin.flush()
+        eventually(lambda: values(environment) == LINES[:1])
+        script.send_signal(signal.SIGINT)
+        assert script.wait(20) == 0
+        script.stdin.close()
+
+
+def test_a_replay_honours_recorded_times_where_asked(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
+    sent = run_script(
+        "producer.py", "--replay", "-", "--speed", "1000", stdin=b"\n".join(LINES).decode()
+    )
+    assert sent.returncode == 0, sent.stderr
+    times = sorted(record.timestamp for record in records(environment))
+    # 98 recorded seconds.
+    assert times[-1] - times[0] >= 90
