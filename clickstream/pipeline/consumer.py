@@ -103,6 +103,7 @@ class Consumer:
         if read.moves(self._claim):
             self._storing = self._thread.submit(self._store, self._claim, read)
         elif self._drain and self._drain.done(stream, self._claim, self._connect()):
+            self._sweep(stream, self._claim)
             logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
             self._stop.request()
 
