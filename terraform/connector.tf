@@ -53,7 +53,6 @@ resource "aiven_kafka_topic" "dead_letters" {
   replication  = var.kafka_topic_replication
 
   config {
-    cleanup_policy      = "delete"
     min_insync_replicas = tostring(var.kafka_topic_min_insync_replicas)
     retention_ms        = tostring(local.retention_ms)
   }

@@ -65,7 +65,6 @@ resource "aiven_kafka_topic" "events" {
   replication  = var.kafka_topic_replication
 
   config {
-    cleanup_policy      = "delete"
     min_insync_replicas = tostring(var.kafka_topic_min_insync_replicas)
     retention_ms        = tostring(local.retention_ms)
   }
