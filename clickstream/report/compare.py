@@ -13,6 +13,7 @@ from clickstream.errors import UserError
 from clickstream.servers.postgres import Connection
 
 VERSION = 1
+HEAD = {"version", "rule", "events", "duplicates", "rejected", "sessions"}
 MOST_DIFFERENCES = 50
 LONGEST_VALUE = 80
 
@@ -80,9 +81,9 @@ def _head(line: bytes, path: Path) -> dict[str, Any]:
     """What stands before the sessions."""
     try:
         head: dict[str, Any] = orjson.loads(line.rstrip() + b"]}")
-        if head["version"] == VERSION and head["sessions"] == []:
+        if head.keys() == HEAD and head["version"] == VERSION and head["sessions"] == []:
             return head
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, AttributeError):
         pass
     raise _no_truth_file(path)
 

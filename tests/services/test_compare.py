@@ -1,0 +1,112 @@
+"""The comparison with a truth file finds every difference, and none where there is none."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from conftest import Query, RunScript
+
+from clickstream.errors import UserError
+from clickstream.report.compare import MOST_DIFFERENCES, compare
+from clickstream.servers.postgres import connect
+from clickstream.settings import Settings
+
+Compare = Callable[[], list[str]]
+
+HEAD = b'{"version":1,"rule":{"timeout_seconds":1800,"start_events":[],"end_events":[]},'
+HEAD += b'"events":0,"duplicates":0,"rejected":{},"sessions":[\n'
+TRAFFIC = ("--events", "600", "--backfill", "1d", "--seed", "3", "--duplicate", "0.02")
+
+
+@pytest.fixture
+def truth(run_script: RunScript, tmp_path: Path) -> Path:
+    """A truth file, and its traffic in the tables."""
+    path = tmp_path / "truth.json"
+    sent = run_script("producer.py", *TRAFFIC, "--malformed", "0.02", "--truth", str(path))
+    assert sent.returncode == 0, sent.stderr
+    assert run_script("consumer.py", "--drain").returncode == 0
+    return path
+
+
+@pytest.fixture
+def differences(settings: Settings, truth: Path) -> Compare:
+    """Compares the tables with the truth file."""
+
+    def run() -> list[str]:
+        with closing(connect(settings, application="test")) as connection:
+            return compare(connection, truth)
+
+    return run
+
+
+def test_every_difference_is_a_sentence(differences: Compare, query: Query, truth: Path) -> None:
+    assert differences() == []
+    first, second, third = json.loads(truth.read_text(encoding="utf-8"))["sessions"][:3]
+    one = "WHERE first_event_id = %s"
+    query(f"UPDATE session_metrics SET total_revenue = 7, is_bounce = NOT is_bounce {one}",
+          [first["first_event_id"]])  # fmt: skip
+    query(f"DELETE FROM session_metrics {one}", [second["first_event_id"]])
+    query(f"UPDATE session_metrics SET user_id = 'somebody' {one}", [third["first_event_id"]])
+    query("DELETE FROM clickstream_events WHERE event_id = %s", [first["first_event_id"]])
+    query("UPDATE stream_positions SET duplicates = duplicates + 1 WHERE partition = 0")
+    query("DELETE FROM rejected_events WHERE reason = 'not_json'")
+    query("UPDATE session_rule SET timeout_seconds = 60, end_events = ARRAY['logout']")
+    found = "\n".join(differences())
+    assert "the truth follows a timeout of 1800 s, the tables a timeout of 60 s" in found
+    assert "events: 600 expected, 599 found" in found
+    assert "duplicates: " in found
+    assert "rejected as not_json: 1 expected, 0 found" in found
+    assert f"session of {first['user_id']} from " in found
+    assert "total_revenue is 7.0 instead of " in found
+    assert "is_bounce is " in found
+    assert f"session of {second['user_id']} from " in found
+    assert found.count(": missing") == 2
+    assert "session of somebody from " in found
+    assert found.count(": not in the truth") == 1
+    assert len(found.splitlines()) == 8
+
+
+def test_of_many_differences_the_first_are_told_and_the_others_counted(
+    settings: Settings, tmp_path: Path
+) -> None:
+    sessions = [
+        {"user_id": f"{number:03d}", "first_event_timestamp": "2025-01-31T00:00:00Z"}
+        for number in range(MOST_DIFFERENCES + 7)
+    ]
+    path = tmp_path / "truth.json"
+    path.write_bytes(HEAD + b",\n".join(json.dumps(each).encode() for each in sessions) + b"\n]}")
+    with closing(connect(settings, application="test")) as connection:
+        found = compare(connection, path)
+    assert len(found) == MOST_DIFFERENCES + 1
+    assert found[0].startswith("session of 000 from 2025-01-31T00:00:00+00:00")
+    assert found[-1] == "and 7 more sessions differ"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"{}",
+        b"[]\n",
+        b'{"version":2,"sessions":[\n]}\n',
+        b'{"version":1,"sessions":[\n]}\n',
+        HEAD + b'{"user_id":"a"}\n',
+        HEAD + b'{"user_id":\n]}\n',
+        HEAD + b'{"first_event_timestamp":"soon"}\n]}\n',
+        b"\xff\xfe\n",
+    ],
+)
+def test_what_is_no_truth_file_is_refused(
+    settings: Settings, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "some.json"
+    if content is not None:
+        path.write_bytes(content)
+    with (
+        closing(connect(settings, application="test")) as connection,
+        pytest.raises(UserError, match=r"some\.json"),
+    ):
+        compare(connection, path)
