@@ -129,7 +129,7 @@ random_fields = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=200)
 @given(some_fields, random_fields, st.sets(st.sampled_from(sorted(VALID)), max_size=1))
 def test_both_agree_on_events_with_anything_changed(
     fields: dict[str, Any], more: dict[str, Any], missing: set[str]

@@ -46,7 +46,9 @@ TEXTS = (
     *("article_id", "article_category", "visit_id"),
 )
 # All of Unicode that can be stored.
-unicode_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+unicode_text = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20
+)
 
 
 def read(value: bytes | None, latest: datetime = LATEST) -> Event:
@@ -411,13 +413,16 @@ json_values = st.recursive(
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
     | unicode_text,
-    lambda inner: st.lists(inner) | st.dictionaries(unicode_text, inner),
-    max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(unicode_text, inner, max_size=3),
+    max_leaves=5,
 )
 
 
 @settings(deadline=None)
-@given(st.dictionaries(unicode_text.map(lambda name: f"_{name}"), json_values), st.booleans())
+@given(
+    st.dictionaries(unicode_text.map(lambda name: f"_{name}"), json_values, max_size=3),
+    st.booleans(),
+)
 @example({"_": 12345678901234567890123, "_e": "1e9"}, True)
 @example({"_": 1e20}, True)
 def test_properties_are_kept_exactly(extra: dict[str, Any], escaped: bool) -> None:
