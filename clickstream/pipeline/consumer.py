@@ -100,12 +100,12 @@ class Consumer:
         self._refuse_other_log(stream, self._claim)
         self._sharing.watch(self._claim, len(stream.partitions()), read)
         self._sweep_and_report(stream, self._claim)
-        if read.moves(self._claim):
-            self._storing = self._thread.submit(self._store, self._claim, read)
-        elif self._drain and self._drain.done(stream, self._claim, self._connect()):
+        if self._drain and self._drain.done(stream, self._claim, self._connect()):
             self._sweep(stream, self._claim)
             logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
             self._stop.request()
+        elif read.moves(self._claim):
+            self._storing = self._thread.submit(self._store, self._claim, read)
 
     def _finish_storing(self) -> None:
         """Wait for the batch that is being stored, and raise what it raised."""
