@@ -16,6 +16,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 NOW = datetime.now(UTC)
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +42,29 @@ class Authority:
 
     def __init__(self, name: str, days: float = 3650) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
+        self._public = self._key.public_key()
         self._name = _name(name)
         self._days = days
 
     @cached_property
     def certificate(self) -> str:
         """Its own, signed by itself."""
-        made = _builder(self._name, self._name, self._key, 0, self._days).add_extension(
-            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        made = _builder(self._name, self._name, self._key, 0, self._days)
+        return _text(
+            made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(SIGNS, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._public), critical=False)
+            .sign(self._key, hashes.SHA256())
         )
-        return _text(made.sign(self._key, hashes.SHA256()))
 
     def issue(
         self, name: str, *, days: float = 820, begins: float = 0, hosts: tuple[str, ...] = ()
     ) -> Pair:
         """Sign a new pair, valid from so many days from now on and for so many days."""
         key = ec.generate_private_key(ec.SECP256R1())
-        made = _builder(_name(name), self._name, key, begins, days)
+        made = _builder(_name(name), self._name, key, begins, days).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._public), critical=False
+        )
         if hosts:
             made = made.add_extension(
                 x509.SubjectAlternativeName([_alternative(host) for host in hosts]), critical=False

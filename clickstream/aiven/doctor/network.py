@@ -15,6 +15,7 @@ IS_IT_ON = (
 )
 # https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
 NOT_YET_VALID, EXPIRED, OTHER_HOST, OTHER_ADDRESS = 9, 10, 62, 64
+UNKNOWN_ISSUER = (18, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,19 @@ def open_connection(place: Place) -> socket.socket:
         ) from None
 
 
-def context(cafile: str, *, verify: bool = True, check_hostname: bool = True) -> ssl.SSLContext:
+def context(
+    cafile: str, *, verify: bool = True, check_hostname: bool = True, strict: bool = False
+) -> ssl.SSLContext:
     """How to check the server: against `cafile`, or the system's certificates where it is empty.
 
-    As the clients do it: Python's default context is stricter than they are from 3.13 on.
+    strict: as Python's default context, which from 3.13 on wants more of a certificate than
+    OpenSSL does by itself. A doctor must be as strict as the client that it speaks for.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = verify and check_hostname
     made.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    if strict:
+        made.verify_flags |= ssl.create_default_context().verify_flags
     if cafile:
         made.load_verify_locations(cafile)
     else:
@@ -114,10 +120,15 @@ def _refused(error: ssl.SSLCertVerificationError, place: Place, trusted: str) ->
             f"the certificate of {place} is for another name; {place.setting} must have the name "
             "that the operator gives, not an alias or an address"
         )
+    if error.verify_code in UNKNOWN_ISSUER:
+        return (
+            f"the certificate of {place} is not signed by a CA that {trusted} knows "
+            f"({error.verify_message}); get the CA's file from the server's operator (on Aiven: "
+            "python -m clickstream env)"
+        )
     return (
-        f"the certificate of {place} is not signed by a CA that {trusted} knows "
-        f"({error.verify_message}); get the CA's file from the server's operator (on Aiven: "
-        "python -m clickstream env)"
+        f"the certificate of {place} is not taken ({error.verify_message}); its operator has to "
+        "make a new one"
     )
 
 

@@ -37,7 +37,8 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
 
 
 def _check_tls(settings: Settings, place: Place) -> str:
-    how = network.context(settings.opensearch_cafile or Connection.default_ca_certs() or "")
+    cafile = settings.opensearch_cafile or Connection.default_ca_certs() or ""
+    how = network.context(cafile, strict=True)
     trust = network.trust("OPENSEARCH_CAFILE", settings.opensearch_cafile)
     with (
         network.open_connection(place) as connection,
