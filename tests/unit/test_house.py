@@ -26,7 +26,7 @@ SCRIPT_NAMES = {name.removesuffix(".py") for name in SCRIPTS}
 def modules() -> dict[str, ast.Module]:
     """The package and the scripts, by dotted name."""
     files = [*sorted((ROOT / PACKAGE).rglob("*.py")), *(ROOT / name for name in SCRIPTS)]
-    return {dotted(path): ast.parse(path.read_text()) for path in files}
+    return {dotted(path): ast.parse(path.read_bytes()) for path in files}
 
 
 def dotted(path: Path) -> str:
