@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 from clickstream.errors import UsageError
 
 DEFAULT_ENV_FILE = Path(".env")
+_SERVER = re.compile(r"([^\s:,\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -64,6 +65,13 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in value.split(",")} - {""}))
 
 
+def _servers(value: str) -> str:
+    """Comma-separated host or host:port; an IPv6 address in brackets."""
+    if not all(_SERVER.fullmatch(server.strip()) for server in value.split(",")):
+        raise ValueError("must be one or more of host:port, with commas between them")
+    return value
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
@@ -89,7 +97,7 @@ class Settings:
     """
 
     # Kafka
-    kafka_bootstrap_servers: str = _setting("localhost:9092")
+    kafka_bootstrap_servers: str = _setting("localhost:9092", _servers)
     kafka_topic: str = _setting("clickstream-events")
     kafka_topic_partitions: int = _setting("6", _whole(1, 10_000))
     kafka_group_id: str = _setting("clickstream")
