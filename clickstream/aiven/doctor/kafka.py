@@ -84,7 +84,7 @@ def _each(settings: Settings, look: Callable[[Place], str]) -> str:
 def _secure(settings: Settings, place: Place) -> ssl.SSLSocket:
     how = network.context(settings.kafka_ssl_cafile)
     if settings.kafka_ssl_certfile:
-        how.load_cert_chain(settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+        network.identify(how, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
     trust = network.trust("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile)
     return network.start_tls(network.open_connection(place), place, how, trust)
 

@@ -110,7 +110,7 @@ def _texts(data: bytes) -> list[str]:
     rest, found = data[4:], []
     for _ in range(number):
         value, rest = _take(rest, ">h")
-        found.append(value.decode())
+        found.append(value.decode(errors="replace"))
     return found
 
 

@@ -73,17 +73,31 @@ def context(
 
     strict: as Python's default context, which from 3.13 on wants more of a certificate than
     OpenSSL does by itself. A doctor must be as strict as the client that it speaks for.
+    Raises UserError where the file cannot be used.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = verify and check_hostname
     made.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     if strict:
         made.verify_flags |= ssl.create_default_context().verify_flags
-    if cafile:
-        made.load_verify_locations(cafile)
-    else:
+    if not cafile:
         made.load_default_certs()
+        return made
+    try:
+        made.load_verify_locations(cafile)
+    except OSError as error:
+        raise UserError(f"OpenSSL cannot use the CA file {cafile} ({error})") from None
     return made
+
+
+def identify(how: ssl.SSLContext, certfile: str, keyfile: str) -> None:
+    """Show a client certificate to the server. Raises UserError where it cannot be used."""
+    try:
+        how.load_cert_chain(certfile, keyfile)
+    except OSError as error:
+        raise UserError(
+            f"OpenSSL cannot use {certfile} with {keyfile} ({error}); make new ones"
+        ) from None
 
 
 def trust(setting: str, cafile: str) -> str:

@@ -65,8 +65,10 @@ def _ask(settings: Settings, question: Callable[[OpenSearch], str]) -> str:
 
 
 def _check_credentials(client: OpenSearch) -> str:
-    version = client.info()["version"]["number"]
-    return f"let in, OpenSearch {version}"
+    told = client.info()
+    if not isinstance(told, dict) or "number" not in told.get("version", {}):
+        raise UserError("what answers at OPENSEARCH_HOST is not OpenSearch; check OPENSEARCH_PORT")
+    return f"let in, OpenSearch {told['version']['number']}"
 
 
 def _check_rights(client: OpenSearch) -> str:
