@@ -51,10 +51,14 @@ class Batch:
 
 @dataclass(slots=True)
 class Parsed:
-    """A batch after parsing: one event per key, and what is known of the other records."""
+    """A batch after parsing: one event per key, and what is known of the other records.
+
+    contested: records of other visitors under a key of `events`; the table says whose it is.
+    """
 
     events: dict[Key, Event] = field(default_factory=dict)
     origins: dict[Key, Record] = field(default_factory=dict)
+    contested: list[tuple[Key, str, Record]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     duplicates: Counter[int] = field(default_factory=Counter)
     late: set[Key] = field(default_factory=set)
@@ -146,7 +150,7 @@ def _add(parsed: Parsed, event: Event, record: Record) -> bool:
     if first.user_id == event.user_id:
         parsed.duplicates[record.partition] += 1
     else:
-        parsed.rejections.append(_rejection(record, *CONFLICT))
+        parsed.contested.append((key, event.user_id, record))
     return False
 
 
@@ -154,6 +158,11 @@ def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:
     """Count what the table already had, and reject what it refused."""
     parsed.duplicates.update(parsed.origins[key].partition for key in inserted.duplicates)
     parsed.rejections += [_rejection(parsed.origins[key], *CONFLICT) for key in inserted.conflicts]
+    for key, user_id, record in parsed.contested:
+        if inserted.conflicts.get(key) == user_id:
+            parsed.duplicates[record.partition] += 1
+        else:
+            parsed.rejections.append(_rejection(record, *CONFLICT))
     parsed.rejections += [
         _rejection(parsed.origins[key], "refused_by_postgres", detail)
         for key, detail in inserted.refused.items()

@@ -40,12 +40,12 @@ class Inserted:
     """What became of a batch's events.
 
     new: in the order of their keys. duplicates: stored before. conflicts: stored before under
-    the same key for another visitor. refused: by PostgreSQL itself, with its reason.
+    the same key for another visitor, who is named. refused: by PostgreSQL itself, and why.
     """
 
     new: list[Event] = field(default_factory=list)
     duplicates: set[Key] = field(default_factory=set)
-    conflicts: set[Key] = field(default_factory=set)
+    conflicts: dict[Key, str] = field(default_factory=dict)
     refused: dict[Key, str] = field(default_factory=dict)
 
     def extend(self, other: "Inserted") -> None:
@@ -106,5 +106,5 @@ def _insert_all(cursor: Cursor, events: list[Event]) -> Inserted:
         elif stored[event.key] == event.user_id:
             inserted.duplicates.add(event.key)
         else:
-            inserted.conflicts.add(event.key)
+            inserted.conflicts[event.key] = stored[event.key]
     return inserted

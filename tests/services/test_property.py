@@ -97,3 +97,14 @@ def test_a_crawlers_session_is_bounded_alike_in_any_order(
     for first in range(0, len(events), 6_000):
         batches.store([events[first : first + 6_000]])
     check_sessions(transactions, timeout=TIMEOUT)
+
+
+def test_a_redelivered_event_is_a_duplicate_though_another_visitor_claims_its_key_before_it(
+    transactions: Connection,
+) -> None:
+    batches = Batches(transactions, Rule(timedelta(seconds=TIMEOUT), frozenset(), frozenset()))
+    stored = event("owner", 0, event_id=str(UUID(int=1)))
+    batches.store([[stored]])
+    (tally, _) = batches.store([[{**stored, "user_id": "other"}, stored]])
+    assert (tally.records, tally.duplicates, tally.rejected) == (2, 1, 1)
+    _check_books(transactions)

@@ -81,10 +81,11 @@ def test_the_first_record_with_a_key_counts_and_the_others_are_duplicates() -> N
     assert found.rejections == []
 
 
-def test_a_record_with_the_key_of_another_visitors_event_is_rejected() -> None:
+def test_a_record_with_the_key_of_another_visitors_event_waits_for_the_tables_word() -> None:
     found = parsed(record(0, 1, user_id="v"), record(1, 1, user_id="w"))
-    assert [event.user_id for event in found.events.values()] == ["v"]
-    assert [(r.reason, r.offset) for r in found.rejections] == [("event_id_conflict", 1)]
+    ((key, event),) = found.events.items()
+    assert event.user_id == "v"
+    assert [(k, user_id, r.offset) for k, user_id, r in found.contested] == [(key, "w", 1)]
 
 
 def test_the_same_event_id_at_another_time_is_another_event() -> None:
