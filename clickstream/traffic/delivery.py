@@ -25,8 +25,9 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 # From here on a record is compressed, as brokers take about 1 MiB.
 LARGE_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10
-# kafka-python buffers without a bound of its own.
-MOST_PENDING = 20_000
+# kafka-python buffers without a bound of its own; what it needs for a record beside the value.
+MOST_PENDING_BYTES = 32 * 1024 * 1024
+OVERHEAD_BYTES = 1_000
 
 
 class Sink(Protocol):
@@ -111,34 +112,40 @@ class Kafka:
         self.failed = 0
         self.reason = ""
         self._topic = settings.kafka_topic
-        self._pending: deque[Any] = deque()
+        self._pending: deque[tuple[Any, int]] = deque()
+        self._pending_bytes = 0
         _warn_of_weak_acks(settings)
         _check_topic(settings)
         self._settings = settings
-        self._producer = _producer(settings)
+        self._producer = _producer(settings, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
         self._large_producer: Any = None
 
     def has_room(self) -> bool:
-        if len(self._pending) >= MOST_PENDING:
+        if self._pending_bytes >= MOST_PENDING_BYTES:
             self.settle()
-        return len(self._pending) < MOST_PENDING
+        return self._pending_bytes < MOST_PENDING_BYTES
 
     def send(self, record: Record) -> None:
         self.sent += 1
+        size = len(record.value or b"")
+        producer = self._producer if size < LARGE_BYTES else self._for_large_ones()
         try:
-            producer = self._for_large_ones() if _is_large(record) else self._producer
-            self._pending.append(producer.send(self._topic, record.value, record.key))
+            future = producer.send(self._topic, record.value, record.key)
         except KafkaError as error:
             self._fail(error)
+        else:
+            self._pending.append((future, size + OVERHEAD_BYTES))
+            self._pending_bytes += size + OVERHEAD_BYTES
 
     def settle(self) -> bool:
         pending = self._pending
-        while pending and pending[0].is_done:
-            error = pending.popleft().exception
-            if error is None:
+        while pending and pending[0][0].is_done:
+            future, size = pending.popleft()
+            self._pending_bytes -= size
+            if future.exception is None:
                 self.acknowledged += 1
             else:
-                self._fail(error)
+                self._fail(future.exception)
         return not pending
 
     def close(self) -> None:
@@ -149,7 +156,12 @@ class Kafka:
     def _for_large_ones(self) -> Any:
         """A producer that compresses: a broker's limit is on the size of what it stores."""
         if self._large_producer is None:
-            self._large_producer = _producer(self._settings, compression_type="gzip")
+            self._large_producer = _producer(
+                self._settings,
+                compression_type="gzip",
+                # The broker may be away just now.
+                bootstrap_timeout_ms=DELIVERY_TIMEOUT_MS,
+            )
         return self._large_producer
 
     def _fail(self, error: Exception) -> None:
@@ -166,25 +178,21 @@ def _warn_of_weak_acks(settings: Settings) -> None:
         )
 
 
-def _is_large(record: Record) -> bool:
-    return record.value is not None and len(record.value) > LARGE_BYTES
-
-
-def _producer(settings: Settings, compression_type: str | None = None) -> Any:
+def _producer(settings: Settings, **more: Any) -> Any:
     everywhere = settings.kafka_acks == "all"
     try:
         return KafkaProducer(
             **connection_options(settings),
+            **more,
             acks="all" if everywhere else int(settings.kafka_acks),
             enable_idempotence=everywhere,
-            compression_type=compression_type,
             batch_size=settings.batch_size,
             linger_ms=settings.linger_ms,
             partitioner=_Partitioner(),
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+            max_block_ms=DELIVERY_TIMEOUT_MS,
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
         )
     except (KafkaError, OSError) as error:
         raise _out_of_reach(settings, error) from None

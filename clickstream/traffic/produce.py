@@ -23,7 +23,8 @@ from clickstream.traffic.truth import Truth
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.02
-LONGEST_NAP_SECONDS = 0.2
+# Many short waits would cost more than sending does; a long one would leave the display behind.
+SHORTEST_NAP_SECONDS, LONGEST_NAP_SECONDS = 0.002, 0.2
 
 
 def produce(options: Options, settings: Settings) -> int:
@@ -47,9 +48,12 @@ def produce(options: Options, settings: Settings) -> int:
             deliver(records, sink, _pace(options, now, stop), show)
     finally:
         sink.close()
-    if truth and not sink.failed:
+    _report(sink, faults)
+    if sink.failed:
+        return script.FAILED
+    if truth:
         truth.write(duplicates=faults.duplicates, rejected=faults.rejected)
-    return _report(sink, faults)
+    return script.DONE
 
 
 def _faults(options: Options) -> Faults:
@@ -137,17 +141,19 @@ class Pace:
             self._began = time.monotonic()
         at = self._began + (due - self._start) / self._per_second
         while (left := at - time.monotonic()) > 0 and not self._stop.requested:
-            self._stop.wait(min(left, LONGEST_NAP_SECONDS))
+            self._stop.wait(min(max(left, SHORTEST_NAP_SECONDS), LONGEST_NAP_SECONDS))
             show()
 
 
-def _report(sink: Sink, faults: Faults) -> int:
+def _report(sink: Sink, faults: Faults) -> None:
     counts = (sink.sent, sink.acknowledged, sink.failed)
     logger.info("sent %d, acknowledged %d, failed %d", *counts)
     wrong = (faults.late, faults.duplicates, faults.rejected.total())
     if any(wrong):
         logger.info("of these on purpose: %d late, %d duplicates, %d malformed", *wrong)
     if sink.failed:
-        logger.error("%d records were not acknowledged; the first: %s", sink.failed, sink.reason)
-        return script.FAILED
-    return script.DONE
+        logger.error(
+            "not acknowledged: %d records (a truth file is not written then); the first: %s",
+            sink.failed,
+            sink.reason,
+        )
