@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from simulated import by_visit, live, steps
 
+from clickstream.traffic import journeys
 from clickstream.traffic.catalogue import PRODUCTS
 from clickstream.traffic.events import Event
 
@@ -82,14 +83,18 @@ def test_an_order_is_one_event_per_line_with_a_common_id(
         assert len({line["product_id"] for line in lines}) == len(lines)
 
 
-def test_nobody_buys_or_logs_out_before_logging_in(visits: list[list[dict[str, Any]]]) -> None:
-    for visit in visits:
+def test_nobody_buys_or_logs_out_before_logging_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journeys, "LOGIN_SUCCESS", 0.2)
+    done = Counter[str]()
+    for visit in by_visit(live(30_000)):
         logged_in = False
-        for step in visit:
+        for step in steps(visit):
+            done[step["event_type"]] += 1
             if step["event_type"] == "login":
                 logged_in = step["success"]
             if step["event_type"] in ("purchase", "logout"):
                 assert logged_in
+    assert done["purchase"] > 20
 
 
 @pytest.mark.parametrize("profile", ["shop", "news"])

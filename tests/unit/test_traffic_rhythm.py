@@ -1,0 +1,34 @@
+"""How busy the hours are: one on average, by the calendar, and the same forwards and backwards."""
+
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+
+from clickstream.traffic.events import microseconds
+from clickstream.traffic.rhythm import HOUR, WEEK, time_after, visits_between
+
+MONDAY = microseconds(datetime(2025, 11, 10, tzinfo=UTC))
+
+
+def busy(day: int, hour: int) -> float:
+    start = MONDAY + (24 * day + hour) * HOUR
+    return visits_between(start, start + HOUR) / HOUR
+
+
+def test_a_week_has_the_length_of_a_week() -> None:
+    for start in (MONDAY, MONDAY + 5 * HOUR + 17):
+        assert visits_between(start, start + WEEK) == pytest.approx(WEEK)
+
+
+def test_evenings_are_busier_than_nights_and_sundays_than_mondays() -> None:
+    assert busy(0, 20) > 5 * busy(0, 3)
+    assert busy(6, 20) > busy(0, 20)
+
+
+def test_the_time_after_so_much_is_the_inverse_of_how_much_there_is_between() -> None:
+    rng = Random(1)
+    for _ in range(300):
+        start = MONDAY + rng.randrange(3 * WEEK)
+        end = start + rng.randrange(1, 2 * WEEK)
+        assert time_after(start, visits_between(start, end)) == pytest.approx(end, abs=2)
