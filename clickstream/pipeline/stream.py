@@ -149,6 +149,10 @@ class Stream:
         return Batch(records, self._positions())
 
     def _poll(self, limit: int) -> dict[TopicPartition, list[Any]]:
+        # kafka-python 3.0.12 forgets a join that outlasts one poll where only new metadata had
+        # asked for it, and then waits for ever without partitions.
+        if self._consumer._coordinator.rejoining:
+            self._consumer._coordinator.request_rejoin()
         try:
             polled: dict[TopicPartition, list[Any]] = self._consumer.poll(
                 timeout_ms=POLL_MS, max_records=limit
