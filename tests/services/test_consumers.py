@@ -7,7 +7,9 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import oracle
 import pytest
 from conftest import Query, RunScript, StartScript
-from records import random_events, send, send_by_visitor, wait_until_read
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+from records import event, random_events, send, send_by_visitor, wait_until_read
 from support import Script, eventually
 
 from clickstream.pipeline.positions import STOP_WRITERS
@@ -89,6 +91,29 @@ def test_a_zombie_cannot_commit(
     eventually(lambda: owned_by(query, heir, zombie))
     assert "Traceback" not in heir.output + zombie.output
     assert oracle.check(environment)["records"] == len(events)
+
+
+def test_partitions_are_added_while_several_consumers_run(
+    environment: dict[str, str],
+    admin: KafkaAdminClient,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    """They share the new ones too, and warn that visitors may have moved."""
+    first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
+    eventually(lambda: owned_by(query, first, second))
+    try:
+        admin.create_partitions({environment["KAFKA_TOPIC"]: 6})
+    except KafkaError as error:
+        pytest.skip(f"this broker cannot add partitions: {error}")
+    eventually(lambda: query("SELECT count(*) FROM stream_positions") == [(6,)])
+    for partition in range(6):
+        events = [event(f"visitor {partition}", seconds) for seconds in range(50)]
+        eventually(lambda own=events, to=partition: send(environment, own, to) or True)
+    wait_until_read(query, 300)
+    eventually(lambda: owned_by(query, first, second))
+    eventually(lambda: "partitions were added" in first.output + second.output)
+    assert oracle.check(environment)["rows"] == 300
 
 
 @pytest.mark.parametrize("partitions", [1], indirect=True)

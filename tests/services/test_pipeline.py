@@ -1,6 +1,8 @@
 """From the producer to the tables: exact counts, and what is stored twice never counts twice."""
 
 import json
+import os
+from contextlib import closing
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 from typing import Any
@@ -8,7 +10,11 @@ from typing import Any
 import oracle
 import pytest
 from conftest import Query, RunScript, StartScript
-from records import event, random_events, send, send_by_visitor, wait_until_read
+from kafka import KafkaProducer
+from records import event, random_events, send, send_by_visitor, value_of, wait_until_read
+
+from clickstream.servers.kafka import connection_options
+from clickstream.settings import Settings
 
 TABLES = {
     "events": "SELECT * FROM clickstream_events ORDER BY event_time, event_id",
@@ -73,6 +79,45 @@ def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
         assert query("SELECT user_id, total_events FROM session_metrics") == [("42", 2)]
         assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
     oracle.check(environment)
+
+
+def test_positions_set_back_while_a_consumer_runs(
+    environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
+) -> None:
+    """It reads everything again, and every record is a duplicate."""
+    events = random_events(200, visitors=10, seed=2)
+    consumer = start_script("consumer.py")
+    send_by_visitor(environment, events)
+    wait_until_read(query, len(events))
+    assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
+    wait_until_read(query, 2 * len(events))
+    assert consumer.is_running
+    assert oracle.check(environment)["rows"] == 200
+
+
+def test_what_a_transaction_aborted_is_never_stored(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """Its records and the markers of both ends occupy offsets, and a drain passes them."""
+    if "TEST_KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
+        pytest.skip("the local broker delivers what was aborted: TEST_KAFKA_BOOTSTRAP_SERVERS")
+    settings = Settings.from_mapping(environment)
+    options = {"transactional_id": environment["KAFKA_TOPIC"], **connection_options(settings)}
+    with closing(KafkaProducer(transaction_timeout_ms=10_000, **options)) as producer:
+        producer.init_transactions()
+        for number, finish in enumerate(("commit", "abort", "commit", "abort")):
+            producer.begin_transaction()
+            for each in range(10):
+                value = value_of(event(f"{finish} {number}", each))
+                producer.send(settings.kafka_topic, value, partition=0)
+            producer.flush()
+            getattr(producer, f"{finish}_transaction")()
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert query("SELECT DISTINCT user_id FROM clickstream_events ORDER BY 1") == [
+        ("commit 0",), ("commit 2",),
+    ]  # fmt: skip
+    assert query("SELECT position FROM stream_positions WHERE partition = 0") == [(44,)]
+    assert oracle.check(environment)["records"] == 20
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
