@@ -24,7 +24,8 @@ class Product:
     """Something to buy. price: in cents."""
 
     product_id: str
-    name: str
+    kind: str
+    variant: str
     category: str
     price: int
 
@@ -43,8 +44,17 @@ def _stock() -> tuple[Product, ...]:
                 # Prices end in 99 cents.
                 price = rng.randrange(low, high) // 100 * 100 + 99
                 number = f"p{len(products) + 1:04d}"
-                products.append(Product(number, f"{variant} {kind}", category, price))
+                products.append(Product(number, kind, variant, category, price))
     return tuple(products)
 
 
 PRODUCTS = _stock()
+BY_CATEGORY = {
+    category: tuple(product for product in PRODUCTS if product.category == category)
+    for category, _, _, _ in CATEGORIES
+}
+BY_KIND = {
+    kind: tuple(product for product in PRODUCTS if product.kind == kind)
+    for _, kinds, _, _ in CATEGORIES
+    for kind in kinds
+}

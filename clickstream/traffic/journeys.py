@@ -7,13 +7,15 @@ the proportions page_view 35, click 20, scroll 15, hover 8, add_to_cart 6, searc
 share 1, purchase 0.8.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol
 from urllib.parse import quote_plus
 
-from clickstream.traffic.catalogue import CATEGORIES, PRODUCTS, SITE, Product
+from clickstream.traffic.catalogue import BY_CATEGORY, BY_KIND, PRODUCTS, SITE, Product
 from clickstream.traffic.events import SECOND, Action
+
+CATEGORIES = tuple(BY_CATEGORY)
 
 REFERRERS = (
     None,
@@ -80,6 +82,7 @@ class ShopVisit(_Login):
     def __init__(self, rng: Random) -> None:
         super().__init__(rng)
         self._product: Product | None = None
+        self._shelf: Sequence[Product] = PRODUCTS
         self._cart: dict[Product, int] = {}
 
     def actions(self) -> Iterator[Action]:
@@ -90,7 +93,7 @@ class ShopVisit(_Login):
 
     def _land(self) -> Action:
         referrer = self._rng.choices(REFERRERS, REFERRER_WEIGHTS)[0]
-        landing = self._view_next(home=0.45, category=0.2)
+        landing = self._view_next(home=0.45, categories=0.2)
         if referrer:
             landing.fields["referrer"] = referrer
         return landing
@@ -119,13 +122,13 @@ class ShopVisit(_Login):
         else:
             if rng.random() < self.CLICK_TO_NEXT_PAGE:
                 yield self._click("link")
-            yield self._view_next(home=0.07, category=0.35)
+            yield self._view_next(home=0.07, categories=0.35)
 
     def _search(self) -> Iterator[Action]:
-        product = self._rng.choice(PRODUCTS)
-        query = product.name if self._rng.random() < 0.3 else product.name.partition(" ")[2]
+        wanted = self._rng.choice(PRODUCTS)
+        query = wanted.kind if self._rng.random() < 0.7 else f"{wanted.variant} {wanted.kind}"
         yield Action("search", {"page_url": self._url, "search_query": query})
-        yield self._view(f"{SITE}/search?q={quote_plus(query)}")
+        yield self._view(f"{SITE}/search?q={quote_plus(query)}", BY_KIND[wanted.kind])
 
     def _add_to_cart(self, product: Product) -> Action:
         quantity = self._rng.choices((1, 2, 3), (85, 12, 3))[0]
@@ -155,17 +158,22 @@ class ShopVisit(_Login):
             yield purchase._replace(continued=bool(self._cart))
         yield self._view(f"{SITE}/order/{order_id}")
 
-    def _view_next(self, *, home: float, category: float) -> Action:
+    def _view_next(self, *, home: float, categories: float) -> Action:
         chance = self._rng.random()
         if chance < home:
             return self._view(f"{SITE}/")
-        if chance < home + category:
-            return self._view(f"{SITE}/category/{self._rng.choice(CATEGORIES)[0]}")
-        product = self._rng.choice(PRODUCTS)
-        return self._view(product.page_url, product)
+        if chance < home + categories:
+            category = self._rng.choice(CATEGORIES)
+            return self._view(f"{SITE}/category/{category}", BY_CATEGORY[category])
+        product = self._rng.choice(self._shelf)
+        return self._view(product.page_url, BY_CATEGORY[product.category], product)
 
-    def _view(self, url: str, product: Product | None = None) -> Action:
+    def _view(
+        self, url: str, shelf: Sequence[Product] = PRODUCTS, product: Product | None = None
+    ) -> Action:
+        """Open a page; on its shelf are the products that it leads to."""
         self._url = url
+        self._shelf = shelf
         self._product = product
         return self._here("page_view")
 

@@ -23,22 +23,45 @@ WEIGHTS = [raw * len(_RAW) / sum(_RAW) for raw in _RAW]
 BEFORE = [0.0, *accumulate(WEIGHTS)]
 
 
-def visits_between(start: int, end: int) -> float:
-    """How much happens from start to end: microseconds, each weighted with how busy it is."""
-    return _since_monday(end) - _since_monday(start)
+class Rhythm:
+    """How busy it is up to `end`: as the hour and the weekday are, but in the last hour at least
+    as on average, so that a past that ends at night has visitors on the site too.
+    """
+
+    def __init__(self, end: int) -> None:
+        self._busy_from = end - HOUR
+
+    def between(self, start: int, end: int) -> float:
+        """How much happens from start to end: microseconds, each weighted with how busy it is."""
+        usual = _since_monday(end) - _since_monday(start)
+        time = max(start, self._busy_from)
+        while time < end:
+            weight, until = self._weight(time)
+            usual += (weight - _usual_weight(time)) * (min(until, end) - time)
+            time = until
+        return usual
+
+    def after(self, start: int, amount: float) -> int:
+        """The time by which that much has happened since `start`, the inverse of `between`."""
+        time = start
+        while True:
+            weight, until = self._weight(time)
+            if amount <= (until - time) * weight:
+                return time + int(amount / weight)
+            amount -= (until - time) * weight
+            time = until
+
+    def _weight(self, time: int) -> tuple[float, int]:
+        """How busy it is at a time, and until when; 1 is the average of a week."""
+        weight = _usual_weight(time)
+        until = time + HOUR - time % HOUR
+        if time < self._busy_from:
+            return weight, min(until, self._busy_from)
+        return max(weight, 1.0), until
 
 
-def time_after(start: int, amount: float) -> int:
-    """The time by which that much has happened since `start`, the inverse of `visits_between`."""
-    time = start
-    while True:
-        position = (time - FIRST_MONDAY) % WEEK
-        weight = WEIGHTS[position // HOUR]
-        left = HOUR - position % HOUR
-        if amount <= left * weight:
-            return time + int(amount / weight)
-        amount -= left * weight
-        time += left
+def _usual_weight(time: int) -> float:
+    return WEIGHTS[(time - FIRST_MONDAY) % WEEK // HOUR]
 
 
 def _since_monday(time: int) -> float:

@@ -13,10 +13,10 @@ from random import Random
 from typing import Any, Protocol
 
 from clickstream.settings import Settings
-from clickstream.traffic import rhythm
 from clickstream.traffic.events import SECOND, Action, Event, timestamp, uuid7
 from clickstream.traffic.identities import Identities, Visitor
 from clickstream.traffic.journeys import Journey, NewsVisit, ShopVisit
+from clickstream.traffic.rhythm import Rhythm
 
 # How often a visitor comes back for sure, and after how many seconds (weight, shortest, longest):
 # under the usual session timeout, just over it, the same day, the next day.
@@ -69,19 +69,20 @@ class Filling:
     fits what is left of the time. `end` is never passed: the last events may come close together.
     """
 
-    SLOWEST, FASTEST = 0.5, 2.0
+    SLOWEST, FASTEST = 0.5, 4.0
     CLOSEST = 2 * SECOND
 
-    def __init__(self, events: int, start: int, end: int) -> None:
+    def __init__(self, events: int, start: int, end: int, rhythm: Rhythm) -> None:
         self._left = events
+        self._rhythm = rhythm
         self._now = start
         self._end = end
         self._moment = start
-        self._per_visit_time = events / rhythm.visits_between(start, end)
+        self._per_visit_time = events / rhythm.between(start, end)
         self._closest = min(self.CLOSEST, (end - start) // (4 * events))
 
     def at(self, moment: int) -> int:
-        expected = self._per_visit_time * rhythm.visits_between(self._now, self._end)
+        expected = self._per_visit_time * self._rhythm.between(self._now, self._end)
         pace = min(max(self.SLOWEST, expected / self._left), self.FASTEST)
         proposed = self._now + int((moment - self._moment) * pace)
         latest = self._end - self._left * self._closest
@@ -128,8 +129,9 @@ class ByChance:
     per_second: the average over a week.
     """
 
-    def __init__(self, per_second: float, rng: Random) -> None:
+    def __init__(self, per_second: float, rhythm: Rhythm, rng: Random) -> None:
         self._rate = per_second / SECOND
+        self._rhythm = rhythm
         self._rng = rng
 
     def first(self, start: int) -> list[int]:
@@ -137,7 +139,7 @@ class ByChance:
 
     def after_arrival(self, moment: int, happened: int) -> int:
         amount = self._rng.expovariate(self._rate)
-        return moment + rhythm.time_after(happened, amount) - happened
+        return moment + self._rhythm.after(happened, amount) - happened
 
     def after_leaving(self, moment: int) -> None:  # noqa: ARG002
         return None

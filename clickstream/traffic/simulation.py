@@ -6,10 +6,10 @@ from random import Random
 
 from clickstream.errors import UsageError
 from clickstream.settings import Settings
-from clickstream.traffic import rhythm
 from clickstream.traffic.events import SECOND, Event
 from clickstream.traffic.identities import Identities
 from clickstream.traffic.options import DEFAULT_BACKFILL, Options
+from clickstream.traffic.rhythm import Rhythm
 from clickstream.traffic.schedule import (
     Arrivals,
     AsScheduled,
@@ -68,10 +68,11 @@ class Simulation:
         start = end - (options.backfill or DEFAULT_BACKFILL)
         rate = options.rate or self._settings.target_active_users * tempo.events_per_second
         clock: Clock = AsScheduled()
+        rhythm = Rhythm(end)
         if options.events:
-            rate = options.events * SECOND / rhythm.visits_between(start, end)
-            clock = Filling(options.events, start, end)
-        arrivals = ByChance(rate / tempo.events_per_visit, self._rng)
+            rate = options.events * SECOND / rhythm.between(start, end)
+            clock = Filling(options.events, start, end, rhythm)
+        arrivals = ByChance(rate / tempo.events_per_visit, rhythm, self._rng)
         events = self._schedule(rate / tempo.events_per_second, arrivals, clock).events(start)
         return takewhile(lambda event: event.due < end, events)
 

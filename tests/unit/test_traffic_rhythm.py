@@ -6,19 +6,22 @@ from random import Random
 import pytest
 
 from clickstream.traffic.events import microseconds
-from clickstream.traffic.rhythm import HOUR, WEEK, time_after, visits_between
+from clickstream.traffic.rhythm import HOUR, WEEK, Rhythm
 
 MONDAY = microseconds(datetime(2025, 11, 10, tzinfo=UTC))
 
 
-def busy(day: int, hour: int) -> float:
+USUAL = Rhythm(MONDAY + 100 * WEEK)
+
+
+def busy(day: int, hour: int, rhythm: Rhythm = USUAL) -> float:
     start = MONDAY + (24 * day + hour) * HOUR
-    return visits_between(start, start + HOUR) / HOUR
+    return rhythm.between(start, start + HOUR) / HOUR
 
 
 def test_a_week_has_the_length_of_a_week() -> None:
     for start in (MONDAY, MONDAY + 5 * HOUR + 17):
-        assert visits_between(start, start + WEEK) == pytest.approx(WEEK)
+        assert USUAL.between(start, start + WEEK) == pytest.approx(WEEK)
 
 
 def test_evenings_are_busier_than_nights_and_sundays_than_mondays() -> None:
@@ -26,9 +29,18 @@ def test_evenings_are_busier_than_nights_and_sundays_than_mondays() -> None:
     assert busy(6, 20) > busy(0, 20)
 
 
+def test_the_last_hour_is_never_a_quiet_one() -> None:
+    at_night, at_noon = Rhythm(MONDAY + 4 * HOUR), Rhythm(MONDAY + 13 * HOUR)
+    assert busy(0, 3, at_night) == pytest.approx(1)
+    assert busy(0, 2, at_night) == pytest.approx(busy(0, 2))
+    assert busy(0, 12, at_noon) == pytest.approx(busy(0, 12))
+    assert busy(0, 12) > 1
+
+
 def test_the_time_after_so_much_is_the_inverse_of_how_much_there_is_between() -> None:
     rng = Random(1)
     for _ in range(300):
         start = MONDAY + rng.randrange(3 * WEEK)
         end = start + rng.randrange(1, 2 * WEEK)
-        assert time_after(start, visits_between(start, end)) == pytest.approx(end, abs=2)
+        rhythm = Rhythm(end + rng.randrange(-2 * HOUR, 2 * HOUR))
+        assert rhythm.after(start, rhythm.between(start, end)) == pytest.approx(end, abs=2)

@@ -10,6 +10,7 @@ from simulated import START, by_visit, live
 from clickstream.settings import Settings
 from clickstream.traffic.events import SECOND, Event
 from clickstream.traffic.options import Options
+from clickstream.traffic.rhythm import Rhythm
 from clickstream.traffic.simulation import Simulation
 
 DAY = 86_400 * SECOND
@@ -145,12 +146,19 @@ def test_the_past_is_busier_in_the_evening_and_at_weekends() -> None:
     assert days[5] + days[6] > 1.1 * (days[1] + days[2])
 
 
-def test_a_past_without_a_number_has_the_active_visitors_on_average() -> None:
-    span = 4 * 3600
-    found = past(span / 86_400, rate=2.0)
-    # The last four hours before midnight of a Sunday are busy ones.
-    assert len(found) == pytest.approx(2 * span * 1.35, rel=0.25)
+def test_a_rate_of_the_past_is_its_average_as_the_hours_are_busy() -> None:
+    found = past(0.5, rate=1.0)
+    expected = Rhythm(UNTIL).between(UNTIL - DAY // 2, UNTIL) / SECOND
+    assert len(found) == pytest.approx(expected, rel=0.15)
     assert found[-1].due < UNTIL
+
+
+def test_a_past_that_ends_at_night_has_visitors_at_its_end() -> None:
+    night = UNTIL + 4 * 3600 * SECOND
+    asked = options(backfill=2 * DAY, until=night, seed=7, events=20_000)
+    events = list(Simulation(asked, Settings()).events(night))
+    recent = {event.payload["user_id"] for event in events if event.due > night - 1800 * SECOND}
+    assert len(recent) > 2
 
 
 def test_times_grow_and_ids_are_unique_and_carry_the_time() -> None:
