@@ -118,6 +118,7 @@ CREATE TABLE IF NOT EXISTS stream_positions (
     owner_pid         integer,                            -- its PostgreSQL backend, and
     owner_start       timestamptz,                        -- when that backend started
     watermark         timestamptz,                        -- largest event time seen, up to now at most
+    watermark_at      timestamptz,                        -- when the watermark last moved
     last_record_at    timestamptz,                        -- when a record was last stored
     caught_up_at      timestamptz,                        -- when the owner last saw the end of the log
     records           bigint      NOT NULL DEFAULT 0,     -- = rows + duplicates + rejected

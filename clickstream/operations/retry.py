@@ -16,7 +16,8 @@ from clickstream.pipeline.rejections import CONFLICT
 from clickstream.pipeline.visitors import Visitors
 from clickstream.servers.postgres import Connection
 
-AT_ONCE = 5_000
+# Whole values are read; each may have a mebibyte.
+AT_ONCE = 500
 
 CHOOSE = f"""
     SELECT topic_id, partition, "offset", topic, value

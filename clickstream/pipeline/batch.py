@@ -53,12 +53,13 @@ class Batch:
 class Parsed:
     """A batch after parsing: one event per key, and what is known of the other records.
 
-    contested: records of other visitors under a key of `events`; the table says whose it is.
+    repeated: records with a key that `events` has already, and their visitors; the table says
+    whose the key is.
     """
 
     events: dict[Key, Event] = field(default_factory=dict)
     origins: dict[Key, Record] = field(default_factory=dict)
-    contested: list[tuple[Key, str, Record]] = field(default_factory=list)
+    repeated: list[tuple[Key, str, Record]] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     duplicates: Counter[int] = field(default_factory=Counter)
     late: set[Key] = field(default_factory=set)
@@ -143,30 +144,27 @@ def parse_batch(
 def _add(parsed: Parsed, event: Event, record: Record) -> bool:
     """Take an event, unless its key was taken by one before it; whether it was taken."""
     key = event.key
-    first = parsed.events.setdefault(key, event)
-    if first is event:
+    if parsed.events.setdefault(key, event) is event:
         parsed.origins[key] = record
         return True
-    if first.user_id == event.user_id:
-        parsed.duplicates[record.partition] += 1
-    else:
-        parsed.contested.append((key, event.user_id, record))
+    parsed.repeated.append((key, event.user_id, record))
     return False
 
 
 def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:
     """Count what the table already had, and reject what it refused."""
     parsed.duplicates.update(parsed.origins[key].partition for key in inserted.duplicates)
-    parsed.rejections += [_rejection(parsed.origins[key], *CONFLICT) for key in inserted.conflicts]
-    for key, user_id, record in parsed.contested:
-        if inserted.conflicts.get(key) == user_id:
-            parsed.duplicates[record.partition] += 1
+    refused = {key: ("refused_by_postgres", why) for key, why in inserted.refused.items()}
+    refused |= dict.fromkeys(inserted.conflicts, CONFLICT)
+    parsed.rejections += [_rejection(parsed.origins[key], *why) for key, why in refused.items()]
+    for key, user_id, record in parsed.repeated:
+        if user_id == inserted.conflicts.get(key, parsed.events[key].user_id):
+            if key in inserted.refused:
+                parsed.rejections.append(_rejection(record, *refused[key]))
+            else:
+                parsed.duplicates[record.partition] += 1
         else:
             parsed.rejections.append(_rejection(record, *CONFLICT))
-    parsed.rejections += [
-        _rejection(parsed.origins[key], "refused_by_postgres", detail)
-        for key, detail in inserted.refused.items()
-    ]
     parsed.late &= {event.key for event in inserted.new} if parsed.late else set()
 
 

@@ -9,8 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from typing import NoReturn
 
-from kafka.errors import KafkaError
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaError,
+    LogTruncationError,
+    OffsetOutOfRangeError,
+)
 
 from clickstream.pipeline import batch, positions, stored_rule, watermark
 from clickstream.pipeline.batch import Batch, Claim
@@ -36,8 +42,14 @@ LAST_BACKOFF_SECONDS = 5.0
 # was frozen would otherwise take its partitions back from those who took them over.
 HEARTBEAT_SECONDS = 2.5
 
+# So long a batch may be stored before the group is told that this consumer lives.
+STAY_SECONDS = 5.0
+
 # The second line against a frozen consumer; the first is that the next owner ends its backend.
-LIMIT_IDLE_TRANSACTIONS = "SET idle_in_transaction_session_timeout = '60s'"
+PREPARE = """
+    SET idle_in_transaction_session_timeout = '60s';
+    SET cursor_tuple_fraction = 1
+"""
 COUNT_OPEN = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
@@ -61,6 +73,7 @@ class Consumer:
         self._swept = monotonic()
         self._waiting_for_topic = False
         self._sharing = Sharing()
+        self._suspects: list[int] = []
         self._progress = Progress(monotonic())
 
     def run(self) -> None:
@@ -75,7 +88,8 @@ class Consumer:
         """One step. Any failure of a server means: start over from what is stored."""
         try:
             self._step()
-            self._failures = 0
+            if self._storing is None:
+                self._failures = 0
         except FencedError as error:
             logger.warning("starting over from what is stored: %s", error)
             self._start_over()
@@ -92,9 +106,9 @@ class Consumer:
         if stream.changed and stream.settled:
             self._finish_storing()
             self._claim = self._take(stream)
-        read = stream.read()
+        read = self._read(stream)
         self._finish_storing()
-        if read is None or self._claim is None:
+        if read is None or stream.changed or self._claim is None:
             self._watch_for_topic(stream)
             return
         self._refuse_other_log(stream, self._claim)
@@ -107,11 +121,26 @@ class Consumer:
         elif read.moves(self._claim):
             self._storing = self._thread.submit(self._store, self._claim, read)
 
+    def _read(self, stream: Stream) -> Batch | None:
+        """The next batch; a partition that ends before the position is a log of its own."""
+        try:
+            return stream.read()
+        except (OffsetOutOfRangeError, LogTruncationError) as error:
+            self._finish_storing()
+            shorter = stream.shorter_partitions(error)
+            if self._claim is None or not shorter:
+                raise
+            self._forget_log(self._claim, shorter)
+
     def _finish_storing(self) -> None:
         """Wait for the batch that is being stored, and raise what it raised."""
         if self._storing is not None:
+            while not wait([self._storing], STAY_SECONDS).done:
+                if self._stream is not None:
+                    self._stream.stay()
             storing, self._storing = self._storing, None
             self._claim = storing.result()
+            self._failures = 0
             if self._stream is not None:
                 self._stream.report_progress(
                     {partition: held.position for partition, held in self._claim.held.items()}
@@ -126,7 +155,7 @@ class Consumer:
         if self._connection is None:
             connection = connect(self._settings, application=APPLICATION)
             with connection, connection.cursor() as cursor:
-                cursor.execute(LIMIT_IDLE_TRANSACTIONS)
+                cursor.execute(PREPARE)
             self._connection = connection
         return self._connection
 
@@ -165,11 +194,19 @@ class Consumer:
         behind = [
             n for n, held in claim.held.items() if marks.get(n, held.position) < held.position
         ]
+        # A new leader may lag for a moment; what ends too early twice in a row became shorter.
+        suspects, self._suspects = self._suspects, behind
+        if behind and behind == suspects:
+            self._forget_log(claim, behind)
         if behind:
-            connection = self._connect()
-            with connection, connection.cursor() as cursor:
-                positions.forget_log(cursor, claim.log.topic, behind)
-            raise FencedError(f"partitions {behind} of topic {claim.log.topic} became shorter")
+            raise FencedError(f"partitions {behind} end before what was read of them")
+
+    def _forget_log(self, claim: Claim, partitions: list[int]) -> NoReturn:
+        """Read partitions from their beginnings from now on."""
+        connection = self._connect()
+        with connection, connection.cursor() as cursor:
+            positions.forget_log(cursor, claim.log.topic, partitions)
+        raise FencedError(f"partitions {partitions} of topic {claim.log.topic} became shorter")
 
     def _store(self, claim: Claim, read: Batch) -> Claim:
         """Store a batch; the claim as it is then. Runs beside the reading of the next batch."""
@@ -200,7 +237,7 @@ class Consumer:
         with connection, connection.cursor() as cursor:
             batch.check_claim(cursor, claim)
             watermark.mark_caught_up(cursor, claim.log.topic, caught_up)
-            mark = watermark.pipeline_watermark(cursor, claim.log.topic)
+            mark = watermark.pipeline_watermark(cursor, claim.log)
             if mark is None:
                 return
             self._progress.closed += watermark.close_sessions(
@@ -223,6 +260,8 @@ class Consumer:
         seconds = longest * self._chance.uniform(0.5, 1)
         logger.warning("%s; trying again in %.1f s", sentence(error, self._settings), seconds)
         self._start_over()
+        if isinstance(error, CorruptRecordError):
+            self._close_stream()  # kafka-python never leaves a batch that it could not read
         self._pause(seconds)
 
     def _pause(self, seconds: float) -> None:
@@ -258,9 +297,13 @@ class Consumer:
             logger.warning("the last batch will be read again: %s", first_line(error))
         if self._connection is not None:
             self._connection.close()
+        self._close_stream()
+
+    def _close_stream(self) -> None:
         if self._stream is not None:
+            stream, self._stream = self._stream, None
             try:
-                self._stream.close()
+                stream.close()
             except KafkaError as error:
                 logger.warning("could not leave the consumer group: %s", first_line(error))
 

@@ -27,5 +27,5 @@ class Drain:
         others = stream.partitions() - self._ends.keys()
         self._ends |= stream.ends(others)
         with connection, connection.cursor() as cursor:
-            stored = positions.stored(cursor, claim.log.topic)
+            stored = positions.stored(cursor, claim.log)
         return all(stored.get(partition, 0) >= end for partition, end in self._ends.items())

@@ -5,6 +5,7 @@ from kafka.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
     TopicAuthorizationFailedError,
+    UnsupportedCodecError,
 )
 from psycopg2 import errors
 
@@ -37,6 +38,11 @@ def incurable(error: Exception, settings: Settings) -> UserError | None:
             f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port} refuses the login "
             f"({first_line(error)}); check POSTGRES_* in .env"
         )
+    if isinstance(error, UnsupportedCodecError):
+        return UserError(
+            f"topic {settings.kafka_topic} is compressed by a codec whose package is missing "
+            f"({first_line(error)}); run: python -m pip install -r requirements.txt"
+        )
     if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
         return UserError(
             f"Kafka refuses topic {settings.kafka_topic} or group {settings.kafka_group_id} to "
@@ -47,6 +53,8 @@ def incurable(error: Exception, settings: Settings) -> UserError | None:
 
 def sentence(error: Exception, settings: Settings) -> str:
     """What is out of reach, in one sentence without its end."""
+    if isinstance(error, psycopg2.InterfaceError) and isinstance(error.__context__, psycopg2.Error):
+        error = error.__context__  # the connection was lost by this one
     if isinstance(error, KafkaError):
         return (
             f"Kafka at {settings.kafka_bootstrap_servers} does not serve topic "

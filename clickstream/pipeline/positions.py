@@ -46,6 +46,7 @@ LOCK = """
 TAKE = """
     UPDATE stream_positions AS p
     SET topic_id = %(topic_id)s, position = new.position, epoch = p.epoch + 1,
+        watermark = CASE WHEN p.topic_id = %(topic_id)s THEN p.watermark END,
         group_id = %(group)s, owner = %(owner)s,
         owner_pid = backend.pid, owner_start = backend.backend_start
     FROM (SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS backend,
@@ -73,11 +74,15 @@ FORGET_LOG = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
 """
 FORGET_EVERY_LOG = "UPDATE stream_positions SET topic_id = '' WHERE topic = %s"
-STORED = "SELECT partition, position FROM stream_positions WHERE topic = %s"
+STORED = """
+    SELECT partition, position FROM stream_positions WHERE topic = %s AND topic_id = %s
+"""
 MOVE = """
     UPDATE stream_positions AS p
     SET position = new.position,
         watermark = greatest(p.watermark, new.watermark),
+        watermark_at = CASE WHEN new.watermark > p.watermark OR p.watermark IS NULL
+                            THEN now() ELSE p.watermark_at END,
         last_record_at = CASE WHEN new.records > 0 THEN now() ELSE p.last_record_at END,
         records = p.records + new.records,
         duplicates = p.duplicates + new.duplicates,
@@ -91,6 +96,7 @@ MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s)"
 
 MAINTENANCE_WAIT = "30s"
 OWNER_WAIT = "3s"
+STOP_WAIT = "60s"
 TAKE_SECONDS = 30
 
 
@@ -130,9 +136,17 @@ class Tally:
 def stop_writers(cursor: Cursor) -> None:
     """Keep every consumer out until this transaction ends, and make all of them drop their caches.
 
-    For whatever changes sessions outside a batch. Waits for the batches that run now.
+    For whatever changes sessions outside a batch. Waits for the batches that run now; raises
+    UserError where one of them does not end.
     """
-    cursor.execute(STOP_WRITERS)
+    cursor.execute(SET_LOCK_TIMEOUT, (STOP_WAIT,))
+    try:
+        cursor.execute(STOP_WRITERS)
+    except errors.LockNotAvailable:
+        raise UserError(
+            f"a consumer or another command has been writing for more than {STOP_WAIT}: wait for "
+            "it, or end its process if it is frozen, and run this again"
+        ) from None
     cursor.execute(BUMP_EVERY_EPOCH)
 
 
@@ -152,10 +166,11 @@ def take(
             with connection, connection.cursor() as cursor:
                 return _take(cursor, log, group, owner, beginnings)
         except errors.LockNotAvailable:
+            # Ended also at the last attempt: they may be what everybody waits for.
+            with connection, connection.cursor() as cursor:
+                cursor.execute(END_OWNERS, {"topic": log.topic, "partitions": list(beginnings)})
             if monotonic() > deadline:
                 raise
-        with connection, connection.cursor() as cursor:
-            cursor.execute(END_OWNERS, {"topic": log.topic, "partitions": list(beginnings)})
 
 
 def _take(
@@ -262,7 +277,7 @@ def forget_every_log(cursor: Cursor, topic: str) -> int:
     return int(cursor.rowcount)
 
 
-def stored(cursor: Cursor, topic: str) -> dict[int, int]:
-    """The stored position of each partition of a topic."""
-    cursor.execute(STORED, (topic,))
+def stored(cursor: Cursor, log: Log) -> dict[int, int]:
+    """The stored position of each partition of which anything was read."""
+    cursor.execute(STORED, (log.topic, log.topic_id))
     return dict(cursor.fetchall())

@@ -9,6 +9,9 @@ from psycopg2.extras import execute_values
 
 from clickstream.pipeline.positions import Log
 
+ROWS_AT_ONCE = 1_000
+BYTES_AT_ONCE = 64 << 20
+
 ADD = """
     INSERT INTO rejected_events
         (topic, topic_id, partition, "offset", reason, detail, key, value, record_timestamp)
@@ -62,7 +65,9 @@ def add(cursor: Cursor, log: Log, rejections: Sequence[Rejection]) -> None:
         for rejection in sorted(rejections, key=lambda item: (item.partition, item.offset))
     ]
     if rows:
-        execute_values(cursor, ADD, rows)
+        largest = max(len(rejection.value or b"") for rejection in rejections)
+        rows_at_once = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // (largest + 1)))
+        execute_values(cursor, ADD, rows, page_size=rows_at_once)
 
 
 def known(cursor: Cursor, log: Log, ranges: Mapping[int, tuple[int, int]]) -> set[tuple[int, int]]:

@@ -1,9 +1,10 @@
 """Sessions as they are stored: what stands near new events, and what replaces it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
@@ -11,6 +12,9 @@ from clickstream.pipeline.copying import copy, line
 from clickstream.pipeline.events import COLUMNS as EVENT_COLUMNS
 from clickstream.pipeline.events import Event, Key
 from clickstream.pipeline.sessions import COLUMNS, Rule, Session
+from clickstream.servers.postgres import Connection
+
+EVENTS_AT_ONCE = 5_000
 
 # A session can be touched by events from `low` to `high` (a timeout wider than the events
 # themselves). Sessions of a visitor never overlap, so one that began before `low` can reach it
@@ -129,23 +133,29 @@ def nearby(cursor: Cursor, stretches: Sequence[Stretch], timeout: timedelta) -> 
     return found
 
 
-def events_between(cursor: Cursor, stretches: Sequence[Stretch]) -> list[list[Event]]:
-    """The stored events of each stretch, in the order of their keys, without properties."""
-    cursor.execute(
-        EVENTS_BETWEEN,
-        {
-            "numbers": list(range(len(stretches))),
-            "users": [stretch.user_id for stretch in stretches],
-            "first_times": [stretch.first[0] for stretch in stretches],
-            "first_ids": [stretch.first[1] for stretch in stretches],
-            "last_times": [stretch.last[0] for stretch in stretches],
-            "last_ids": [stretch.last[1] for stretch in stretches],
-        },
-    )
-    loaded: list[list[Event]] = [[] for _ in stretches]
-    for number, *values in cursor:
-        loaded[number].append(Event(*values))
-    return loaded
+def events_between(
+    connection: Connection, stretches: Sequence[Stretch]
+) -> Iterator[Iterator[Event]]:
+    """The stored events of each stretch, in the order of their keys, without properties.
+
+    In bounded memory, however long a session is: each is to be read before the next one.
+    """
+    with connection.cursor("stretches") as reader:
+        reader.itersize = EVENTS_AT_ONCE
+        reader.execute(EVENTS_BETWEEN, _parameters(stretches))
+        for _, rows in groupby(reader, key=itemgetter(0)):
+            yield (Event(*row[1:]) for row in rows)
+
+
+def _parameters(stretches: Sequence[Stretch]) -> dict[str, Any]:
+    return {
+        "numbers": list(range(len(stretches))),
+        "users": [stretch.user_id for stretch in stretches],
+        "first_times": [stretch.first[0] for stretch in stretches],
+        "first_ids": [stretch.first[1] for stretch in stretches],
+        "last_times": [stretch.last[0] for stretch in stretches],
+        "last_ids": [stretch.last[1] for stretch in stretches],
+    }
 
 
 def delete(cursor: Cursor, session_ids: Iterable[str]) -> None:

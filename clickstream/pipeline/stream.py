@@ -10,7 +10,12 @@ from time import monotonic
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import NoOffsetForPartitionError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnknownTopicOrPartitionError,
+)
 from kafka.structs import OffsetAndMetadata
 
 from clickstream.pipeline.batch import Batch
@@ -195,6 +200,26 @@ class Stream:
                 for partition, offset in stored.items()
             }
         )
+
+    def shorter_partitions(self, error: OffsetOutOfRangeError | LogTruncationError) -> list[int]:
+        """The partitions that end before the position at which they were to be read.
+
+        Of those that begin behind it there are none: retention removed what was to be read.
+        """
+        if isinstance(error, LogTruncationError):
+            return sorted(partition.partition for partition in error.divergent_offsets)
+        beginnings = self.beginnings()
+        return sorted(
+            partition.partition
+            for partition, offset in error.args[0].items()
+            if offset >= beginnings.get(partition.partition, offset + 1)
+        )
+
+    def stay(self) -> None:
+        """Tell the group that this consumer lives, without reading."""
+        self._consumer.pause(*self._consumer.assignment())
+        self._poll(1)
+        self._consumer.resume(*self._consumer.paused())
 
     def wait(self, seconds: float) -> None:
         """Let time pass without leaving the group and without records."""

@@ -8,6 +8,7 @@ that visitor's events that it can touch.
 
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import chain
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
@@ -87,7 +88,9 @@ class Visitors:
             if near is None or not near.touching
         ]
         loaded = self._load(cursor, spans, found)
-        sessions = [session for events in alone + loaded for session in fold(events, self.rule)]
+        sessions = [
+            session for events in chain(alone, loaded) for session in fold(events, self.rule)
+        ]
         self._delete_replaced(cursor, sessions, found)
         self._remember(sessions, spans, found)
         return sessions
@@ -103,7 +106,7 @@ class Visitors:
 
     def _load(
         self, cursor: Cursor, spans: list[Stretch], found: list[Nearby | None]
-    ) -> list[list[Event]]:
+    ) -> Iterable[Iterable[Event]]:
         """All stored events of the stretches that touch stored sessions."""
         stretches = _merge(
             Stretch(
@@ -119,7 +122,7 @@ class Visitors:
         session_table.note_changes(
             cursor, [(stretch.user_id, stretch.first[0], stretch.last[0]) for stretch in stretches]
         )
-        return session_table.events_between(cursor, stretches)
+        return session_table.events_between(cursor.connection, stretches)
 
     def _delete_replaced(
         self, cursor: Cursor, sessions: list[Session], found: list[Nearby | None]

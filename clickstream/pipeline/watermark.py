@@ -2,7 +2,8 @@
 
 The watermark of a partition is the largest event time seen in it, up to now at most. That of the
 pipeline is the minimum over the partitions that have had an event, so that no partition that is
-ahead closes anybody's session; one that is caught up and silent leaves the minimum. When all are
+ahead closes anybody's session; one that is caught up and whose watermark has not moved for a while
+leaves the minimum. When all are
 silent, it is the largest event time plus the wall time since, so that sessions close when traffic
 stops. All wall times are PostgreSQL's.
 """
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
+from clickstream.pipeline.positions import Log
 from clickstream.pipeline.session_table import note_changes
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -25,14 +27,14 @@ MARK_CAUGHT_UP = """
 """
 PIPELINE = """
     SELECT CASE WHEN count(*) > 0 THEN least(now(), CASE
-        WHEN bool_and(silent) THEN max(watermark) + (now() - max(last_record_at))
+        WHEN bool_and(silent) THEN max(watermark) + (now() - max(watermark_at))
         ELSE min(watermark) FILTER (WHERE NOT silent) END) END
     FROM (
-        SELECT watermark, last_record_at, coalesce(
-            caught_up_at - last_record_at >= %(silent_after)s
+        SELECT watermark, watermark_at, coalesce(
+            caught_up_at - watermark_at >= %(silent_after)s
             AND now() - caught_up_at < %(stale_after)s, false) AS silent
         FROM stream_positions
-        WHERE topic = %(topic)s AND watermark IS NOT NULL
+        WHERE topic = %(topic)s AND topic_id = %(topic_id)s AND watermark IS NOT NULL
     ) AS partitions
 """
 CLOSE = """
@@ -54,10 +56,16 @@ def mark_caught_up(cursor: Cursor, topic: str, partitions: Collection[int]) -> N
     cursor.execute(MARK_CAUGHT_UP, {"topic": topic, "partitions": list(partitions)})
 
 
-def pipeline_watermark(cursor: Cursor, topic: str) -> datetime | None:
+def pipeline_watermark(cursor: Cursor, log: Log) -> datetime | None:
     """The watermark of all partitions together; None before the first event."""
     cursor.execute(
-        PIPELINE, {"topic": topic, "silent_after": SILENT_AFTER, "stale_after": STALE_AFTER}
+        PIPELINE,
+        {
+            "topic": log.topic,
+            "topic_id": log.topic_id,
+            "silent_after": SILENT_AFTER,
+            "stale_after": STALE_AFTER,
+        },
     )
     watermark: datetime | None = cursor.fetchone()[0]
     return watermark

@@ -203,6 +203,22 @@ def test_a_topic_deleted_and_created_again_while_the_consumer_runs(
     oracle.check(environment)
 
 
+def test_a_log_that_became_shorter_under_its_old_name_is_read_again(
+    environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
+) -> None:
+    """What an unclean leader election or a restored disk does."""
+    events = random_events(300, visitors=10, seed=8)
+    send(environment, events[:100], partition=0)
+    assert run_script("consumer.py", "--drain").returncode == 0
+    query("UPDATE stream_positions SET position = 1000 WHERE partition = 0")
+    consumer = start_script("consumer.py")
+    consumer.wait_for_output("became shorter")
+    send(environment, events[100:], partition=0)
+    eventually(lambda: query(ROWS) == [(300,)])
+    assert consumer.is_running
+    oracle.check(environment)
+
+
 def test_partitions_are_added_while_the_consumer_runs(
     environment: dict[str, str],
     admin: KafkaAdminClient,

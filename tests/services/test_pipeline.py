@@ -81,6 +81,20 @@ def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
     oracle.check(environment)
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_whatever_codec_a_producer_chose_is_read(
+    codec: str, settings: Settings, environment: dict[str, str], run_script: RunScript
+) -> None:
+    options = connection_options(settings)
+    with closing(KafkaProducer(compression_type=codec, **options)) as producer:
+        for number in range(50):
+            value = value_of(event("visitor", number))
+            producer.send(settings.kafka_topic, key=b"visitor", value=value)
+        producer.flush()
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert oracle.check(environment)["rows"] == 50
+
+
 def test_positions_set_back_while_a_consumer_runs(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:

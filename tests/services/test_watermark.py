@@ -19,12 +19,12 @@ RULE = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))
 
 CLOSED = "SELECT user_id FROM session_metrics WHERE close_reason = 'timeout' ORDER BY 1"
 OPEN = "SELECT user_id FROM session_metrics WHERE closed_at IS NULL ORDER BY 1"
-SWEPT = "SELECT count(*) FROM stream_positions WHERE caught_up_at > last_record_at"
-NOTHING_FOR_A_DAY = "UPDATE stream_positions SET last_record_at = now() - interval '1 day'"
+SWEPT = "SELECT count(*) FROM stream_positions WHERE caught_up_at > watermark_at"
+NOTHING_FOR_A_DAY = "UPDATE stream_positions SET watermark_at = now() - interval '1 day'"
 ADD = """
     INSERT INTO stream_positions
-        (topic, partition, topic_id, watermark, last_record_at, caught_up_at)
-    VALUES (%s, %s, 'id', now() - %s::interval, now() - %s::interval, now() - %s::interval)
+        (topic, partition, topic_id, watermark, watermark_at, caught_up_at)
+    VALUES (%s, %s, %s, now() - %s::interval, now() - %s::interval, now() - %s::interval)
 """
 
 
@@ -36,6 +36,10 @@ HOUR = 3600
 AHEAD, MINUTE_BEHIND, HOUR_BEHIND = (10, 1, 0), (70, 1, 0), (HOUR + 10, 1, 0)
 SILENT, SILENT_FOR_DAYS = (500, 61, 0), (9 * HOUR * 24, 5 * HOUR * 24, 0)
 NO_EVENT, WITHOUT_OWNER, BEHIND = (None, None, 0), (5 * HOUR, 5 * HOUR, 61), (2 * HOUR, 61, 60)
+
+
+# A partition of a topic that was recreated with fewer of them.
+LONG_AGO = ["30 days"] * 3
 
 
 @pytest.mark.parametrize(
@@ -71,10 +75,11 @@ def test_the_watermark_of_the_pipeline(
     with transactions, transactions.cursor() as cursor:
         for number, times in enumerate(stored):
             ago = [None if each is None else timedelta(seconds=each) for each in times]
-            cursor.execute(ADD, (LOG.topic, number, *ago))
+            cursor.execute(ADD, (LOG.topic, number, LOG.topic_id, *ago))
+        cursor.execute(ADD, (LOG.topic, len(stored), "its log is gone", *LONG_AGO))
         cursor.execute("SELECT now()")
         (now,) = cursor.fetchone()
-        watermark = pipeline_watermark(cursor, LOG.topic)
+        watermark = pipeline_watermark(cursor, LOG)
     assert watermark == (None if expected is None else now - timedelta(seconds=expected))
 
 
@@ -89,7 +94,7 @@ def test_a_clock_ahead_moves_the_watermark_up_to_now_at_most(transactions: Conne
     (tally, _) = Batches(transactions, RULE).store([[*others, ahead], []], now)
     assert tally.watermark == now
     with transactions, transactions.cursor() as cursor:
-        watermark = pipeline_watermark(cursor, LOG.topic)
+        watermark = pipeline_watermark(cursor, LOG)
         assert watermark is not None
         assert close_sessions(cursor, watermark, TIMEOUT) == 0
 

@@ -52,6 +52,10 @@ def parsed(
     return parse_batch(batch, claim, known or set(), now=now, latest=now + timedelta(hours=1))
 
 
+def repeated(found: Parsed) -> list[int]:
+    return [record.offset for _, _, record in found.repeated]
+
+
 def test_an_event_is_late_from_more_than_60_s_behind_its_partition() -> None:
     edge = START + LATE_AFTER
     assert len(parsed(record(0, 1), watermark=edge).late) == 0
@@ -62,7 +66,7 @@ def test_an_event_is_late_from_more_than_60_s_behind_its_partition() -> None:
 
 def test_an_event_on_time_is_not_made_late_by_its_duplicate() -> None:
     found = parsed(record(0, 1), record(1, 2, timedelta(minutes=5)), record(2, 1))
-    assert (found.late, found.duplicates) == (set(), {0: 1})
+    assert (found.late, repeated(found)) == (set(), [2])
 
 
 def test_the_watermark_is_the_largest_event_time_but_not_beyond_now() -> None:
@@ -74,10 +78,10 @@ def test_the_watermark_is_the_largest_event_time_but_not_beyond_now() -> None:
     assert parsed(*records, watermark=later).watermarks == {0: later}
 
 
-def test_the_first_record_with_a_key_counts_and_the_others_are_duplicates() -> None:
+def test_the_first_record_with_a_key_counts_and_the_others_repeat_it() -> None:
     found = parsed(record(0, 1), record(1, 1), record(5, 1, partition=1))
     assert len(found.events) == 1
-    assert found.duplicates == {0: 1, 1: 1}
+    assert repeated(found) == [1, 5]
     assert found.rejections == []
 
 
@@ -85,7 +89,7 @@ def test_a_record_with_the_key_of_another_visitors_event_waits_for_the_tables_wo
     found = parsed(record(0, 1, user_id="v"), record(1, 1, user_id="w"))
     ((key, event),) = found.events.items()
     assert event.user_id == "v"
-    assert [(k, user_id, r.offset) for k, user_id, r in found.contested] == [(key, "w", 1)]
+    assert [(k, user_id, r.offset) for k, user_id, r in found.repeated] == [(key, "w", 1)]
 
 
 def test_the_same_event_id_at_another_time_is_another_event() -> None:
