@@ -21,21 +21,30 @@ def differences(settings: Settings, truth: Path) -> list[str]:
         connection.close()
 
 
+RULE = {"SESSION_TIMEOUT_SECONDS": "60", "SESSION_START_EVENTS": "login"}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "rule"),
     [
-        pytest.param((), id="no faults"),
-        pytest.param(FAULTS, id="faults"),
-        pytest.param((*FAULTS, "--unkeyed"), id="faults, unkeyed"),
-        pytest.param((*FAULTS, "--profile", "news"), id="faults, news"),
+        pytest.param((), {}, id="no faults"),
+        pytest.param(FAULTS, {}, id="faults"),
+        pytest.param((*FAULTS, "--unkeyed"), {}, id="faults, unkeyed"),
+        pytest.param((*FAULTS, "--profile", "news"), {}, id="faults, news"),
+        pytest.param(FAULTS, RULE | {"SESSION_END_EVENTS": "share"}, id="faults, another rule"),
     ],
 )
 def test_the_consumer_stores_what_the_truth_says(
-    run_script: RunScript, settings: Settings, tmp_path: Path, options: tuple[str, ...]
+    run_script: RunScript,
+    settings: Settings,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    rule: dict[str, str],
 ) -> None:
     truth = tmp_path / "truth.json"
-    sent = run_script("producer.py", "--events", "3000", *PAST, *options, "--truth", str(truth))
+    asked = ("--events", "3000", *PAST, *options, "--truth", str(truth))
+    sent = run_script("producer.py", *asked, **rule)
     assert sent.returncode == 0, sent.stderr
-    stored = run_script("consumer.py", "--drain")
+    stored = run_script("consumer.py", "--drain", **rule)
     assert stored.returncode == 0, stored.stderr
     assert differences(settings, truth) == []
