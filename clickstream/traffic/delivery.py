@@ -118,6 +118,7 @@ class Kafka:
         _check_topic(settings)
         self._settings = settings
         self._producer = _producer(settings, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
+        self._producer.partitions_for(self._topic)  # else the first send waits for them
         self._large_producer: Any = None
 
     def has_room(self) -> bool:
