@@ -174,35 +174,23 @@ def _add_time(group: Any) -> None:
     )
 
 
+SHARES = {
+    "--late": "share of the events that are sent later than they happened, 0 to 1 (default: 0)",
+    "--duplicate": "share of the events that are sent again within a minute, 0 to 1 (default: 0)",
+    "--malformed": "records that are no events, of every kind, on top: so many for each event, "
+    "0 to 1 (default: 0)",
+}
+
+
 def _add_faults(group: Any) -> None:
-    group.add_argument(
-        "--late",
-        type=_number(0, 1),
-        default=0.0,
-        metavar="P",
-        help="share of the events that are sent later than they happened, 0 to 1 (default: 0)",
-    )
+    for name, text in SHARES.items():
+        group.add_argument(name, type=_number(0, 1), default=0.0, metavar="P", help=text)
     group.add_argument(
         "--max-lateness",
         type=_duration,
         default="90m",
         metavar="SPAN",
-        help="how much later at most (default: 90m)",
-    )
-    group.add_argument(
-        "--duplicate",
-        type=_number(0, 1),
-        default=0.0,
-        metavar="P",
-        help="share of the events that are sent again within a minute, 0 to 1 (default: 0)",
-    )
-    group.add_argument(
-        "--malformed",
-        type=_number(0, 1),
-        default=0.0,
-        metavar="P",
-        help="records that are no events, of every kind, on top: so many for each event, 0 to 1 "
-        "(default: 0)",
+        help="of the late ones, how much later at most (default: 90m)",
     )
     group.add_argument(
         "--skew",
