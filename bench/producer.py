@@ -20,7 +20,7 @@ from clickstream import script
 from clickstream.servers.kafka import connection_options
 from clickstream.settings import Settings, load
 from clickstream.traffic.delivery import Kafka
-from clickstream.traffic.events import SECOND, Record
+from clickstream.traffic.events import SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.identities import Identities
 from clickstream.traffic.produce import deliver, no_pace
@@ -65,7 +65,7 @@ def _measure(settings: Settings, events: int) -> int:
     return script.DONE
 
 
-def _simulated(settings: Settings) -> Iterable[Record]:
+def _simulated(settings: Settings) -> Iterable[Record | Event]:
     """Shop traffic of ten thousand active visitors, as fast as it is asked for."""
     rng = Random(1)
     people = Population(Identities(), POPULATION, rng)
@@ -74,7 +74,7 @@ def _simulated(settings: Settings) -> Iterable[Record]:
     return Faults(Plan(), rng).records(schedule.events(time.time_ns() // 1000))
 
 
-def _plain(settings: Settings, records: Iterable[Record]) -> float:
+def _plain(settings: Settings, records: Iterable[Record | Event]) -> float:
     """Seconds that kafka-python takes for bytes that are there."""
     producer = KafkaProducer(
         **connection_options(settings),
@@ -92,7 +92,7 @@ def _plain(settings: Settings, records: Iterable[Record]) -> float:
     return seconds
 
 
-def _simulate(settings: Settings, records: Iterable[Record]) -> float:
+def _simulate(settings: Settings, records: Iterable[Record | Event]) -> float:
     """Seconds that the producer takes to make up the same number of events and send them."""
     sink = Kafka(settings)
     began = time.monotonic()

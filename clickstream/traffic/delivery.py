@@ -13,7 +13,7 @@ from kafka.partitioner import DefaultPartitioner, murmur2
 from clickstream.errors import UserError
 from clickstream.servers.kafka import connection_options
 from clickstream.settings import Settings
-from clickstream.traffic.events import Record
+from clickstream.traffic.events import Event, Record
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Sink(Protocol):
     def has_room(self) -> bool:
         """Whether to send more; what is pending is bounded."""
 
-    def send(self, record: Record) -> None:
+    def send(self, record: Record | Event) -> None:
         """Take a record."""
 
     def settle(self) -> bool:
@@ -63,7 +63,7 @@ class StandardOutput:
     def has_room(self) -> bool:
         return True
 
-    def send(self, record: Record) -> None:
+    def send(self, record: Record | Event) -> None:
         sys.stdout.buffer.write((record.value or b"") + b"\n")
         self.sent += 1
         self.acknowledged += 1
@@ -126,7 +126,7 @@ class Kafka:
             self.settle()
         return self._pending_bytes < MOST_PENDING_BYTES
 
-    def send(self, record: Record) -> None:
+    def send(self, record: Record | Event) -> None:
         self.sent += 1
         size = len(record.value or b"")
         producer = self._producer if size < LARGE_BYTES else self._for_large_ones()

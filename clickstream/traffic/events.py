@@ -27,23 +27,21 @@ class Action(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One event of a visitor.
+    """One event of a visitor, as the record that it becomes.
 
-    due: when it happened. time: when by the visitor's own clock, which the payload carries.
+    due: when it happened. time: when by the visitor's own clock, which is what the value says.
     """
 
     due: int
     time: int
-    payload: dict[str, Any]
+    key: bytes
+    value: bytes
 
-    def key(self) -> bytes:
-        """The key of the Kafka record: the visitor."""
-        user_id: str = self.payload["user_id"]
-        return user_id.encode()
-
-    def value(self) -> bytes:
-        """The value of the Kafka record: one JSON object."""
-        return orjson.dumps(self.payload)
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The fields of the event, read from its value."""
+        fields: dict[str, Any] = orjson.loads(self.value)
+        return fields
 
 
 class Record(NamedTuple):

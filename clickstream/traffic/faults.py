@@ -53,11 +53,11 @@ class Faults:
         self._held: list[tuple[int, int, Record]] = []
         self._numbers = count()
 
-    def records(self, events: Iterable[Event]) -> Iterator[Record]:
+    def records(self, events: Iterable[Event]) -> Iterable[Event | Record]:
         """The records in the order of sending; what is held when the events end comes last."""
-        if self._plan == Plan():
-            return (Record(event.due, event.key(), event.value()) for event in events)
-        return self._faulty(events)
+        plan = self._plan
+        wrong = plan.late or plan.duplicate or plan.malformed or plan.unkeyed
+        return self._faulty(events) if wrong else events
 
     def _faulty(self, events: Iterable[Event]) -> Iterator[Record]:
         held = self._held
@@ -73,7 +73,7 @@ class Faults:
     def _of(self, event: Event) -> Iterator[Record]:
         """What is sent at once for an event; the rest is held until it is due."""
         plan, chance = self._plan, self._rng.random
-        record = Record(event.due, None if plan.unkeyed else event.key(), event.value())
+        record = Record(event.due, None if plan.unkeyed else event.key, event.value)
         if plan.late and chance() < plan.late:
             self.late += 1
             record = record._replace(due=event.due + self._rng.randint(1, plan.max_lateness))
@@ -90,15 +90,13 @@ class Faults:
             self._hold(
                 Record(
                     record.due,
-                    event.key() if kind == "no_value" else record.key,
-                    KINDS[kind](dict(event.payload), self._rng),
+                    event.key if kind == "no_value" else record.key,
+                    KINDS[kind](event.payload, self._rng),
                 )
             )
 
     def _hold(self, record: Record) -> None:
-        # What orjson returns keeps its working buffer of kilobytes alive: hold a copy.
-        value = None if record.value is None else bytes(memoryview(record.value))
-        heappush(self._held, (record.due, next(self._numbers), record._replace(value=value)))
+        heappush(self._held, (record.due, next(self._numbers), record))
 
 
 def _rounds(plan: Plan, rng: Random) -> Iterator[str]:

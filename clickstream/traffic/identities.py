@@ -8,8 +8,8 @@ of millions costs no memory.
 from dataclasses import dataclass
 from functools import cache
 from random import Random
-from typing import Any
 
+import orjson
 from faker import Faker
 
 TOWNS_PER_COUNTRY = 40
@@ -96,10 +96,14 @@ class Visitor:
     network: str
     clock_error: int
 
-    def shown(self, rng: Random) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What a visit shows of its visitor: with every event, and with page views only."""
+    def shown(self, rng: Random) -> tuple[bytes, bytes]:
+        """How the JSON of an event ends in one visit: of page views, and of all others.
+
+        Made once per visit, as the text is long and the same for each event.
+        """
         device = self.devices[rng.random() < SECOND_DEVICE_PROBABILITY]
-        always = {
+        fields = {
+            "user_id": self.user_id,
             "user_agent": device.user_agent,
             "ip_address": f"{self.network}.{rng.randint(1, 254)}",
             "device_type": device.device_type,
@@ -107,7 +111,8 @@ class Visitor:
             "city": self.city,
             "visit_id": f"{rng.getrandbits(64):016x}",
         }
-        return always, {"viewport_size": device.viewport_size, "locale": self.locale}
+        of_the_page = {"viewport_size": device.viewport_size, "locale": self.locale}
+        return b"," + orjson.dumps(fields | of_the_page)[1:], b"," + orjson.dumps(fields)[1:]
 
 
 class Identities:

@@ -47,6 +47,8 @@ class Journey(Protocol):
 class _Login:
     """What the profiles share: a visitor logs in on some page, sometimes at the second try."""
 
+    __slots__ = ("_rng", "_url", "logged_in")
+
     def __init__(self, rng: Random) -> None:
         self.logged_in = False
         self._rng = rng
@@ -66,6 +68,8 @@ class _Login:
 
 class ShopVisit(_Login):
     """A walk through the shop: landing, search, products, cart, checkout."""
+
+    __slots__ = ("_cart", "_product", "_shelf")
 
     MORE_ON_THE_PAGE = 0.47
     # Each as often as it happens in a hundred.
@@ -217,6 +221,8 @@ class NewsVisit(_Login):
 
     A new article appears every ten minutes. The newest are read most; an old one now and then.
     """
+
+    __slots__ = ("_newest",)
 
     SITE = "https://news.example.com"
     CATEGORIES = ("politics", "tech", "sports", "business", "culture", "science", "health")

@@ -12,7 +12,7 @@ from clickstream.settings import Settings
 from clickstream.stopping import Stop
 from clickstream.traffic import progress
 from clickstream.traffic.delivery import Kafka, Sink, StandardOutput
-from clickstream.traffic.events import SECOND, Record
+from clickstream.traffic.events import SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
 from clickstream.traffic.replay import replay
@@ -84,7 +84,7 @@ def _replayed(options: Options, stop: Stop) -> Iterator[Record]:
 
 
 def deliver(
-    records: Iterable[Record],
+    records: Iterable[Record | Event],
     sink: Sink,
     pace: Callable[[int, Callable[[], None]], None],
     show: Callable[[], None],

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from heapq import heappop, heappush, heapreplace
 from itertools import count, islice, takewhile
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
+
+import orjson
 
 from clickstream.settings import Settings
 from clickstream.traffic.events import SECOND, Action, Event, timestamp, uuid7
@@ -189,8 +191,9 @@ class _Visit:
     visitor: Visitor
     journey: Journey
     actions: Iterator[Action]
-    always: dict[str, Any]
-    on_page_views: dict[str, Any]
+    key: bytes
+    page_view_end: bytes
+    other_end: bytes
     ends_at: int
     leaving: bool = False
 
@@ -251,23 +254,20 @@ class Schedule:
         journey: Journey = (
             ShopVisit(self._rng) if self._profile == "shop" else NewsVisit(self._rng, moment)
         )
-        always, on_page_views = visitor.shown(self._rng)
+        key = visitor.user_id.encode()
         ends_at = moment + self._duration()
-        return _Visit(visitor, journey, journey.actions(), always, on_page_views, ends_at)
+        return _Visit(visitor, journey, journey.actions(), key, *visitor.shown(self._rng), ends_at)
 
     def _event(self, visit: _Visit, action: Action, happened: int) -> Event:
         time = happened + visit.visitor.clock_error
-        payload = {
+        own = {
             "event_id": uuid7(time, self._rng),
             "event_type": action.event_type,
             "timestamp": timestamp(time),
-            "user_id": visit.visitor.user_id,
             **action.fields,
-            **visit.always,
         }
-        if action.event_type == "page_view":
-            payload.update(visit.on_page_views)
-        return Event(happened, time, payload)
+        end = visit.page_view_end if action.event_type == "page_view" else visit.other_end
+        return Event(happened, time, visit.key, orjson.dumps(own)[:-1] + end)
 
     def _after(self, visit: _Visit, action: Action, moment: int) -> int | None:
         """When the visit goes on; None where that was all."""

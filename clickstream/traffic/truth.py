@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,10 +27,16 @@ PRODUCT_VIEWS = frozenset(("page_view", "click", "hover", "scroll", "add_to_cart
 OF_THE_VISITOR = ("user_agent", "ip_address", "device_type", "country")
 
 
+class _Step(NamedTuple):
+    due: int
+    time: int
+    payload: dict[str, Any]
+
+
 @dataclass(slots=True)
 class _Session:
-    first: Event
-    last: Event
+    first: _Step
+    last: _Step
     types: Counter[str] = field(default_factory=Counter)
     pages: set[str] = field(default_factory=set)
     landing_page: str | None = None
@@ -41,11 +47,11 @@ class _Session:
     searches: set[str] = field(default_factory=set)
     referrers: set[str] = field(default_factory=set)
 
-    def add(self, event: Event) -> None:
+    def add(self, step: _Step) -> None:
         """Take the visitor's next event."""
-        payload = event.payload
+        payload = step.payload
         kind = payload["event_type"]
-        self.last = event
+        self.last = step
         self.types[kind] += 1
         page = payload["page_url"]
         self.pages.add(page)
@@ -116,7 +122,7 @@ class Truth:
         self._ends = settings.session_end_events
         self._events = 0
         # By visitor, those with the oldest last event first.
-        self._open: dict[str, _Session] = {}
+        self._open: dict[bytes, _Session] = {}
         try:
             self._closed = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed with the process
         except OSError as error:
@@ -166,29 +172,29 @@ class Truth:
     def _add(self, event: Event) -> None:
         self._events += 1
         self._close_old(event.due)
-        user_id = event.payload["user_id"]
-        session = self._open.pop(user_id, None)
-        if session is None or self._starts_new(session, event):
+        step = _Step(event.due, event.time, event.payload)
+        session = self._open.pop(event.key, None)
+        if session is None or self._starts_new(session, step):
             if session:
                 self._close(session)
-            session = _Session(event, event)
-        session.add(event)
-        self._open[user_id] = session
+            session = _Session(step, step)
+        session.add(step)
+        self._open[event.key] = session
 
-    def _starts_new(self, session: _Session, event: Event) -> bool:
+    def _starts_new(self, session: _Session, step: _Step) -> bool:
         return (
-            event.time - session.last.time > self._timeout
-            or event.payload["event_type"] in self._starts
+            step.time - session.last.time > self._timeout
+            or step.payload["event_type"] in self._starts
             or session.last.payload["event_type"] in self._ends
         )
 
     def _close_old(self, now: int) -> None:
         """Close what is past the timeout. A visitor's clock is off by the same all the time."""
         while self._open:
-            user_id, session = next(iter(self._open.items()))
+            key, session = next(iter(self._open.items()))
             if now - session.last.due <= self._timeout:
                 return
-            self._close(self._open.pop(user_id))
+            self._close(self._open.pop(key))
 
     def _close(self, session: _Session) -> None:
         self._closed.write(orjson.dumps(session.metrics()) + b"\n")

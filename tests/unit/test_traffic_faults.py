@@ -26,7 +26,7 @@ def run(events: list[Event], plan: Plan) -> tuple[Faults, list[Record]]:
 
 
 def values(events: list[Event]) -> list[bytes]:
-    return [event.value() for event in events]
+    return [event.value for event in events]
 
 
 def test_without_faults_every_event_is_sent_in_order_keyed_by_its_visitor(
@@ -34,14 +34,14 @@ def test_without_faults_every_event_is_sent_in_order_keyed_by_its_visitor(
 ) -> None:
     _, records = run(events, Plan())
     assert [record.value for record in records] == values(events)
-    assert all(record.key == event.key() for record, event in zip(records, events, strict=True))
+    assert all(record.key == event.key for record, event in zip(records, events, strict=True))
 
 
 def test_late_events_come_behind_others_and_none_is_lost(events: list[Event]) -> None:
     faults, records = run(events, Plan(late=0.1, max_lateness=300 * SECOND))
     assert faults.late == pytest.approx(500, rel=0.2)
     assert Counter(record.value for record in records) == Counter(values(events))
-    happened = {event.value(): event.due for event in events}
+    happened = {event.value: event.due for event in events}
     lateness = [record.due - happened[record.value or b""] for record in records]
     assert sum(late > 0 for late in lateness) == faults.late
     assert max(lateness) <= 300 * SECOND
@@ -89,7 +89,7 @@ def test_the_consumer_gives_the_reason_that_the_kind_is_named_by(
     for event in events[:12]:
         with pytest.raises(InvalidEventError) as refused:
             parse(
-                KINDS[kind](dict(event.payload), rng),
+                KINDS[kind](event.payload, rng),
                 origin=("topic", 0, 0),
                 latest=NOW + timedelta(hours=1),
             )

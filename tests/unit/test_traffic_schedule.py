@@ -174,7 +174,7 @@ def test_times_grow_and_ids_are_unique_and_carry_the_time() -> None:
 def test_the_same_seed_and_until_give_the_same_bytes_and_another_seed_others() -> None:
     def values(seed: int) -> list[bytes]:
         asked = options(backfill=DAY, until=UNTIL, events=500, seed=seed)
-        return [event.value() for event in Simulation(asked, Settings()).events(START)]
+        return [event.value for event in Simulation(asked, Settings()).events(START)]
 
     assert values(1) == values(1)
     assert not set(values(1)) & set(values(2))

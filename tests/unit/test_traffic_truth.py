@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from simulated import by_visit, live
 
@@ -141,7 +142,7 @@ def event(seconds: float, kind: str = "page_view") -> Event:
         "page_url": "/",
         **dict.fromkeys(("user_agent", "ip_address", "device_type", "country"), ""),
     }
-    return Event(time, time, payload)
+    return Event(time, time, b"v", orjson.dumps(payload))
 
 
 def test_a_gap_of_exactly_the_timeout_stays_and_a_microsecond_more_splits(tmp_path: Path) -> None:
