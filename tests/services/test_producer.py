@@ -140,7 +140,7 @@ def test_a_record_that_is_refused_is_counted_and_fails_the_run(
     sent = run_script("producer.py", "--replay", "-", stdin=f"{{}}\n{too_large}\n{{}}\n")
     assert sent.returncode == 1
     assert "sent 3, acknowledged 2, failed 1" in sent.stderr
-    assert "1 records were not acknowledged" in sent.stderr
+    assert "not acknowledged: 1 records" in sent.stderr
     assert values(environment) == [b"{}", b"{}"]
 
 
