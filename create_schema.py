@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Create the tables, the views and the topic. Run it any number of times."""
+"""Create the tables, views, topic and index templates. Run it any number of times."""
 
 import argparse
 from collections.abc import Sequence
@@ -42,6 +42,8 @@ def create_schema(arguments: argparse.Namespace) -> int:
         print(rebuild.rebuild_sessions(settings))
     else:
         print(schema.apply_topic(settings))
+        if put := schema.apply_search(settings):
+            print(put)
     return script.DONE
 
 

@@ -1,19 +1,28 @@
-"""Tables, views and topic: what must be there before the first event.
+"""Tables, views, topic and index templates: what must be there before the first event.
 
 `apply` can run any number of times, and two at once.
 """
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 from kafka import KafkaAdminClient
 from kafka.errors import AuthorizationError, KafkaError, NoError, TopicAlreadyExistsError
+from opensearchpy.exceptions import (
+    AuthenticationException,
+    AuthorizationException,
+    OpenSearchException,
+    RequestError,
+)
 from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
 from clickstream.errors import UserError
 from clickstream.pipeline.positions import STOP_WRITERS
+from clickstream.search import templates
+from clickstream.servers import opensearch
 from clickstream.servers.kafka import connection_options
 from clickstream.servers.postgres import Connection, connect_or_explain
 from clickstream.servers.privileges import make_room_for_tables
@@ -53,11 +62,12 @@ DROP = """
 
 
 def apply(settings: Settings) -> list[str]:
-    """Create what is missing of tables, views and topic; a sentence for each part.
+    """Create what is missing of tables, views, topic and index templates; a sentence for each.
 
     Raises UserError where a server is out of reach or a right is missing.
     """
-    return [apply_tables(settings), apply_topic(settings)]
+    parts = (apply_tables(settings), apply_topic(settings), apply_search(settings))
+    return [sentence for sentence in parts if sentence]
 
 
 def apply_tables(settings: Settings) -> str:
@@ -169,6 +179,33 @@ def apply_topic(settings: Settings) -> str:
             "python -m clickstream stack up"
         ) from None
     return f"Topic {topic} was created with {partitions} partitions."
+
+
+def apply_search(settings: Settings) -> str | None:
+    """Put the index templates, old or new; None where search is off."""
+    if not settings.opensearch_host:
+        return None
+    place = f"{settings.opensearch_host}:{settings.opensearch_port}"
+    try:
+        with closing(opensearch.connect(settings)) as client:
+            templates.put(client)
+    except (AuthenticationException, AuthorizationException):
+        raise UserError(
+            f"OpenSearch at {place} does not let OPENSEARCH_USER put index templates; check "
+            "OPENSEARCH_PASSWORD, or give an administrator's user and password in the environment "
+            "of: python create_schema.py"
+        ) from None
+    except RequestError as error:
+        raise UserError(
+            f"OpenSearch at {place} refuses an index template ({str(error).splitlines()[0]}); "
+            "remove or change there what stands in its way"
+        ) from None
+    except OpenSearchException as error:
+        raise UserError(
+            f"cannot put the index templates into OpenSearch at {place}: {type(error).__name__}; "
+            "check OPENSEARCH_* in .env, or ask: python -m clickstream doctor"
+        ) from None
+    return f"Index templates {' and '.join(templates.TEMPLATES)} are there."
 
 
 def drop(settings: Settings) -> str:

@@ -68,5 +68,6 @@ def start_logging(log_format: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("clickstream").setLevel(logging.INFO)
-    # It logs every attempt to connect; the scripts say in a sentence what is wrong.
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    # They log every attempt to connect; the scripts say in a sentence what is wrong.
+    for library in ("kafka", "opensearch"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)

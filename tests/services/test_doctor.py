@@ -7,7 +7,7 @@ door.
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,12 +22,12 @@ from clickstream.aiven.doctor import kafka, network, opensearch, postgres
 from clickstream.aiven.doctor.checks import Check, Finding, Verdict, carry_out
 from clickstream.aiven.doctor.kafka import places
 from clickstream.local import broker, processes, server
-from clickstream.servers.opensearch import connect
+from clickstream.local import search as local_search
+from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from tests.pki import Authority, Pair
 
 NOW = datetime.now(UTC)
-TEMPLATE = {"index_patterns": ["clickstream-events*", "clickstream-sessions*"]}
 
 Checks = Callable[[Settings, datetime], Iterator[Check]]
 Door = Callable[..., int]
@@ -510,8 +510,7 @@ def searching(settings: Settings, search: dict[str, str]) -> Settings:
             name: getattr(on, name) for name in Settings.__slots__ if name.startswith("opensearch_")
         },
     )
-    with closing(connect(changed)) as client:
-        client.indices.put_index_template(name="test-doctor", body=TEMPLATE)
+    schema.apply_search(changed)
     return changed
 
 
@@ -562,11 +561,15 @@ def test_templates_that_the_user_may_not_see(searching: Settings, guarded: Door)
     assert "administrator" in found["templates"].text
 
 
-def test_templates_that_are_missing(searching: Settings) -> None:
-    with closing(connect(searching)) as client:
-        client.indices.delete_index_template(name="test-doctor")
-    found = seen(opensearch.checks, searching)["templates"]
-    assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
+def test_templates_that_are_missing(tmp_path: Path) -> None:
+    if not local_search.is_available():
+        pytest.skip("no OpenSearch-compatible server for this platform")
+    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
+        settings = Settings.from_mapping(own)
+        found = seen(opensearch.checks, settings)["templates"]
+        assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
+        schema.apply_search(settings)
+        assert not problems(opensearch.checks, settings)
 
 
 def test_opensearch_at_a_name_that_is_wrong(searching: Settings) -> None:

@@ -1,0 +1,1 @@
+"""OpenSearch as a view of what PostgreSQL has."""

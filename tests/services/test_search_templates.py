@@ -1,0 +1,197 @@
+"""The index templates on a server: put twice, met by odd documents, read back unchanged."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Query, RunScript
+from doors import password_door
+from opensearchpy import OpenSearch
+
+from clickstream import schema
+from clickstream.errors import UserError
+from clickstream.local import search as local_search
+from clickstream.local.temporary import temporary_stack
+from clickstream.search.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
+from clickstream.servers.opensearch import connect
+from clickstream.settings import Settings
+
+COLUMNS = """
+    SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s
+"""
+TYPES = {
+    "uuid": "keyword", "text": "keyword", "inet": "ip", "timestamp with time zone": "date",
+    "boolean": "boolean", "numeric": "scaled_float", "integer": "integer", "bigint": "long",
+    "double precision": "double",
+}  # fmt: skip
+OTHERWISE = {"event_time": "timestamp"}
+OF_THE_TABLE = {"xid", "stored_at"}
+
+NESTED: Any = json.loads('{"n":' * 200 + "1" + "}" * 200)
+ODD = {
+    "": 1,
+    "a.b": 1,
+    "a": {"b": 2},
+    "long": "x" * 40_000,
+    "nested": NESTED,
+    "list": [1, {"a": 2}],
+}
+MANY = {f"type-{number}.x": number for number in range(1_500)}
+
+
+def keywords(fields: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """A value for each keyword."""
+    return {name: "k" for name, mapping in fields.items() if mapping["type"] == "keyword"}
+
+
+EVENT = {
+    **keywords(EVENT_FIELDS),
+    "timestamp": "2024-02-29T23:59:59.999999Z",
+    "page_url": "https://shop.example/" + "€" * 8_171,
+    "search_query": "red running shoes",
+    "ip_address": "2001:db8::1",
+    "success": False,
+    "price": 9999999999.9999,
+    "quantity": 1_000_000,
+    "properties": {**ODD, **MANY},
+}
+SESSION = {
+    **keywords(SESSION_FIELDS),
+    "first_event_timestamp": "0001-01-01T00:00:00.000000Z",
+    "last_event_timestamp": "9999-12-31T23:59:59.999999Z",
+    "closed_at": None,
+    "unique_pages": ["https://shop.example/1", "€" * 8_192],
+    "unique_pages_count": 2,
+    "search_queries": ["red running shoes"],
+    "products_viewed_count": 0,
+    "unique_referrers_count": 1,
+    "total_events": 2**40,
+    "orders_count": 2**40,
+    "session_duration_minutes": 0.5,
+    "total_revenue": 9999999999.9999,
+    "ip_address": "192.0.2.1",
+    "is_bounce": True,
+    "event_type_counts": {**MANY, "": 1, "x" * 256: 2},
+}
+
+
+@pytest.fixture
+def searching(search: dict[str, str]) -> Settings:
+    """The settings of the search server."""
+    return Settings.from_mapping(search)
+
+
+@pytest.fixture
+def client(searching: Settings) -> Iterator[OpenSearch]:
+    with closing(connect(searching)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def index(client: OpenSearch, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A name that the template of this name takes; the index is deleted at the end."""
+    name = f"{request.param}-test-{uuid.uuid4().hex[:12]}"
+    yield name
+    client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.mark.parametrize(
+    ("index", "document", "fields"),
+    [
+        ("clickstream-events", EVENT, EVENT_FIELDS),
+        ("clickstream-sessions", SESSION, SESSION_FIELDS),
+    ],
+    indirect=["index"],
+)
+def test_odd_documents_leave_the_mapping_as_it_is(
+    searching: Settings,
+    client: OpenSearch,
+    index: str,
+    document: dict[str, Any],
+    fields: dict[str, Any],
+) -> None:
+    assert document.keys() == fields.keys()
+    for time in range(2):
+        schema.apply_search(searching)
+        sent = {**document, "of_nobody": {"a": {"b": time}}, "strange.field": "x"}
+        client.index(index=index, id=str(time), body=sent, refresh=True)
+        (found,) = client.indices.get_mapping(index=index).values()
+        assert found["mappings"]["properties"] == fields
+        assert found["mappings"]["dynamic"] == "false"
+        assert client.get(index=index, id=str(time))["_source"] == sent
+    field = "search_query" if "search_query" in fields else "search_queries"
+    for query in ({"term": {field: "red running shoes"}}, {"match": {f"{field}.text": "shoes"}}):
+        assert client.count(index=index, body={"query": query})["count"] == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "fields"),
+    [("clickstream_events", EVENT_FIELDS), ("session_metrics", SESSION_FIELDS)],
+)
+def test_columns_and_fields_have_the_same_types(
+    query: Query, table: str, fields: dict[str, Any]
+) -> None:
+    columns = {OTHERWISE.get(name, name): kind for name, kind in query(COLUMNS, (table,))}
+    columns = {name: kind for name, kind in columns.items() if name not in OF_THE_TABLE}
+    assert columns.keys() | {"session_id"} == fields.keys()
+    for name in (name for name, kind in columns.items() if kind != "jsonb"):
+        assert fields[name]["type"] == TYPES[columns[name]], name
+
+
+def test_create_schema_puts_them_and_the_doctor_is_content(
+    run_script: RunScript, search: dict[str, str], client: OpenSearch
+) -> None:
+    for _ in range(2):
+        done = run_script("create_schema.py", **search)
+        assert done.returncode == 0, done.stderr
+        assert "Index templates clickstream-events and clickstream-sessions are" in done.stdout
+    for name, template in TEMPLATES.items():
+        (found,) = client.indices.get_index_template(name=name)["index_templates"]
+        assert found["index_template"]["template"]["mappings"] == template["template"]["mappings"]
+    done = run_script("clickstream", "doctor", **search)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_without_search_nothing_is_said_of_it(run_script: RunScript) -> None:
+    done = run_script("create_schema.py")
+    assert done.returncode == 0, done.stderr
+    assert "emplate" not in done.stdout + done.stderr
+
+
+def test_a_server_out_of_reach_is_one_sentence(run_script: RunScript) -> None:
+    done = run_script("create_schema.py", OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT="1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot put the index templates into OpenSearch at 127.0.")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("password", "closed"), [("wrong", ""), ("right", "_index_template")])
+def test_a_user_without_the_right(searching: Settings, password: str, closed: str) -> None:
+    upstream = (searching.opensearch_host, searching.opensearch_port)
+    with password_door(upstream, "clickstream", "right", closed=closed) as port:
+        settings = Settings.from_mapping(
+            {
+                "OPENSEARCH_HOST": "127.0.0.1",
+                "OPENSEARCH_PORT": str(port),
+                "OPENSEARCH_USE_SSL": "false",
+                "OPENSEARCH_USER": "clickstream",
+                "OPENSEARCH_PASSWORD": password,
+            }
+        )
+        with pytest.raises(UserError, match="does not let OPENSEARCH_USER put index templates"):
+            schema.apply_search(settings)
+
+
+@pytest.mark.skipif(not local_search.is_available(), reason="no server for this platform")
+def test_a_template_of_somebody_else_in_the_way(tmp_path: Path) -> None:
+    theirs = {"index_patterns": ["clickstream-*"], "priority": 100}
+    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
+        settings = Settings.from_mapping(own)
+        with closing(connect(settings)) as client:
+            client.indices.put_index_template(name="theirs", body=theirs)
+        with pytest.raises(UserError, match=r"refuses an index template .*theirs"):
+            schema.apply_search(settings)
