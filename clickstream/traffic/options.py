@@ -85,6 +85,11 @@ class Options:
     truth: Path | None
     dry_run: bool
 
+    @property
+    def is_live(self) -> bool:
+        """Whether events are made up as time goes, and not a past or a recording."""
+        return self.backfill is None and self.until is None and self.replay is None
+
 
 def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     """The options of a command line, and the settings with its knobs in place.
@@ -237,23 +242,25 @@ def _add_knobs(group: Any) -> None:
 
 
 def _check(options: Options, settings: Settings, now: datetime) -> None:
-    past = options.backfill is not None or options.until is not None
-    if options.speed is not None and not past and options.replay is None:
-        raise UsageError(
-            "--speed needs --backfill or --replay: live events carry the time of sending"
-        )
-    _check_past(options, microseconds(now))
-    if past and options.events is not None and options.rate is not None:
-        raise UsageError("give --backfill either --events or --rate, as each decides the other")
+    """Refuse what contradicts itself."""
     if options.skew and options.skew >= settings.max_future_seconds:
         raise UsageError(
             f"--skew must stay below MAX_FUTURE_SECONDS ({settings.max_future_seconds}): "
             "a consumer rejects what is further ahead"
         )
-    if options.replay is None:
-        if options.strict:
-            raise UsageError("--strict goes with --replay only")
-        return
+    if options.strict and options.replay is None:
+        raise UsageError("--strict goes with --replay only")
+    if options.replay is not None:
+        _check_replay(options)
+    elif not options.is_live:
+        _check_past(options, microseconds(now))
+    elif options.speed is not None:
+        raise UsageError(
+            "--speed needs --backfill or --replay: live events carry the time of sending"
+        )
+
+
+def _check_replay(options: Options) -> None:
     for name in SIMULATED_ONLY:
         if getattr(options, name):
             raise UsageError(f"--{name} is for simulated traffic; --replay sends what is recorded")
@@ -267,6 +274,8 @@ def _check_past(options: Options, now: int) -> None:
         raise UsageError("--until must not be in the future: consumers reject such events")
     if end - (options.backfill or DEFAULT_BACKFILL) < 0:
         raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
+    if options.events is not None and options.rate is not None:
+        raise UsageError("give --backfill either --events or --rate, as each decides the other")
 
 
 def _positive_whole(text: str) -> int:

@@ -108,8 +108,7 @@ def deliver(
 
 def _pace(options: Options, now: int, stop: Stop) -> Callable[[int, Callable[[], None]], None]:
     """The function that waits until a time is due, in simulated or recorded time."""
-    past = options.backfill is not None or options.until is not None
-    if not past and not options.replay:
+    if options.is_live:
         return Pace(1, stop, now).wait
     if options.replay and options.rate is not None:
         return Pace(1, stop, 0).wait

@@ -28,7 +28,10 @@ FEWEST_VISITORS = 200
 
 
 class Simulation:
-    """The traffic that the options ask for. Making one takes about a second."""
+    """The traffic that the options ask for. Making one takes about a second.
+
+    Raises UsageError where there are too few visitors.
+    """
 
     def __init__(self, options: Options, settings: Settings) -> None:
         self._options = options
@@ -36,30 +39,31 @@ class Simulation:
         self._rng = Random(options.seed)
         self._identities = Identities(skew=int(options.skew * SECOND))
         self._tempo = measure(settings, options.profile, self._identities)
+        self._places = settings.target_active_users
+        if options.rate is not None:
+            self._places = round(options.rate / self._tempo.events_per_second) or 1
+        if options.is_live and options.users is not None and options.users < self._places:
+            raise UsageError(
+                f"{self._places} visitors are to be active at a time and there are only "
+                f"{options.users}; raise --users, or lower --rate or TARGET_ACTIVE_USERS"
+            )
 
     def events(self, now: int) -> Iterator[Event]:
         """The events in the order of their time; called once.
 
         now: when live traffic starts, and where a simulated past ends unless `until` says it;
-        microseconds. Raises UsageError where there are too few visitors.
+        microseconds.
         """
         options = self._options
-        if options.backfill is None and options.until is None:
+        if options.is_live:
             events = self._live(now)
         else:
             events = self._past(now if options.until is None else options.until)
         return events if options.events is None else islice(events, options.events)
 
     def _live(self, start: int) -> Iterator[Event]:
-        rate = self._options.rate
-        of_one = self._tempo.events_per_second
-        places = self._settings.target_active_users if rate is None else round(rate / of_one) or 1
-        if self._options.users is not None and self._options.users < places:
-            raise UsageError(
-                f"{places} visitors are to be active at a time and there are only "
-                f"{self._options.users}; raise --users, or lower --rate or TARGET_ACTIVE_USERS"
-            )
-        arrivals = Places(places, int(SECOND / of_one), self._rng)
+        rate, places = self._options.rate, self._places
+        arrivals = Places(places, int(SECOND / self._tempo.events_per_second), self._rng)
         clock = AsScheduled() if rate is None else Steady(rate, start)
         return self._schedule(places, arrivals, clock).events(start)
 

@@ -84,6 +84,11 @@ def test_lengths_of_time(text: str, seconds: int) -> None:
     assert read("--backfill", text).backfill == seconds * SECOND
 
 
+def test_a_recording_may_be_sent_in_part_and_at_a_rate() -> None:
+    asked = read("--replay", "x", "--events", "5", "--rate", "5")
+    assert (asked.events, asked.rate, asked.is_live) == (5, 5.0, False)
+
+
 def test_a_time_without_a_zone_is_utc() -> None:
     assert read("--until", "2025-01-01T00:00:00.25").until == 1_735_689_600_250_000
     assert read("--until", "2025-01-01T01:00:00+01:00").until == 1_735_689_600_000_000

@@ -193,7 +193,7 @@ def test_a_clock_is_wrong_by_the_same_for_all_events_of_a_visitor() -> None:
 
 def test_fewer_visitors_than_places_are_refused() -> None:
     with pytest.raises(Exception, match="raise --users"):
-        Simulation(options(users=10), Settings()).events(START)
+        Simulation(options(users=10), Settings())
 
 
 def test_a_small_population_is_enough_for_a_past() -> None:
