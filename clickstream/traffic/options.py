@@ -101,9 +101,9 @@ def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     knobs = {name.upper(): arguments[name] for name in KNOBS if arguments[name] is not None}
     settings = load(arguments["env_file"], {**os.environ, **knobs})
     options = Options(**{item.name: arguments[item.name] for item in fields(Options)})
-    _check(options, settings, now)
     if options.events is None and options.replay is None and settings.num_events >= 0:
         options = replace(options, events=settings.num_events)
+    _check(options, settings, now)
     return options, settings
 
 
@@ -275,7 +275,9 @@ def _check_past(options: Options, now: int) -> None:
     if end - (options.backfill or DEFAULT_BACKFILL) < 0:
         raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
     if options.events is not None and options.rate is not None:
-        raise UsageError("give --backfill either --events or --rate, as each decides the other")
+        raise UsageError(
+            "give --backfill either --events (or NUM_EVENTS) or --rate: each decides the other"
+        )
 
 
 def _positive_whole(text: str) -> int:

@@ -38,7 +38,7 @@ def test_without_options_traffic_is_live_and_without_end() -> None:
         (("--strict",), "--strict goes with --replay"),
         (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
         (("--backfill", "40000d"), "before 1970"),
-        (("--backfill", "1d", "--events", "5", "--rate", "5"), "either --events or --rate"),
+        (("--backfill", "1d", "--events", "5", "--rate", "5"), "either --events"),
         (("--replay", "x", "--speed", "1", "--rate", "5"), "either --rate or --speed"),
         (("--replay", "x", "--backfill", "1d"), "--backfill is for simulated traffic"),
         (("--replay", "x", "--truth", "t.json"), "--truth is for simulated traffic"),
