@@ -47,7 +47,7 @@ def random_event(user_id: str, seconds: float, chance: Random, **fields: Any) ->
     }
     event_id = str(uuid.UUID(int=chance.getrandbits(128)))
     kind = chance.choice(TYPES)
-    return event(user_id, seconds, kind, **{"event_id": event_id, **chosen, **fields})
+    return event(user_id, seconds, kind, event_id=event_id, **chosen) | fields
 
 
 def random_events(number: int, visitors: int, seed: int) -> list[Any]:

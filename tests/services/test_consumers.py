@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 import oracle
+import psutil
 import pytest
 from conftest import Query, RunScript, StartScript
 from kafka import KafkaAdminClient
@@ -82,6 +83,7 @@ def test_a_zombie_cannot_commit(
         send_by_visitor(environment, events[300:600])
         eventually(lambda: query(HELD_UP) == [(1,)])
         zombie.send_signal(SIGSTOP)
+        eventually(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_STOPPED)
     heir = start_script("consumer.py", **SMALL_BATCHES)
     wait_until_read(query, 600)
     assert owned_by(query, heir)
