@@ -6,6 +6,7 @@ needs CREATEDB). `.env` is never read.
 """
 
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,10 @@ class RunScript(Protocol):
 
 class StartScript(Protocol):
     def __call__(self, name: str, *arguments: str, **settings: str) -> Script: ...
+
+
+# A run in the background of a shell ignores Ctrl-C, and so would every script that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # == Servers, once for the whole run ============================================================
