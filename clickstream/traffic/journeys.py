@@ -17,16 +17,16 @@ from clickstream.traffic.events import SECOND, Action
 
 CATEGORIES = tuple(BY_CATEGORY)
 
+# Each as often as it happens in a hundred.
 REFERRERS = (
-    None,
-    "https://www.google.com/",
-    "https://www.bing.com/",
-    "https://duckduckgo.com/",
-    "https://www.facebook.com/",
-    "https://www.instagram.com/",
-    "https://newsletter.example.com/this-week",
+    *[None] * 34,
+    *["https://www.google.com/"] * 36,
+    *["https://www.bing.com/"] * 6,
+    *["https://duckduckgo.com/"] * 4,
+    *["https://www.facebook.com/"] * 8,
+    *["https://www.instagram.com/"] * 7,
+    *["https://newsletter.example.com/this-week"] * 5,
 )
-REFERRER_WEIGHTS = (34, 36, 6, 4, 8, 7, 5)
 
 LOGIN_SUCCESS = 0.88
 LOGIN_ATTEMPTS = 3
@@ -96,7 +96,7 @@ class ShopVisit(_Login):
             yield from self._go_on()
 
     def _land(self) -> Action:
-        referrer = self._rng.choices(REFERRERS, REFERRER_WEIGHTS)[0]
+        referrer = self._rng.choice(REFERRERS)
         landing = self._view_next(home=0.45, categories=0.2)
         if referrer:
             landing.fields["referrer"] = referrer
@@ -241,7 +241,7 @@ class NewsVisit(_Login):
         self._url = f"{self.SITE}/login"
         while not self.logged_in:
             yield from self._log_in()
-        yield self._front_page(self._rng.choices(REFERRERS, REFERRER_WEIGHTS)[0])
+        yield self._front_page(self._rng.choice(REFERRERS))
         while True:
             yield from self._read()
             if self._rng.random() < self.FRONT_PAGE:

@@ -138,12 +138,9 @@ def test_exactly_so_many_events_fill_the_past(events: int, days: float) -> None:
         assert found[0].due < UNTIL - 0.98 * days * DAY
 
 
-def test_the_past_is_busier_in_the_evening_and_at_weekends() -> None:
-    found = past(14, events=30_000)
-    hours = Counter(event.due // (3600 * SECOND) % 24 for event in found)
-    days = Counter((event.due - START) // DAY % 7 for event in found)
+def test_the_past_is_busier_in_the_evening_than_at_night() -> None:
+    hours = Counter(event.due // (3600 * SECOND) % 24 for event in past(7, events=20_000))
     assert hours[20] > 5 * hours[3]
-    assert days[5] + days[6] > 1.1 * (days[1] + days[2])
 
 
 def test_a_rate_of_the_past_is_its_average_as_the_hours_are_busy() -> None:
