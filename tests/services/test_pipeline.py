@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from contextlib import closing
 from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
@@ -12,8 +13,10 @@ import pytest
 from conftest import Query, RunScript, StartScript
 from kafka import KafkaProducer
 from records import event, random_events, send, send_by_visitor, value_of, wait_until_read
+from support import eventually
 
 from clickstream.servers.kafka import connection_options
+from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
 
 TABLES = {
@@ -23,6 +26,11 @@ TABLES = {
 }
 SESSIONS = "SELECT count(*), sum(total_events)::int FROM session_metrics"
 SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_timestamp"
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'clickstream consumer'
+      AND wait_event_type = 'Lock'
+"""
 # What `kcat -P` sends of a line typed by hand.
 LINE = b'{"user_id": 42, "event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}'
 
@@ -149,3 +157,30 @@ def test_a_consumer_stopped_in_mid_session_goes_on_with_it(
     assert query(SIZES) == [(10,)]
     assert "Traceback" not in consumer.output
     oracle.check(environment)
+
+
+def test_a_second_signal_ends_a_consumer_that_hangs_at_once(
+    environment: dict[str, str], settings: Settings, start_script: StartScript, query: Query
+) -> None:
+    """Where it waits for PostgreSQL in the middle of a batch; nothing of that is stored."""
+    consumer = start_script("consumer.py")
+    send(environment, [event("visitor", 0)])
+    wait_until_read(query, 1)
+    with closing(connect(settings, application="lock")) as connection:
+        connection.cursor().execute("LOCK TABLE clickstream_events IN EXCLUSIVE MODE")
+        send(environment, [event("visitor", 1)])
+        eventually(lambda: query(WAITING) == [(1,)])
+        consumer.send_signal(SIGINT)
+        eventually(lambda: signal_is_default(consumer.pid, SIGINT))
+        consumer.send_signal(SIGINT)
+        assert consumer.wait(5) == -SIGINT
+    assert query("SELECT count(*) FROM clickstream_events") == [(1,)]
+
+
+def signal_is_default(pid: int, signal: Signals) -> bool:
+    """Whether a process no longer handles a signal itself (Linux; elsewhere it is believed)."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        return True
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", status.read_text(encoding="ascii"))
+    return not int(caught, 16) & 1 << (signal - 1)

@@ -116,3 +116,11 @@ def test_without_a_server_it_says_what_to_do(run_script: RunScript) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("error: cannot connect to PostgreSQL at 127.0.0.1:1")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("empty_database")
+def test_a_consumer_without_tables_names_the_cure(run_script: RunScript) -> None:
+    result = run_script("consumer.py", "--drain")
+    assert result.returncode == 1
+    assert "python create_schema.py" in result.stderr
+    assert "Traceback" not in result.stderr
