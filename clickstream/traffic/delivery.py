@@ -2,12 +2,19 @@
 
 import logging
 import sys
+import time
 from collections import deque
 from functools import lru_cache
 from typing import Any, Protocol
 
 from kafka import KafkaAdminClient, KafkaProducer
-from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from kafka.partitioner import DefaultPartitioner, murmur2
 
 from clickstream.errors import UserError
@@ -20,6 +27,8 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT_MS = 10_000
 # A broker may be away for as long as this before anything is given up.
 DELIVERY_TIMEOUT_MS = 600_000
+# A send returns after so long at most, so that a person sees what is going on.
+BLOCK_TIMEOUT_MS = 5_000
 # The largest record that is handed to a broker, whose own limit is usually lower.
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 # From here on a record is compressed, as brokers take about 1 MiB.
@@ -38,11 +47,12 @@ class Sink(Protocol):
     failed: int
     reason: str
 
-    def has_room(self) -> bool:
-        """Whether to send more; what is pending is bounded."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last record offered was not taken."""
 
-    def send(self, record: Record | Event) -> None:
-        """Take a record."""
+    def send(self, record: Record | Event) -> bool:
+        """Take a record; False where that cannot be now and it has to be offered again."""
 
     def settle(self) -> bool:
         """See what has been answered since; True when nothing is pending."""
@@ -59,14 +69,13 @@ class StandardOutput:
         self.acknowledged = 0
         self.failed = 0
         self.reason = ""
+        self.is_waiting = False
 
-    def has_room(self) -> bool:
-        return True
-
-    def send(self, record: Record | Event) -> None:
+    def send(self, record: Record | Event) -> bool:
         sys.stdout.buffer.write((record.value or b"") + b"\n")
         self.sent += 1
         self.acknowledged += 1
+        return True
 
     def settle(self) -> bool:
         sys.stdout.buffer.flush()
@@ -91,7 +100,9 @@ class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
         if serialized_key is None:
             chosen = super().partition(topic, key, None, value, serialized_value, cluster)
             return int(chosen)
-        partitions = sorted(cluster.partitions_for_topic(topic))
+        partitions = sorted(cluster.partitions_for_topic(topic) or ())
+        if not partitions:
+            raise KafkaTimeoutError("the partitions are unknown just now")
         return int(partitions[_hash(serialized_key) % len(partitions)])
 
 
@@ -114,29 +125,36 @@ class Kafka:
         self._topic = settings.kafka_topic
         self._pending: deque[tuple[Any, int]] = deque()
         self._pending_bytes = 0
+        self._waiting_since: float | None = None
         _warn_of_weak_acks(settings)
         _check_topic(settings)
         self._settings = settings
         self._producer = _producer(settings, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
-        self._producer.partitions_for(self._topic)  # else the first send waits for them
         self._large_producer: Any = None
 
-    def has_room(self) -> bool:
-        if self._pending_bytes >= MOST_PENDING_BYTES:
-            self.settle()
-        return self._pending_bytes < MOST_PENDING_BYTES
+    @property
+    def is_waiting(self) -> bool:
+        return self._waiting_since is not None
 
-    def send(self, record: Record | Event) -> None:
-        self.sent += 1
+    def send(self, record: Record | Event) -> bool:
+        if not self._has_room():
+            return False
         size = len(record.value or b"")
         producer = self._producer if size < LARGE_BYTES else self._for_large_ones()
         try:
             future = producer.send(self._topic, record.value, record.key)
+        except (KafkaTimeoutError, ValueError):
+            # A broker that is coming back may know nothing of the topic for a while.
+            self._wait_for_partitions()
+            return False
         except KafkaError as error:
             self._fail(error)
         else:
             self._pending.append((future, size + OVERHEAD_BYTES))
             self._pending_bytes += size + OVERHEAD_BYTES
+        self.sent += 1
+        self._waiting_since = None
+        return True
 
     def settle(self) -> bool:
         pending = self._pending
@@ -153,6 +171,19 @@ class Kafka:
         for producer in (self._producer, self._large_producer):
             if producer:
                 producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
+
+    def _has_room(self) -> bool:
+        if self._pending_bytes >= MOST_PENDING_BYTES:
+            self.settle()
+        return self._pending_bytes < MOST_PENDING_BYTES
+
+    def _wait_for_partitions(self) -> None:
+        self._waiting_since = self._waiting_since or time.monotonic()
+        if time.monotonic() - self._waiting_since > DELIVERY_TIMEOUT_MS / 1000:
+            raise UserError(
+                f"Kafka has not known topic {self._topic!r} for {DELIVERY_TIMEOUT_MS // 60_000} "
+                "minutes; if it was deleted, create it with: python create_schema.py"
+            )
 
     def _for_large_ones(self) -> Any:
         """A producer that compresses: a broker's limit is on the size of what it stores."""
@@ -182,7 +213,7 @@ def _warn_of_weak_acks(settings: Settings) -> None:
 def _producer(settings: Settings, **more: Any) -> Any:
     everywhere = settings.kafka_acks == "all"
     try:
-        return KafkaProducer(
+        producer = KafkaProducer(
             **connection_options(settings),
             **more,
             acks="all" if everywhere else int(settings.kafka_acks),
@@ -191,10 +222,12 @@ def _producer(settings: Settings, **more: Any) -> Any:
             linger_ms=settings.linger_ms,
             partitioner=_Partitioner(),
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
-            max_block_ms=DELIVERY_TIMEOUT_MS,
+            max_block_ms=BLOCK_TIMEOUT_MS,
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
         )
+        producer.partitions_for(settings.kafka_topic)  # else the first send would wait for them
+        return producer
     except (KafkaError, OSError) as error:
         raise _out_of_reach(settings, error) from None
 
@@ -210,10 +243,16 @@ def _check_topic(settings: Settings) -> None:
             admin.close()
     except (KafkaError, OSError) as error:
         raise _out_of_reach(settings, error) from None
-    if described[0]["error_code"] == UnknownTopicOrPartitionError.errno:
+    problem = for_code(described[0]["error_code"])
+    if problem is UnknownTopicOrPartitionError:
         raise UserError(
             f"topic {settings.kafka_topic!r} does not exist on "
             f"{settings.kafka_bootstrap_servers}; create it with: python create_schema.py"
+        )
+    if problem is not NoError:
+        raise UserError(
+            f"topic {settings.kafka_topic!r} on {settings.kafka_bootstrap_servers} cannot be "
+            f"used: {problem.__name__}; check KAFKA_TOPIC and the rights of the Kafka user"
         )
 
 

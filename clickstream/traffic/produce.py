@@ -95,10 +95,9 @@ def deliver(
     try:
         for record in records:
             pace(record.due, show)
-            while not sink.has_room():
+            while not sink.send(record):
                 time.sleep(LOOK_AGAIN_SECONDS)
                 show()
-            sink.send(record)
             show()
     finally:
         while not sink.settle():

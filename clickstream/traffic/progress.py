@@ -102,7 +102,8 @@ class _Silence:
         """What to tell a person; empty while all is well."""
         now = time.monotonic()
         answered = self._sink.acknowledged + self._sink.failed
-        if answered != self._answered or answered == self._sink.sent:
+        all_answered = answered == self._sink.sent and not self._sink.is_waiting
+        if answered != self._answered or all_answered:
             self._answered, self._heard = answered, now
         silent = now - self._heard
         if silent < SILENCE_SECONDS:
