@@ -1,15 +1,20 @@
 #!/usr/bin/env python3
-"""Read click events from Kafka and keep exact sessions in PostgreSQL, until Ctrl-C."""
+"""Read click events from Kafka, keep exact sessions in PostgreSQL and an index in OpenSearch."""
 
 import argparse
+import logging
 import random
 from collections.abc import Sequence
 
 from clickstream import script
 from clickstream.pipeline.consumer import Consumer
 from clickstream.pipeline.drain import Drain
-from clickstream.settings import load
+from clickstream.search import backlog
+from clickstream.search.follower import following
+from clickstream.settings import Settings, load
 from clickstream.stopping import Stop
+
+logger = logging.getLogger("clickstream.consumer")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,7 +24,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--drain",
         action="store_true",
-        help="stop when everything that is in the topic at the start is stored",
+        help="stop when everything that is in the topic at the start is stored (and indexed, where "
+        "search is on)",
     )
     return parser
 
@@ -29,8 +35,26 @@ def consume(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     script.start_logging(settings.log_format)
     stop = Stop().on_signals()
-    Consumer(settings, stop, Drain() if arguments.drain else None, random.Random()).run()
+    drain = Drain() if arguments.drain else None
+    if not settings.opensearch_host:
+        logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
+        Consumer(settings, stop, drain, random.Random()).run()
+        return script.DONE
+    with following(settings):
+        Consumer(settings, stop, drain, random.Random(), report_also=backlog.words).run()
+        if drain and not stop.requested:
+            _drain_index(settings, stop)
     return script.DONE
+
+
+def _drain_index(settings: Settings, stop: Stop) -> None:
+    def tell(behind: backlog.Backlog) -> None:
+        logger.info("waiting for the search index: %s", behind)
+
+    if backlog.wait_until_indexed(settings, stop, tell=tell):
+        logger.info("everything that is stored is indexed")
+    elif not stop.requested:
+        raise backlog.stuck(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

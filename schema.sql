@@ -1,5 +1,5 @@
 -- The tables of the clickstream pipeline. Applied by create_schema.py, any number of times.
--- PostgreSQL 13 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
+-- PostgreSQL 14 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
 -- Text is compared and sorted by code point (COLLATE "C") wherever an order shows.
 
 -- == Events: one row per event, however often it was delivered ==================================
@@ -144,7 +144,10 @@ CREATE TABLE IF NOT EXISTS session_changes (
     xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),
     user_id           text        NOT NULL COLLATE "C",
     from_time         timestamptz NOT NULL,
-    to_time           timestamptz NOT NULL
+    to_time           timestamptz NOT NULL,
+    regrouped         boolean     NOT NULL DEFAULT true,  -- whether events went to other sessions
+    removed           uuid[]      NOT NULL DEFAULT '{}',  -- sessions that ceased to exist
+    changed_at        timestamptz NOT NULL DEFAULT now()
 );
 
 -- Serves the follower and its pruning.
@@ -155,7 +158,10 @@ CREATE TABLE IF NOT EXISTS search_cursor (
     horizon           xid8        NOT NULL,               -- every transaction before it is indexed
     token             text        NOT NULL,               -- the same token stands in the index
     system_identifier text        NOT NULL,               -- of the database that was indexed
-    moved_at          timestamptz NOT NULL DEFAULT now()
+    moved_at          timestamptz NOT NULL DEFAULT now(),
+    -- A new index is first filled in the order of the events' keys: up to this one; NULL when full.
+    filled_time       timestamptz,
+    filled_id         uuid
 );
 
 CREATE TABLE IF NOT EXISTS search_refused_documents (
@@ -167,6 +173,16 @@ CREATE TABLE IF NOT EXISTS search_refused_documents (
     PRIMARY KEY (index_name, document_id)
 );
 
+-- == From version 1 ==============================================================================
+
+ALTER TABLE session_changes
+    ADD COLUMN IF NOT EXISTS regrouped  boolean     NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS removed    uuid[]      NOT NULL DEFAULT '{}',
+    ADD COLUMN IF NOT EXISTS changed_at timestamptz NOT NULL DEFAULT now();
+ALTER TABLE search_cursor
+    ADD COLUMN IF NOT EXISTS filled_time timestamptz,
+    ADD COLUMN IF NOT EXISTS filled_id   uuid;
+
 -- == Version of this file ======================================================================
 
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -174,7 +190,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     applied_at        timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (1) ON CONFLICT DO NOTHING;
+INSERT INTO schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
 
 -- == Views for people ===========================================================================
 

@@ -31,7 +31,7 @@ from clickstream.settings import Settings
 logger = logging.getLogger(__name__)
 
 SCHEMA_FILE = Path(__file__).parent.parent / "schema.sql"
-VERSION = 1
+VERSION = 2
 APPLICATION = "clickstream schema"
 
 HAS_VERSION = "SELECT to_regclass('schema_version') IS NOT NULL"

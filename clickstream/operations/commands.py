@@ -1,4 +1,4 @@
-"""`python -m clickstream rejected` and `positions`, as the command line sees them."""
+"""`python -m clickstream rejected`, `positions` and `search`, as the command line sees them."""
 
 import argparse
 from contextlib import closing
@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from clickstream import script
 from clickstream.errors import UsageError
-from clickstream.operations import positions, rejected, retry
+from clickstream.operations import positions, rejected, retry, search_index
 from clickstream.operations.rejected import Choice
 from clickstream.servers.postgres import connect_or_explain
-from clickstream.settings import load
+from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream operations"
 
@@ -39,6 +39,13 @@ def register(subparsers: script.Subparsers) -> None:
     reset = _add(actions, "reset", "make consumers read the topic again; safe", _reset_positions)
     reset.add_argument("--to", choices=["earliest"], required=True, help="from where")
 
+    index = subparsers.add_parser("search", help="the index in OpenSearch")
+    actions = index.add_subparsers(metavar="ACTION", required=True)
+    text = "compare the index with PostgreSQL; exit status 1 on any difference"
+    _add(actions, "verify", text, _verify_index)
+    text = "make the index anew from PostgreSQL, also while a consumer runs"
+    _add(actions, "rebuild", text, _rebuild_index)
+
 
 def _add(
     actions: script.Subparsers, name: str, text: str, command: script.Command
@@ -62,6 +69,7 @@ def _list(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         lines = rejected.listing(connection, Choice(reason=arguments.reason), arguments.limit)
+        lines += rejected.refused_documents(connection, arguments.limit)
     print("\n".join(lines))
     return script.DONE
 
@@ -87,6 +95,10 @@ def _retry(arguments: argparse.Namespace) -> int:
         f"{retried.stored:,} records became events, {retried.duplicates:,} were duplicates, "
         f"{retried.refused:,} stay rejected."
     )
+    if settings.opensearch_host and not (arguments.place or arguments.reason):
+        before, after = search_index.retry_refused(settings)
+        if before:
+            print(f"{before:,} refused documents were sent again, {after:,} stay refused.")
     return script.DONE
 
 
@@ -106,3 +118,30 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
         "beginnings; what is stored already will be counted as duplicates."
     )
     return script.DONE
+
+
+def _verify_index(arguments: argparse.Namespace) -> int:
+    settings = _with_search(arguments)
+    verdict = search_index.verify(settings)
+    documents = sum(verdict.documents.values())
+    if not verdict.number:
+        print(f"Verified {documents:,} documents: OpenSearch has what PostgreSQL says.")
+        return script.DONE
+    for difference in verdict.differences:
+        print(f"  {difference}")
+    print(f"{verdict.number:,} differences between OpenSearch and {documents:,} documents.")
+    return script.FAILED
+
+
+def _rebuild_index(arguments: argparse.Namespace) -> int:
+    settings = _with_search(arguments)
+    print(search_index.rebuild(settings))
+    return script.DONE
+
+
+def _with_search(arguments: argparse.Namespace) -> Settings:
+    settings = load(arguments.env_file)
+    script.start_logging(settings.log_format)
+    if not settings.opensearch_host:
+        raise UsageError("OPENSEARCH_HOST is empty, so there is no index; set it in .env")
+    return settings

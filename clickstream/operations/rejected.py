@@ -5,6 +5,7 @@ from typing import Any
 
 from clickstream.report.snapshot import snapshot
 from clickstream.report.untrusted import clean, clip
+from clickstream.search import refused
 from clickstream.servers.postgres import Connection
 
 REASONS = "SELECT reason, count(*) FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1"
@@ -61,6 +62,23 @@ def listing(connection: Connection, choice: Choice, limit: int) -> list[str]:
             f"{reason}  {clip(detail, 100)}"
         )
     return lines
+
+
+def refused_documents(connection: Connection, limit: int) -> list[str]:
+    """The number of documents that OpenSearch refused, and a line for each of the newest."""
+    with snapshot(connection) as cursor:
+        number = refused.count(cursor)
+        rows = refused.newest(cursor, limit)
+    if not number:
+        return []
+    return [
+        f"{number:>9,}  documents refused by OpenSearch",
+        *(
+            f"{refused_at:%Y-%m-%d %H:%M:%S} UTC  {index_name} {document_id}  {status}  "
+            f"{clip(reason, 200)}"
+            for refused_at, index_name, document_id, status, reason in rows
+        ),
+    ]
 
 
 def details(connection: Connection, choice: Choice) -> list[str]:

@@ -4,7 +4,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from kafka.errors import (
     LogTruncationError,
     OffsetOutOfRangeError,
 )
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
 from clickstream.pipeline import batch, positions, stored_rule, watermark
 from clickstream.pipeline.batch import Batch, Claim
@@ -54,15 +55,26 @@ COUNT_OPEN = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
 class Consumer:
-    """Reads the topic until it is stopped or, with a drain, until what was there is stored."""
+    """Reads the topic until it is stopped or, with a drain, until what was there is stored.
+
+    report_also: what else the line of progress is to say.
+    """
 
     def __init__(
-        self, settings: Settings, stop: Stop, drain: Drain | None, chance: random.Random
+        self,
+        settings: Settings,
+        stop: Stop,
+        drain: Drain | None,
+        chance: random.Random,
+        *,
+        report_also: Callable[[Cursor], str] | None = None,
     ) -> None:
         self._settings = settings
         self._stop = stop
         self._drain = drain
         self._chance = chance
+        self._report_also = report_also
+        self._drained = False
         self._visitors = Visitors(Rule.of(settings))
         self._stream: Stream | None = None
         self._connection: Connection | None = None
@@ -77,9 +89,9 @@ class Consumer:
         self._progress = Progress(monotonic())
 
     def run(self) -> None:
-        """Work until the stop. Raises UserError for what no waiting cures."""
+        """Work until the end. Raises UserError for what no waiting cures."""
         try:
-            while not self._stop.requested:
+            while not (self._stop.requested or self._drained):
                 self._try_step()
         finally:
             self._close()
@@ -117,7 +129,7 @@ class Consumer:
         if self._drain and self._drain.done(stream, self._claim, self._connect()):
             self._sweep(stream, self._claim)
             logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
-            self._stop.request()
+            self._drained = True
         elif read.moves(self._claim):
             self._storing = self._thread.submit(self._store, self._claim, read)
 
@@ -252,7 +264,9 @@ class Consumer:
         with connection, connection.cursor() as cursor:
             cursor.execute(COUNT_OPEN)
             (open_sessions,) = cursor.fetchone()
-        self._progress.report(now, lag=lag, open_sessions=open_sessions, cached=len(self._visitors))
+            also = f"; {self._report_also(cursor)}" if self._report_also else ""
+        cached = len(self._visitors)
+        self._progress.report(now, lag=lag, open_sessions=open_sessions, cached=cached, also=also)
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1

@@ -32,12 +32,12 @@ class Progress:
             self.late += tally.late
             self.rejected += tally.rejected
 
-    def report(self, now: float, *, lag: int, open_sessions: int, cached: int) -> None:
-        """Log one line and begin the next interval."""
+    def report(self, now: float, *, lag: int, open_sessions: int, cached: int, also: str) -> None:
+        """Log one line and begin the next interval. also: the end of the line."""
         seconds = max(now - self._since, 0.001)
         logger.info(
             "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
-            "%d sessions closed, %d open (%d visitors in memory); lag %d",
+            "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
             self.records,
             seconds,
             self.records / seconds,
@@ -48,6 +48,7 @@ class Progress:
             open_sessions,
             cached,
             lag,
+            also,
         )
         self._since = now
         self._clear()

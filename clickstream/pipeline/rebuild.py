@@ -51,14 +51,16 @@ CREATE_SAME = f"""
           INTERSECT
           SELECT {_NAMES}, closed_at FROM rebuilt_sessions) AS same
 """  # noqa: S608
-# Only a search index that exists has to hear of changes; a new one starts from all rows.
+# Only a search index that exists has to hear of changes; a new one starts from all rows. What is
+# called removed is deleted there only where it is absent.
 NOTE_CHANGES = """
-    INSERT INTO session_changes (user_id, from_time, to_time)
-    SELECT user_id, first_event_timestamp, last_event_timestamp
-    FROM (SELECT session_id, user_id, first_event_timestamp, last_event_timestamp
+    INSERT INTO session_changes (user_id, from_time, to_time, removed)
+    SELECT user_id, first_event_timestamp, last_event_timestamp, removed
+    FROM (SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
+                 ARRAY[session_id] AS removed
           FROM session_metrics
           UNION ALL
-          SELECT session_id, user_id, first_event_timestamp, last_event_timestamp
+          SELECT session_id, user_id, first_event_timestamp, last_event_timestamp, '{}'
           FROM rebuilt_sessions) AS sessions
     WHERE EXISTS (SELECT FROM search_cursor)
       AND NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = sessions.session_id)

@@ -79,8 +79,11 @@ UPSERT = f"""
 """  # noqa: S608
 # Only a search index that exists has to hear of changes; a new one starts from all rows.
 NOTE_CHANGES = """
-    INSERT INTO session_changes (user_id, from_time, to_time)
-    SELECT * FROM unnest(%s::text[], %s::timestamptz[], %s::timestamptz[])
+    INSERT INTO session_changes (user_id, from_time, to_time, regrouped, removed)
+    SELECT user_id, from_time, to_time, regrouped, removed::uuid[]
+    FROM unnest(%(users)s::text[], %(froms)s::timestamptz[], %(tos)s::timestamptz[],
+                %(regrouped)s::boolean[], %(removed)s::text[])
+        AS changes (user_id, from_time, to_time, regrouped, removed)
     WHERE EXISTS (SELECT FROM search_cursor)
 """
 
@@ -99,6 +102,20 @@ class Stored(NamedTuple):
     session_id: str
     first: Key
     last: Key
+
+
+class Change(NamedTuple):
+    """What the search index has to follow: the sessions of a visitor from one time to another.
+
+    regrouped: whether events went from one session to another. removed: ids of sessions that
+    ceased to exist.
+    """
+
+    user_id: str
+    from_time: datetime
+    to_time: datetime
+    regrouped: bool
+    removed: Sequence[str] = ()
 
 
 class Nearby(NamedTuple):
@@ -174,7 +191,11 @@ def upsert(cursor: Cursor, sessions: Iterable[Session], rule: Rule) -> None:
         cursor.execute(UPSERT)
 
 
-def note_changes(cursor: Cursor, changes: Sequence[tuple[str, datetime, datetime]]) -> None:
-    """Tell the search follower whose sessions changed between which times."""
+def note_changes(cursor: Cursor, changes: Sequence[Change]) -> None:
+    """Tell the search follower what changed beside the sessions of new events."""
     if changes:
-        cursor.execute(NOTE_CHANGES, tuple(map(list, zip(*changes, strict=True))))
+        users, froms, tos, regrouped, removed = map(list, zip(*changes, strict=True))
+        # PostgreSQL's arrays of arrays are rectangles: each is passed as text.
+        texts = ["{" + ",".join(ids) + "}" for ids in removed]
+        parameters = {"users": users, "froms": froms, "tos": tos}
+        cursor.execute(NOTE_CHANGES, {**parameters, "regrouped": regrouped, "removed": texts})

@@ -14,7 +14,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's cl
 
 from clickstream.pipeline import session_table
 from clickstream.pipeline.events import Event
-from clickstream.pipeline.session_table import Nearby, Stretch
+from clickstream.pipeline.session_table import Change, Nearby, Stretch
 from clickstream.pipeline.sessions import Rule, Session, extend, fold
 
 
@@ -87,11 +87,18 @@ class Visitors:
             for cluster, near in zip(clusters, found, strict=True)
             if near is None or not near.touching
         ]
-        loaded = self._load(cursor, spans, found)
+        stretches = _touched(spans, found)
+        loaded = session_table.events_between(cursor.connection, stretches) if stretches else []
         sessions = [
             session for events in chain(alone, loaded) for session in fold(events, self.rule)
         ]
-        self._delete_replaced(cursor, sessions, found)
+        stored = {
+            (span.user_id, old.session_id)
+            for span, near in zip(spans, found, strict=True)
+            if near
+            for old in near.touching
+        }
+        _replace(cursor, sessions, stored, stretches)
         self._remember(sessions, spans, found)
         return sessions
 
@@ -103,33 +110,6 @@ class Visitors:
                 clusters.append([])
             clusters[-1].append(event)
         return clusters
-
-    def _load(
-        self, cursor: Cursor, spans: list[Stretch], found: list[Nearby | None]
-    ) -> Iterable[Iterable[Event]]:
-        """All stored events of the stretches that touch stored sessions."""
-        stretches = _merge(
-            Stretch(
-                span.user_id,
-                min(span.first, *(stored.first for stored in near.touching)),
-                max(span.last, *(stored.last for stored in near.touching)),
-            )
-            for span, near in zip(spans, found, strict=True)
-            if near is not None and near.touching
-        )
-        if not stretches:
-            return []
-        session_table.note_changes(
-            cursor, [(stretch.user_id, stretch.first[0], stretch.last[0]) for stretch in stretches]
-        )
-        return session_table.events_between(cursor.connection, stretches)
-
-    def _delete_replaced(
-        self, cursor: Cursor, sessions: list[Session], found: list[Nearby | None]
-    ) -> None:
-        replaced = {stored.session_id for near in found if near for stored in near.touching}
-        if replaced:
-            session_table.delete(cursor, replaced - {session.session_id for session in sessions})
 
     def _remember(
         self, sessions: list[Session], spans: list[Stretch], found: list[Nearby | None]
@@ -153,6 +133,46 @@ def _by_visitor(events: Iterable[Event]) -> dict[str, list[Event]]:
 
 def _span(cluster: list[Event]) -> Stretch:
     return Stretch(cluster[0].user_id, cluster[0].key, cluster[-1].key)
+
+
+def _touched(spans: list[Stretch], found: list[Nearby | None]) -> list[Stretch]:
+    """The stretches that touch stored sessions, with those sessions."""
+    return _merge(
+        Stretch(
+            span.user_id,
+            min(span.first, *(stored.first for stored in near.touching)),
+            max(span.last, *(stored.last for stored in near.touching)),
+        )
+        for span, near in zip(spans, found, strict=True)
+        if near is not None and near.touching
+    )
+
+
+def _replace(
+    cursor: Cursor,
+    sessions: Iterable[Session],
+    stored: set[tuple[str, str]],
+    stretches: list[Stretch],
+) -> None:
+    """Delete the stored sessions that no longer exist, and note where events regrouped.
+
+    stored: visitors and ids of the sessions before. Where a visitor's sessions begin with the same
+    events as before, no event that was stored before goes to another one.
+    """
+    now = {(session.user_id, session.session_id) for session in sessions}
+    session_table.delete(cursor, (session_id for _, session_id in stored - now))
+    regrouped = {user_id for user_id, _ in stored ^ now}
+    removed: dict[str, list[str]] = {}
+    for user_id, session_id in sorted(stored - now):
+        removed.setdefault(user_id, []).append(session_id)
+    session_table.note_changes(
+        cursor,
+        [
+            Change(user_id, first[0], last[0], True, removed.get(user_id, ()))
+            for user_id, first, last in stretches
+            if user_id in regrouped
+        ],
+    )
 
 
 def _merge(stretches: Iterable[Stretch]) -> list[Stretch]:

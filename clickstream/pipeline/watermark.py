@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
 from clickstream.pipeline.positions import Log
-from clickstream.pipeline.session_table import note_changes
+from clickstream.pipeline.session_table import Change, note_changes
 
 SILENT_AFTER = timedelta(seconds=60)
 # So old a word of the owner no longer shows that the partition is caught up.
@@ -75,5 +75,5 @@ def close_sessions(cursor: Cursor, watermark: datetime, timeout: timedelta) -> i
     """Close the sessions that the watermark has passed by more than the timeout; how many."""
     cursor.execute(CLOSE, {"watermark": watermark, "timeout": timeout, "at_once": CLOSE_AT_ONCE})
     closed = cursor.fetchall()
-    note_changes(cursor, closed)
+    note_changes(cursor, [Change(user_id, first, last, False) for user_id, first, last in closed])
     return len(closed)

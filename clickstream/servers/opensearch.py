@@ -5,6 +5,8 @@ from opensearchpy import OpenSearch
 from clickstream.settings import Settings
 
 REQUEST_TIMEOUT_SECONDS = 30
+# That threads may keep at a time.
+CONNECTIONS = 4
 
 
 def connect(settings: Settings) -> OpenSearch:
@@ -20,4 +22,5 @@ def connect(settings: Settings) -> OpenSearch:
         http_auth=user if settings.opensearch_user else None,
         timeout=REQUEST_TIMEOUT_SECONDS,
         max_retries=0,
+        pool_maxsize=CONNECTIONS,
     )
