@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from clickstream.search.backlog import Backlog
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -148,7 +150,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What became of the records, since the beginning, and how fresh the tables are."""
+    """What became of the records, since the beginning, and how fresh tables and index are.
+
+    search: what waits to be indexed; None where nothing ever was.
+    """
 
     partitions: int
     records: int
@@ -161,6 +166,7 @@ class Quality:
     newest_event: datetime | None
     last_stored: datetime | None
     caught_up: datetime | None
+    search: Backlog | None
 
 
 @dataclass(frozen=True, slots=True)

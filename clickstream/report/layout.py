@@ -11,6 +11,7 @@ from clickstream.report.figures import Quality, Report, Segment, Traffic
 from clickstream.report.timespan import show_length, show_time
 from clickstream.report.what_if import WhatIf
 from clickstream.report.wording import age, minutes, money, number, percent
+from clickstream.search.backlog import MOST_COUNTED, Backlog
 
 Facts = Sequence[tuple[str, str]]
 
@@ -247,8 +248,19 @@ def _quality(report: Report) -> Section:
         ("newest event", age(figures.newest_event, report.generated_at)),
         ("last stored", age(figures.last_stored, report.generated_at)),
         ("caught up", age(figures.caught_up, report.generated_at)),
+        *([("search", _backlog(figures.search))] if figures.search else []),
     ]
     return Section("Data quality, since the beginning", facts)
+
+
+def _backlog(waiting: Backlog) -> str:
+    if not waiting.rows:
+        return "everything is indexed"
+    at_least = "at least " if waiting.rows >= MOST_COUNTED else ""
+    return (
+        f"{at_least}{number(waiting.rows)} rows to be indexed, the first for "
+        f"{show_length(timedelta(seconds=round(waiting.seconds)))}"
+    )
 
 
 def _sum(figures: Quality) -> str:

@@ -26,6 +26,7 @@ from clickstream.report.figures import (
 )
 from clickstream.report.snapshot import Row, fill, one, rows, snapshot
 from clickstream.report.timespan import since_when
+from clickstream.search import backlog
 from clickstream.servers.postgres import Connection
 
 SHOWN_TYPES = 20
@@ -251,7 +252,9 @@ def _revenue(sessions: Row) -> Revenue:
 def _quality(cursor: Cursor) -> Quality:
     reasons = [fill(Reason, row) for row in rows(cursor, REJECTED)]
     rejected = {"rejected": sum(each.records for each in reasons), "rejected_by_reason": reasons}
-    return fill(Quality, one(cursor, QUALITY) | rejected)
+    waiting = backlog.read(cursor)
+    search = {"search": waiting if waiting.begun else None}
+    return fill(Quality, one(cursor, QUALITY) | rejected | search)
 
 
 def _share(part: int, whole: int | None) -> float | None:

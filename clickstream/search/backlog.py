@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import monotonic
 
 import psycopg2
@@ -23,26 +23,21 @@ PATIENCE_SECONDS = 60.0
 TELL_SECONDS = 10.0
 
 NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+UNFILLED = """
+    SELECT count(*), greatest(0, extract(epoch FROM now() - min(since)))::double precision
+    FROM (SELECT stored_at AS since FROM clickstream_events
+          WHERE (event_time, event_id) > (%(filled_time)s::timestamptz, %(filled_id)s::uuid)
+          ORDER BY event_time, event_id LIMIT %(most)s) AS events
+"""
 # Rows of a database that was restored may carry transaction ids of the future: they do not count.
-BACKLOG = """
-    WITH place AS (SELECT horizon, filled_time, filled_id FROM search_cursor),
-    unfilled AS (
-        SELECT stored_at AS since
-        FROM place, clickstream_events
-        WHERE filled_time IS NOT NULL AND (event_time, event_id) > (filled_time, filled_id)
-        ORDER BY event_time, event_id LIMIT %(most)s),
-    new AS (
-        SELECT stored_at AS since
-        FROM place, clickstream_events
-        WHERE filled_time IS NULL AND xid >= horizon AND xid < %(before)s::xid8
-        ORDER BY xid LIMIT %(most)s),
-    changed AS (
-        SELECT changed_at AS since
-        FROM place, session_changes
-        WHERE xid >= horizon AND xid < %(before)s::xid8
-        ORDER BY xid LIMIT %(most)s)
-    SELECT EXISTS (SELECT FROM place), count(*), extract(epoch FROM now() - min(since))::float
-    FROM (TABLE unfilled UNION ALL TABLE new UNION ALL TABLE changed) AS rows
+CHANGED = """
+    SELECT count(*), greatest(0, extract(epoch FROM now() - min(since)))::double precision
+    FROM ((SELECT stored_at AS since FROM clickstream_events
+           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8 ORDER BY xid LIMIT %(most)s)
+          UNION ALL
+          (SELECT changed_at FROM session_changes
+           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8 ORDER BY xid LIMIT %(most)s)
+         ) AS rows
 """
 
 
@@ -72,10 +67,15 @@ def next_transaction(cursor: Cursor) -> str:
 
 def read(cursor: Cursor, before: str | None = None) -> Backlog:
     """The backlog now, or of what was there before a transaction."""
-    values = {"most": MOST_COUNTED, "before": before or next_transaction(cursor)}
-    cursor.execute(BACKLOG, values)
-    begun, rows, seconds = cursor.fetchone()
-    return Backlog(begun, rows, max(0.0, seconds or 0.0))
+    place = search_cursor.read(cursor)
+    if place is None:
+        return Backlog(begun=False, rows=0, seconds=0.0)
+    values = {**asdict(place), "horizon": str(place.horizon), "most": MOST_COUNTED}
+    if place.filled_time is not None:
+        cursor.execute(UNFILLED, values)
+    else:
+        cursor.execute(CHANGED, {**values, "before": before or next_transaction(cursor)})
+    return Backlog(True, *cursor.fetchone())
 
 
 def words(cursor: Cursor) -> str:

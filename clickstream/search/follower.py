@@ -103,16 +103,20 @@ class Follower:
             logger.warning("the search index is behind; the next consumer goes on with it")
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def close(self) -> None:
+        """Leave the lead to others."""
+        self._let_go()
+        self._client.close()
+
     def _run(self) -> None:
         while self._try_turn() or not self._ending.wait(IDLE_SECONDS):
             pass
-        self._let_go()
-        self._client.close()
+        self.close()
 
     def _try_turn(self) -> bool:
         """One turn; whether there may be more to do at once."""
         try:
-            worked = self._turn()
+            worked = self.turn()
         except FAILURES as error:
             self._back_off(error)
             return False
@@ -121,7 +125,7 @@ class Follower:
             self._failures = 0
         return worked
 
-    def _turn(self) -> bool:
+    def turn(self) -> bool:
         """Send what the next step has, if any; whether there was something to do."""
         connection = self._lead()
         if connection is None:
@@ -132,7 +136,7 @@ class Follower:
             step = search_cursor.next_step(cursor, place, ROWS_AT_ONCE) if place else None
         if place and step is None and monotonic() - self._looked < LOOK_SECONDS:
             return False
-        mismatch = self._look(place)
+        mismatch = self._look(place, connection.info.dbname)
         if mismatch is not None:
             level = logging.WARNING if place else logging.INFO
             logger.log(level, "filling the search index from the beginning: %s", mismatch)
@@ -155,7 +159,7 @@ class Follower:
                 logger.info("indexing into OpenSearch at %s", self._address)
         return self._connection if self._leads else None
 
-    def _look(self, place: Place | None) -> str | None:
+    def _look(self, place: Place | None, database: str) -> str | None:
         """Why the index is not the one that the cursor belongs to; None where it is."""
         state = indexes.read(self._client)
         if place and state and state.token != place.token == self._known.token:
@@ -163,17 +167,17 @@ class Follower:
                 f"its indexes were taken over for database {state.database!r}; give each database "
                 "an OpenSearch of its own"
             )
-        mismatch = self._mismatch(place, state)
+        mismatch = self._mismatch(place, state, database)
         self._known = state if state and mismatch is None else UNKNOWN
         self._looked = monotonic()
         return mismatch
 
-    def _mismatch(self, place: Place | None, state: State | None) -> str | None:
+    def _mismatch(self, place: Place | None, state: State | None, database: str) -> str | None:
         if place is None:
             return "nothing of this database is indexed yet"
         if state is None:
             return "OpenSearch has none"
-        if state.token != place.token:
+        if (state.token, state.database) != (place.token, database):
             return "what OpenSearch has was not filled from this database"
         if state.horizon > place.horizon:
             return "the database was set back to an earlier state"

@@ -144,6 +144,7 @@ def test_data_quality(run_script: RunScript) -> None:
         "open_sessions": 4,
         "newest_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
         "caught_up": None,
+        "search": None,
     }
 
 

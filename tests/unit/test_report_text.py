@@ -40,7 +40,7 @@ EMPTY = figures.Report(
     visitors=[],
     devices=[],
     countries=[],
-    quality=figures.Quality(0, 0, 0, 0, 0, [], 0, 0, None, None, None),
+    quality=figures.Quality(0, 0, 0, 0, 0, [], 0, 0, None, None, None, None),
 )
 
 
@@ -57,7 +57,9 @@ def hostile_report(text: str) -> figures.Report:
         pages=[figures.Page(text, 1, 1, 1, 1)],
         visitors=[figures.Visitor(text, 1, 3, Decimal("5"), NOW)],
         devices=[figures.Segment(text, 1, 1.0, 0.0, Decimal("5"))],
-        quality=figures.Quality(1, 4, 3, 0, 1, [figures.Reason(text, 1)], 0, 1, NOW, NOW, NOW),
+        quality=figures.Quality(
+            1, 4, 3, 0, 1, [figures.Reason(text, 1)], 0, 1, NOW, NOW, NOW, None
+        ),
     )
 
 

@@ -1,0 +1,86 @@
+"""Random histories and a follower in between: the index is what the tables say."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+import search_oracle
+from batches import Batches
+from conftest import Query
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from opensearchpy import OpenSearch
+from records import START
+from test_property import BURSTS, RULES
+
+from clickstream.pipeline import watermark
+from clickstream.search.follower import Follower
+from clickstream.servers.opensearch import connect as connect_search
+from clickstream.servers.postgres import Connection
+from clickstream.settings import Settings
+
+NO_INDEX = "DELETE FROM search_cursor"
+RULE = RULES[0]
+# What may follow a batch: a step of the index or nothing, a restart of either side, a watermark
+# that closes sessions (in seconds).
+SEQUELS = st.sampled_from(["index"] * 6 + [None] * 4 + ["restart", "other follower", 100, 200])
+STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
+
+
+@pytest.fixture
+def searching(search: dict[str, str], environment: dict[str, str]) -> Settings:
+    """The settings of the test's database and of the search server."""
+    return Settings.from_mapping({**environment, **search})
+
+
+@pytest.fixture
+def client(searching: Settings) -> Iterator[OpenSearch]:
+    with closing(connect_search(searching)) as opened:
+        yield opened
+
+
+def close_sessions(connection: Connection, seconds: int) -> None:
+    """Close what the watermark, so many seconds after START, has passed."""
+    with connection, connection.cursor() as cursor:
+        watermark.close_sessions(cursor, START + timedelta(seconds=seconds), RULE.timeout)
+
+
+def catch_up(follower: Follower) -> None:
+    """Let a follower index all there is."""
+    while follower.turn():
+        pass
+
+
+@examples(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS)
+def test_random_histories_are_indexed(
+    transactions: Connection,
+    query: Query,
+    searching: Settings,
+    client: OpenSearch,
+    steps: list[Any],
+) -> None:
+    """Sessions extend, merge, split, close and come back between the steps of the follower."""
+    query(NO_INDEX)
+    batches = Batches(transactions, RULE)
+    with ExitStack() as followers:
+        follower = followers.enter_context(closing(Follower(searching, Random(1))))
+        for *shares, sequel in steps:
+            batches.store(shares)
+            if sequel == "restart":
+                batches.visitors.clear()
+            elif sequel == "other follower":
+                follower.close()
+                follower = followers.enter_context(closing(Follower(searching, Random(1))))
+            elif sequel == "index":
+                follower.turn()
+            elif sequel is not None:
+                close_sessions(transactions, sequel)
+        catch_up(follower)
+        search_oracle.check_documents(transactions, client)
