@@ -18,16 +18,16 @@ from records import START
 from test_property import BURSTS, RULES
 
 from clickstream.pipeline import watermark
+from clickstream.pipeline.sessions import Rule
 from clickstream.search.follower import Follower
 from clickstream.servers.opensearch import connect as connect_search
 from clickstream.servers.postgres import Connection
 from clickstream.settings import Settings
 
 NO_INDEX = "DELETE FROM search_cursor"
-RULE = RULES[0]
 # What may follow a batch: a step of the index or nothing, a restart of either side, a watermark
 # that closes sessions (in seconds).
-SEQUELS = st.sampled_from(["index"] * 6 + [None] * 4 + ["restart", "other follower", 100, 200])
+SEQUELS = st.sampled_from(["index"] * 4 + [None] * 6 + ["restart", "other follower", 100, 200])
 STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
 
@@ -43,10 +43,10 @@ def client(searching: Settings) -> Iterator[OpenSearch]:
         yield opened
 
 
-def close_sessions(connection: Connection, seconds: int) -> None:
+def close_sessions(connection: Connection, seconds: int, rule: Rule) -> None:
     """Close what the watermark, so many seconds after START, has passed."""
     with connection, connection.cursor() as cursor:
-        watermark.close_sessions(cursor, START + timedelta(seconds=seconds), RULE.timeout)
+        watermark.close_sessions(cursor, START + timedelta(seconds=seconds), rule.timeout)
 
 
 def catch_up(follower: Follower) -> None:
@@ -56,19 +56,20 @@ def catch_up(follower: Follower) -> None:
 
 
 @examples(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(steps=STEPS)
+@given(rule=st.sampled_from(RULES), steps=STEPS)
 def test_random_histories_are_indexed(
     transactions: Connection,
     query: Query,
     searching: Settings,
     client: OpenSearch,
+    rule: Rule,
     steps: list[Any],
 ) -> None:
     """Sessions extend, merge, split, close and come back between the steps of the follower."""
     query(NO_INDEX)
-    batches = Batches(transactions, RULE)
+    batches = Batches(transactions, rule)
     with ExitStack() as followers:
         follower = followers.enter_context(closing(Follower(searching, Random(1))))
         for *shares, sequel in steps:
@@ -81,6 +82,6 @@ def test_random_histories_are_indexed(
             elif sequel == "index":
                 follower.turn()
             elif sequel is not None:
-                close_sessions(transactions, sequel)
+                close_sessions(transactions, sequel, rule)
         catch_up(follower)
         search_oracle.check_documents(transactions, client)
