@@ -154,10 +154,11 @@ def _replace(
     stored: set[tuple[str, str]],
     stretches: list[Stretch],
 ) -> None:
-    """Delete the stored sessions that no longer exist, and note where events regrouped.
+    """Delete the stored sessions that no longer exist, and note what the index has to follow.
 
     stored: visitors and ids of the sessions before. Where a visitor's sessions begin with the same
-    events as before, no event that was stored before goes to another one.
+    events as before, no event that was stored before goes to another one; but all of them are
+    written anew, the status of those without a new event too.
     """
     now = {(session.user_id, session.session_id) for session in sessions}
     session_table.delete(cursor, (session_id for _, session_id in stored - now))
@@ -168,9 +169,8 @@ def _replace(
     session_table.note_changes(
         cursor,
         [
-            Change(user_id, first[0], last[0], True, removed.get(user_id, ()))
+            Change(user_id, first[0], last[0], user_id in regrouped, removed.get(user_id, ()))
             for user_id, first, last in stretches
-            if user_id in regrouped
         ],
     )
 
