@@ -16,12 +16,14 @@ from typing import Any, Protocol
 
 import pytest
 from kafka import KafkaAdminClient
+from opensearchpy import OpenSearch
 from support import SETTING_NAMES, OwnServer, Script, command, eventually, plain_environment
 
 from clickstream import schema
 from clickstream.local.stack import NAMES
 from clickstream.local.temporary import temporary_stack
 from clickstream.servers.kafka import connection_options
+from clickstream.servers.opensearch import connect as connect_search
 from clickstream.servers.postgres import Connection, connect
 from clickstream.settings import Settings
 
@@ -187,6 +189,18 @@ def search(servers: dict[str, str]) -> dict[str, str]:
     if not servers["OPENSEARCH_HOST"]:
         pytest.skip("no OpenSearch-compatible server for this platform; give TEST_OPENSEARCH_HOST")
     return {name: value for name, value in servers.items() if name.startswith("OPENSEARCH_")}
+
+
+@pytest.fixture
+def searching(search: dict[str, str], environment: dict[str, str]) -> Settings:
+    """The settings of the test's database and of the search server."""
+    return Settings.from_mapping({**environment, **search})
+
+
+@pytest.fixture
+def client(searching: Settings) -> Iterator[OpenSearch]:
+    with closing(connect_search(searching)) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 from psycopg2.extras import RealDictCursor
 
+from clickstream.search.follower import Follower
 from clickstream.servers.opensearch import connect as connect_search
 from clickstream.servers.postgres import Connection, connect
 from clickstream.settings import Settings
@@ -51,6 +52,12 @@ def indexed(client: OpenSearch) -> Documents:
         for pattern in ("clickstream-events*", "clickstream-sessions*")
         for hit in scan(client, index=pattern, size=2_000)
     }
+
+
+def catch_up(follower: Follower) -> None:
+    """Let a follower index all there is."""
+    while follower.turn():
+        pass
 
 
 def _expected(connection: Connection) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:

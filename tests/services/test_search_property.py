@@ -1,12 +1,10 @@
 """Random histories and a follower in between: the index is what the tables say."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
 from random import Random
 from typing import Any
 
-import pytest
 import search_oracle
 from batches import Batches
 from conftest import Query
@@ -15,12 +13,12 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from opensearchpy import OpenSearch
 from records import START
+from search_oracle import catch_up
 from test_property import BURSTS, RULES
 
 from clickstream.pipeline import watermark
 from clickstream.pipeline.sessions import Rule
 from clickstream.search.follower import Follower
-from clickstream.servers.opensearch import connect as connect_search
 from clickstream.servers.postgres import Connection
 from clickstream.settings import Settings
 
@@ -31,28 +29,10 @@ SEQUELS = st.sampled_from(["index"] * 4 + [None] * 6 + ["restart", "other follow
 STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
 
-@pytest.fixture
-def searching(search: dict[str, str], environment: dict[str, str]) -> Settings:
-    """The settings of the test's database and of the search server."""
-    return Settings.from_mapping({**environment, **search})
-
-
-@pytest.fixture
-def client(searching: Settings) -> Iterator[OpenSearch]:
-    with closing(connect_search(searching)) as opened:
-        yield opened
-
-
 def close_sessions(connection: Connection, seconds: int, rule: Rule) -> None:
     """Close what the watermark, so many seconds after START, has passed."""
     with connection, connection.cursor() as cursor:
         watermark.close_sessions(cursor, START + timedelta(seconds=seconds), rule.timeout)
-
-
-def catch_up(follower: Follower) -> None:
-    """Let a follower index all there is."""
-    while follower.turn():
-        pass
 
 
 @examples(
