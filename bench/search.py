@@ -18,10 +18,10 @@ from statistics import median
 from time import perf_counter
 
 import orjson
-from bench.null_search import null_search
 from opensearchpy.helpers import parallel_bulk
 
 from bench import support
+from bench.null_search import null_search
 from bench.pipeline import Clock
 from clickstream import script
 from clickstream.pipeline import batch

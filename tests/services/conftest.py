@@ -2,7 +2,8 @@
 
 TEST_KAFKA_BOOTSTRAP_SERVERS, TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST each replace one server;
 TEST_ before any other setting of that server is passed on too (TEST_POSTGRES_PASSWORD; the user
-needs CREATEDB). `.env` is never read.
+needs CREATEDB). `.env` is never read. Search servers are in search_servers.py: a local one for each
+worker, and a real OpenSearch for the whole run where there is a Java for it.
 """
 
 import os
@@ -12,15 +13,25 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Protocol
 
 import pytest
 from kafka import KafkaAdminClient
 from opensearchpy import OpenSearch
+from search_servers import (
+    INSTALL_SECONDS,
+    GivenSearch,
+    LocalSearch,
+    RealSearch,
+    SearchServer,
+    missing,
+    shared_real_search,
+)
 from support import SETTING_NAMES, OwnServer, Script, command, eventually, plain_environment
 
 from clickstream import schema
-from clickstream.local.stack import NAMES
+from clickstream.local import search as local
 from clickstream.local.temporary import temporary_stack
 from clickstream.servers.kafka import connection_options
 from clickstream.servers.opensearch import connect as connect_search
@@ -34,6 +45,7 @@ GIVEN_BY = {
 }
 # Where a given server's other settings are not given: those of a server for tests.
 GIVEN_DEFAULTS = {"POSTGRES_DATABASE": "postgres", "OPENSEARCH_USE_SSL": "false"}
+SEARCH_SERVERS = ["local_search", "real_search"]
 
 CREATE_DATABASE = 'CREATE DATABASE "{name}"'
 COPY_DATABASE = 'CREATE DATABASE "{name}" TEMPLATE "{template}"'
@@ -65,21 +77,68 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The settings that lead to the servers of this run."""
-    missing = [name for name in NAMES if GIVEN_BY[name] not in os.environ]
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run that all workers have in common."""
     base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def servers(shared_folder: Path) -> Iterator[dict[str, str]]:
+    """The settings that lead to the servers of this run; to a search server only if one is given.
+
+    Tests that search ask for `search`.
+    """
+    wanted = [name for name in ("kafka", "postgres") if GIVEN_BY[name] not in os.environ]
+    folder = shared_folder / "servers"
     with ExitStack() as resources:
-        local = (
-            resources.enter_context(temporary_stack(shared / "servers", missing)) if missing else {}
-        )
-        yield {**GIVEN_DEFAULTS, **local, **_given(os.environ)}
+        started = resources.enter_context(temporary_stack(folder, wanted)) if wanted else {}
+        yield {**GIVEN_DEFAULTS, **started, **_given(os.environ)}
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
     names = {f"TEST_{name}": name for name in SETTING_NAMES}
     return {names[name]: value for name, value in environment.items() if name in names}
+
+
+@pytest.fixture(scope="session")
+def local_search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSearch]:
+    """The local search server of this worker."""
+    if not local.is_available():
+        pytest.skip("no OpenSearch-compatible server for this platform; give TEST_OPENSEARCH_HOST")
+    folder = tmp_path_factory.mktemp("search") / "servers"
+    with temporary_stack(folder, ["opensearch"]):
+        yield LocalSearch(folder)
+
+
+@pytest.fixture(scope="session")
+def real_search(
+    servers: dict[str, str],  # noqa: ARG001
+    shared_folder: Path,
+    testrun_uid: str,
+) -> Iterator[RealSearch]:
+    """The real OpenSearch of this run; skips, with the reason, where there cannot be one.
+
+    Begun after `servers` in every worker: who leaves either waits for all others to leave it, and
+    two workers that left them in different orders would wait for each other for ever.
+    """
+    if reason := missing():
+        pytest.skip(reason)
+    # Under root it runs as nobody, who may not enter pytest's folders.
+    data = Path(gettempdir()) / f"clickstream-opensearch-{testrun_uid}"
+    with shared_real_search(shared_folder, data) as server:
+        installed = server.ask("install", INSTALL_SECONDS)
+        if installed.returncode:
+            refuse = pytest.fail if "CI" in os.environ else pytest.skip
+            refuse(f"OpenSearch's jars cannot be had: {installed.stderr.strip()[:500]}")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def given_search(shared_folder: Path, servers: dict[str, str]) -> GivenSearch:
+    """The search server by TEST_OPENSEARCH_HOST."""
+    names = (name for name in servers if name.startswith("OPENSEARCH_"))
+    return GivenSearch(shared_folder, {name: servers[name] for name in names})
 
 
 @pytest.fixture(scope="session")
@@ -183,12 +242,15 @@ def settings(environment: dict[str, str]) -> Settings:
     return Settings.from_mapping(environment)
 
 
-@pytest.fixture
-def search(servers: dict[str, str]) -> dict[str, str]:
-    """The settings that turn search on; skips where this run has no search server."""
-    if not servers["OPENSEARCH_HOST"]:
-        pytest.skip("no OpenSearch-compatible server for this platform; give TEST_OPENSEARCH_HOST")
-    return {name: value for name, value in servers.items() if name.startswith("OPENSEARCH_")}
+@pytest.fixture(params=["given_search"] if GIVEN_BY["opensearch"] in os.environ else SEARCH_SERVERS)
+def search(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The settings that turn search on, once for each kind of server: local and real, or given.
+
+    The server is empty and nobody else's until the test ends: all tests use the same names of
+    indexes. A test has this or `own_search`, not both, and skips where there is no such server.
+    """
+    with request.getfixturevalue(request.param).fresh() as server:
+        yield server.environment
 
 
 @pytest.fixture
@@ -261,8 +323,13 @@ def run_script(environment: dict[str, str], tmp_path: Path) -> RunScript:
 
 
 @pytest.fixture
-def start_script(environment: dict[str, str], tmp_path: Path) -> Iterator[StartScript]:
+def start_script(
+    request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
+) -> Iterator[StartScript]:
     """Starts a script in the background, see `support.Script`; it is gone when the test ends."""
+    # Before the search server is the next test's, where no such script may write any more.
+    for name in {"search", "own_search"} & set(request.fixturenames):
+        request.getfixturevalue(name)
     started: list[Script] = []
 
     def start(name: str, *arguments: str, **settings: str) -> Script:
@@ -296,3 +363,14 @@ def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
     folder = tmp_path / "own-broker"
     with temporary_stack(folder, ["kafka"]):
         yield OwnServer(folder, "kafka")
+
+
+@pytest.fixture(params=SEARCH_SERVERS)
+def own_search(request: pytest.FixtureRequest) -> Iterator[SearchServer]:
+    """A search server to be stopped: `.stop()`, `.start()`, `.kill()`, `.wipe()`, `.environment`.
+
+    Once for each kind, empty at first, and nobody else's until the test ends. The local one loses
+    everything when it is stopped, the real one when it is wiped. Not beside `search`.
+    """
+    with request.getfixturevalue(request.param).fresh() as server:
+        yield server

@@ -1,12 +1,14 @@
 """Doors in front of the real servers: TLS before one that has none, a password before another."""
 
 import base64
+import gzip
 import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -86,6 +88,104 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
+# == HTTP =======================================================================================
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """An HTTP request; its body is plain, however it came."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the door answers; of the body only so many bytes, and then the connection ends."""
+
+    status: int
+    body: bytes = b"{}"
+    kind: str = "application/json"
+    cut_at: int | None = None
+
+
+def forward(upstream: tuple[str, int], request: Request) -> Reply:
+    """What the server behind the door answers. Raises OSError or HTTPException."""
+    kept = ("Content-Type", "Authorization")
+    headers = {name: request.headers[name] for name in kept if name in request.headers}
+    with closing(http.client.HTTPConnection(*upstream)) as connection:
+        connection.request(request.method, request.path, request.body, headers)
+        reply = connection.getresponse()
+        return Reply(reply.status, reply.read(), reply.headers.get("Content-Type", ""))
+
+
+@contextmanager
+def http_door(answer: Callable[[Request], Reply | None]) -> Iterator[int]:
+    """Yield a port of this machine where every request gets this answer.
+
+    None, and a server behind the door that is gone: the connection ends without a word.
+    """
+    closed = threading.Event()
+
+    class Door(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def handle(self) -> None:
+            with suppress(OSError):  # the client has gone
+                super().handle()
+
+        def do_GET(self) -> None:
+            request = Request(self.command, self.path, self.headers, _body(self))
+            reply = None
+            if not closed.is_set():
+                with suppress(OSError, http.client.HTTPException):
+                    reply = answer(request)
+            if reply is None:
+                self.close_connection = True
+            else:
+                self._send(reply)
+
+        do_POST = do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815 - as http.server wants them
+
+        def _send(self, reply: Reply) -> None:
+            self.close_connection |= reply.cut_at is not None
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.kind)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body[: reply.cut_at])
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port
+        finally:
+            closed.set()
+            server.shutdown()
+
+
+def _body(handler: BaseHTTPRequestHandler) -> bytes:
+    if handler.headers.get("Transfer-Encoding", "").lower() == "chunked":
+        body = b"".join(_chunks(handler))
+    else:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+    return gzip.decompress(body) if handler.headers.get("Content-Encoding") == "gzip" else body
+
+
+def _chunks(handler: BaseHTTPRequestHandler) -> Iterator[bytes]:
+    while size := int(handler.rfile.readline().split(b";")[0], 16):
+        yield handler.rfile.read(size)
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():  # trailers
+        continue
+
+
 @contextmanager
 def password_door(
     upstream: tuple[str, int], user: str, password: str, *, closed: str = ""
@@ -96,35 +196,12 @@ def password_door(
     """
     expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
-    class Door(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length)
-            if self.headers.get("Authorization") != expected:
-                self._answer(401, b"{}")
-            elif closed and closed in self.path:
-                self._answer(403, b"{}")
-            else:
-                connection = http.client.HTTPConnection(*upstream)
-                kind = {"Content-Type": "application/json"}
-                connection.request(self.command, self.path, body, kind)
-                reply = connection.getresponse()
-                self._answer(reply.status, reply.read())
-                connection.close()
+    def answer(request: Request) -> Reply:
+        if request.headers.get("Authorization") != expected:
+            return Reply(401)
+        if closed and closed in request.path:
+            return Reply(403)
+        return forward(upstream, request)
 
-        do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815 - the names that http.server looks for
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Door) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with http_door(answer) as port:
+        yield port

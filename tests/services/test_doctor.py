@@ -22,8 +22,6 @@ from clickstream.aiven.doctor import kafka, network, opensearch, postgres
 from clickstream.aiven.doctor.checks import Check, Finding, Verdict, carry_out
 from clickstream.aiven.doctor.kafka import places
 from clickstream.local import broker, processes, server
-from clickstream.local import search as local_search
-from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from tests.pki import Authority, Pair
 
@@ -561,15 +559,12 @@ def test_templates_that_the_user_may_not_see(searching: Settings, guarded: Door)
     assert "administrator" in found["templates"].text
 
 
-def test_templates_that_are_missing(tmp_path: Path) -> None:
-    if not local_search.is_available():
-        pytest.skip("no OpenSearch-compatible server for this platform")
-    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
-        settings = Settings.from_mapping(own)
-        found = seen(opensearch.checks, settings)["templates"]
-        assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
-        schema.apply_search(settings)
-        assert not problems(opensearch.checks, settings)
+def test_templates_that_are_missing(search: dict[str, str]) -> None:
+    settings = Settings.from_mapping(search)
+    found = seen(opensearch.checks, settings)["templates"]
+    assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
+    schema.apply_search(settings)
+    assert not problems(opensearch.checks, settings)
 
 
 def test_opensearch_at_a_name_that_is_wrong(searching: Settings) -> None:

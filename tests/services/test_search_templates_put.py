@@ -4,18 +4,16 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Query, RunScript
 from doors import password_door
 from opensearchpy import OpenSearch
+from search_servers import SearchServer
 
 from clickstream import schema
 from clickstream.errors import UserError
-from clickstream.local import search as local_search
-from clickstream.local.temporary import temporary_stack
 from clickstream.search.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
 from clickstream.servers.opensearch import connect
 from clickstream.settings import Settings
@@ -186,12 +184,10 @@ def test_a_user_without_the_right(searching: Settings, password: str, closed: st
             schema.apply_search(settings)
 
 
-@pytest.mark.skipif(not local_search.is_available(), reason="no server for this platform")
-def test_a_template_of_somebody_else_in_the_way(tmp_path: Path) -> None:
+def test_a_template_of_somebody_else_in_the_way(own_search: SearchServer) -> None:
     theirs = {"index_patterns": ["clickstream-*"], "priority": 100}
-    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
-        settings = Settings.from_mapping(own)
-        with closing(connect(settings)) as client:
-            client.indices.put_index_template(name="theirs", body=theirs)
-        with pytest.raises(UserError, match=r"refuses an index template .*theirs"):
-            schema.apply_search(settings)
+    settings = Settings.from_mapping(own_search.environment)
+    with closing(connect(settings)) as client:
+        client.indices.put_index_template(name="theirs", body=theirs)
+    with pytest.raises(UserError, match=r"refuses an index template .*theirs"):
+        schema.apply_search(settings)

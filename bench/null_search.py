@@ -1,0 +1,203 @@
+"""A search server that accepts everything at once and keeps nothing but a few small documents.
+
+What a consumer costs with search on is measured in front of it, where no search server competes
+for the same cores. It knows what is needed for that: _bulk (JSON without compression), documents
+by their id, indexes that were created, templates; searches find nothing.
+"""
+
+import json
+import socketserver
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+HOST = "127.0.0.1"
+ROOT = {
+    "name": "null",
+    "cluster_name": "null",
+    "cluster_uuid": "null",
+    "version": {"number": "3.9.0", "distribution": "opensearch"},
+}
+INDEXED = b'{"index":{"_version":1,"result":"created","status":201}}'
+DELETED = b'{"delete":{"_version":1,"result":"deleted","status":200}}'
+DELETE = b'{"delete"'
+SHARDS = {"total": 1, "successful": 1, "failed": 0}
+NOTHING = {
+    "took": 0,
+    "timed_out": False,
+    "count": 0,
+    "_shards": SHARDS,
+    "hits": {"total": {"value": 0, "relation": "eq"}, "max_score": None, "hits": []},
+}
+MISSING = (404, {"error": {"type": "index_not_found_exception", "reason": "none"}, "status": 404})
+
+Answer = tuple[int, Any]
+
+
+def bulk(body: bytes, filters: str) -> bytes:
+    """The reply to a bulk request: every action succeeded; short where only errors are wanted."""
+    if filters and all("error" in each for each in filters.split(",")):
+        return b'{"errors":false}'
+    deletions = body.count(b"\n" + DELETE) + body.startswith(DELETE)
+    items = _items(body) if deletions else [INDEXED] * (body.count(b"\n") // 2)
+    return b'{"took":0,"errors":false,"items":[' + b",".join(items) + b"]}"
+
+
+def _items(body: bytes) -> list[bytes]:
+    items = []
+    lines = iter(body.splitlines())
+    for line in lines:
+        items.append(DELETED if line.startswith(DELETE) else INDEXED)
+        if items[-1] is INDEXED:
+            next(lines)
+    return items
+
+
+class Memory:
+    """The documents, indexes and templates that were put by name."""
+
+    def __init__(self) -> None:
+        self._documents: dict[tuple[str, str], Any] = {}
+        self._indexes: dict[str, Any] = {}
+        self._templates: dict[str, Any] = {}
+
+    def answer(self, method: str, path: str, body: bytes) -> Answer:
+        """Status and JSON for anything but a bulk request."""
+        sent = json.loads(body) if body.startswith(b"{") and body.count(b"\n") < 2 else {}
+        match [unquote(part) for part in path.strip("/").split("/")]:
+            case [""]:
+                return 200, ROOT
+            case ["_index_template", *name]:
+                return self._template(method, "".join(name) or "*", sent)
+            case [index, "_doc" | "_create", key]:
+                return self._document(method, index, key, sent)
+            case [index] if not index.startswith("_"):
+                return self._index(method, index, sent)
+            case [*_, "_search" | "_count"]:
+                return 200, NOTHING
+            case [*_, "_refresh" | "_flush"]:
+                return 200, {"_shards": SHARDS}
+        return 200, {"acknowledged": True}
+
+    def _template(self, method: str, name: str, sent: Any) -> Answer:
+        if method == "PUT":
+            self._templates[name] = sent
+            return 200, {"acknowledged": True}
+        found = [
+            {"name": each, "index_template": template}
+            for each, template in self._templates.items()
+            if fnmatchcase(each, name)
+        ]
+        return (200 if found else 404), {"index_templates": found}
+
+    def _document(self, method: str, index: str, key: str, sent: Any) -> Answer:
+        where = {"_index": index, "_id": key, "_version": 1, "_seq_no": 0, "_primary_term": 1}
+        if method in {"PUT", "POST"}:
+            self._indexes.setdefault(index, {})
+            self._documents[index, key] = sent
+            return 201, {**where, "result": "created"}
+        if (index, key) not in self._documents:
+            return 404, {"_index": index, "_id": key, "found": False}
+        if method == "DELETE":
+            del self._documents[index, key]
+            return 200, {**where, "result": "deleted"}
+        return 200, {**where, "found": True, "_source": self._documents[index, key]}
+
+    def _index(self, method: str, names: str, sent: Any) -> Answer:
+        if method == "PUT":
+            self._indexes[names] = sent
+            return 200, {"acknowledged": True, "shards_acknowledged": True, "index": names}
+        patterns = names.split(",")
+        found = [n for n in self._indexes if any(fnmatchcase(n, each) for each in patterns)]
+        if not found and "*" not in names:
+            return MISSING
+        if method == "DELETE":
+            self._indexes = {n: body for n, body in self._indexes.items() if n not in found}
+            self._documents = {k: v for k, v in self._documents.items() if k[0] not in found}
+            return 200, {"acknowledged": True}
+        settings = {"settings": {"index": {"uuid": "null"}}, "mappings": {}, "aliases": {}}
+        return 200, {name: {**settings, **self._indexes[name]} for name in found}
+
+
+class Connection(socketserver.StreamRequestHandler):
+    """A client's connection, kept as long as the client wants."""
+
+    rbufsize = 1 << 20
+    disable_nagle_algorithm = True
+    server: "Server"
+
+    def handle(self) -> None:
+        while line := self.rfile.readline():
+            method, target, _ = line.decode("ascii").split()
+            body = self.rfile.read(self._length())
+            parts = urlsplit(target)
+            if parts.path.endswith("/_bulk"):
+                filters = parse_qs(parts.query).get("filter_path", [""])
+                self._send(200, bulk(body, filters[0]), method)
+            else:
+                status, found = self.server.memory.answer(method, parts.path, body)
+                self._send(status, json.dumps(found).encode(), method)
+
+    def _length(self) -> int:
+        length = 0
+        while (line := self.rfile.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return length
+
+    def _send(self, status: int, body: bytes, method: str) -> None:
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.wfile.write(head.encode() + (b"" if method == "HEAD" else body))
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """A thread for each connection."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__((HOST, 0), Connection)
+        self.memory = Memory()
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes is no news."""
+
+
+@contextmanager
+def null_search() -> Iterator[dict[str, str]]:
+    """Run one in a process of its own; yields the settings that lead to it."""
+    with subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        port = process.stdout.readline().strip()
+        try:
+            yield {"OPENSEARCH_HOST": HOST, "OPENSEARCH_PORT": port, "OPENSEARCH_USE_SSL": "false"}
+        finally:
+            process.stdin.close()
+
+
+def main() -> int:
+    """Serve on a free port, which is printed, until standard input ends."""
+    with Server() as server:
+        print(server.server_address[1], flush=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sys.stdin.read()
+        server.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,188 @@
+"""The door in front of a search server does what it says, and nothing else."""
+
+import gzip
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from opensearchpy import OpenSearch
+from opensearchpy.exceptions import ConnectionError as Lost
+from opensearchpy.exceptions import ConnectionTimeout, TransportError
+from search_door import Faults, SearchDoor, search_door
+from search_servers import SearchServer
+from support import eventually
+
+from clickstream.servers.opensearch import connect
+from clickstream.settings import Settings
+
+INDEX = "clickstream-sessions"
+
+
+@pytest.fixture
+def door(search: dict[str, str]) -> Iterator[SearchDoor]:
+    with search_door(search, seed=7) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(door: SearchDoor) -> Iterator[OpenSearch]:
+    """A client that comes through the door."""
+    with closing(connect(Settings.from_mapping(door.environment))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def direct(search: dict[str, str]) -> Iterator[OpenSearch]:
+    """A client that does not."""
+    with closing(connect(Settings.from_mapping(search))) as opened:
+        yield opened
+
+
+def action(name: str, key: str, version: int = 1) -> dict[str, Any]:
+    return {name: {"_index": INDEX, "_id": key, "version": version, "version_type": "external_gte"}}
+
+
+def body(*keys: str, version: int = 1) -> str:
+    """Index these, each followed by the deletion of one that is not there."""
+    lines: list[dict[str, Any]] = []
+    for key in keys:
+        lines += [action("index", key, version), {"session_id": key}]
+        lines += [action("delete", f"no-{key}", version)]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def stored(direct: OpenSearch) -> set[str]:
+    direct.indices.refresh(index="clickstream-*")
+    hits = direct.search(index="clickstream-*", body={"size": 1000})["hits"]["hits"]
+    return {hit["_id"] for hit in hits}
+
+
+def test_without_faults_it_is_not_noticed(
+    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+) -> None:
+    done = client.bulk(body=body("a", "b"))
+    statuses = [next(iter(item.values()))["status"] for item in done["items"]]
+    assert (done["errors"], statuses) == (False, [201, 404, 201, 404])
+    assert client.indices.exists(index=INDEX)
+    assert not client.exists(index=INDEX, id="c")
+    assert client.get(index=INDEX, id="a") == direct.get(index=INDEX, id="a")
+    client.delete(index=INDEX, id="a")
+    assert stored(direct) == {"b"}
+    assert door.counts == {"bulks": 1, "passed": 1}
+
+
+@pytest.mark.parametrize(("fault", "status"), [("refused", 429), ("unavailable", 503)])
+def test_a_share_of_the_bulks_does_not_arrive(
+    door: SearchDoor, client: OpenSearch, direct: OpenSearch, fault: str, status: int
+) -> None:
+    door.faults = Faults(**{fault: 0.3})
+    arrived, statuses = set(), set()
+    for number in range(60):
+        try:
+            client.bulk(body=body(str(number)))
+            arrived.add(str(number))
+        except TransportError as error:
+            statuses.add(error.status_code)
+    assert statuses == {status}
+    assert stored(direct) == arrived
+    assert 5 < door.counts[fault] == 60 - len(arrived) < 35
+
+
+def test_a_share_of_the_items_is_refused_at_its_place(
+    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+) -> None:
+    door.faults = Faults(refused_items=0.3)
+    keys = [str(number) for number in range(60)]
+    done = client.bulk(body=body(*keys), params={"filter_path": "errors"})
+    assert done["errors"] is True
+    items = [next(iter(item.items())) for item in done["items"]]
+    expected = [(n, key) for each in keys for n, key in (("index", each), ("delete", f"no-{each}"))]
+    assert [(name, item["_id"]) for name, item in items] == expected
+    refused = {item["_id"] for _, item in items if item["status"] == 429}
+    assert all(("error" in item) == (item["_id"] in refused) for _, item in items)
+    assert stored(direct) == set(keys) - refused
+    assert 20 < door.counts["refused_items"] == len(refused) < 60
+    door.faults = Faults(refused_items=1.0)
+    assert {i["index"]["status"] for i in client.bulk(body=body("x"))["items"][:1]} == {429}
+    assert "x" not in stored(direct)
+
+
+def test_a_reply_is_cut_and_the_documents_are_there(
+    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+) -> None:
+    door.faults = Faults(cut=1.0)
+    with pytest.raises(Lost):
+        client.bulk(body=body("a"))
+    assert stored(direct) == {"a"}
+    assert door.counts["cut"] == 1
+    door.faults = Faults()
+    assert client.bulk(body=body("b"))["errors"] is False
+
+
+def test_a_reply_comes_late(door: SearchDoor, client: OpenSearch, direct: OpenSearch) -> None:
+    door.faults = Faults(delay_seconds=1.0)
+    begun = time.monotonic()
+    client.bulk(body=body("a"))
+    assert time.monotonic() - begun >= 1.0
+    with pytest.raises(ConnectionTimeout):
+        client.bulk(body=body("b"), request_timeout=0.2)
+    eventually(lambda: stored(direct) == {"a", "b"})
+    eventually(lambda: door.counts["delayed"] == 2)
+
+
+def test_a_bulk_arrives_after_its_client_gave_up(
+    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+) -> None:
+    door.faults = Faults(held_back=1.0)
+    with pytest.raises(Lost):
+        client.bulk(body=body("a", "b", version=5))
+    assert door.counts["held_back"] == 1
+    door.faults = Faults()
+    client.bulk(body=body("a", version=6))
+    assert stored(direct) == {"a"}
+    (late,) = door.deliver_late()
+    assert [next(iter(item.values()))["status"] for item in late["items"]] == [409, 409, 201, 404]
+    assert stored(direct) == {"a", "b"}
+    assert door.deliver_late() == []
+
+
+def test_bodies_in_chunks_and_compressed_on_one_connection(
+    door: SearchDoor, direct: OpenSearch
+) -> None:
+    door.faults = Faults(refused_items=0.5)
+    kind = {"Content-Type": "application/x-ndjson"}
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", int(door.environment["OPENSEARCH_PORT"]))
+    ) as connection:
+        sockets = set()
+        for each in "abcdefgh":
+            packed = gzip.compress(body(each).encode())
+            chunked = iter([packed[:20], packed[20:]])
+            headers = {**kind, "Content-Encoding": "gzip"}
+            connection.request("POST", "/_bulk", chunked, headers, encode_chunked=True)
+            sockets.add(connection.sock)
+            assert len(json.load(connection.getresponse())["items"]) == 2
+        assert len(sockets) == 1
+    assert door.counts["refused_items"] + len(stored(direct)) >= 8
+    assert stored(direct) < set("abcdefgh")
+
+
+def test_a_server_that_is_gone_is_a_lost_connection(own_search: SearchServer) -> None:
+    with search_door(own_search.environment, seed=1) as door:
+        with closing(connect(Settings.from_mapping(door.environment))) as client:
+            client.bulk(body=body("a"))
+            own_search.kill()
+            with pytest.raises(Lost):
+                client.bulk(body=body("b"))
+            own_search.start()
+            client.bulk(body=body("c"))
+            assert {"c"} <= stored(client) <= {"a", "c"}
+            own_search.wipe()
+            assert list(client.indices.get(index="*")) == []
+        client_after = connect(Settings.from_mapping(door.environment))
+    with closing(client_after), pytest.raises(Lost):
+        client_after.info()
