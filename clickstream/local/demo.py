@@ -25,9 +25,13 @@ STEPS = (
         "Send what simulated visitors do",
         ("producer.py", "--events", "20000", "--backfill", "2d", "--seed", "7"),
     ),
-    ("Store each event once, and its session", ("consumer.py", "--drain")),
+    ("Store each event once, its session, and index both", ("consumer.py", "--drain")),
     ("See what happened", ("summary.py",)),
     ("Work out every session again, in SQL: any difference?", ("summary.py", "--verify")),
+)
+SEARCH_STEP = (
+    "Compare the index with PostgreSQL: any difference?",
+    ("-m", "clickstream", "search", "verify"),
 )
 STOP_SECONDS = 5.0
 NEXT_STEPS = """
@@ -46,11 +50,13 @@ def run() -> int:
     print("Starting a broker, PostgreSQL and a search server for this demo", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="clickstream-demo-"))
     with temporary_stack(folder) as servers:
-        if not servers["OPENSEARCH_HOST"]:
+        searches = bool(servers["OPENSEARCH_HOST"])
+        if not searches:
             print("There is no search server for this platform; the demo goes without")
+        steps = (*STEPS, SEARCH_STEP) if searches else STEPS
         environment = _environment(servers)
-        for number, (title, line) in enumerate(STEPS, start=1):
-            print(f"\n== {number}/{len(STEPS)} {title}: python {' '.join(line)}", flush=True)
+        for number, (title, line) in enumerate(steps, start=1):
+            print(f"\n== {number}/{len(steps)} {title}: python {' '.join(line)}", flush=True)
             _run(line, environment, folder)
     seconds = time.monotonic() - began
     print(f"\nThe demo passed in {seconds:.0f} s; its servers are stopped and removed.")
@@ -61,13 +67,15 @@ def run() -> int:
 def _environment(servers: Mapping[str, str]) -> dict[str, str]:
     """The environment without any setting of the user's, and with these servers."""
     names = {item.name.upper() for item in fields(Settings)}
-    return {name: value for name, value in os.environ.items() if name not in names} | {**servers}
+    others = {name: value for name, value in os.environ.items() if name not in names}
+    return {**others, **servers, "PYTHONPATH": str(PROJECT)}
 
 
 def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) -> None:
     name, *arguments = line
+    program = str(PROJECT / name) if name.endswith(".py") else name
     child = subprocess.Popen(
-        [sys.executable, str(PROJECT / name), *arguments],
+        [sys.executable, program, *arguments],
         env=environment,
         cwd=folder,  # there is no .env
         start_new_session=True,  # Ctrl-C ends the demo, and the demo ends the script
@@ -77,7 +85,7 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
     finally:
         _end(child)
     if status != script.DONE:
-        raise UserError(f"the demo stopped: {name} failed with exit status {status}")
+        raise UserError(f"the demo stopped: {' '.join(line)} failed with exit status {status}")
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -4,8 +4,10 @@ import argparse
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
+
 from clickstream import script
-from clickstream.errors import UsageError
+from clickstream.errors import UsageError, UserError
 from clickstream.operations import positions, rejected, retry, search_index
 from clickstream.operations.rejected import Choice
 from clickstream.servers.postgres import connect_or_explain
@@ -52,8 +54,15 @@ def _add(
 ) -> argparse.ArgumentParser:
     action: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
     script.add_env_file(action)
-    action.set_defaults(command=command)
+    action.set_defaults(command=lambda arguments: _explained(command, arguments))
     return action
+
+
+def _explained(command: script.Command, arguments: argparse.Namespace) -> int:
+    try:
+        return command(arguments)
+    except psycopg2.Error as error:
+        raise UserError(f"PostgreSQL: {str(error).strip().splitlines()[0]}") from None
 
 
 def _place(text: str) -> tuple[int, int]:

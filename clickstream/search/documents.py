@@ -65,7 +65,7 @@ IS_EVENT_OF = """
 """
 # Those of some documents that there should be, and in which index.
 EVENTS_THERE = f"""
-    SELECT {_EVENT_INDEX}, id FROM unnest(%(ids)s) AS id
+    SELECT {_EVENT_INDEX}, id FROM unnest(%(ids)s::text[]) AS id
     JOIN clickstream_events e ON {IS_EVENT_OF.format(id="id")}
 """  # noqa: S608 - built of constants
 SESSIONS_THERE = f"""

@@ -9,7 +9,9 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 from psycopg2.extras import RealDictCursor
+from support import eventually
 
+from clickstream.search import backlog
 from clickstream.search.follower import Follower
 from clickstream.servers.opensearch import connect as connect_search
 from clickstream.servers.postgres import Connection, connect
@@ -54,10 +56,22 @@ def indexed(client: OpenSearch) -> Documents:
     }
 
 
-def catch_up(follower: Follower) -> None:
-    """Let a follower index all there is."""
+def advance(follower: Follower) -> None:
+    """Let a follower take the steps that there are."""
     while follower.turn():
         pass
+
+
+def catch_up(follower: Follower, connection: Connection) -> None:
+    """Let a follower index all there is, also where transactions of other tests hold it back."""
+
+    def caught_up() -> bool:
+        advance(follower)
+        with connection, connection.cursor() as cursor:
+            waiting = backlog.read(cursor)
+        return waiting.begun and not waiting.rows
+
+    eventually(caught_up)
 
 
 def _expected(connection: Connection) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:

@@ -7,7 +7,7 @@ from signal import SIGINT, SIGTERM, Signals
 import pytest
 from support import Script, command, eventually
 
-from clickstream.local import postgres
+from clickstream.local import postgres, search
 
 # Neither of these may count.
 HOSTILE_SETTINGS = {
@@ -38,6 +38,8 @@ def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
 def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
     assert demo.wait(90) == 0, demo.output
     assert "Verified 20,000 events" in demo.output
+    if search.is_available():
+        assert "documents: OpenSearch has what PostgreSQL says" in demo.output
     assert "The demo passed" in demo.output
     assert list(temporary.iterdir()) == []
 

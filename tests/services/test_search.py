@@ -9,6 +9,7 @@ import pytest
 import search_oracle
 from conftest import Query, RunScript, StartScript
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import OpenSearchException
 from records import event, random_events, send, send_by_visitor, wait_until_read
 from search_door import Faults, search_door
 from search_servers import SearchServer
@@ -30,7 +31,14 @@ def rows(query: Query) -> int:
 
 def equal(environment: dict[str, str], search: dict[str, str]) -> int:
     """Wait until the index is what PostgreSQL says; the number of documents."""
-    return eventually(lambda: search_oracle.check({**environment, **search}), 60)
+
+    def documents() -> int:
+        try:
+            return search_oracle.check({**environment, **search})
+        except OpenSearchException:  # an index that was just made cannot be searched yet
+            return 0
+
+    return eventually(documents, 60)
 
 
 # == OpenSearch fails ===========================================================================

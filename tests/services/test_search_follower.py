@@ -13,7 +13,7 @@ from batches import Batches
 from conftest import Query
 from opensearchpy import OpenSearch
 from records import event, value_of
-from search_oracle import catch_up
+from search_oracle import advance, catch_up
 
 from clickstream.pipeline import event_table
 from clickstream.pipeline.events import parse
@@ -58,7 +58,7 @@ def test_late_events_extend_merge_and_split_sessions_already_indexed(
         ([event("a", 30, "logout")], 3),
     ):
         batches.store([late])
-        catch_up(follower)
+        catch_up(follower, transactions)
         assert len(query(SESSIONS)) == sessions
         check(transactions, client)
     assert query(CHANGES) == [(0,)], "what is indexed is pruned"
@@ -74,16 +74,16 @@ def test_a_session_id_goes_and_comes_back(
     query: Query,
 ) -> None:
     batches.store([[event("a", 10)]])
-    catch_up(follower)
+    catch_up(follower, transactions)
     ((first,),) = query(SESSIONS)
     batches.store([[event("a", 0)]])
     assert (first,) not in query(SESSIONS)
     if indexed_meanwhile:
-        catch_up(follower)
+        catch_up(follower, transactions)
         check(transactions, client)
     batches.store([[event("a", 5, "logout")]])
     assert (first,) in query(SESSIONS)
-    catch_up(follower)
+    catch_up(follower, transactions)
     check(transactions, client)
 
 
@@ -98,7 +98,7 @@ def test_one_event_id_at_two_times_and_times_of_all_ages(
     )  # fmt: skip
     same = event("a", 0)
     batches.store([[{**same, "timestamp": time} for time in times]])
-    catch_up(follower)
+    catch_up(follower, transactions)
     check(transactions, client)
     found = [index for index, _ in search_oracle.indexed(client) if "events" in index]
     assert sorted(found) == sorted(
@@ -117,7 +117,7 @@ def test_texts_that_json_has_to_escape(
     odd = '"\\\n\r\t\x01\u2028%s%(x)s\U0001f600</script>'
     fields: dict[str, Any] = {"page_url": odd, "search_query": odd, odd: {odd: [None, 2**70, 1e-9]}}
     batches.store([[event(odd, 0, odd, **fields), event(odd, 1, "search", **fields)]])
-    catch_up(follower)
+    catch_up(follower, transactions)
     check(transactions, client)
 
 
@@ -129,17 +129,17 @@ def test_transactions_that_commit_in_the_opposite_order_of_their_ids(
     client: OpenSearch,
 ) -> None:
     """The cursor never passes one that is still open: no row is skipped."""
-    catch_up(follower)
+    catch_up(follower, transactions)
     late = event("late", 0, event_id=str(UUID(int=7)))
     with closing(connect(settings, application="test")) as slow:
         with slow.cursor() as cursor:
             cursor.execute("SELECT pg_current_xact_id()")
         batches.store([[event("early", 0)]])
-        catch_up(follower)
+        advance(follower)
         _store_in(slow, batches, late)
-        catch_up(follower)
+        advance(follower)
         slow.commit()
-    catch_up(follower)
+    catch_up(follower, transactions)
     check(transactions, client)
 
 

@@ -63,5 +63,5 @@ def test_random_histories_are_indexed(
                 follower.turn()
             elif sequel is not None:
                 close_sessions(transactions, sequel, rule)
-        catch_up(follower)
+        catch_up(follower, transactions)
         search_oracle.check_documents(transactions, client)
