@@ -162,7 +162,8 @@ def http_door(answer: Callable[[Request], Reply | None]) -> Iterator[int]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Door) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # So many seconds may pass until it notices that it is to end.
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         try:
             yield server.server_port
         finally:
