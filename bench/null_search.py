@@ -37,6 +37,8 @@ NOTHING = {
 }
 MISSING = (404, {"error": {"type": "index_not_found_exception", "reason": "none"}, "status": 404})
 
+FLAT_SETTINGS = {"settings": {"index.uuid": "null"}}
+
 Answer = tuple[int, Any]
 
 
@@ -77,6 +79,8 @@ class Memory:
                 return self._template(method, "".join(name) or "*", sent)
             case [index, "_doc" | "_create", key]:
                 return self._document(method, index, key, sent)
+            case [patterns, "_settings", "index.uuid"]:
+                return 200, dict.fromkeys(self._matching(patterns), FLAT_SETTINGS)
             case [index] if not index.startswith("_"):
                 return self._index(method, index, sent)
             case [*_, "_search" | "_count"]:
@@ -113,8 +117,7 @@ class Memory:
         if method == "PUT":
             self._indexes[names] = sent
             return 200, {"acknowledged": True, "shards_acknowledged": True, "index": names}
-        patterns = names.split(",")
-        found = [n for n in self._indexes if any(fnmatchcase(n, each) for each in patterns)]
+        found = self._matching(names)
         if not found and "*" not in names:
             return MISSING
         if method == "DELETE":
@@ -123,6 +126,10 @@ class Memory:
             return 200, {"acknowledged": True}
         settings = {"settings": {"index": {"uuid": "null"}}, "mappings": {}, "aliases": {}}
         return 200, {name: {**settings, **self._indexes[name]} for name in found}
+
+    def _matching(self, patterns: str) -> list[str]:
+        each = patterns.split(",")
+        return [name for name in self._indexes if any(fnmatchcase(name, one) for one in each)]
 
 
 class Connection(socketserver.StreamRequestHandler):

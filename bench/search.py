@@ -59,9 +59,9 @@ def _run(events: int, visitors: int, rounds: int) -> int:
         clock.measure("store", batch, "store")
         _consume(replace(settings, opensearch_host=""), clock)
         _compare_indexing(settings, rounds)
-        with null_search() as port:
-            null = replace(settings, opensearch_host="127.0.0.1", opensearch_port=port)
-            _compare_consuming(null, clock, events, rounds)
+        with null_search() as null:
+            searching = replace(settings, opensearch_port=int(null["OPENSEARCH_PORT"]))
+            _compare_consuming(searching, clock, events, rounds)
     return script.DONE
 
 
