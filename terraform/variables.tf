@@ -53,6 +53,11 @@ variable "kafka_plan" {
     condition     = can(regex("^[a-z][a-z0-9_-]*[a-z0-9]$", var.kafka_plan))
     error_message = "The Kafka plan must be a plan's name in lowercase, such as startup-4 or business-4."
   }
+
+  validation {
+    condition     = var.kafka_plan != "startup-2"
+    error_message = "Aiven sells startup-2 no longer for Kafka; the smallest paid plan is startup-4."
+  }
 }
 
 variable "kafka_version" {
@@ -61,8 +66,9 @@ variable "kafka_version" {
   default     = null
 
   validation {
-    condition     = var.kafka_version == null || can(regex("^[0-9]+\\.[0-9]+$", var.kafka_version))
-    error_message = "The Kafka version must be written as \"4.0\", in quotes: without them 4.0 is a number, and becomes 4."
+    # The provider takes any text, and Aiven answers only once the service is to be created.
+    condition     = var.kafka_version == null || can(regex("^[34]\\.[0-9]{1,2}$", var.kafka_version))
+    error_message = "The Kafka version must be one of 3 or 4, such as \"4.0\", in quotes: without them 4.0 is a number, and becomes 4."
   }
 }
 
@@ -168,13 +174,13 @@ variable "postgres_plan" {
 }
 
 variable "postgres_version" {
-  description = "PostgreSQL major version in quotes (13 or later), or null for Aiven's default on the day the service is created."
+  description = "PostgreSQL major version in quotes (13 to 19), or null for Aiven's default on the day the service is created."
   type        = string
   default     = null
 
   validation {
-    condition     = var.postgres_version == null || can(regex("^(1[3-9]|[2-9][0-9])$", var.postgres_version))
-    error_message = "The PostgreSQL version must be a major version of 13 or later, such as \"17\"."
+    condition     = var.postgres_version == null || can(regex("^1[3-9]$", var.postgres_version))
+    error_message = "The PostgreSQL version must be a major version from 13 to 19, such as \"17\"."
   }
 }
 
@@ -215,13 +221,13 @@ variable "opensearch_plan" {
 }
 
 variable "opensearch_version" {
-  description = "OpenSearch version in quotes (2 or later), or null for Aiven's default on the day the service is created."
+  description = "OpenSearch version in quotes (2 or 3, or one of theirs such as 2.19), or null for Aiven's default on the day the service is created."
   type        = string
   default     = null
 
   validation {
-    condition     = var.opensearch_version == null || can(regex("^([2-9]|[1-9][0-9])(\\.[0-9]+)?$", var.opensearch_version))
-    error_message = "The OpenSearch version must be 2 or later, such as \"2.19\", in quotes."
+    condition     = var.opensearch_version == null || can(regex("^[23](\\.[0-9]{1,2})?$", var.opensearch_version))
+    error_message = "The OpenSearch version must be 2 or 3, or one of theirs such as \"2.19\", in quotes."
   }
 }
 
@@ -282,16 +288,21 @@ variable "termination_protection" {
 
 variable "maintenance_window" {
   description = "When Aiven may update the services, UTC: {day = \"sunday\", time = \"03:00:00\"}; null leaves it to Aiven."
-  type        = object({ day = string, time = string })
+  type        = object({ day = optional(string), time = optional(string) })
   default     = null
 
   validation {
-    condition     = var.maintenance_window == null || contains(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"], try(var.maintenance_window.day, ""))
+    condition     = var.maintenance_window == null || try(var.maintenance_window.day != null && var.maintenance_window.time != null, false)
+    error_message = "maintenance_window must have both day and time; leave it out for a time of Aiven's choice."
+  }
+
+  validation {
+    condition     = try(var.maintenance_window.day, null) == null || can(regex("^(monday|tuesday|wednesday|thursday|friday|saturday|sunday)$", var.maintenance_window.day))
     error_message = "The day of maintenance_window must be an English weekday in lowercase, such as sunday."
   }
 
   validation {
-    condition     = var.maintenance_window == null || can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$", var.maintenance_window.time))
+    condition     = try(var.maintenance_window.time, null) == null || can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$", var.maintenance_window.time))
     error_message = "The time of maintenance_window must be hours, minutes and seconds, such as 03:00:00."
   }
 }

@@ -76,8 +76,8 @@ run "opensearch_grants_the_pipelines_indexes_only" {
     error_message = "Index rules must be in force, for _bulk too."
   }
   assert {
-    condition     = toset([for rule in aiven_opensearch_acl_rule.pipeline : "${rule.username} ${rule.permission} ${rule.index}"]) == toset(["clickstream admin clickstream-events*", "clickstream admin clickstream-sessions*"])
-    error_message = "The pipeline's user must have its two index patterns and nothing else."
+    condition     = toset([for rule in aiven_opensearch_acl_rule.pipeline : "${rule.username} ${rule.permission} ${rule.index}"]) == toset(["clickstream admin clickstream-events*", "clickstream admin clickstream-search-state", "clickstream admin clickstream-sessions*"])
+    error_message = "The pipeline's user must have its own indexes and nothing else, and may delete them."
   }
 }
 
