@@ -187,7 +187,7 @@ variable "postgres_version" {
 # == OpenSearch ===================================================================================
 
 variable "opensearch_sink" {
-  description = "Who writes to OpenSearch: consumer (the pipeline itself), connector (Kafka Connect; see README.md for what is lost), or none (no OpenSearch service)."
+  description = "Who writes to OpenSearch: consumer (the pipeline's own, events and sessions), connector (Kafka Connect, events only; see README.md for what is lost), or none (no OpenSearch service)."
   type        = string
   default     = "consumer"
   nullable    = false

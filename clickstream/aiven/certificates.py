@@ -49,9 +49,7 @@ def check_dates(certificate: x509.Certificate, origin: str, now: datetime, cure:
         raise UserError(f"{origin} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; {cure}")
 
 
-def check_pair(
-    certificate: x509.Certificate, key: PrivateKeyTypes, origin: str, cure: str
-) -> None:
+def check_pair(certificate: x509.Certificate, key: PrivateKeyTypes, origin: str, cure: str) -> None:
     """Raise UserError where the key is not the certificate's."""
     if certificate.public_key() != key.public_key():
         raise UserError(f"{origin} do not belong together; {cure}")

@@ -554,9 +554,7 @@ def test_an_opensearch_password_that_is_wrong(
 
 
 @pytest.mark.parametrize("name", [*opensearch.PATTERNS, opensearch.STATE])
-def test_indexes_that_the_user_may_not_reach(
-    name: str, searching: Settings, guarded: Door
-) -> None:
+def test_indexes_that_the_user_may_not_reach(name: str, searching: Settings, guarded: Door) -> None:
     found = seen(opensearch.checks, let_in(searching, guarded(name.removesuffix("*"))))
     assert found["rights"].verdict is Verdict.PROBLEM
     assert f"may not read the indexes {name};" in found["rights"].text
