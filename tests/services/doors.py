@@ -2,18 +2,31 @@
 
 import base64
 import http.client
+import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
 
 from tests.pki import Pair
 
 BUFFER = 1 << 16
 POSTGRES_SSL_REQUEST_BYTES = 8
+LET_IN, UNAUTHORIZED, FORBIDDEN = 0, 401, 403
+
+
+class Request(NamedTuple):
+    """What decides whether an HTTP request is let in."""
+
+    path: str
+    body: bytes
+    authorization: str
 
 
 @contextmanager
@@ -96,23 +109,70 @@ def password_door(
     """
     expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
+    def refuse(request: Request) -> int:
+        if request.authorization != expected:
+            return UNAUTHORIZED
+        return FORBIDDEN if closed and closed in request.path else LET_IN
+
+    with _http_door(upstream, refuse) as port:
+        yield port
+
+
+@contextmanager
+def rules_door(upstream: tuple[str, int], patterns: Collection[str]) -> Iterator[int]:
+    """Yield a port that lets through to OpenSearch what Aiven's rules let through, else 403.
+
+    patterns: the indexes for which the user has the permission `admin`. Of what is not below an
+    index's name, a bulk request is let in when all its indexes are; templates are for everybody.
+    """
+
+    def refuse(request: Request) -> int:
+        indexes = _indexes(request)
+        if indexes is None:
+            return FORBIDDEN
+        within = all(any(fnmatchcase(name, each) for each in patterns) for name in indexes)
+        return LET_IN if within else FORBIDDEN
+
+    with _http_door(upstream, refuse) as port:
+        yield port
+
+
+def _indexes(request: Request) -> list[str] | None:
+    """The indexes and patterns that a request is about; None where rules do not say of whom."""
+    first = unquote(request.path.partition("?")[0]).strip("/").partition("/")[0]
+    if first in ("", "_index_template"):
+        return []
+    if first != "_bulk":
+        return None if first.startswith("_") else first.split(",")
+    lines = iter(request.body.splitlines())
+    found = []
+    for line in lines:
+        ((kind, target),) = json.loads(line).items()
+        found.append(target["_index"])
+        if kind != "delete":
+            next(lines)  # the document
+    return found
+
+
+@contextmanager
+def _http_door(upstream: tuple[str, int], refuse: Callable[[Request], int]) -> Iterator[int]:
+    """Yield a port that passes on to `upstream` whatever is not refused with a status."""
+
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            length = int(self.headers.get("Content-Length", 0))
-            body = self.rfile.read(length)
-            if self.headers.get("Authorization") != expected:
-                self._answer(401, b"{}")
-            elif closed and closed in self.path:
-                self._answer(403, b"{}")
-            else:
-                connection = http.client.HTTPConnection(*upstream)
-                kind = {"Content-Type": "application/json"}
-                connection.request(self.command, self.path, body, kind)
-                reply = connection.getresponse()
-                self._answer(reply.status, reply.read())
-                connection.close()
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status = refuse(Request(self.path, body, self.headers.get("Authorization", "")))
+            if status:
+                self._answer(status, b"{}")
+                return
+            connection = http.client.HTTPConnection(*upstream)
+            kind = {"Content-Type": "application/json"}
+            connection.request(self.command, self.path, body, kind)
+            reply = connection.getresponse()
+            self._answer(reply.status, reply.read())
+            connection.close()
 
-        do_POST = do_PUT = do_HEAD = do_GET  # noqa: N815 - the names that http.server looks for
+        do_POST = do_PUT = do_HEAD = do_DELETE = do_GET  # noqa: N815 - what http.server looks for
 
         def _answer(self, status: int, body: bytes) -> None:
             self.send_response(status)

@@ -12,9 +12,12 @@ from pathlib import Path
 import psycopg2
 import pytest
 from conftest import RunScript
+from doors import rules_door
 
 from clickstream.aiven.doctor import postgres
 from clickstream.aiven.doctor.checks import Verdict, carry_out
+from clickstream.local import search as local_search
+from clickstream.local.temporary import temporary_stack
 from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
 from tests.pki import Authority
@@ -24,6 +27,7 @@ CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'
 CLOSE_PUBLIC = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # as it is from PostgreSQL 15 on
 DROP_DATABASE = 'DROP DATABASE "{database}" WITH (FORCE)'
 DROP_ROLE = 'DROP ROLE "{role}"'
+OPENSEARCH_RULES = Path(__file__).parents[2] / "terraform" / "opensearch.tf"
 GRANT = re.compile(r'GRANT CREATE ON DATABASE "\w+" TO "\w+"')
 
 
@@ -113,6 +117,33 @@ def test_the_whole_pipeline_runs_with_that_one_grant(
     ):
         done = run_script(*command, **foreign.environment())
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+
+
+def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    """Those of the module, before an OpenSearch of the test's own."""
+    if not local_search.is_available():
+        pytest.skip("no OpenSearch-compatible server for this platform")
+    (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', OPENSEARCH_RULES.read_text())
+    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
+        upstream = (own["OPENSEARCH_HOST"], int(own["OPENSEARCH_PORT"]))
+        with rules_door(upstream, re.findall(r'"(.+?)"', rules)) as port:
+            search = {
+                "OPENSEARCH_HOST": "127.0.0.1",
+                "OPENSEARCH_PORT": str(port),
+                "OPENSEARCH_USE_SSL": "false",
+            }
+            for command in (
+                ["create_schema.py"],
+                ["clickstream", "doctor"],
+                ["producer.py", "--events", "200", "--backfill", "40d", "--seed", "1"],
+                ["consumer.py", "--drain"],
+                ["clickstream", "doctor"],
+            ):
+                done = run_script(*command, **search)
+                assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+                assert "403" not in done.stderr, done.stderr
 
 
 def outputs(settings: Settings, owner: Settings, folder: Path) -> Path:
