@@ -28,11 +28,16 @@ def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-def initialised(command: list[str]) -> bool:
+def brings_the_provider(command: list[str]) -> bool:
+    """Initialise; false where the provider is out of reach. Any other failure is one."""
     try:
-        return run([*command, "init", "-backend=false"], INIT_SECONDS).returncode == 0
+        done = run([*command, "init", "-backend=false", "-no-color"], INIT_SECONDS)
     except subprocess.TimeoutExpired:
         return False
+    if re.search(r"Failed to (query available provider|install provider)", done.stderr):
+        return False
+    assert done.returncode == 0, done.stderr
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +57,7 @@ def terraform(copy: Path) -> Terraform:
         if importlib.util.find_spec("grpc") is None:
             pytest.skip(f"{STUB.name} is there, but not what it needs: its requirements.txt")
         command = [sys.executable, str(STUB), *command]
-    elif not initialised(command):
+    elif not brings_the_provider(command):
         pytest.skip("terraform init cannot bring the provider")
     return lambda *arguments: run([*command, *arguments, "-no-color"], TEST_SECONDS)
 
