@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from conftest import RunScript
 from doors import rules_door
+from terraform_outputs import write_outputs
 
 from clickstream.aiven.doctor import postgres
 from clickstream.aiven.doctor.checks import Verdict, carry_out
@@ -146,35 +147,10 @@ def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
                 assert "403" not in done.stderr, done.stderr
 
 
-def outputs(settings: Settings, owner: Settings, folder: Path) -> Path:
-    """The text of `terraform output -json` for this database and this administrator."""
-    authority = Authority("the project's CA")
-    client = authority.issue("clickstream")
-    values = {
-        "kafka_bootstrap_servers": settings.kafka_bootstrap_servers,
-        "kafka_topic": settings.kafka_topic,
-        "kafka_topic_partitions": settings.kafka_topic_partitions,
-        "project_ca_cert": authority.certificate,
-        "kafka_access_cert": client.certificate,
-        "kafka_access_key": client.key,
-        "postgres_host": settings.postgres_host,
-        "postgres_port": settings.postgres_port,
-        "postgres_database": settings.postgres_database,
-        "postgres_user": settings.postgres_user,
-        "postgres_password": settings.postgres_password,
-        "postgres_admin_user": owner.postgres_user,
-        "postgres_admin_password": owner.postgres_password,
-        "opensearch_sink": "none",
-    }
-    path = folder / "outputs.json"
-    path.write_text(json.dumps({name: {"value": value} for name, value in values.items()}))
-    return path
-
-
 def test_grant_does_as_the_administrator_what_create_schema_needs(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = outputs(foreign.pipeline, foreign.owner, tmp_path)
+    path = write_outputs(foreign.pipeline, foreign.owner, Authority("CA"), tmp_path)
     for _ in range(2):
         done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
         assert done.returncode == 0, done.stderr
@@ -186,7 +162,7 @@ def test_grant_does_as_the_administrator_what_create_schema_needs(
 def test_grant_says_so_where_the_administrator_owns_nothing(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = outputs(foreign.pipeline, foreign.stranger, tmp_path)
+    path = write_outputs(foreign.pipeline, foreign.stranger, Authority("CA"), tmp_path)
     done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -197,7 +173,7 @@ def test_grant_shows_the_administrators_password_to_no_other_server(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
     elsewhere = replace(foreign.pipeline, postgres_host="pg.example")
-    path = outputs(elsewhere, foreign.owner, tmp_path)
+    path = write_outputs(elsewhere, foreign.owner, Authority("CA"), tmp_path)
     done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
     assert done.returncode == 1
     assert "python -m clickstream env" in done.stderr
