@@ -73,7 +73,7 @@ variable "kafka_version" {
 }
 
 variable "kafka_standard" {
-  description = "Whether the service is a Standard (inkless) Kafka: true for accounts created after August 2026, whose plans have other names (avn inkless offering list)."
+  description = "Whether the service is a Standard (inkless) Kafka: true for accounts created after August 2026, whose plans have other names (README.md says how to list them)."
   type        = bool
   default     = false
   nullable    = false
@@ -85,7 +85,7 @@ variable "kafka_standard" {
 }
 
 variable "kafka_topic" {
-  description = "Topic of the events."
+  description = "Topic of the events. Changing it replaces the topic and its records."
   type        = string
   default     = "clickstream-events"
   nullable    = false

@@ -106,6 +106,7 @@ def test_every_variable_is_described_and_checked() -> None:
         assert "description = " in text, name
         assert "type        = " in text or "type = " in text, name
         assert "validation {" in text or "= bool" in text, name
+        assert "sensitive   = true" in text or not re.search("password|secret|token", name), name
 
 
 def test_every_validation_is_tested() -> None:
