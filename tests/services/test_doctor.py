@@ -243,6 +243,20 @@ def test_postgres_with_verified_tls(
     assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
 
 
+def test_a_ca_file_that_the_mode_does_not_use_is_not_missed(
+    settings: Settings, postgres_door: Door, authority: Authority
+) -> None:
+    port = postgres_door(authority.issue("server", hosts=("localhost",)))
+    changed = replace(
+        settings,
+        postgres_host="localhost",
+        postgres_port=port,
+        postgres_sslmode="prefer",
+        postgres_sslrootcert="none.pem",
+    )
+    assert not problems(postgres.checks, changed)
+
+
 def server_certificates(authority: Authority) -> dict[str, tuple[Pair, str]]:
     """Certificates that a client must not take, each with words of its sentence."""
     here = ("localhost",)
