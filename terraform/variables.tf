@@ -272,11 +272,6 @@ variable "ip_filter_object" {
     condition     = alltrue([for entry in var.ip_filter_object : can(cidrhost(entry.network, 0))])
     error_message = "Each network of ip_filter_object must look like 203.0.113.0/24; a single address is 203.0.113.7/32."
   }
-
-  validation {
-    condition     = alltrue([for entry in var.ip_filter_object : length(coalesce(entry.description, "-")) <= 1024])
-    error_message = "A description in ip_filter_object has at most 1024 characters."
-  }
 }
 
 variable "termination_protection" {

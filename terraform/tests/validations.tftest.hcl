@@ -370,14 +370,6 @@ run "maintenance_without_a_day" {
   expect_failures = [var.maintenance_window]
 }
 
-run "description_of_1025_characters" {
-  command = plan
-  variables {
-    ip_filter_object = [{ network = "203.0.113.0/24", description = format("%1025s", "office") }]
-  }
-  expect_failures = [var.ip_filter_object]
-}
-
 run "maintenance_on_an_abbreviated_day" {
   command = plan
   variables {
