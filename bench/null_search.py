@@ -118,7 +118,7 @@ class Memory:
             self._indexes[names] = sent
             return 200, {"acknowledged": True, "shards_acknowledged": True, "index": names}
         found = self._matching(names)
-        if not found and "*" not in names:
+        if not found and "*" not in names and method != "DELETE":
             return MISSING
         if method == "DELETE":
             self._indexes = {n: body for n, body in self._indexes.items() if n not in found}

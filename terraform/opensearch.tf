@@ -36,14 +36,6 @@ resource "aiven_opensearch" "this" {
   }
 }
 
-resource "aiven_opensearch_user" "pipeline" {
-  count = local.opensearch_enabled ? 1 : 0
-
-  project      = var.project
-  service_name = aiven_opensearch.this[0].service_name
-  username     = local.pipeline_user
-}
-
 resource "aiven_opensearch_acl_config" "this" {
   count = local.opensearch_enabled ? 1 : 0
 
@@ -54,13 +46,24 @@ resource "aiven_opensearch_acl_config" "this" {
   extended_acl = true
 }
 
-# The pipeline's own indexes, and no others. "admin", for a wiped or restored index is dropped and
-# made again, and only admin may delete an index.
-resource "aiven_opensearch_acl_rule" "pipeline" {
-  for_each = local.opensearch_enabled ? toset(["clickstream-events*", "clickstream-sessions*"]) : []
+# Made once the rules are in force: Aiven may give those whom it finds at that moment every index.
+resource "aiven_opensearch_user" "pipeline" {
+  count = local.opensearch_enabled ? 1 : 0
 
   project      = var.project
   service_name = aiven_opensearch_acl_config.this[0].service_name
+  username     = local.pipeline_user
+}
+
+# The pipeline's own indexes, and no others: events by month, sessions, and what the consumer notes
+# of the state of both. "admin", for the consumer deletes indexes and makes them anew when it fills
+# them from the beginning, and the other permissions can make an index but not delete it. Index
+# templates are no index: no rule is about them, README.md says who puts them.
+resource "aiven_opensearch_acl_rule" "pipeline" {
+  for_each = local.opensearch_enabled ? toset(["clickstream-events*", "clickstream-sessions*", "clickstream-search-state"]) : []
+
+  project      = var.project
+  service_name = aiven_opensearch.this[0].service_name
   username     = aiven_opensearch_user.pipeline[0].username
   index        = each.value
   permission   = "admin"

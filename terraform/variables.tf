@@ -53,6 +53,11 @@ variable "kafka_plan" {
     condition     = can(regex("^[a-z][a-z0-9_-]*[a-z0-9]$", var.kafka_plan))
     error_message = "The Kafka plan must be a plan's name in lowercase, such as startup-4 or business-4."
   }
+
+  validation {
+    condition     = var.kafka_plan != "startup-2"
+    error_message = "Aiven sells startup-2 no longer for Kafka; the smallest paid plan is startup-4."
+  }
 }
 
 variable "kafka_version" {
@@ -61,13 +66,14 @@ variable "kafka_version" {
   default     = null
 
   validation {
-    condition     = var.kafka_version == null || can(regex("^[0-9]+\\.[0-9]+$", var.kafka_version))
-    error_message = "The Kafka version must be written as \"4.0\", in quotes: without them 4.0 is a number, and becomes 4."
+    # The provider takes any text, and Aiven answers only once the service is to be created.
+    condition     = var.kafka_version == null || can(regex("^[34]\\.[0-9]{1,2}$", var.kafka_version))
+    error_message = "The Kafka version must be one of 3 or 4, such as \"4.0\", in quotes: without them 4.0 is a number, and becomes 4."
   }
 }
 
 variable "kafka_standard" {
-  description = "Whether the service is a Standard (inkless) Kafka: true for accounts created after August 2026, whose plans have other names (avn inkless offering list)."
+  description = "Whether the service is a Standard (inkless) Kafka: true for accounts created after August 2026, whose plans have other names (README.md says how to list them)."
   type        = bool
   default     = false
   nullable    = false
@@ -79,7 +85,7 @@ variable "kafka_standard" {
 }
 
 variable "kafka_topic" {
-  description = "Topic of the events."
+  description = "Topic of the events. Changing it replaces the topic and its records."
   type        = string
   default     = "clickstream-events"
   nullable    = false
@@ -168,20 +174,20 @@ variable "postgres_plan" {
 }
 
 variable "postgres_version" {
-  description = "PostgreSQL major version in quotes (13 or later), or null for Aiven's default on the day the service is created."
+  description = "PostgreSQL major version in quotes (13 to 19), or null for Aiven's default on the day the service is created."
   type        = string
   default     = null
 
   validation {
-    condition     = var.postgres_version == null || can(regex("^(1[3-9]|[2-9][0-9])$", var.postgres_version))
-    error_message = "The PostgreSQL version must be a major version of 13 or later, such as \"17\"."
+    condition     = var.postgres_version == null || can(regex("^1[3-9]$", var.postgres_version))
+    error_message = "The PostgreSQL version must be a major version from 13 to 19, such as \"17\"."
   }
 }
 
 # == OpenSearch ===================================================================================
 
 variable "opensearch_sink" {
-  description = "Who writes to OpenSearch: consumer (the pipeline itself), connector (Kafka Connect; see README.md for what is lost), or none (no OpenSearch service)."
+  description = "Who writes to OpenSearch: consumer (the pipeline's own, events and sessions), connector (Kafka Connect, events only; see README.md for what is lost), or none (no OpenSearch service)."
   type        = string
   default     = "consumer"
   nullable    = false
@@ -215,13 +221,13 @@ variable "opensearch_plan" {
 }
 
 variable "opensearch_version" {
-  description = "OpenSearch version in quotes (2 or later), or null for Aiven's default on the day the service is created."
+  description = "OpenSearch version in quotes (2 or 3, or one of theirs such as 2.19), or null for Aiven's default on the day the service is created."
   type        = string
   default     = null
 
   validation {
-    condition     = var.opensearch_version == null || can(regex("^([2-9]|[1-9][0-9])(\\.[0-9]+)?$", var.opensearch_version))
-    error_message = "The OpenSearch version must be 2 or later, such as \"2.19\", in quotes."
+    condition     = var.opensearch_version == null || can(regex("^[23](\\.[0-9]{1,2})?$", var.opensearch_version))
+    error_message = "The OpenSearch version must be 2 or 3, or one of theirs such as \"2.19\", in quotes."
   }
 }
 
@@ -266,11 +272,6 @@ variable "ip_filter_object" {
     condition     = alltrue([for entry in var.ip_filter_object : can(cidrhost(entry.network, 0))])
     error_message = "Each network of ip_filter_object must look like 203.0.113.0/24; a single address is 203.0.113.7/32."
   }
-
-  validation {
-    condition     = alltrue([for entry in var.ip_filter_object : length(coalesce(entry.description, "-")) <= 1024])
-    error_message = "A description in ip_filter_object has at most 1024 characters."
-  }
 }
 
 variable "termination_protection" {
@@ -282,16 +283,21 @@ variable "termination_protection" {
 
 variable "maintenance_window" {
   description = "When Aiven may update the services, UTC: {day = \"sunday\", time = \"03:00:00\"}; null leaves it to Aiven."
-  type        = object({ day = string, time = string })
+  type        = object({ day = optional(string), time = optional(string) })
   default     = null
 
   validation {
-    condition     = var.maintenance_window == null || contains(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"], try(var.maintenance_window.day, ""))
+    condition     = var.maintenance_window == null || try(var.maintenance_window.day != null && var.maintenance_window.time != null, false)
+    error_message = "maintenance_window must have both day and time; leave it out for a time of Aiven's choice."
+  }
+
+  validation {
+    condition     = try(var.maintenance_window.day, null) == null || can(regex("^(monday|tuesday|wednesday|thursday|friday|saturday|sunday)$", var.maintenance_window.day))
     error_message = "The day of maintenance_window must be an English weekday in lowercase, such as sunday."
   }
 
   validation {
-    condition     = var.maintenance_window == null || can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$", var.maintenance_window.time))
+    condition     = try(var.maintenance_window.time, null) == null || can(regex("^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]$", var.maintenance_window.time))
     error_message = "The time of maintenance_window must be hours, minutes and seconds, such as 03:00:00."
   }
 }

@@ -19,6 +19,7 @@ CERTS = Path("certs")
 CA_FILE = CERTS / "ca.pem"
 CERT_FILE = CERTS / "service.cert"
 KEY_FILE = CERTS / "service.key"
+REFRESH = "bring the outputs up to date: terraform -chdir=terraform apply -refresh-only"
 
 
 def register(subparsers: script.Subparsers) -> None:
@@ -72,18 +73,19 @@ def run(arguments: argparse.Namespace) -> int:
 def check_credentials(outputs: Outputs, now: datetime) -> datetime:
     """When the client certificate ends; UserError where a PEM text is of no use at `now`."""
     (ca, *_) = certificates.read_certificates(
-        outputs.project_ca_cert.encode(), "the output project_ca_cert"
+        outputs.project_ca_cert.encode(), "the output project_ca_cert", REFRESH
     )
     (client, *_) = certificates.read_certificates(
-        outputs.kafka_access_cert.encode(), "the output kafka_access_cert"
+        outputs.kafka_access_cert.encode(), "the output kafka_access_cert", REFRESH
     )
-    key = certificates.read_key(outputs.kafka_access_key.encode(), "the output kafka_access_key")
-    certificates.check_pair(client, key, "the outputs kafka_access_cert and kafka_access_key")
-    certificates.check_dates(ca, "the project's CA certificate", now)
-    try:
-        certificates.check_dates(client, "the client certificate", now)
-    except UserError as error:
-        raise UserError(f"{error}; {certificates.RENEW}") from None
+    key = certificates.read_key(
+        outputs.kafka_access_key.encode(), "the output kafka_access_key", REFRESH
+    )
+    certificates.check_pair(
+        client, key, "the outputs kafka_access_cert and kafka_access_key", REFRESH
+    )
+    certificates.check_dates(ca, "the project's CA certificate", now, REFRESH)
+    certificates.check_dates(client, "the client certificate", now, certificates.RENEW)
     return client.not_valid_after_utc
 
 

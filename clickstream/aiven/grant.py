@@ -57,8 +57,9 @@ def administrator(settings: Settings, outputs: Outputs) -> Settings:
     place = (outputs.postgres_host, outputs.postgres_port, outputs.postgres_database)
     if (settings.postgres_host, settings.postgres_port, settings.postgres_database) != place:
         raise UserError(
-            f"POSTGRES_* lead to {settings.postgres_host}:{settings.postgres_port}, Terraform's "
-            f"outputs to {outputs.postgres_host}:{outputs.postgres_port}; "
+            f"POSTGRES_* lead to {settings.postgres_host}:{settings.postgres_port}/"
+            f"{settings.postgres_database}, Terraform's outputs to "
+            f"{outputs.postgres_host}:{outputs.postgres_port}/{outputs.postgres_database}; "
             "run first: python -m clickstream env"
         )
     return replace(

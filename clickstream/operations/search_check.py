@@ -5,12 +5,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
-from opensearchpy.helpers import scan
 
 from clickstream.report.untrusted import clip
 from clickstream.search import cursor as search_cursor
@@ -31,8 +29,6 @@ SHOWN_CHARACTERS = 200
 PATIENCE_SECONDS = 5.0
 EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:-?[0-9]{1,18}")
 SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -121,9 +117,8 @@ class Check:
                 self._verdict.add(self._others(name))
 
     def _others(self, name: str) -> Iterator[str]:
-        found = scan(self._client, index=name, query={"_source": False}, size=ROWS_AT_ONCE)
-        for hits in _chunks(found, ROWS_AT_ONCE):
-            others = {hit["_id"] for hit in hits}
+        for page in self._pages(name):
+            others = set(page)
             for _ in range(ATTEMPTS):
                 others = self._still_there(name, others - self._there(name, others))
                 if not others:
@@ -132,6 +127,13 @@ class Check:
             for document_id in sorted(others):
                 shown = clip(document_id, SHOWN_CHARACTERS)
                 yield f"{name} has document {shown}, which is nothing in PostgreSQL"
+
+    def _pages(self, name: str) -> Iterator[list[str]]:
+        """All document ids of an index. By search_after: a user's rules may not allow a scroll."""
+        query: dict[str, Any] = {"size": ROWS_AT_ONCE, "sort": ["_id"], "_source": False}
+        while hits := self._client.search(index=name, body=query)["hits"]["hits"]:
+            yield [hit["_id"] for hit in hits]
+            query["search_after"] = hits[-1]["sort"]
 
     def _there(self, name: str, ids: set[str]) -> set[str]:
         """Those that PostgreSQL has for this index."""
@@ -165,9 +167,3 @@ def _difference(document: Document, expected: dict[str, Any], found: dict[str, A
 
 def _text(value: object) -> str:
     return clip(json.dumps(value, ensure_ascii=False), SHOWN_CHARACTERS)
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk

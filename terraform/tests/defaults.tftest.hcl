@@ -72,12 +72,16 @@ run "kafka_grants_one_user_one_topic" {
 
 run "opensearch_grants_the_pipelines_indexes_only" {
   assert {
+    condition     = aiven_opensearch.this[0].opensearch_user_config[0].opensearch_dashboards[0].enabled
+    error_message = "Dashboards must be there."
+  }
+  assert {
     condition     = aiven_opensearch_acl_config.this[0].enabled && aiven_opensearch_acl_config.this[0].extended_acl
     error_message = "Index rules must be in force, for _bulk too."
   }
   assert {
-    condition     = toset([for rule in aiven_opensearch_acl_rule.pipeline : "${rule.username} ${rule.permission} ${rule.index}"]) == toset(["clickstream admin clickstream-events*", "clickstream admin clickstream-sessions*"])
-    error_message = "The pipeline's user must have its two index patterns and nothing else."
+    condition     = toset([for rule in aiven_opensearch_acl_rule.pipeline : "${rule.username} ${rule.permission} ${rule.index}"]) == toset(["clickstream admin clickstream-events*", "clickstream admin clickstream-search-state", "clickstream admin clickstream-sessions*"])
+    error_message = "The pipeline's user must have its own indexes and nothing else, and may delete them."
   }
 }
 

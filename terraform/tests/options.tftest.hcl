@@ -110,8 +110,8 @@ run "the_connector" {
     kafka_connect_plan = "business-4"
   }
   assert {
-    condition     = aiven_kafka_connect.this[0].plan == "business-4" && aiven_kafka_connect.this[0].service_name == "clickstream-connect"
-    error_message = "Kafka Connect must be a service of its own."
+    condition     = aiven_kafka_connect.this[0].plan == "business-4" && aiven_kafka_connect.this[0].service_name == "clickstream-connect" && aiven_kafka_connect.this[0].cloud_name == aiven_kafka.this.cloud_name
+    error_message = "Kafka Connect must be a service of its own, in the region of the others."
   }
   assert {
     condition = (
@@ -130,8 +130,29 @@ run "the_connector" {
     error_message = "The connector must read the events' topic."
   }
   assert {
-    condition     = aiven_kafka_connector.opensearch[0].config["transforms.index.replacement"] == "clickstream-events"
+    condition = (
+      aiven_kafka_connector.opensearch[0].config["transforms"] == "index" &&
+      aiven_kafka_connector.opensearch[0].config["transforms.index.type"] == "org.apache.kafka.connect.transforms.RegexRouter" &&
+      aiven_kafka_connector.opensearch[0].config["transforms.index.regex"] == ".*" &&
+      aiven_kafka_connector.opensearch[0].config["transforms.index.replacement"] == "clickstream-events"
+    )
     error_message = "The index must match the template's pattern clickstream-events*, whatever the topic's name."
+  }
+  assert {
+    condition = (
+      aiven_kafka_connector.opensearch[0].config["connector.class"] == "io.aiven.kafka.connect.opensearch.OpensearchSinkConnector" &&
+      aiven_kafka_connector.opensearch[0].config["connection.url"] == "https://${aiven_opensearch.this[0].service_host}:${aiven_opensearch.this[0].service_port}"
+    )
+    error_message = "The connector must write to this OpenSearch."
+  }
+  assert {
+    condition = (
+      aiven_kafka_connector.opensearch[0].config["key.converter"] == "org.apache.kafka.connect.storage.StringConverter" &&
+      aiven_kafka_connector.opensearch[0].config["value.converter"] == "org.apache.kafka.connect.json.JsonConverter" &&
+      aiven_kafka_connector.opensearch[0].config["value.converter.schemas.enable"] == "false" &&
+      aiven_kafka_connector.opensearch[0].config["schema.ignore"] == "true"
+    )
+    error_message = "The connector must read plain JSON and leave the mapping to the template."
   }
   assert {
     condition     = aiven_kafka_connector.opensearch[0].config["key.ignore"] == "true"
@@ -140,6 +161,14 @@ run "the_connector" {
   assert {
     condition     = aiven_kafka_topic.dead_letters[0].topic_name == "shop-dead-letters" && aiven_kafka_connector.opensearch[0].config["errors.deadletterqueue.topic.name"] == "shop-dead-letters"
     error_message = "What cannot be indexed must go to a topic that exists."
+  }
+  assert {
+    condition     = aiven_kafka_connector.opensearch[0].config["errors.tolerance"] == "all" && aiven_kafka_connector.opensearch[0].config["behavior.on.malformed.documents"] == "report"
+    error_message = "What cannot be indexed must not stop the rest."
+  }
+  assert {
+    condition     = aiven_kafka_topic.dead_letters[0].config[0].retention_ms == "604800000" && aiven_kafka_topic.dead_letters[0].config[0].min_insync_replicas == "2"
+    error_message = "Dead letters must be kept as long and as safely as the events."
   }
   assert {
     condition     = aiven_kafka_connector.opensearch[0].config["connection.username"] == aiven_opensearch_user.pipeline[0].username

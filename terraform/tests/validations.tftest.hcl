@@ -86,6 +86,14 @@ run "kafka_plan_in_capitals" {
   expect_failures = [var.kafka_plan]
 }
 
+run "kafka_plan_that_is_gone" {
+  command = plan
+  variables {
+    kafka_plan = "startup-2"
+  }
+  expect_failures = [var.kafka_plan]
+}
+
 run "kafka_version_as_a_number" {
   command = plan
   variables {
@@ -98,6 +106,14 @@ run "kafka_version_with_a_patch" {
   command = plan
   variables {
     kafka_version = "4.0.1"
+  }
+  expect_failures = [var.kafka_version]
+}
+
+run "kafka_version_that_nobody_has" {
+  command = plan
+  variables {
+    kafka_version = "9.9"
   }
   expect_failures = [var.kafka_version]
 }
@@ -247,6 +263,14 @@ run "postgres_version_with_a_minor" {
   expect_failures = [var.postgres_version]
 }
 
+run "postgres_version_that_nobody_has" {
+  command = plan
+  variables {
+    postgres_version = "99"
+  }
+  expect_failures = [var.postgres_version]
+}
+
 run "unknown_sink" {
   command = plan
   variables {
@@ -289,6 +313,14 @@ run "opensearch_version_too_old" {
   expect_failures = [var.opensearch_version]
 }
 
+run "opensearch_version_that_nobody_has" {
+  command = plan
+  variables {
+    opensearch_version = "219"
+  }
+  expect_failures = [var.opensearch_version]
+}
+
 run "connect_plan_with_a_space" {
   command = plan
   variables {
@@ -320,6 +352,22 @@ run "described_address_without_its_mask" {
     ip_filter_object = [{ network = "office" }]
   }
   expect_failures = [var.ip_filter_object]
+}
+
+run "maintenance_without_a_time" {
+  command = plan
+  variables {
+    maintenance_window = { day = "sunday" }
+  }
+  expect_failures = [var.maintenance_window]
+}
+
+run "maintenance_without_a_day" {
+  command = plan
+  variables {
+    maintenance_window = { time = "03:00:00" }
+  }
+  expect_failures = [var.maintenance_window]
 }
 
 run "maintenance_on_an_abbreviated_day" {

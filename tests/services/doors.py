@@ -3,14 +3,17 @@
 import base64
 import gzip
 import http.client
+import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 from tests.pki import Pair
 
@@ -206,3 +209,40 @@ def password_door(
 
     with http_door(answer) as port:
         yield port
+
+
+@contextmanager
+def rules_door(upstream: tuple[str, int], patterns: Collection[str]) -> Iterator[int]:
+    """Yield a port that lets through to OpenSearch what Aiven's rules let through, else 403.
+
+    patterns: the indexes for which the user has the permission `admin`. Of what is not below an
+    index's name, a bulk request is let in when all its indexes are; templates are for everybody.
+    """
+
+    def answer(request: Request) -> Reply:
+        indexes = _indexes(request)
+        if indexes is None or not all(
+            any(fnmatchcase(name, each) for each in patterns) for name in indexes
+        ):
+            return Reply(403)
+        return forward(upstream, request)
+
+    with http_door(answer) as port:
+        yield port
+
+
+def _indexes(request: Request) -> list[str] | None:
+    """The indexes and patterns that a request is about; None where rules do not say of whom."""
+    first = unquote(request.path.partition("?")[0]).strip("/").partition("/")[0]
+    if first in ("", "_index_template"):
+        return []
+    if first != "_bulk":
+        return None if first.startswith("_") else first.split(",")
+    lines = iter(request.body.splitlines())
+    found = []
+    for line in lines:
+        ((kind, target),) = json.loads(line).items()
+        found.append(target["_index"])
+        if kind != "delete":
+            next(lines)  # the document
+    return found

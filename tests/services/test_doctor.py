@@ -5,6 +5,7 @@ door.
 """
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,17 +27,21 @@ from clickstream.settings import Settings
 from tests.pki import Authority, Pair
 
 NOW = datetime.now(UTC)
+# What is wrong; what to do.
+CURE = r"; .{10,}"
 
 Checks = Callable[[Settings, datetime], Iterator[Check]]
 Door = Callable[..., int]
 
 
 def problem(checks: Checks, settings: Settings) -> Finding:
-    """The one problem that the checks find; nothing after it may have been looked at."""
+    """The one problem that the checks find, with its cure; nothing after it may be looked at."""
     found = list(carry_out(checks(settings, NOW)))
     one = next(finding for finding in found if finding.verdict is Verdict.PROBLEM)
     after = found[found.index(one) + 1 :]
     assert all(finding.verdict is Verdict.SKIPPED for finding in after), found
+    assert re.search(CURE, one.text), one.text
+    assert "\n" not in one.text
     return one
 
 
@@ -234,6 +239,20 @@ def test_postgres_with_verified_tls(
     found = seen(postgres.checks, verified(settings, port, authority, tmp_path))
     assert {finding.verdict for finding in found.values()} == {Verdict.FINE}, found
     assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
+
+
+def test_a_ca_file_that_the_mode_does_not_use_is_not_missed(
+    settings: Settings, postgres_door: Door, authority: Authority
+) -> None:
+    port = postgres_door(authority.issue("server", hosts=("localhost",)))
+    changed = replace(
+        settings,
+        postgres_host="localhost",
+        postgres_port=port,
+        postgres_sslmode="prefer",
+        postgres_sslrootcert="none.pem",
+    )
+    assert not problems(postgres.checks, changed)
 
 
 def server_certificates(authority: Authority) -> dict[str, tuple[Pair, str]]:
@@ -546,10 +565,11 @@ def test_an_opensearch_password_that_is_wrong(
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
-def test_indexes_that_the_user_may_not_reach(searching: Settings, guarded: Door) -> None:
-    found = seen(opensearch.checks, let_in(searching, guarded("clickstream-sessions")))
+@pytest.mark.parametrize("name", [*opensearch.PATTERNS, opensearch.STATE])
+def test_indexes_that_the_user_may_not_reach(name: str, searching: Settings, guarded: Door) -> None:
+    found = seen(opensearch.checks, let_in(searching, guarded(name.removesuffix("*"))))
     assert found["rights"].verdict is Verdict.PROBLEM
-    assert "clickstream-sessions*" in found["rights"].text
+    assert f"may not read the indexes {name};" in found["rights"].text
     assert found["templates"].verdict is Verdict.FINE
 
 

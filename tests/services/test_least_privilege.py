@@ -12,9 +12,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 from conftest import RunScript
+from doors import rules_door
+from terraform_outputs import write_outputs
 
 from clickstream.aiven.doctor import postgres
 from clickstream.aiven.doctor.checks import Verdict, carry_out
+from clickstream.local import search as local_search
+from clickstream.local.temporary import temporary_stack
 from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
 from tests.pki import Authority
@@ -24,6 +28,7 @@ CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'
 CLOSE_PUBLIC = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # as it is from PostgreSQL 15 on
 DROP_DATABASE = 'DROP DATABASE "{database}" WITH (FORCE)'
 DROP_ROLE = 'DROP ROLE "{role}"'
+OPENSEARCH_RULES = Path(__file__).parents[2] / "terraform" / "opensearch.tf"
 GRANT = re.compile(r'GRANT CREATE ON DATABASE "\w+" TO "\w+"')
 
 
@@ -115,35 +120,37 @@ def test_the_whole_pipeline_runs_with_that_one_grant(
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def outputs(settings: Settings, owner: Settings, folder: Path) -> Path:
-    """The text of `terraform output -json` for this database and this administrator."""
-    authority = Authority("the project's CA")
-    client = authority.issue("clickstream")
-    values = {
-        "kafka_bootstrap_servers": settings.kafka_bootstrap_servers,
-        "kafka_topic": settings.kafka_topic,
-        "kafka_topic_partitions": settings.kafka_topic_partitions,
-        "project_ca_cert": authority.certificate,
-        "kafka_access_cert": client.certificate,
-        "kafka_access_key": client.key,
-        "postgres_host": settings.postgres_host,
-        "postgres_port": settings.postgres_port,
-        "postgres_database": settings.postgres_database,
-        "postgres_user": settings.postgres_user,
-        "postgres_password": settings.postgres_password,
-        "postgres_admin_user": owner.postgres_user,
-        "postgres_admin_password": owner.postgres_password,
-        "opensearch_sink": "none",
-    }
-    path = folder / "outputs.json"
-    path.write_text(json.dumps({name: {"value": value} for name, value in values.items()}))
-    return path
+def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
+    run_script: RunScript, tmp_path: Path
+) -> None:
+    """Those of the module, before an OpenSearch of the test's own."""
+    if not local_search.is_available():
+        pytest.skip("no OpenSearch-compatible server for this platform")
+    (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', OPENSEARCH_RULES.read_text())
+    with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
+        upstream = (own["OPENSEARCH_HOST"], int(own["OPENSEARCH_PORT"]))
+        with rules_door(upstream, re.findall(r'"(.+?)"', rules)) as port:
+            search = {
+                "OPENSEARCH_HOST": "127.0.0.1",
+                "OPENSEARCH_PORT": str(port),
+                "OPENSEARCH_USE_SSL": "false",
+            }
+            for command in (
+                ["create_schema.py"],
+                ["clickstream", "doctor"],
+                ["producer.py", "--events", "200", "--backfill", "40d", "--seed", "1"],
+                ["consumer.py", "--drain"],
+                ["clickstream", "doctor"],
+            ):
+                done = run_script(*command, **search)
+                assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+                assert "403" not in done.stderr, done.stderr
 
 
 def test_grant_does_as_the_administrator_what_create_schema_needs(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = outputs(foreign.pipeline, foreign.owner, tmp_path)
+    path = write_outputs(foreign.pipeline, foreign.owner, Authority("CA"), tmp_path)
     for _ in range(2):
         done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
         assert done.returncode == 0, done.stderr
@@ -155,7 +162,7 @@ def test_grant_does_as_the_administrator_what_create_schema_needs(
 def test_grant_says_so_where_the_administrator_owns_nothing(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = outputs(foreign.pipeline, foreign.stranger, tmp_path)
+    path = write_outputs(foreign.pipeline, foreign.stranger, Authority("CA"), tmp_path)
     done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -166,7 +173,7 @@ def test_grant_shows_the_administrators_password_to_no_other_server(
     foreign: Foreign, run_script: RunScript, tmp_path: Path
 ) -> None:
     elsewhere = replace(foreign.pipeline, postgres_host="pg.example")
-    path = outputs(elsewhere, foreign.owner, tmp_path)
+    path = write_outputs(elsewhere, foreign.owner, Authority("CA"), tmp_path)
     done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
     assert done.returncode == 1
     assert "python -m clickstream env" in done.stderr

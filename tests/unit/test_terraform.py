@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from clickstream.aiven.doctor import opensearch
+from clickstream.search.templates import TEMPLATES
+
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform"
+README = MODULE / "README.md"
 # Serves the provider's schema, where somebody has put it beside this checkout.
 STUB = ROOT.parent / "shared" / "terraform" / "tfstub.py"
 INIT_SECONDS = 120
@@ -24,26 +28,36 @@ def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-def initialised(command: list[str]) -> bool:
+def brings_the_provider(command: list[str]) -> bool:
+    """Initialise; false where the provider is out of reach. Any other failure is one."""
     try:
-        return run([*command, "init", "-backend=false"], INIT_SECONDS).returncode == 0
+        done = run([*command, "init", "-backend=false", "-no-color"], INIT_SECONDS)
     except subprocess.TimeoutExpired:
         return False
+    if re.search(r"Failed to (query available provider|install provider)", done.stderr):
+        return False
+    assert done.returncode == 0, done.stderr
+    return True
 
 
 @pytest.fixture(scope="module")
-def terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
-    """Runs Terraform on a copy of the module; skips where it or its provider is not to be had."""
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the module."""
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+    return shutil.copytree(MODULE, tmp_path_factory.mktemp("terraform") / "module", ignore=ignored)
+
+
+@pytest.fixture(scope="module")
+def terraform(copy: Path) -> Terraform:
+    """Runs Terraform on the copy; skips where it or its provider is not to be had."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
-    copy = tmp_path_factory.mktemp("terraform") / "module"
-    shutil.copytree(MODULE, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
     command = ["terraform", f"-chdir={copy}"]
     if STUB.is_file():
         if importlib.util.find_spec("grpc") is None:
             pytest.skip(f"{STUB.name} is there, but not what it needs: its requirements.txt")
         command = [sys.executable, str(STUB), *command]
-    elif not initialised(command):
+    elif not brings_the_provider(command):
         pytest.skip("terraform init cannot bring the provider")
     return lambda *arguments: run([*command, *arguments, "-no-color"], TEST_SECONDS)
 
@@ -67,6 +81,17 @@ def test_the_modules_own_tests_pass(terraform: Terraform) -> None:
     assert re.search(r"Success! \d\d passed, 0 failed", done.stdout)
 
 
+def test_what_the_readme_adds_to_the_module_is_valid(terraform: Terraform, copy: Path) -> None:
+    (text,) = re.findall(r"^```hcl\n(.+?)^```", README.read_text(), flags=re.M | re.S)
+    added = copy / "shop.tf"
+    added.write_text(text)
+    valid, formatted = terraform("validate"), terraform("fmt", "-check", "-diff")
+    added.unlink()
+    assert valid.returncode == 0, valid.stderr
+    assert "Warning" not in valid.stdout
+    assert formatted.returncode == 0, formatted.stdout
+
+
 # == What Terraform does not look at ============================================================
 
 
@@ -81,6 +106,7 @@ def test_every_variable_is_described_and_checked() -> None:
         assert "description = " in text, name
         assert "type        = " in text or "type = " in text, name
         assert "validation {" in text or "= bool" in text, name
+        assert "sensitive   = true" in text or not re.search("password|secret|token", name), name
 
 
 def test_every_validation_is_tested() -> None:
@@ -101,6 +127,27 @@ def test_the_example_names_every_variable_and_no_other() -> None:
     example = (MODULE / "terraform.tfvars.example").read_text()
     named = set(re.findall(r"^#?\s?(\w+)\s+=", example, flags=re.M))
     assert named == blocks("variable", "variables.tf").keys()
+
+
+@pytest.mark.parametrize("page", ["README.md", "terraform/README.md"])
+def test_the_pages_name_what_there_is(page: str) -> None:
+    text = (ROOT / page).read_text()
+    sources = "".join(path.read_text() for path in [*MODULE.glob("*.tf"), README])
+    made = {".".join(names) for names in re.findall(r'^resource "(\w+)" "(\w+)"', sources, re.M)}
+    assert set(re.findall(r"\b(aiven_\w+\.\w+)", text)) <= made
+    outputs = set(re.findall(r"terraform output (?:-raw )?(\w+)", text))
+    assert outputs <= blocks("output", "outputs.tf").keys()
+    assigned = set(re.findall(r"`(\w+) = ", text))
+    assert assigned
+    assert assigned <= blocks("variable", "variables.tf").keys()
+
+
+def test_the_doctor_asks_for_the_indexes_that_the_rules_allow() -> None:
+    (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
+    allowed = set(re.findall(r'"(.+?)"', rules))
+    assert allowed == {*opensearch.PATTERNS, opensearch.STATE}
+    templates_for = {name for each in TEMPLATES.values() for name in each["index_patterns"]}
+    assert set(opensearch.PATTERNS) == templates_for
 
 
 def test_no_token() -> None:

@@ -11,13 +11,14 @@ from cryptography import x509
 from clickstream.aiven import certificates
 from clickstream.errors import UserError
 
-GET_AGAIN = "on Aiven this writes it again: python -m clickstream env"
+GET_AGAIN = "get it again (on Aiven: python -m clickstream env)"
+GET_BOTH_AGAIN = "get both again (on Aiven: python -m clickstream env)"
 
 
 def check_ca(setting: str, name: str, now: datetime) -> str:
     """Look at a file of CA certificates. Raises UserError with the cure."""
     for certificate in _certificates(setting, name):
-        certificates.check_dates(certificate, f"{name} of {setting}", now)
+        certificates.check_dates(certificate, f"{name} of {setting}", now, GET_AGAIN)
     return name
 
 
@@ -25,12 +26,9 @@ def check_client(certificate_name: str, key_name: str, now: datetime) -> str:
     """Look at Kafka's client certificate and its key. Raises UserError with the cure."""
     (certificate, *_) = _certificates("KAFKA_SSL_CERTFILE", certificate_name)
     origin = f"{key_name} of KAFKA_SSL_KEYFILE"
-    key = certificates.read_key(_read("KAFKA_SSL_KEYFILE", key_name), origin)
-    certificates.check_pair(certificate, key, f"{certificate_name} and {key_name}")
-    try:
-        certificates.check_dates(certificate, certificate_name, now)
-    except UserError as error:
-        raise UserError(f"{error}; {certificates.RENEW}") from None
+    key = certificates.read_key(_read("KAFKA_SSL_KEYFILE", key_name), origin, GET_AGAIN)
+    certificates.check_pair(certificate, key, f"{certificate_name} and {key_name}", GET_BOTH_AGAIN)
+    certificates.check_dates(certificate, certificate_name, now, certificates.RENEW)
     return f"{certificate_name}, {key_name}"
 
 
@@ -59,7 +57,7 @@ def check_mode(setting: str, name: str) -> str:
 
 
 def _certificates(setting: str, name: str) -> Sequence[x509.Certificate]:
-    return certificates.read_certificates(_read(setting, name), f"{name} of {setting}")
+    return certificates.read_certificates(_read(setting, name), f"{name} of {setting}", GET_AGAIN)
 
 
 def _read(setting: str, name: str) -> bytes:

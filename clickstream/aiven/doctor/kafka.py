@@ -69,7 +69,8 @@ def places(servers: str) -> list[Place]:
         host, _, port = server.strip().rpartition(":")
         if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
             raise UserError(
-                f"{server.strip()!r} in {SETTING} is not a host and a port, such as localhost:9092"
+                f"{server.strip()!r} in {SETTING} is not a host and a port; write it as "
+                "localhost:9092"
             )
         found.append(Place(host.strip("[]"), int(port), SETTING))
     return found

@@ -86,7 +86,10 @@ def context(
     try:
         made.load_verify_locations(cafile)
     except OSError as error:
-        raise UserError(f"OpenSSL cannot use the CA file {cafile} ({error})") from None
+        raise UserError(
+            f"OpenSSL cannot use the CA file {cafile} ({error}); get another from the server's "
+            "operator"
+        ) from None
     return made
 
 

@@ -19,6 +19,8 @@ from clickstream.servers.opensearch import connect
 from clickstream.settings import Settings
 
 PATTERNS = ("clickstream-events*", "clickstream-sessions*")
+# What the consumer notes of the state of both; it needs no template.
+STATE = "clickstream-search-state"
 
 
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
@@ -73,15 +75,15 @@ def _check_credentials(client: OpenSearch) -> str:
 
 def _check_rights(client: OpenSearch) -> str:
     """Only reading can be asked without writing."""
-    for pattern in PATTERNS:
+    for name in (*PATTERNS, STATE):
         try:
-            client.count(index=pattern)
+            client.count(index=name, params={"ignore_unavailable": "true"})
         except AuthorizationException:
             raise UserError(
-                f"the user may not read the indexes {pattern}; on Aiven `terraform apply` restores "
+                f"the user may not read the indexes {name}; on Aiven `terraform apply` restores "
                 "its rights, elsewhere an administrator of OpenSearch grants them"
             ) from None
-    return f"may read {' and '.join(PATTERNS)}"
+    return f"may read {', '.join(PATTERNS)} and {STATE}"
 
 
 def _check_templates(client: OpenSearch) -> str:

@@ -124,10 +124,11 @@ def _without_tls(settings: Settings, place: Place) -> str:
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
+    verify = _verifies(settings)
     root = _root(settings)
     return network.context(
-        "" if root == "system" else root,
-        verify=_verifies(settings),
+        root if verify and root != "system" else "",
+        verify=verify,
         check_hostname=settings.postgres_sslmode == "verify-full",
     )
 

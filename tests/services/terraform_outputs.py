@@ -1,0 +1,34 @@
+"""What `terraform output -json` says of the servers of a test."""
+
+import json
+from pathlib import Path
+
+from clickstream.settings import Settings
+from tests.pki import Authority
+
+
+def write_outputs(pipeline: Settings, owner: Settings, authority: Authority, folder: Path) -> Path:
+    """Write it for these servers, this administrator of the database, and a new client certificate.
+
+    There is no OpenSearch: that of Aiven is publicly trusted, which no server here can be.
+    """
+    client = authority.issue("clickstream")
+    values = {
+        "kafka_bootstrap_servers": pipeline.kafka_bootstrap_servers,
+        "kafka_topic": pipeline.kafka_topic,
+        "kafka_topic_partitions": pipeline.kafka_topic_partitions,
+        "project_ca_cert": authority.certificate,
+        "kafka_access_cert": client.certificate,
+        "kafka_access_key": client.key,
+        "postgres_host": pipeline.postgres_host,
+        "postgres_port": pipeline.postgres_port,
+        "postgres_database": pipeline.postgres_database,
+        "postgres_user": pipeline.postgres_user,
+        "postgres_password": pipeline.postgres_password,
+        "postgres_admin_user": owner.postgres_user,
+        "postgres_admin_password": owner.postgres_password,
+        "opensearch_sink": "none",
+    }
+    path = folder / "outputs.json"
+    path.write_text(json.dumps({name: {"value": value} for name, value in values.items()}))
+    return path
