@@ -79,20 +79,21 @@ class Sender:
     def send(self, actions: Sequence[bytes]) -> list[Refusal]:
         """Send until each is indexed or deleted; those that are refused.
 
-        Raises SearchOutageError where some of them still fail after ATTEMPTS.
+        Raises SearchOutageError where ATTEMPTS in a row bring nothing.
         """
         refusals: list[Refusal] = []
-        why = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                longest = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**attempt)
-                self._pause(longest * self._chance.uniform(0.5, 1))
+        in_vain = 0
+        while True:
             reply = self._post(actions)
             refusals += reply.refusals
-            actions, why = reply.again, reply.why
-            if not actions:
+            if not reply.again:
                 return refusals
-        raise SearchOutageError(why)
+            in_vain = in_vain + 1 if len(reply.again) == len(actions) else 0
+            if in_vain == ATTEMPTS:
+                raise SearchOutageError(reply.why)
+            actions = reply.again
+            longest = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**in_vain)
+            self._pause(longest * self._chance.uniform(0.5, 1))
 
     def _post(self, actions: Sequence[bytes]) -> Reply:
         body = b"\n".join(actions) + b"\n"

@@ -9,8 +9,8 @@ import random
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic
@@ -59,7 +59,7 @@ PREPARE = """
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
 """
 
-FAILURES = (psycopg2.Error, OpenSearchException, SearchOutageError, CursorLostError, OSError)
+FAILURES = (psycopg2.Error, OpenSearchException, SearchOutageError, OSError)
 
 
 @contextmanager
@@ -82,7 +82,6 @@ class Follower:
         self._address = f"{settings.opensearch_host}:{settings.opensearch_port}"
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
-        self._pool = ThreadPoolExecutor(SENDERS, thread_name_prefix="search-sender")
         self._client = opensearch.connect(settings)
         self._sender = Sender(self._client, chance, self._ending.wait)
         self._connection: Connection | None = None
@@ -90,6 +89,7 @@ class Follower:
         self._known = UNKNOWN
         self._looked = 0.0
         self._failures = 0
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin to follow."""
@@ -101,7 +101,6 @@ class Follower:
         self._thread.join(seconds)
         if self._thread.is_alive():
             logger.warning("the search index is behind; the next consumer goes on with it")
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def close(self) -> None:
         """Leave the lead to others."""
@@ -117,12 +116,14 @@ class Follower:
         """One turn; whether there may be more to do at once."""
         try:
             worked = self.turn()
+        except CursorLostError:
+            return True
         except FAILURES as error:
             self._back_off(error)
             return False
         if self._failures and self._leads:
-            logger.info("OpenSearch at %s is followed up again", self._address)
-            self._failures = 0
+            logger.info("indexing into OpenSearch at %s again", self._address)
+            self._failures, self._trouble = 0, ""
         return worked
 
     def turn(self) -> bool:
@@ -219,7 +220,7 @@ class Follower:
                 listed = search_cursor.any_refused(cursor)
             try:
                 for part in self._parts(self._actions(connection, step)):
-                    sending.append(self._pool.submit(self._sender.send, part))
+                    sending.append(self._send_beside(part))
                     taken += map(document_of, part) if listed else ()
                     if len(sending) > SENDERS:
                         refusals += sending.popleft().result()
@@ -228,6 +229,19 @@ class Follower:
             finally:
                 wait(sending)
         return taken, refusals
+
+    def _send_beside(self, actions: Sequence[bytes]) -> Future[list[Refusal]]:
+        """Send in a thread that does not keep the process from ending."""
+        sent: Future[list[Refusal]] = Future()
+
+        def send() -> None:
+            try:
+                sent.set_result(self._sender.send(actions))
+            except SearchOutageError as error:
+                sent.set_exception(error)
+
+        threading.Thread(target=send, name="search-sender", daemon=True).start()
+        return sent
 
     def _actions(self, connection: Connection, step: Step) -> Iterator[bytes]:
         """The actions of a step; the index that one goes to is there before it comes."""
@@ -253,9 +267,11 @@ class Follower:
             yield part
 
     def _back_off(self, error: Exception) -> None:
-        """Say once what fails, and wait, longer each time."""
-        if not self._failures:
-            logger.warning("%s", self._sentence(error))
+        """Say what fails, once, and wait, longer each time."""
+        trouble = self._sentence(error)
+        if trouble != self._trouble:
+            logger.warning("%s", trouble)
+        self._trouble = trouble
         if isinstance(error, psycopg2.Error):
             self._let_go()
         self._failures += 1

@@ -63,7 +63,7 @@ def test_an_outage_under_load(
     eventually(lambda: monotonic() > gone + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
     assert rows(query) > before + 200 * OUTAGE_SECONDS / 2
     own_search.start()
-    consumer.wait_for_output("is followed up again")
+    consumer.wait_for_output(f"{own_search.environment['OPENSEARCH_PORT']} again")
     traffic.send_signal(SIGTERM)
     assert traffic.wait() == 0
     assert equal(environment, own_search.environment) > before
@@ -172,7 +172,7 @@ def test_killed_between_the_index_and_the_cursor(
 ) -> None:
     send_by_visitor(environment, random_events(1_000, visitors=30, seed=2))
     with search_door(search, seed=1) as door:
-        door.faults = Faults(delay_seconds=20.0)
+        door.faults = Faults(delay_seconds=5.0)
         consumer = start_script("consumer.py", **door.environment)
         eventually(lambda: door.counts["bulks"] > 0)
         consumer.send_signal(SIGKILL)
@@ -357,3 +357,20 @@ def test_without_a_host_there_is_nothing_to_do(action: str, run_script: RunScrip
     done = run_script("clickstream", "search", action)
     assert done.returncode == 2
     assert done.stderr == "error: OPENSEARCH_HOST is empty, so there is no index; set it in .env\n"
+
+
+def test_a_stop_does_not_wait_for_an_opensearch_that_hangs(
+    environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """It is given some seconds."""
+    with search_door(search, seed=1) as door:
+        consumer = start_script("consumer.py", **door.environment)
+        send(environment, [event("a", 0)])
+        equal(environment, search)
+        door.faults = Faults(delay_seconds=60.0)
+        send(environment, [event("a", 1)])
+        wait_until_read(query, 2)
+        eventually(lambda: door.counts["bulks"] > 1)
+        consumer.send_signal(SIGTERM)
+        assert consumer.wait(15) == 0
+    assert "the search index is behind" in consumer.output
