@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from statistics import median
-from time import perf_counter
+from time import perf_counter, time_ns
 
 import orjson
 from opensearchpy.helpers import parallel_bulk
@@ -87,7 +87,7 @@ def _documents(settings: Settings) -> list[tuple[str, bytes]]:
         while place.filled_time is not None:
             with connection, connection.cursor() as reader:
                 step = cursor.filling_step(reader, place, ROWS_AT_ONCE)
-                reader.execute(step.statement, step.parameters)
+                reader.execute(step.statement, {**step.parameters, "alias_suffix": ""})
                 found += [(name, lines.encode()) for name, lines in reader]
             place = step.after
     return found
@@ -109,9 +109,8 @@ def _bulk(settings: Settings, documents: list[tuple[str, bytes]]) -> float:
 
 def _fresh_indexes(settings: Settings, names: set[str]) -> None:
     with closing(opensearch.connect(settings)) as client:
-        indexes.delete_all(client)
-        state = indexes.State("bench", settings.postgres_database)
-        indexes.begin(client, state)
+        state = indexes.State("bench", "bench", time_ns() // 1000)
+        state = indexes.delete_unknown(client, indexes.begin(client, state))
         for name in sorted(names):
             state = indexes.create(client, state, name)
 

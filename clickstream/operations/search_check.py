@@ -94,7 +94,7 @@ class Check:
 
     def _expected(self, step: Step) -> dict[Document, Any]:
         with self._connection, self._connection.cursor() as cursor:
-            cursor.execute(step.statement, step.parameters)
+            cursor.execute(step.statement, {**step.parameters, "alias_suffix": ""})
             rows = [lines.encode() for _, lines in cursor]
         return {document_of(lines): json.loads(lines.partition(b"\n")[2]) for lines in rows}
 

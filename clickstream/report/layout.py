@@ -254,7 +254,7 @@ def _quality(report: Report) -> Section:
 
 
 def _backlog(waiting: Backlog) -> str:
-    if not waiting.rows:
+    if waiting.caught_up:
         return "everything is indexed"
     at_least = "at least " if waiting.rows >= MOST_COUNTED else ""
     return (

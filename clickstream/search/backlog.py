@@ -45,10 +45,12 @@ CHANGED = """
 class Backlog:
     """Rows that wait to be indexed (up to MOST_COUNTED of a kind), and how long the first has.
 
-    begun: whether there is an index of this database at all.
+    begun: whether there is an index of this database at all. caught_up: whether it is full, and
+    nothing waits.
     """
 
     begun: bool
+    caught_up: bool
     rows: int
     seconds: float
 
@@ -69,13 +71,20 @@ def read(cursor: Cursor, before: str | None = None) -> Backlog:
     """The backlog now, or of what was there before a transaction."""
     place = search_cursor.read(cursor)
     if place is None:
-        return Backlog(begun=False, rows=0, seconds=0.0)
-    values = {**asdict(place), "horizon": str(place.horizon), "most": MOST_COUNTED}
-    if place.filled_time is not None:
-        cursor.execute(UNFILLED, values)
-    else:
-        cursor.execute(CHANGED, {**values, "before": before or next_transaction(cursor)})
-    return Backlog(True, *cursor.fetchone())
+        return Backlog(begun=False, caught_up=False, rows=0, seconds=0.0)
+    values = {
+        **asdict(place),
+        "horizon": str(place.horizon),
+        "before": before or next_transaction(cursor),
+        "most": MOST_COUNTED,
+    }
+    cursor.execute(CHANGED, values)
+    rows, seconds = cursor.fetchone()
+    if place.filled_time is None:
+        return Backlog(True, rows == 0, rows, seconds)
+    cursor.execute(UNFILLED, values)
+    unfilled, age = cursor.fetchone()
+    return Backlog(True, False, rows + unfilled, max(seconds, age))
 
 
 def words(cursor: Cursor) -> str:
@@ -104,7 +113,7 @@ def wait_until_indexed(
         except psycopg2.Error:  # PostgreSQL may come back
             stop.wait(POLL_SECONDS)
             continue
-        if backlog.begun and not backlog.rows:
+        if backlog.caught_up:
             return True
         if now != place:
             place, moved = now, monotonic()

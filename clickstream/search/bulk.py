@@ -6,6 +6,7 @@ What OpenSearch refuses for its content is given back; whatever may go through l
 import random
 import re
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,13 +20,21 @@ from opensearchpy.exceptions import (
 )
 from opensearchpy.exceptions import ConnectionError as NoConnectionError
 
+from clickstream.search.documents import ALIAS_MARK
+
 ATTEMPTS = 5
+# A follower that was frozen must not go on with what it had, long after another took its place.
+GIVE_UP_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 2.0
 # What an error of urllib3 says of its objects.
 OBJECT = re.compile(r"<[^>]*>: |\S+\(.*?\): ")
 # Of an item, what decides.
-PARAMETERS = {"filter_path": "items.*.status,items.*.error", "request_timeout": 20}
+PARAMETERS = {
+    "filter_path": "items.*.status,items.*.error",
+    "require_alias": "true",
+    "request_timeout": 20,
+}
 MOST_BYTES = 4 << 20
 DONE_BELOW = 300
 REFUSED, NOT_FOUND, CONFLICT, TOO_LARGE = 400, 404, 409, 413
@@ -79,17 +88,18 @@ class Sender:
     def send(self, actions: Sequence[bytes]) -> list[Refusal]:
         """Send until each is indexed or deleted; those that are refused.
 
-        Raises SearchOutageError where ATTEMPTS in a row bring nothing.
+        Raises SearchOutageError where ATTEMPTS in a row bring nothing, or it takes too long.
         """
         refusals: list[Refusal] = []
         in_vain = 0
+        began = monotonic()
         while True:
             reply = self._post(actions)
             refusals += reply.refusals
             if not reply.again:
                 return refusals
             in_vain = in_vain + 1 if len(reply.again) == len(actions) else 0
-            if in_vain == ATTEMPTS:
+            if in_vain == ATTEMPTS or monotonic() - began > GIVE_UP_SECONDS:
                 raise SearchOutageError(reply.why)
             actions = reply.again
             longest = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**in_vain)
@@ -150,9 +160,9 @@ def _refusal(action: bytes, status: int, reason: str) -> Refusal:
 
 
 def document_of(action: bytes) -> Document:
-    """The document that lines of documents.py are for."""
+    """The document that lines of documents.py are for, by its index, whatever the alias."""
     ((_, target),) = orjson.loads(action.partition(b"\n")[0]).items()
-    return Document(target["_index"], target["_id"])
+    return Document(target["_index"].partition(ALIAS_MARK)[0], target["_id"])
 
 
 def _reason(error: Any) -> str:
@@ -171,6 +181,8 @@ def words(error: Exception) -> str:
         status, kind, detail = (*error.args, "", None)[:3]
         if isinstance(detail, dict) and "error" in detail:
             return f"{status}: {_reason(detail['error'])}"
-        text = OBJECT.sub("", str(kind)).splitlines()[0]
+        text = (OBJECT.sub("", str(kind)).splitlines() or ["without a reason"])[0]
         return text if isinstance(error, NoConnectionError) else f"{status}: {text}"
-    return str(error).splitlines()[0]
+    if isinstance(error, SearchOutageError):
+        return str(error)
+    return f"an odd reply: {type(error).__name__}"

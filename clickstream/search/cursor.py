@@ -24,6 +24,10 @@ READ = """
     FROM search_cursor
     WHERE system_identifier = (SELECT system_identifier::text FROM pg_control_system())
 """
+DATABASE = """
+    SELECT 'database ' || current_database() || ' of system ' || system_identifier
+    FROM pg_control_system()
+"""
 FORGET = "DELETE FROM search_cursor"
 # Kept short: batches wait behind a command that waits for the lock.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
@@ -106,6 +110,12 @@ class Step:
     statement: str
     parameters: dict[str, Any]
     after: Place
+
+
+def database(cursor: Cursor) -> str:
+    """What tells this database from all others."""
+    cursor.execute(DATABASE)
+    return str(cursor.fetchone()[0])
 
 
 def read(cursor: Cursor) -> Place | None:

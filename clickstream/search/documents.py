@@ -11,6 +11,8 @@ from clickstream.pipeline.sessions import COLUMNS as SESSION_COLUMNS
 
 EVENTS = "clickstream-events"
 SESSIONS = "clickstream-sessions"
+# Between the name of an index and the token of a filling stands this, in the name of an alias.
+ALIAS_MARK = ".w-"
 
 # ISO 8601 as producers write it.
 _UTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -27,7 +29,7 @@ def _object(fields: dict[str, str]) -> str:
 def _line(action: str, index: str, document_id: str, document: str | None = None) -> str:
     """SQL of the lines for one document."""
     parts = [
-        f"""'{{"{action}":{{"_index":"', {index}, '","_id":"', {document_id},
+        f"""'{{"{action}":{{"_index":"', {index}, %(alias_suffix)s, '","_id":"', {document_id},
             '","version":', %(version)s, ',"version_type":"external_gte"}}}}'"""
     ]
     return f"concat({', '.join([*parts, *(['chr(10)', document] if document else [])])})"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, time_ns
 
 import psycopg2
 from opensearchpy.exceptions import OpenSearchException
@@ -59,7 +59,9 @@ PREPARE = """
     SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
 """
 
-FAILURES = (psycopg2.Error, OpenSearchException, SearchOutageError, OSError)
+# What the client, or whoever reads a reply, makes of one that is none of OpenSearch's.
+ODD_REPLIES = (AttributeError, LookupError, TypeError, ValueError)
+FAILURES = (psycopg2.Error, OpenSearchException, SearchOutageError, OSError, *ODD_REPLIES)
 
 
 @contextmanager
@@ -86,6 +88,8 @@ class Follower:
         self._sender = Sender(self._client, chance, self._ending.wait)
         self._connection: Connection | None = None
         self._leads = False
+        self._database = ""
+        self._token = ""  # of the index that was found in order since the lead was taken
         self._known = UNKNOWN
         self._looked = 0.0
         self._failures = 0
@@ -108,9 +112,11 @@ class Follower:
         self._client.close()
 
     def _run(self) -> None:
-        while self._try_turn() or not self._ending.wait(IDLE_SECONDS):
-            pass
-        self.close()
+        try:
+            while self._try_turn() or not self._ending.wait(IDLE_SECONDS):
+                pass
+        finally:
+            self.close()
 
     def _try_turn(self) -> bool:
         """One turn; whether there may be more to do at once."""
@@ -137,11 +143,9 @@ class Follower:
             step = search_cursor.next_step(cursor, place, ROWS_AT_ONCE) if place else None
         if place and step is None and monotonic() - self._looked < LOOK_SECONDS:
             return False
-        mismatch = self._look(place, connection.info.dbname)
+        mismatch = self._look(place)
         if mismatch is not None:
-            level = logging.WARNING if place else logging.INFO
-            logger.log(level, "filling the search index from the beginning: %s", mismatch)
-            self._begin_anew(connection)
+            self._begin_anew(connection, mismatch, first=place is None)
         elif step is not None:
             self._take(connection, step)
         return step is not None or mismatch is not None
@@ -156,29 +160,41 @@ class Follower:
             with self._connection, self._connection.cursor() as cursor:
                 cursor.execute(search_cursor.TRY_TO_LEAD)
                 (self._leads,) = cursor.fetchone()
+                self._database = search_cursor.database(cursor)
             if self._leads:
                 logger.info("indexing into OpenSearch at %s", self._address)
         return self._connection if self._leads else None
 
-    def _look(self, place: Place | None, database: str) -> str | None:
+    def _look(self, place: Place | None) -> str | None:
         """Why the index is not the one that the cursor belongs to; None where it is."""
         state = indexes.read(self._client)
-        if place and state and state.token != place.token == self._known.token:
-            raise SearchOutageError(
-                f"its indexes were taken over for database {state.database!r}; give each database "
-                "an OpenSearch of its own"
-            )
-        mismatch = self._mismatch(place, state, database)
-        self._known = state if state and mismatch is None else UNKNOWN
+        if place and state and state.token != place.token == self._token:
+            self._refuse_taken_over(state)
+        mismatch = self._mismatch(place, state)
+        if state and mismatch is None:
+            if self._known == UNKNOWN:  # whoever led before can no longer write it
+                state = indexes.write(self._client, state)
+            self._token = state.token
+            self._known = indexes.delete_unknown(self._client, state)
+        else:
+            self._known = state or UNKNOWN
         self._looked = monotonic()
         return mismatch
 
-    def _mismatch(self, place: Place | None, state: State | None, database: str) -> str | None:
+    def _refuse_taken_over(self, state: State) -> None:
+        """Two databases would delete each other's indexes for ever."""
+        if state.database not in {"", self._database}:
+            raise SearchOutageError(
+                f"its indexes were taken over for {state.database}; give each database an "
+                "OpenSearch of its own"
+            )
+
+    def _mismatch(self, place: Place | None, state: State | None) -> str | None:
         if place is None:
             return "nothing of this database is indexed yet"
         if state is None:
             return "OpenSearch has none"
-        if (state.token, state.database) != (place.token, database):
+        if (state.token, state.database) != (place.token, self._database):
             return "what OpenSearch has was not filled from this database"
         if state.horizon > place.horizon:
             return "the database was set back to an earlier state"
@@ -186,21 +202,28 @@ class Follower:
             return "an index was deleted"
         return None
 
-    def _begin_anew(self, connection: Connection) -> None:
-        """Delete the indexes, begin a new cursor, and write the state that goes with it."""
-        indexes.delete_all(self._client)
-        token = secrets.token_hex(16)
+    def _begin_anew(self, connection: Connection, why: str, *, first: bool) -> None:
+        """Write the state of a new filling, delete the indexes, and begin a new cursor.
+
+        Broken off in between, it is begun anew again: state and cursor do not match.
+        """
+        level = logging.INFO if first else logging.WARNING
+        logger.log(level, "filling the search index from the beginning: %s", why)
+        token = secrets.token_hex(8)
+        # Above whatever was written before, also where that is gone.
+        version = max(self._known.version, time_ns() // 1000)
+        state = indexes.begin(self._client, State(token, self._database, version))
+        self._known = indexes.delete_unknown(self._client, state)
         with connection, connection.cursor() as cursor:
             search_cursor.create(cursor, token)
-        indexes.begin(self._client, State(token, connection.info.dbname))
 
     def _take(self, connection: Connection, step: Step) -> None:
         """Send the documents of a step, then move the cursor behind it, then tell the index."""
         taken, refusals = self._deliver(connection, step)
         with connection, connection.cursor() as cursor:
             search_cursor.move(cursor, step.after, taken, refusals)
-        self._known = replace(self._known, horizon=step.after.horizon)
-        indexes.write(self._client, self._known)
+        state = replace(self._known, horizon=step.after.horizon)
+        self._known = indexes.write(self._client, state)
         if refusals:
             logger.warning(
                 "OpenSearch refused %d documents; python -m clickstream rejected list tells why",
@@ -237,7 +260,7 @@ class Follower:
         def send() -> None:
             try:
                 sent.set_result(self._sender.send(actions))
-            except SearchOutageError as error:
+            except BaseException as error:  # noqa: BLE001 - for whoever waits for it
                 sent.set_exception(error)
 
         threading.Thread(target=send, name="search-sender", daemon=True).start()
@@ -247,7 +270,8 @@ class Follower:
         """The actions of a step; the index that one goes to is there before it comes."""
         with connection.cursor("documents") as reader:
             reader.itersize = FETCH_ROWS
-            reader.execute(step.statement, step.parameters)
+            suffix = indexes.alias_suffix(self._known.token)
+            reader.execute(step.statement, {**step.parameters, "alias_suffix": suffix})
             for index_name, lines in reader:
                 if index_name not in self._known.indexes:
                     self._known = indexes.create(self._client, self._known, index_name)
@@ -270,8 +294,9 @@ class Follower:
         """Say what fails, once, and wait, longer each time."""
         trouble = self._sentence(error)
         if trouble != self._trouble:
-            logger.warning("%s", trouble)
+            logger.warning("%s", trouble, exc_info=isinstance(error, ODD_REPLIES))
         self._trouble = trouble
+        self._known = UNKNOWN
         if isinstance(error, psycopg2.Error):
             self._let_go()
         self._failures += 1
@@ -288,7 +313,7 @@ class Follower:
 
     def _let_go(self) -> None:
         """Close the connection, and with it leave the lead to others."""
-        self._leads, self._known = False, UNKNOWN
+        self._leads, self._token, self._known = False, "", UNKNOWN
         if self._connection is not None:
             self._connection.close()
             self._connection = None

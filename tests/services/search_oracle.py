@@ -68,8 +68,7 @@ def catch_up(follower: Follower, connection: Connection) -> None:
     def caught_up() -> bool:
         advance(follower)
         with connection, connection.cursor() as cursor:
-            waiting = backlog.read(cursor)
-        return waiting.begun and not waiting.rows
+            return backlog.read(cursor).caught_up
 
     eventually(caught_up)
 
