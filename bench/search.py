@@ -27,7 +27,7 @@ from clickstream import script
 from clickstream.pipeline import batch
 from clickstream.pipeline.consumer import Consumer
 from clickstream.pipeline.drain import Drain
-from clickstream.search import cursor, indexes
+from clickstream.search import cursor, indexes, reading
 from clickstream.search.backlog import wait_until_indexed
 from clickstream.search.follower import following
 from clickstream.servers import opensearch
@@ -85,10 +85,9 @@ def _documents(settings: Settings) -> list[tuple[str, bytes]]:
     place = cursor.BEGINNING
     with closing(connect(settings, application="bench")) as connection:
         while place.filled_time is not None:
-            with connection, connection.cursor() as reader:
-                step = cursor.filling_step(reader, place, ROWS_AT_ONCE)
-                reader.execute(step.statement, {**step.parameters, "alias_suffix": ""})
-                found += [(name, lines.encode()) for name, lines in reader]
+            with connection:
+                step = cursor.filling_step(connection.cursor(), place, ROWS_AT_ONCE)
+                found += reading.actions(connection, step)
             place = step.after
     return found
 

@@ -12,7 +12,7 @@ from opensearchpy.exceptions import NotFoundError
 
 from clickstream.report.untrusted import clip
 from clickstream.search import cursor as search_cursor
-from clickstream.search import indexes
+from clickstream.search import indexes, reading
 from clickstream.search.backlog import wait_until_indexed
 from clickstream.search.bulk import Document, document_of
 from clickstream.search.cursor import Step
@@ -22,6 +22,7 @@ from clickstream.settings import Settings
 from clickstream.stopping import Stop
 
 ROWS_AT_ONCE = 1_000
+BYTES_AT_ONCE = 4 << 20
 ATTEMPTS = 3
 SHOWN_DIFFERENCES = 20
 SHOWN_CHARACTERS = 200
@@ -84,23 +85,25 @@ class Check:
 
     def _compare(self, step: Step) -> list[str]:
         for _ in range(ATTEMPTS):
-            expected = self._expected(step)
-            differences = list(self._differences(expected))
+            documents: Counter[str] = Counter()
+            differences: list[str] = []
+            for expected in self._expected(step):
+                documents.update(document.index_name for document in expected)
+                differences += self._differences(expected)
             if not differences:
                 break
             self._settle()
-        self._verdict.documents.update(document.index_name for document in expected)
+        self._verdict.documents += documents
         return differences
 
-    def _expected(self, step: Step) -> dict[Document, Any]:
-        with self._connection, self._connection.cursor() as cursor:
-            cursor.execute(step.statement, {**step.parameters, "alias_suffix": ""})
-            rows = [lines.encode() for _, lines in cursor]
-        return {document_of(lines): json.loads(lines.partition(b"\n")[2]) for lines in rows}
+    def _expected(self, step: Step) -> Iterator[dict[Document, Any]]:
+        """What there should be, in parts."""
+        with self._connection:
+            actions = (action for _, action in reading.actions(self._connection, step))
+            for part in reading.parts(actions, ROWS_AT_ONCE, BYTES_AT_ONCE):
+                yield {document_of(lines): json.loads(lines.partition(b"\n")[2]) for lines in part}
 
     def _differences(self, expected: dict[Document, Any]) -> Iterator[str]:
-        if not expected:
-            return
         wanted = [{"_index": each.index_name, "_id": each.document_id} for each in expected]
         found = self._client.mget(body={"docs": wanted})["docs"]
         for (document, source), reply in zip(expected.items(), found, strict=True):

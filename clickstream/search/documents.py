@@ -1,9 +1,10 @@
-"""Documents made by PostgreSQL itself: each row is two lines of a bulk request, ready to be sent.
+"""Documents made by PostgreSQL itself, as lines of a bulk request that are ready to be sent.
 
-The first line says what to do with which document under which version, the second is the document
-(a delete has none). A document has the fields of templates.py, and none for what is NULL. Its
-version is a transaction id before which everything was visible when it was read: what changed
-later comes with a higher one, so that a request which arrives late does no harm.
+A row is the index, the document's id, and the lines: the first says what to do with the document
+under which version, the second is the document (a delete has none). Lines of more than LARGE_BYTES
+are left out, to be read alone. A document has the fields of templates.py, and none for what is
+NULL. Its version is a transaction id before which everything was visible when it was read: what
+changed later comes with a higher one, so that a request which arrives late does no harm.
 """
 
 from clickstream.pipeline.events import COLUMNS as EVENT_COLUMNS
@@ -11,6 +12,8 @@ from clickstream.pipeline.sessions import COLUMNS as SESSION_COLUMNS
 
 EVENTS = "clickstream-events"
 SESSIONS = "clickstream-sessions"
+# A larger one is read alone: the text of jsonb may be fifty times as long as what was sent.
+LARGE_BYTES = 256 << 10
 # Between the name of an index and the token of a filling stands this, in the name of an alias.
 ALIAS_MARK = ".w-"
 
@@ -77,7 +80,7 @@ SESSIONS_THERE = f"""
 
 # Sessions divide a visitor's events, so the last one that began before an event has it.
 _EVENT_LINES = f"""
-    SELECT {_EVENT_INDEX} AS index_name, s.session_id,
+    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {_EVENT_DOCUMENT_ID} AS document_id,
            {_line("index", _EVENT_INDEX, _EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS lines
     FROM events e
     LEFT JOIN LATERAL (
@@ -87,8 +90,13 @@ _EVENT_LINES = f"""
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1) AS s ON true
 """  # noqa: S608 - built of constants
 _SESSION_LINES = f"""
-    SELECT '{SESSIONS}', {_line("index", f"'{SESSIONS}'", "m.session_id", _object(_SESSION_FIELDS))}
+    SELECT '{SESSIONS}' AS index_name, m.session_id::text AS document_id,
+           {_line("index", f"'{SESSIONS}'", "m.session_id", _object(_SESSION_FIELDS))} AS lines
     FROM session_metrics m
+"""  # noqa: S608 - built of constants
+_SMALL_LINES = f"""
+    SELECT index_name, document_id,
+           CASE WHEN octet_length(lines) <= {LARGE_BYTES} THEN lines END FROM {{table}}
 """  # noqa: S608 - built of constants
 
 # Everything that transactions from %(start)s on and before %(end)s changed. An event that is both
@@ -111,19 +119,23 @@ CHANGED = f"""
           ON e.user_id = c.user_id AND e.event_time BETWEEN lower(c.stretch) AND upper(c.stretch)
         WHERE NOT (e.xid >= %(start)s::xid8 AND e.xid < %(end)s::xid8)
     ),
-    documents AS MATERIALIZED ({_EVENT_LINES})
-    SELECT index_name, lines FROM documents
+    documents AS MATERIALIZED ({_EVENT_LINES}),
+    sessions AS (
+        {_SESSION_LINES}
+        WHERE m.session_id IN (
+            SELECT session_id FROM documents
+            UNION
+            SELECT m.session_id
+            FROM changes c
+            JOIN session_metrics m
+              ON m.user_id = c.user_id
+             AND m.first_event_timestamp BETWEEN c.from_time AND c.to_time))
+    {_SMALL_LINES.format(table="documents")}
     UNION ALL
-    {_SESSION_LINES}
-    WHERE m.session_id IN (
-        SELECT session_id FROM documents
-        UNION
-        SELECT m.session_id
-        FROM changes c
-        JOIN session_metrics m
-          ON m.user_id = c.user_id AND m.first_event_timestamp BETWEEN c.from_time AND c.to_time)
+    {_SMALL_LINES.format(table="sessions")}
     UNION ALL
-    SELECT '{SESSIONS}', {_line("delete", f"'{SESSIONS}'", "gone.session_id")}
+    SELECT '{SESSIONS}', gone.session_id::text,
+           {_line("delete", f"'{SESSIONS}'", "gone.session_id")}
     FROM (SELECT DISTINCT unnest(removed) AS session_id FROM changes) AS gone
     WHERE NOT EXISTS (SELECT FROM session_metrics m WHERE m.session_id = gone.session_id)
 """  # noqa: S608 - built of constants
@@ -135,12 +147,23 @@ STORED = f"""
         WHERE (event_time, event_id) > (%(after_time)s::timestamptz, %(after_id)s::uuid)
           AND (event_time, event_id) <= (%(to_time)s::timestamptz, %(to_id)s::uuid)
     ),
-    documents AS ({_EVENT_LINES})
-    SELECT index_name, lines FROM documents
+    documents AS ({_EVENT_LINES}),
+    sessions AS (
+        {_SESSION_LINES}
+        WHERE (first_event_timestamp, first_event_id)
+            > (%(after_time)s::timestamptz, %(after_id)s::uuid)
+          AND (first_event_timestamp, first_event_id)
+            <= (%(to_time)s::timestamptz, %(to_id)s::uuid))
+    {_SMALL_LINES.format(table="documents")}
     UNION ALL
-    {_SESSION_LINES}
-    WHERE (first_event_timestamp, first_event_id)
-        > (%(after_time)s::timestamptz, %(after_id)s::uuid)
-      AND (first_event_timestamp, first_event_id)
-        <= (%(to_time)s::timestamptz, %(to_id)s::uuid)
+    {_SMALL_LINES.format(table="sessions")}
+"""  # noqa: S608 - built of constants
+
+# A large one.
+ONE_EVENT = f"""
+    WITH events AS (SELECT e.* FROM clickstream_events e WHERE {IS_EVENT_OF.format(id="%(id)s")})
+    SELECT lines FROM ({_EVENT_LINES}) AS documents
+"""  # noqa: S608 - built of constants
+ONE_SESSION = f"""
+    SELECT lines FROM ({_SESSION_LINES} WHERE m.session_id = %(id)s::uuid) AS documents
 """  # noqa: S608 - built of constants

@@ -9,7 +9,7 @@ import random
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +20,7 @@ from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.pipeline.outages import first_line
 from clickstream.search import cursor as search_cursor
-from clickstream.search import indexes
+from clickstream.search import indexes, reading
 from clickstream.search.bulk import (
     Document,
     Refusal,
@@ -39,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 APPLICATION = "clickstream search"
 ROWS_AT_ONCE = 10_000
-FETCH_ROWS = 500
 BULK_ACTIONS = 2_000
 SENDERS = 2
 IDLE_SECONDS = 0.5
@@ -50,13 +49,14 @@ FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 10.0
 
 # Every query here finds its rows by an index; the planner, which knows little of ranges of
-# transactions, would now and then read whole tables. A follower that is frozen, or whose machine
-# is gone, loses its connection and with it the lead.
+# transactions, would now and then read whole tables. A follower that is frozen, whether it waits
+# or PostgreSQL waits for it, or whose machine is gone, loses its connection and with it the lead.
 PREPARE = """
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET jit = off; SET work_mem = '64MB'; SET cursor_tuple_fraction = 1;
     SET idle_in_transaction_session_timeout = '3min'; SET idle_session_timeout = '3min';
-    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3
+    SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+    SET tcp_user_timeout = '3min'
 """
 
 # What the client, or whoever reads a reply, makes of one that is none of OpenSearch's.
@@ -242,7 +242,8 @@ class Follower:
             with connection.cursor() as cursor:
                 listed = search_cursor.any_refused(cursor)
             try:
-                for part in self._parts(self._actions(connection, step)):
+                actions = self._actions(connection, step)
+                for part in reading.parts(actions, BULK_ACTIONS, self._sender.most_bytes):
                     sending.append(self._send_beside(part))
                     taken += map(document_of, part) if listed else ()
                     if len(sending) > SENDERS:
@@ -268,27 +269,11 @@ class Follower:
 
     def _actions(self, connection: Connection, step: Step) -> Iterator[bytes]:
         """The actions of a step; the index that one goes to is there before it comes."""
-        with connection.cursor("documents") as reader:
-            reader.itersize = FETCH_ROWS
-            suffix = indexes.alias_suffix(self._known.token)
-            reader.execute(step.statement, {**step.parameters, "alias_suffix": suffix})
-            for index_name, lines in reader:
-                if index_name not in self._known.indexes:
-                    self._known = indexes.create(self._client, self._known, index_name)
-                yield lines.encode()
-
-    def _parts(self, actions: Iterable[bytes]) -> Iterator[list[bytes]]:
-        """Actions in requests of so many and so many bytes; a larger one goes alone."""
-        part: list[bytes] = []
-        size = 0
-        for action in actions:
-            if part and (len(part) == BULK_ACTIONS or size + len(action) > self._sender.most_bytes):
-                yield part
-                part, size = [], 0
-            part.append(action)
-            size += len(action) + 1
-        if part:
-            yield part
+        suffix = indexes.alias_suffix(self._known.token)
+        for index_name, action in reading.actions(connection, step, suffix):
+            if index_name not in self._known.indexes:
+                self._known = indexes.create(self._client, self._known, index_name)
+            yield action
 
     def _back_off(self, error: Exception) -> None:
         """Say what fails, once, and wait, longer each time."""

@@ -121,6 +121,17 @@ def test_texts_that_json_has_to_escape(
     check(transactions, client)
 
 
+def test_large_documents_are_read_alone(
+    batches: Batches, follower: Follower, transactions: Connection, client: OpenSearch
+) -> None:
+    """An event whose numbers PostgreSQL writes out, and a session of long texts."""
+    numbers = event("a", 0, numbers=[1e300] * 2_000)
+    pages = [event("a", n, page_url=f"/{n:02}" + "€" * 8_000) for n in range(1, 20)]
+    batches.store([[numbers, *pages, event("a", 21)]])
+    catch_up(follower, transactions)
+    check(transactions, client)
+
+
 def test_transactions_that_commit_in_the_opposite_order_of_their_ids(
     batches: Batches,
     follower: Follower,
