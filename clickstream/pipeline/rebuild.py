@@ -65,6 +65,9 @@ NOTE_CHANGES = """
     WHERE EXISTS (SELECT FROM search_cursor)
       AND NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = sessions.session_id)
 """
+# With more changes than that the index is filled anew, which goes step by step.
+MOST_CHANGES_NOTED = 20_000
+FORGET_INDEX = "DELETE FROM search_cursor"
 DELETE_OLD = """
     DELETE FROM session_metrics AS old
     WHERE NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = old.session_id)
@@ -142,6 +145,8 @@ def _replace(cursor: Cursor) -> Rebuilt:
     cursor.execute(CREATE_SAME)
     same = cursor.rowcount
     cursor.execute(NOTE_CHANGES)
+    if cursor.rowcount > MOST_CHANGES_NOTED:
+        cursor.execute(FORGET_INDEX)
     cursor.execute(DELETE_OLD)
     deleted = cursor.rowcount
     cursor.execute(INSERT_NEW)

@@ -77,14 +77,15 @@ UPSERT = f"""
     SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])},
         closed_at = excluded.closed_at
 """  # noqa: S608
-# Only a search index that exists has to hear of changes; a new one starts from all rows.
+# Only a search index that exists has to hear of changes; a new one starts from all rows. One that
+# nobody has followed for days, as where search was turned off, is filled anew (search/cursor.py).
 NOTE_CHANGES = """
     INSERT INTO session_changes (user_id, from_time, to_time, regrouped, removed)
     SELECT user_id, from_time, to_time, regrouped, removed::uuid[]
     FROM unnest(%(users)s::text[], %(froms)s::timestamptz[], %(tos)s::timestamptz[],
                 %(regrouped)s::boolean[], %(removed)s::text[])
         AS changes (user_id, from_time, to_time, regrouped, removed)
-    WHERE EXISTS (SELECT FROM search_cursor)
+    WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 days')
 """
 
 

@@ -19,11 +19,14 @@ from clickstream.search.documents import CHANGED, STORED
 # One follower works at a time. The number is arbitrary; it spells "index".
 TRY_TO_LEAD = f"SELECT pg_try_advisory_lock({0x696E646578})"
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+# A day before changes are no longer noted for it (pipeline/session_table.py) a cursor ends.
 READ = """
     SELECT token, horizon::text::bigint, filled_time::text, filled_id::text
     FROM search_cursor
     WHERE system_identifier = (SELECT system_identifier::text FROM pg_control_system())
+      AND moved_at > now() - interval '6 days'
 """
+STAY = "UPDATE search_cursor SET moved_at = now() WHERE moved_at < now() - interval '1 day'"
 DATABASE = """
     SELECT 'database ' || current_database() || ' of system ' || system_identifier
     FROM pg_control_system()
@@ -123,6 +126,11 @@ def read(cursor: Cursor) -> Place | None:
     cursor.execute(READ)
     row = cursor.fetchone()
     return Place(*row) if row else None
+
+
+def stay(cursor: Cursor) -> None:
+    """Keep the cursor from ending where nothing happens for days."""
+    cursor.execute(STAY)
 
 
 def create(cursor: Cursor, token: str) -> None:

@@ -79,15 +79,17 @@ SESSIONS_THERE = f"""
 """  # noqa: S608 - built of constants
 
 # Sessions divide a visitor's events, so the last one that began before an event has it.
-_EVENT_LINES = f"""
-    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {_EVENT_DOCUMENT_ID} AS document_id,
-           {_line("index", _EVENT_INDEX, _EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS lines
-    FROM events e
+_SESSION_OF_EVENT = """
     LEFT JOIN LATERAL (
         SELECT session_id FROM session_metrics
         WHERE user_id = e.user_id
           AND (first_event_timestamp, first_event_id) <= (e.event_time, e.event_id)
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1) AS s ON true
+"""
+_EVENT_LINES = f"""
+    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {_EVENT_DOCUMENT_ID} AS document_id,
+           {_line("index", _EVENT_INDEX, _EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS lines
+    FROM events e {_SESSION_OF_EVENT}
 """  # noqa: S608 - built of constants
 _SESSION_LINES = f"""
     SELECT '{SESSIONS}' AS index_name, m.session_id::text AS document_id,
@@ -100,7 +102,7 @@ _SMALL_LINES = f"""
 """  # noqa: S608 - built of constants
 
 # Everything that transactions from %(start)s on and before %(end)s changed. An event that is both
-# new and regrouped comes once.
+# new and regrouped comes once. Lines are made as they are read: no step fills PostgreSQL's disk.
 CHANGED = f"""
     WITH changes AS MATERIALIZED (
         SELECT user_id, from_time, to_time, regrouped, removed
@@ -110,7 +112,7 @@ CHANGED = f"""
         SELECT user_id, unnest(range_agg(tstzrange(from_time, to_time, '[]'))) AS stretch
         FROM changes WHERE regrouped GROUP BY user_id
     ),
-    events AS (
+    events AS NOT MATERIALIZED (
         SELECT * FROM clickstream_events WHERE xid >= %(start)s::xid8 AND xid < %(end)s::xid8
         UNION ALL
         SELECT e.*
@@ -119,11 +121,11 @@ CHANGED = f"""
           ON e.user_id = c.user_id AND e.event_time BETWEEN lower(c.stretch) AND upper(c.stretch)
         WHERE NOT (e.xid >= %(start)s::xid8 AND e.xid < %(end)s::xid8)
     ),
-    documents AS MATERIALIZED ({_EVENT_LINES}),
+    documents AS ({_EVENT_LINES}),
     sessions AS (
         {_SESSION_LINES}
         WHERE m.session_id IN (
-            SELECT session_id FROM documents
+            SELECT s.session_id FROM events e {_SESSION_OF_EVENT}
             UNION
             SELECT m.session_id
             FROM changes c

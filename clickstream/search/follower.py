@@ -153,6 +153,9 @@ class Follower:
             self._begin_anew(connection, mismatch, first=place is None)
         elif step is not None:
             self._take(connection, step)
+        else:
+            with connection, connection.cursor() as cursor:
+                search_cursor.stay(cursor)
         return step is not None or mismatch is not None
 
     def _lead(self) -> Connection | None:

@@ -29,7 +29,8 @@ def connect(settings: Settings, *, application: str) -> Connection:
         sslmode=settings.postgres_sslmode,
         application_name=application,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        options="-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8",
+        options="-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8 "
+        r"-c default_transaction_isolation=read\ committed",
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,

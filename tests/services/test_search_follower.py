@@ -160,3 +160,35 @@ def _store_in(connection: Connection, batches: Batches, content: Any) -> None:
     with connection.cursor() as cursor:
         inserted = event_table.insert(cursor, {parsed.key: parsed})
         batches.visitors.store(cursor, inserted.new)
+
+
+def test_a_cursor_that_nobody_followed_for_days_ends(
+    batches: Batches,
+    follower: Follower,
+    transactions: Connection,
+    client: OpenSearch,
+    query: Query,
+) -> None:
+    """As where search was turned off: changes do not pile up, and the index is filled anew."""
+    batches.store([[event("a", 10)]])
+    catch_up(follower, transactions)
+    query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
+    batches.store([[event("a", 0)]])
+    assert query(CHANGES) == [(1,)]
+    query("UPDATE search_cursor SET moved_at = now() - interval '8 days'")
+    batches.store([[event("a", -10)]])
+    assert query(CHANGES) == [(1,)]
+    catch_up(follower, transactions)
+    assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]
+    check(transactions, client)
+
+
+def test_a_cursor_stays_where_nothing_happens(
+    batches: Batches, follower: Follower, transactions: Connection, query: Query
+) -> None:
+    batches.store([[event("a", 10)]])
+    catch_up(follower, transactions)
+    query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
+    follower._looked = 0.0
+    follower.turn()
+    assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]
