@@ -55,6 +55,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # Of --rate and --speed; one process sends some ten thousand events per second.
 LOWEST, HIGHEST = 0.001, 100_000
 DEFAULT_BACKFILL = 86_400 * SECOND
+# From one event of a simulated past to the next, microseconds: no two have the same time.
+CLOSEST_ON_AVERAGE = 4
 # Options that make no sense with --replay.
 SIMULATED_ONLY = (
     *("seed", "users", "backfill", "until", "truth"),
@@ -272,8 +274,13 @@ def _check_past(options: Options, now: int) -> None:
     end = now if options.until is None else options.until
     if end > now:
         raise UsageError("--until must not be in the future: consumers reject such events")
-    if end - (options.backfill or DEFAULT_BACKFILL) < 0:
+    span = options.backfill or DEFAULT_BACKFILL
+    if end - span - options.skew * SECOND < 0:
         raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
+    if options.events is not None and options.events * CLOSEST_ON_AVERAGE > span:
+        raise UsageError(
+            f"{options.events} events do not fit into so short a past; lengthen --backfill"
+        )
     if options.events is not None and options.rate is not None:
         raise UsageError(
             "give --backfill either --events (or NUM_EVENTS) or --rate: each decides the other"

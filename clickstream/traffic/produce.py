@@ -12,7 +12,7 @@ from clickstream.settings import Settings
 from clickstream.stopping import Stop
 from clickstream.traffic import progress
 from clickstream.traffic.delivery import Kafka, Sink, StandardOutput
-from clickstream.traffic.events import SECOND, Event, Record
+from clickstream.traffic.events import AT_ONCE, SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
 from clickstream.traffic.replay import replay
@@ -42,7 +42,7 @@ def produce(options: Options, settings: Settings) -> int:
         events = takewhile(lambda _: not stop.requested, simulation.events(now))
         records = faults.records(truth.follow(events) if truth else events)
     else:
-        records = _replayed(options, stop)
+        records = _replayed(options, now + settings.max_future_seconds * SECOND, stop)
     try:
         with progress.shown(sink, _total(options)) as show:
             deliver(records, sink, _pace(options, now, stop), show)
@@ -62,6 +62,7 @@ def _faults(options: Options) -> Faults:
         max_lateness=options.max_lateness,
         duplicate=options.duplicate,
         malformed=options.malformed,
+        skew=options.skew,
         unkeyed=options.unkeyed,
     )
     # Chance of their own: the visits are the same with faults and without.
@@ -75,8 +76,9 @@ def _total(options: Options) -> int | None:
     return round(options.events * (1 + options.duplicate + options.malformed))
 
 
-def _replayed(options: Options, stop: Stop) -> Iterator[Record]:
-    records: Iterable[Record] = replay(options.replay or "-", stop, strict=options.strict)
+def _replayed(options: Options, latest: int, stop: Stop) -> Iterator[Record]:
+    source = options.replay or "-"
+    records: Iterable[Record] = replay(source, stop, latest=latest, strict=options.strict)
     if options.rate is not None:
         clock = Steady(options.rate, 0)
         records = (record._replace(due=clock.at(0)) for record in records)
@@ -134,6 +136,8 @@ class Pace:
 
     def wait(self, due: int, show: Callable[[], None]) -> None:
         """Wait until a time has come, or for the stop, calling `show` all the while."""
+        if due == AT_ONCE:
+            return
         if self._start is None:
             self._start = due
             self._began = time.monotonic()
@@ -146,9 +150,13 @@ class Pace:
 def _report(sink: Sink, faults: Faults) -> None:
     counts = (sink.sent, sink.acknowledged, sink.failed)
     logger.info("sent %d, acknowledged %d, failed %d", *counts)
-    wrong = (faults.late, faults.duplicates, faults.rejected.total())
-    if any(wrong):
-        logger.info("of these on purpose: %d late, %d duplicates, %d malformed", *wrong)
+    if faults.planned:
+        logger.info(
+            "of these on purpose: %d late, %d duplicates, %d malformed, %d with a wrong clock, "
+            "%d without a key",
+            *(faults.late, faults.duplicates, faults.rejected.total()),
+            *(faults.skewed, faults.unkeyed),
+        )
     if sink.failed:
         logger.error(
             "not acknowledged: %d records (a truth file is not written then); the first: %s",

@@ -14,7 +14,7 @@ import orjson
 
 from clickstream.errors import UserError
 from clickstream.stopping import Stop
-from clickstream.traffic.events import Record, microseconds
+from clickstream.traffic.events import AT_ONCE, Record, microseconds
 
 MILLISECONDS_FROM = 10**11
 CHUNK_BYTES = 1 << 20
@@ -22,28 +22,27 @@ CHUNKS_AHEAD = 4
 LOOK_AGAIN_SECONDS = 0.2
 
 
-def replay(source: str, stop: Stop, *, strict: bool) -> Iterator[Record]:
+def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[Record]:
     """The lines of a file (plain or .gz) or of standard input ("-"), as they are, until the stop.
 
-    A line that is no event is sent all the same, without a key, at the time of the line before.
+    A line that is no event is sent all the same, without a key. It is due at once, as is an event
+    later than `latest` (microseconds), which nobody can have recorded and nobody can wait for.
     Blank lines are skipped. Memory holds some lines at a time, however long the file.
     Raises UserError where the file cannot be read; with `strict` also at the first bad line.
     """
-    due = 0
     for number, line in enumerate(_lines(source, stop), start=1):
         value = line.strip()
         if stop.requested:
             return
         if not value:
             continue
-        record = _record(value, due)
+        record = _record(value)
         if strict and record.key is None:
             raise UserError(
                 f"line {number} of {source} is no event (JSON with user_id, event_type and "
                 "timestamp); correct it, or send it as it is without --strict"
             )
-        due = record.due
-        yield record
+        yield record if record.due <= latest else record._replace(due=AT_ONCE)
 
 
 def _lines(source: str, stop: Stop) -> Iterator[bytes]:
@@ -82,15 +81,15 @@ def _read(chunks: Queue[bytes]) -> None:
     chunks.put(b"")
 
 
-def _record(value: bytes, due: int) -> Record:
+def _record(value: bytes) -> Record:
     """The line as a record: keyed by its visitor, due at its timestamp, if it has them."""
     try:
         event = orjson.loads(value)
-        if not isinstance(event["event_type"], str):
-            return Record(due, None, value)
-        return Record(_time(event["timestamp"]), _key(event["user_id"]), value)
+        if isinstance(event["event_type"], str):
+            return Record(_time(event["timestamp"]), _key(event["user_id"]), value)
     except (ValueError, TypeError, KeyError, OverflowError, OSError):
-        return Record(due, None, value)
+        pass
+    return Record(AT_ONCE, None, value)
 
 
 def _key(user_id: object) -> bytes:
