@@ -68,7 +68,7 @@ def _measure(settings: Settings, events: int) -> int:
 def _simulated(settings: Settings) -> Iterable[Record | Event]:
     """Shop traffic of ten thousand active visitors, as fast as it is asked for."""
     rng = Random(1)
-    people = Population(Identities(), POPULATION, rng)
+    people = Population(Identities(), POPULATION, settings.session_timeout_seconds, rng)
     arrivals = Places(ACTIVE_VISITORS, 8 * SECOND, rng)
     schedule = Schedule(settings, "shop", people, arrivals, AsScheduled(), rng)
     return Faults(Plan(), rng).records(schedule.events(time.time_ns() // 1000))

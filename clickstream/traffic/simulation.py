@@ -82,6 +82,7 @@ class Simulation:
 
     def _schedule(self, active: float, arrivals: Arrivals, clock: Clock) -> Schedule:
         size = self._options.users or max(FEWEST_VISITORS, round(active * VISITORS_PER_ACTIVE_ONE))
-        people = Population(self._identities, size, self._rng)
+        timeout = self._settings.session_timeout_seconds
+        people = Population(self._identities, size, timeout, self._rng)
         profile = self._options.profile
         return Schedule(self._settings, profile, people, arrivals, clock, self._rng)

@@ -38,6 +38,8 @@ def test_without_options_traffic_is_live_and_without_end() -> None:
         (("--strict",), "--strict goes with --replay"),
         (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
         (("--backfill", "40000d"), "before 1970"),
+        (("--until", "1970-01-01T01:00:00Z", "--backfill", "1h", "--skew", "1"), "before 1970"),
+        (("--backfill", "1s", "--events", "250001"), "250001 events do not fit"),
         (("--backfill", "1d", "--events", "5", "--rate", "5"), "either --events"),
         (("--replay", "x", "--speed", "1", "--rate", "5"), "either --rate or --speed"),
         (("--replay", "x", "--backfill", "1d"), "--backfill is for simulated traffic"),
