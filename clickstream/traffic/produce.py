@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, takewhile
@@ -15,7 +16,7 @@ from clickstream.traffic.delivery import Kafka, Sink, StandardOutput
 from clickstream.traffic.events import AT_ONCE, SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
-from clickstream.traffic.replay import replay
+from clickstream.traffic.replay import lines_expected, replay
 from clickstream.traffic.schedule import Steady
 from clickstream.traffic.simulation import Simulation
 from clickstream.traffic.truth import Truth
@@ -44,7 +45,9 @@ def produce(options: Options, settings: Settings) -> int:
     else:
         records = _replayed(options, now + settings.max_future_seconds * SECOND, stop)
     try:
-        with progress.shown(sink, _total(options)) as show:
+        with progress.shown(
+            sink, _total(options, simulation, now), bar=_is_watched(options)
+        ) as show:
             deliver(records, sink, _pace(options, now, stop), show)
     finally:
         sink.close()
@@ -54,6 +57,11 @@ def produce(options: Options, settings: Settings) -> int:
     if truth:
         truth.write(duplicates=faults.duplicates, rejected=faults.rejected)
     return script.DONE
+
+
+def _is_watched(options: Options) -> bool:
+    """Whether a person sees standard error, and not the events printed beside it."""
+    return sys.stderr.isatty() and not (options.dry_run and sys.stdout.isatty())
 
 
 def _faults(options: Options) -> Faults:
@@ -69,11 +77,12 @@ def _faults(options: Options) -> Faults:
     return Faults(plan, Random() if options.seed is None else Random(f"faults {options.seed}"))
 
 
-def _total(options: Options) -> int | None:
-    """About how many records there will be."""
-    if options.events is None:
-        return None
-    return round(options.events * (1 + options.duplicate + options.malformed))
+def _total(options: Options, simulation: Simulation | None, now: int) -> int | None:
+    """About how many records there will be, None where nobody knows."""
+    events = options.events
+    if events is None:
+        events = simulation.expected(now) if simulation else lines_expected(options.replay or "-")
+    return None if events is None else round(events * (1 + options.duplicate + options.malformed))
 
 
 def _replayed(options: Options, latest: int, stop: Stop) -> Iterator[Record]:
@@ -92,8 +101,9 @@ def deliver(
     show: Callable[[], None],
 ) -> None:
     """Send the records, each when `pace` lets it, and wait until none is pending."""
-    # Next to nothing here is cyclic garbage; looking for it after every 700 objects costs a tenth.
-    gc.set_threshold(50_000, 20, 50)
+    # Next to nothing here is cyclic garbage; looking for it after every 700 objects costs a tenth,
+    # and among all objects of several rounds at once half a second of a steady rate.
+    gc.set_threshold(50_000, 3, 300)
     try:
         for record in records:
             pace(record.due, show)

@@ -1,7 +1,6 @@
 """What a person sees while records are sent: a bar on a terminal, a line per interval elsewhere."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,16 +26,16 @@ SILENCE_SECONDS = 3.0
 
 
 @contextmanager
-def shown(sink: Sink, total: int | None) -> Iterator[Callable[[], None]]:
+def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
     """Show how far a sink is. Yields a function to call often, which shows what changed.
 
-    total: how many records are to come, None where nobody knows.
+    total: about how many records are to come, None where nobody knows. bar: on a terminal.
     """
     silence = _Silence(sink)
-    if sys.stderr.isatty():
-        with _bar() as bar:
-            task = bar.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
-            show = _on_bar(bar, task, sink, silence)
+    if bar:
+        with _bar() as display:
+            task = display.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
+            show = _on_bar(display, task, sink, silence)
             yield _every(BAR_SECONDS, show)
             show()
     else:

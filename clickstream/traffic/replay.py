@@ -5,10 +5,12 @@ import os
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
+from typing import IO, cast
 
 import orjson
 
@@ -45,13 +47,33 @@ def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[Re
         yield record if record.due <= latest else record._replace(due=AT_ONCE)
 
 
+def lines_expected(source: str) -> int | None:
+    """About how many lines there are, judged by the first ones; None where they would be gone."""
+    if not Path(source).is_file():
+        return None
+    with _opened(source) as (file, raw):
+        lines = file.read(CHUNK_BYTES).count(b"\n")
+        return round(lines * Path(source).stat().st_size / max(raw.tell(), 1))
+
+
 def _lines(source: str, stop: Stop) -> Iterator[bytes]:
     if source == "-":
         yield from _standard_input(stop)
         return
+    with _opened(source) as (file, _):
+        yield from file
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """A file as it reads, and as it is on the disk, which is the same unless it is compressed.
+
+    Raises UserError where it cannot be read, also half-way.
+    """
     try:
-        with gzip.open(source) if source.endswith(".gz") else Path(source).open("rb") as file:
-            yield from file
+        with Path(source).open("rb") as raw:
+            file = gzip.GzipFile(fileobj=raw) if source.endswith(".gz") else raw
+            yield cast("IO[bytes]", file), raw
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {source}: {reason}; check --replay") from None

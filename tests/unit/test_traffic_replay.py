@@ -9,7 +9,7 @@ import pytest
 from clickstream.errors import UserError
 from clickstream.stopping import Stop
 from clickstream.traffic.events import AT_ONCE, SECOND, Record
-from clickstream.traffic.replay import replay
+from clickstream.traffic.replay import lines_expected, replay
 
 GOOD = b'{"user_id": "a", "event_type": "click", "timestamp": "2025-01-01T00:00:00Z"}'
 TIME = 1_735_689_600_000_000
@@ -117,6 +117,21 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert number == 20_000
     assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
+@pytest.mark.parametrize("lines", [0, 3, 100_000])
+def test_how_many_lines_there_are_is_told_from_the_first_ones(
+    tmp_path: Path, name: str, lines: int
+) -> None:
+    content = b"".join(b'{"number": %d, "x": "%d"}\n' % (n, n * n) for n in range(lines))
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert lines_expected(str(path)) == pytest.approx(lines, rel=0.3)
+
+
+def test_nobody_knows_how_many_lines_standard_input_has() -> None:
+    assert lines_expected("-") is None
 
 
 def test_a_stop_ends_it(tmp_path: Path) -> None:

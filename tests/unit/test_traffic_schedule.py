@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from itertools import islice, pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -158,6 +159,19 @@ def test_a_rate_of_the_past_is_its_average_as_the_hours_are_busy() -> None:
     expected = Rhythm(UNTIL).between(UNTIL - DAY // 2, UNTIL) / SECOND
     assert len(found) == pytest.approx(expected, rel=0.15)
     assert found[-1].due < UNTIL
+
+
+@pytest.mark.parametrize("given", [{}, {"rate": 2.0}, {"events": 500}])
+def test_how_many_events_a_past_will_have_is_known_before(given: dict[str, Any]) -> None:
+    asked = options(backfill=DAY // 4, until=UNTIL, seed=3, **given)
+    simulation = Simulation(asked, Settings())
+    expected = simulation.expected(UNTIL)
+    assert expected == pytest.approx(len(list(simulation.events(UNTIL))), rel=0.15)
+
+
+def test_live_traffic_has_no_end_but_the_one_asked_for() -> None:
+    assert Simulation(options(rate=5.0), Settings()).expected(UNTIL) is None
+    assert Simulation(options(rate=5.0, events=7), Settings()).expected(UNTIL) == 7
 
 
 def test_a_past_that_ends_at_night_has_visitors_at_its_end() -> None:
