@@ -116,15 +116,15 @@ def test_every_fault_is_counted_in_the_report(
     assert (said["duplicates"], sum(said["rejected"].values())) == (duplicates, malformed)
 
 
-def test_ten_thousand_events_per_second_are_sent_as_that(
+def test_a_rate_is_held_in_sending_too(
     run_script: RunScript, environment: dict[str, str]
 ) -> None:
-    sent = run_script("producer.py", "--rate", "10000", "--events", "80000")
+    sent = run_script("producer.py", "--rate", "2000", "--events", "12000")
     assert sent.returncode == 0, sent.stderr
     times = sorted(record.timestamp for record in records(environment))
-    rates = [1000 * n / (times[n] - times[0]) for n in range(40_000, 80_000, 1000)]
+    rates = [1000 * n / (times[n] - times[0]) for n in range(6_000, 12_000, 100)]
     # On a busy machine it is behind for a moment, and makes up for it; it is never ahead.
-    assert max(rates) == pytest.approx(10_000, rel=0.02)
+    assert max(rates) == pytest.approx(2_000, rel=0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
