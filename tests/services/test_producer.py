@@ -116,9 +116,7 @@ def test_every_fault_is_counted_in_the_report(
     assert (said["duplicates"], sum(said["rejected"].values())) == (duplicates, malformed)
 
 
-def test_a_rate_is_held_in_sending_too(
-    run_script: RunScript, environment: dict[str, str]
-) -> None:
+def test_a_rate_is_held_in_sending_too(run_script: RunScript, environment: dict[str, str]) -> None:
     sent = run_script("producer.py", "--rate", "2000", "--events", "12000")
     assert sent.returncode == 0, sent.stderr
     times = sorted(record.timestamp for record in records(environment))
