@@ -9,6 +9,7 @@ from itertools import islice, takewhile
 from random import Random
 
 from clickstream import script
+from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.stopping import Stop
 from clickstream.traffic import progress
@@ -16,6 +17,7 @@ from clickstream.traffic.delivery import Kafka, Sink, StandardOutput
 from clickstream.traffic.events import AT_ONCE, SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
 from clickstream.traffic.options import Options
+from clickstream.traffic.progress import Silence
 from clickstream.traffic.replay import lines_expected, replay
 from clickstream.traffic.schedule import Steady
 from clickstream.traffic.simulation import Simulation
@@ -24,6 +26,8 @@ from clickstream.traffic.truth import Truth
 logger = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 0.02
+# Who has asked for the stop waits no longer than this for a server that does not answer.
+PATIENCE_SECONDS = 40.0
 # Many short waits would cost more than sending does; a long one would leave the display behind.
 SHORTEST_NAP_SECONDS, LONGEST_NAP_SECONDS = 0.002, 0.2
 
@@ -48,10 +52,10 @@ def produce(options: Options, settings: Settings) -> int:
         with progress.shown(
             sink, _total(options, simulation, now), bar=_is_watched(options)
         ) as show:
-            deliver(records, sink, _pace(options, now, stop), show)
+            deliver(records, sink, _pace(options, now, stop), show, stop)
     finally:
         sink.close()
-    _report(sink, faults)
+        _report(sink, faults)
     if sink.failed:
         return script.FAILED
     if truth:
@@ -99,22 +103,36 @@ def deliver(
     sink: Sink,
     pace: Callable[[int, Callable[[], None]], None],
     show: Callable[[], None],
+    stop: Stop,
 ) -> None:
-    """Send the records, each when `pace` lets it, and wait until none is pending."""
+    """Send the records, each when `pace` lets it, and wait until none is pending.
+
+    Raises UserError where, after a stop, the server answers no more.
+    """
     # Next to nothing here is cyclic garbage; looking for it after every 700 objects costs a tenth,
     # and among all objects of several rounds at once half a second of a steady rate.
     gc.set_threshold(50_000, 3, 300)
+    silence = Silence(sink)
     try:
         for record in records:
             pace(record.due, show)
             while not sink.send(record):
-                time.sleep(LOOK_AGAIN_SECONDS)
-                show()
+                _wait(show, stop, silence)
             show()
     finally:
         while not sink.settle():
-            time.sleep(LOOK_AGAIN_SECONDS)
-            show()
+            _wait(show, stop, silence)
+
+
+def _wait(show: Callable[[], None], stop: Stop, silence: Silence) -> None:
+    """Let the server work for a moment."""
+    time.sleep(LOOK_AGAIN_SECONDS)
+    show()
+    if silence.seconds() > PATIENCE_SECONDS and stop.requested:
+        raise UserError(
+            f"Kafka has not answered for {PATIENCE_SECONDS:.0f} s, so the rest is given up; "
+            "find the cause with: python -m clickstream doctor"
+        )
 
 
 def _pace(options: Options, now: int, stop: Stop) -> Callable[[int, Callable[[], None]], None]:

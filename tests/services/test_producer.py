@@ -164,6 +164,29 @@ def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
     assert len(found) == len(set(found)) == int(sent)
 
 
+def test_ctrl_c_does_not_wait_for_ever_for_a_broker_that_is_gone(
+    own_broker: OwnServer, start_script: StartScript, tmp_path: Path
+) -> None:
+    environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
+    schema.apply_topic(Settings.from_mapping(environment))
+    truth = tmp_path / "truth.json"
+    script = start_script("producer.py", "--rate", "500", "--truth", str(truth), **environment)
+    script.wait_for_output("acknowledged")
+    own_broker.kill()
+    script.wait_for_output("no answer from Kafka")
+    script.send_signal(signal.SIGINT)
+    assert script.wait(80) == 1
+    counts = re.search(r"sent (\d+), acknowledged (\d+), failed (\d+)\n", script.output)
+    assert counts, script.output
+    sent, acknowledged, failed = map(int, counts.groups())
+    assert sent == acknowledged + failed
+    assert min(acknowledged, failed) > 0
+    assert f"not acknowledged: {failed} records" in script.output
+    assert "error: Kafka has not answered for 40 s" in script.output
+    assert "Traceback" not in script.output
+    assert not truth.exists()
+
+
 def test_without_the_topic_the_cure_is_named(run_script: RunScript) -> None:
     sent = run_script("producer.py", "--events", "1", KAFKA_TOPIC="no-such-topic")
     assert sent.returncode == 1
