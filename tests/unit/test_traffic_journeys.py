@@ -149,18 +149,21 @@ def test_a_visit_keeps_its_browser_address_and_device(
             assert len({step[name] for step in steps(visit)}) == 1
 
 
-def test_visitors_come_back_from_the_same_town_and_network(
+def test_visitors_come_back_from_the_same_town_and_network_mostly_with_the_same_device(
     visits: list[list[dict[str, Any]]],
 ) -> None:
-    number: Counter[str] = Counter()
     homes = defaultdict(set)
+    devices = defaultdict(list)
     for visit in visits:
         first = visit[0]
-        number[first["user_id"]] += 1
         network = first["ip_address"].rpartition(".")[0]
-        homes[first["user_id"]].add((first["country"], first["city"], network))
-    assert max(number.values()) > 2
+        homes[first["user_id"]].add((first["country"], first["city"], first["locale"], network))
+        devices[first["user_id"]].append((first["user_agent"], first["viewport_size"]))
     assert all(len(home) == 1 for home in homes.values())
+    often = [used for used in devices.values() if len(used) >= 4]
+    assert len(often) > 20
+    usual = sum(max(map(used.count, used)) for used in often)
+    assert 0.8 < usual / sum(map(len, often)) < 1
 
 
 def test_news_begins_with_a_login(news: list[Event]) -> None:
