@@ -109,9 +109,9 @@ def deliver(
 
     Raises UserError where, after a stop, the server answers no more.
     """
-    # Next to nothing here is cyclic garbage; looking for it after every 700 objects costs a tenth,
-    # and among all objects of several rounds at once half a second of a steady rate.
-    gc.set_threshold(50_000, 3, 300)
+    # Next to nothing here is cyclic garbage. Looking for it after every 700 objects costs a tenth;
+    # among millions at once it would interrupt a steady rate for half a second.
+    gc.set_threshold(200_000, 3, 300)
     silence = Silence(sink)
     try:
         for record in records:
