@@ -19,6 +19,7 @@ from kafka.admin import NewTopic
 from clickstream import script
 from clickstream.servers.kafka import connection_options
 from clickstream.settings import Settings, load
+from clickstream.stopping import Stop
 from clickstream.traffic.delivery import Kafka
 from clickstream.traffic.events import SECOND, Event, Record
 from clickstream.traffic.faults import Faults, Plan
@@ -68,7 +69,7 @@ def _measure(settings: Settings, events: int) -> int:
 def _simulated(settings: Settings) -> Iterable[Record | Event]:
     """Shop traffic of ten thousand active visitors, as fast as it is asked for."""
     rng = Random(1)
-    people = Population(Identities(), POPULATION, rng)
+    people = Population(Identities(), POPULATION, settings.session_timeout_seconds, rng)
     arrivals = Places(ACTIVE_VISITORS, 8 * SECOND, rng)
     schedule = Schedule(settings, "shop", people, arrivals, AsScheduled(), rng)
     return Faults(Plan(), rng).records(schedule.events(time.time_ns() // 1000))
@@ -96,7 +97,7 @@ def _simulate(settings: Settings, records: Iterable[Record | Event]) -> float:
     """Seconds that the producer takes to make up the same number of events and send them."""
     sink = Kafka(settings)
     began = time.monotonic()
-    deliver(records, sink, no_pace, lambda: None)
+    deliver(records, sink, no_pace, lambda: None, Stop())
     seconds = time.monotonic() - began
     sink.close()
     if sink.failed:

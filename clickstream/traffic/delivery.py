@@ -58,7 +58,7 @@ class Sink(Protocol):
         """See what has been answered since; True when nothing is pending."""
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Let go of the server; what is pending has failed."""
 
 
 class StandardOutput:
@@ -168,9 +168,13 @@ class Kafka:
         return not pending
 
     def close(self) -> None:
-        for producer in (self._producer, self._large_producer):
-            if producer:
-                producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
+        for producer in filter(None, (self._producer, self._large_producer)):
+            if self._pending:
+                # close() would wait for them and raise; kafka-python has no public way to give up.
+                producer._sender.force_close()
+                producer._sender.join(CLOSE_TIMEOUT_SECONDS)
+            producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
+        self.settle()
 
     def _has_room(self) -> bool:
         if self._pending_bytes >= MOST_PENDING_BYTES:

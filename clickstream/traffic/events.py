@@ -9,6 +9,8 @@ import orjson
 
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# When a record without a time of its own is due: before every time there is.
+AT_ONCE = -(2**63)
 
 # The lower 80 bits of a UUID of version 7: version 7, variant 10, all others random.
 UUID7_FIXED = 0x7000_8000_0000_0000_0000

@@ -1,7 +1,7 @@
 """Faults on purpose: events that come late, twice, without a key, and records that are no events.
 
 Malformed records come on top of the events, of every kind that the consumer knows a reason for.
-(Wrong clocks are a matter of the visitors: see identities.)
+Wrong clocks are a matter of the visitors (see identities) and only counted here.
 """
 
 from collections import Counter
@@ -28,24 +28,31 @@ NOT_JSON_NUMBERS = (b"NaN", b"Infinity", b"-Infinity")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much goes wrong: shares of the events, 0 to 1. max_lateness: microseconds."""
+    """How much goes wrong: shares of the events, 0 to 1.
+
+    max_lateness: microseconds. skew: how wrong the visitors' clocks are at most, seconds.
+    """
 
     late: float = 0.0
     max_lateness: int = 5_400 * SECOND
     duplicate: float = 0.0
     malformed: float = 0.0
+    skew: float = 0.0
     unkeyed: bool = False
 
 
 class Faults:
     """Turns events into records, some of them faulty, and counts what it did.
 
-    rejected: how many records a consumer has to refuse, by reason.
+    rejected: how many records a consumer has to refuse, by reason. skewed: how many events have
+    the time of a wrong clock. unkeyed: how many records have no key.
     """
 
     def __init__(self, plan: Plan, rng: Random) -> None:
         self.late = 0
         self.duplicates = 0
+        self.skewed = 0
+        self.unkeyed = 0
         self.rejected: Counter[str] = Counter()
         self._plan = plan
         self._rng = rng
@@ -53,17 +60,27 @@ class Faults:
         self._held: list[tuple[int, int, Record]] = []
         self._numbers = count()
 
+    @property
+    def planned(self) -> bool:
+        """Whether anything is to go wrong."""
+        plan = self._plan
+        return bool(plan.late or plan.duplicate or plan.malformed or plan.skew or plan.unkeyed)
+
     def records(self, events: Iterable[Event]) -> Iterable[Event | Record]:
         """The records in the order of sending; what is held when the events end comes last."""
-        plan = self._plan
-        wrong = plan.late or plan.duplicate or plan.malformed or plan.unkeyed
-        return self._faulty(events) if wrong else events
+        return self._faulty(events) if self.planned else events
 
     def _faulty(self, events: Iterable[Event]) -> Iterator[Record]:
+        for record in self._in_order(events):
+            self.unkeyed += record.key is None
+            yield record
+
+    def _in_order(self, events: Iterable[Event]) -> Iterator[Record]:
         held = self._held
         now = 0
         for event in events:
             now = event.due
+            self.skewed += event.time != event.due
             while held and held[0][0] <= now:
                 yield heappop(held)[2]
             yield from self._of(event)

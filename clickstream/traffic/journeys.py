@@ -2,9 +2,9 @@
 
 A journey keeps its own logic: only what is in the cart is bought, at its price; scrolling and
 hovering happen on the page that is open; nobody buys before logging in or acts after logging out.
-How often each thing happens is set so that, with the default settings, a shop's events come in
-the proportions page_view 35, click 20, scroll 15, hover 8, add_to_cart 6, search 4, login 2.5,
-share 1, purchase 0.8.
+How often each thing happens is set so that a shop's events come in the proportions page_view 35,
+click 20, scroll 15, hover 8, add_to_cart 6, search 4, login 2.5, share 1, purchase 0.8: nearly so
+with the default settings, and roughly however long or short visits are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -60,7 +60,8 @@ class _Login:
 
     def _log_in(self) -> Iterator[Action]:
         for _ in range(LOGIN_ATTEMPTS):
-            self.logged_in = self._rng.random() < LOGIN_SUCCESS
+            # Who is logged in and asked again has the password at hand.
+            self.logged_in = self.logged_in or self._rng.random() < LOGIN_SUCCESS
             yield Action("login", {"page_url": self._url, "success": self.logged_in})
             if self.logged_in:
                 return
@@ -71,17 +72,21 @@ class ShopVisit(_Login):
 
     __slots__ = ("_cart", "_product", "_shelf")
 
-    MORE_ON_THE_PAGE = 0.47
-    # Each as often as it happens in a hundred.
-    ON_THE_PAGE = ("scroll",) * 51 + ("hover",) * 26 + ("click",) * 20 + ("share",) * 3
+    MORE_ON_THE_PAGE = 0.48
+    # Each as often as it happens in three hundred.
+    ON_THE_PAGE = ("scroll",) * 152 + ("hover",) * 81 + ("click",) * 57 + ("share",) * 10
     ELEMENTS = ("gallery", "details", "reviews", "menu")
-    LOG_IN = 0.31
-    SEARCH = 0.135
-    ADD_TO_CART = 0.385
-    CHECK_OUT = 0.034
+    # At each page, also of those logged in: the shop asks them for their password again.
+    LOG_IN = 0.063
+    SEARCH = 0.137
+    ADD_TO_CART = 0.39
+    # Of each product that goes into the cart.
+    CHECK_OUT = 0.275
+    # Of an order, if there are so many in the cart; the rest is for another time.
+    LINES = (1, 1, 2)
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
-    CLICK_TO_NEXT_PAGE = 0.5
+    CLICK_TO_NEXT_PAGE = 0.475
 
     def __init__(self, rng: Random) -> None:
         super().__init__(rng)
@@ -114,12 +119,12 @@ class ShopVisit(_Login):
             yield action
         if self._product and rng.random() < self.ADD_TO_CART:
             yield self._add_to_cart(self._product)
+            if rng.random() < self.CHECK_OUT:
+                yield from self._check_out()
 
     def _go_on(self) -> Iterator[Action]:
         rng = self._rng
-        if self._cart and rng.random() < self.CHECK_OUT:
-            yield from self._check_out()
-        elif not self.logged_in and rng.random() < self.LOG_IN:
+        if rng.random() < self.LOG_IN:
             yield from self._log_in()
         elif rng.random() < self.SEARCH:
             yield from self._search()
@@ -140,26 +145,29 @@ class ShopVisit(_Login):
         return self._here("add_to_cart", _price(product, quantity))
 
     def _check_out(self) -> Iterator[Action]:
+        rng = self._rng
         yield self._click("cart")
         yield self._view(f"{SITE}/cart")
-        for product in list(self._cart):
-            if self._rng.random() < self.REMOVE_FROM_CART:
+        wanted = rng.sample(list(self._cart), min(len(self._cart), rng.choice(self.LINES)))
+        for product in tuple(wanted):
+            if rng.random() < self.REMOVE_FROM_CART:
+                wanted.remove(product)
                 yield self._line("remove_from_cart", product, self._cart.pop(product))
-        if not self._cart or self._rng.random() < self.LEAVE_THE_CART:
+        if not wanted or rng.random() < self.LEAVE_THE_CART:
             return
         yield self._click("checkout")
         yield self._view(f"{SITE}/checkout")
         if not self.logged_in:
             yield from self._log_in()
         if self.logged_in:
-            yield from self._buy()
+            yield from self._buy(wanted)
 
-    def _buy(self) -> Iterator[Action]:
+    def _buy(self, products: Sequence[Product]) -> Iterator[Action]:
         order_id = f"o{self._rng.getrandbits(48):012x}"
-        while self._cart:
-            purchase = self._line("purchase", *self._cart.popitem())
+        for number, product in enumerate(products, start=1):
+            purchase = self._line("purchase", product, self._cart.pop(product))
             purchase.fields["order_id"] = order_id
-            yield purchase._replace(continued=bool(self._cart))
+            yield purchase._replace(continued=number < len(products))
         yield self._view(f"{SITE}/order/{order_id}")
 
     def _view_next(self, *, home: float, categories: float) -> Action:

@@ -51,10 +51,13 @@ KNOBS = {
     "kafka_acks": "who must have an event before it counts as sent: all, 1 or 0",
 }
 
+ENDLESS = -1  # events
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # Of --rate and --speed; one process sends some ten thousand events per second.
 LOWEST, HIGHEST = 0.001, 100_000
 DEFAULT_BACKFILL = 86_400 * SECOND
+# From one event of a simulated past to the next, microseconds: no two have the same time.
+CLOSEST_ON_AVERAGE = 4
 # Options that make no sense with --replay.
 SIMULATED_ONLY = (
     *("seed", "users", "backfill", "until", "truth"),
@@ -101,8 +104,10 @@ def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     knobs = {name.upper(): arguments[name] for name in KNOBS if arguments[name] is not None}
     settings = load(arguments["env_file"], {**os.environ, **knobs})
     options = Options(**{item.name: arguments[item.name] for item in fields(Options)})
-    if options.events is None and options.replay is None and settings.num_events >= 0:
+    if options.events is None and options.replay is None:
         options = replace(options, events=settings.num_events)
+    if options.events == ENDLESS:
+        options = replace(options, events=None)
     _check(options, settings, now)
     return options, settings
 
@@ -131,16 +136,17 @@ def _add_traffic(group: Any) -> None:
     )
     group.add_argument(
         "--events",
-        type=_positive_whole,
+        type=_number_of_events,
         metavar="N",
-        help="stop after N events (default: the setting NUM_EVENTS; -1 there is without end)",
+        help="stop after N events; -1: never (default: the setting NUM_EVENTS, which is -1 where "
+        "it is not set)",
     )
     group.add_argument(
         "--rate",
         type=_number(LOWEST, HIGHEST),
         metavar="R",
         help="events per second, in place of TARGET_ACTIVE_USERS (with --backfill: per simulated "
-        "second, on average)",
+        "second, on average; default: TARGET_ACTIVE_USERS decides)",
     )
     group.add_argument(
         "--users",
@@ -195,19 +201,20 @@ def _add_faults(group: Any) -> None:
         type=_duration,
         default="90m",
         metavar="SPAN",
-        help="of the late ones, how much later at most (default: 90m)",
+        help="of the late ones, how much later at most, like 45s, 90m, 36h (default: 90m)",
     )
     group.add_argument(
         "--skew",
         type=_number(0, HIGHEST),
         default=0.0,
         metavar="SECONDS",
-        help="visitors' clocks are wrong by up to this much, ahead or behind (default: 0)",
+        help="visitors' clocks are wrong by up to so many seconds, ahead or behind (default: 0)",
     )
     group.add_argument(
         "--unkeyed",
         action="store_true",
-        help="send without keys: a visitor's events are spread over all partitions",
+        help="send without keys: a visitor's events are spread over all partitions (default: the "
+        "visitor is the key)",
     )
     group.add_argument(
         "--truth",
@@ -261,6 +268,8 @@ def _check(options: Options, settings: Settings, now: datetime) -> None:
 
 
 def _check_replay(options: Options) -> None:
+    if not options.replay:
+        raise UsageError("--replay needs the name of a file, or - for standard input")
     for name in SIMULATED_ONLY:
         if getattr(options, name):
             raise UsageError(f"--{name} is for simulated traffic; --replay sends what is recorded")
@@ -272,12 +281,21 @@ def _check_past(options: Options, now: int) -> None:
     end = now if options.until is None else options.until
     if end > now:
         raise UsageError("--until must not be in the future: consumers reject such events")
-    if end - (options.backfill or DEFAULT_BACKFILL) < 0:
+    span = options.backfill or DEFAULT_BACKFILL
+    if end - span - options.skew * SECOND < 0:
         raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
+    if options.events is not None and options.events * CLOSEST_ON_AVERAGE > span:
+        raise UsageError(
+            f"{options.events} events do not fit into so short a past; lengthen --backfill"
+        )
     if options.events is not None and options.rate is not None:
         raise UsageError(
             "give --backfill either --events (or NUM_EVENTS) or --rate: each decides the other"
         )
+
+
+def _number_of_events(text: str) -> int:
+    return ENDLESS if text == str(ENDLESS) else _positive_whole(text)
 
 
 def _positive_whole(text: str) -> int:

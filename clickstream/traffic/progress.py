@@ -1,7 +1,6 @@
 """What a person sees while records are sent: a bar on a terminal, a line per interval elsewhere."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,17 +25,42 @@ LINE_SECONDS = 5.0
 SILENCE_SECONDS = 3.0
 
 
+class Silence:
+    """Notices that a server has stopped answering."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._answered = 0
+        self._heard = time.monotonic()
+
+    def seconds(self) -> float:
+        """For how long it has owed an answer; to be asked now and then."""
+        now = time.monotonic()
+        answered = self._sink.acknowledged + self._sink.failed
+        all_answered = answered == self._sink.sent and not self._sink.is_waiting
+        if answered != self._answered or all_answered:
+            self._answered, self._heard = answered, now
+        return now - self._heard
+
+    def sentence(self) -> str:
+        """What to tell a person; empty while all is well."""
+        silent = self.seconds()
+        if silent < SILENCE_SECONDS:
+            return ""
+        return f"no answer from Kafka for {silent:.0f} s, waiting"
+
+
 @contextmanager
-def shown(sink: Sink, total: int | None) -> Iterator[Callable[[], None]]:
+def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
     """Show how far a sink is. Yields a function to call often, which shows what changed.
 
-    total: how many records are to come, None where nobody knows.
+    total: about how many records are to come, None where nobody knows. bar: on a terminal.
     """
-    silence = _Silence(sink)
-    if sys.stderr.isatty():
-        with _bar() as bar:
-            task = bar.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
-            show = _on_bar(bar, task, sink, silence)
+    silence = Silence(sink)
+    if bar:
+        with _bar() as display:
+            task = display.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
+            show = _on_bar(display, task, sink, silence)
             yield _every(BAR_SECONDS, show)
             show()
     else:
@@ -56,7 +80,7 @@ def _bar() -> Progress:
     )
 
 
-def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: "_Silence") -> Callable[[], None]:
+def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: Silence) -> Callable[[], None]:
     began = time.monotonic()
 
     def show() -> None:
@@ -74,7 +98,7 @@ def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: "_Silence") -> Cal
     return show
 
 
-def _in_lines(sink: Sink, silence: "_Silence") -> Callable[[], None]:
+def _in_lines(sink: Sink, silence: Silence) -> Callable[[], None]:
     sent, looked = sink.sent, time.monotonic()
 
     def show() -> None:
@@ -88,27 +112,6 @@ def _in_lines(sink: Sink, silence: "_Silence") -> Callable[[], None]:
             logger.warning("%s", sentence)
 
     return show
-
-
-class _Silence:
-    """Notices that a server has stopped answering."""
-
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-        self._answered = 0
-        self._heard = time.monotonic()
-
-    def sentence(self) -> str:
-        """What to tell a person; empty while all is well."""
-        now = time.monotonic()
-        answered = self._sink.acknowledged + self._sink.failed
-        all_answered = answered == self._sink.sent and not self._sink.is_waiting
-        if answered != self._answered or all_answered:
-            self._answered, self._heard = answered, now
-        silent = now - self._heard
-        if silent < SILENCE_SECONDS:
-            return ""
-        return f"no answer from Kafka for {silent:.0f} s, waiting"
 
 
 def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:

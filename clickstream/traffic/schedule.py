@@ -20,11 +20,10 @@ from clickstream.traffic.identities import Identities, Visitor
 from clickstream.traffic.journeys import Journey, NewsVisit, ShopVisit
 from clickstream.traffic.rhythm import Rhythm
 
-# How often a visitor comes back for sure, and after how many seconds (weight, shortest, longest):
-# under the usual session timeout, just over it, the same day, the next day.
+# How often a visitor comes back for sure.
 RETURNS = 0.45
-PAUSES = ((35, 180, 1_500), (20, 1_860, 2_700), (30, 3_600, 21_600), (15, 64_800, 108_000))
-PAUSE_WEIGHTS = tuple(weight for weight, _, _ in PAUSES)
+# After how long: under the session timeout, just over it, the same day, the next day.
+PAUSE_WEIGHTS = (35, 20, 30, 15)
 
 ORDER_LINE_GAP = 1_000
 TRIES_TO_FIND_SOMEBODY = 20
@@ -72,6 +71,8 @@ class Filling:
     """
 
     SLOWEST, FASTEST = 0.5, 4.0
+    # With 1, what is missing or too much would be made up for in the last minutes only.
+    ZEAL = 4
     CLOSEST = 2 * SECOND
 
     def __init__(self, events: int, start: int, end: int, rhythm: Rhythm) -> None:
@@ -85,7 +86,7 @@ class Filling:
 
     def at(self, moment: int) -> int:
         expected = self._per_visit_time * self._rhythm.between(self._now, self._end)
-        pace = min(max(self.SLOWEST, expected / self._left), self.FASTEST)
+        pace = min(max(self.SLOWEST, (expected / self._left) ** self.ZEAL), self.FASTEST)
         proposed = self._now + int((moment - self._moment) * pace)
         latest = self._end - self._left * self._closest
         self._now = max(self._now + 1, min(proposed, latest))
@@ -147,12 +148,22 @@ class ByChance:
         return None
 
 
-class Population:
-    """The visitors 0 to size - 1, of whom some come often. Nobody is on two visits at a time."""
+def _pauses(timeout: int) -> tuple[tuple[int, int], ...]:
+    """The shortest and the longest of each kind of pause between visits, seconds."""
+    near = (timeout // 10, timeout * 4 // 5), (timeout + timeout // 30 + 1, timeout * 3 // 2 + 1)
+    return *near, (3_600, 21_600), (64_800, 108_000)
 
-    def __init__(self, identities: Identities, size: int, rng: Random) -> None:
+
+class Population:
+    """The visitors 0 to size - 1, of whom some come often. Nobody is on two visits at a time.
+
+    timeout: a longer pause than this between two visits splits sessions, seconds.
+    """
+
+    def __init__(self, identities: Identities, size: int, timeout: int, rng: Random) -> None:
         self._identities = identities
         self._size = size
+        self._pauses = _pauses(timeout)
         self._rng = rng
         self._busy: set[int] = set()
         self._away: list[tuple[int, int]] = []
@@ -168,7 +179,7 @@ class Population:
     def leave(self, visitor: Visitor, moment: int) -> None:
         """End a visit; who means to come back stays away until then."""
         if self._rng.random() < RETURNS:
-            _, shortest, longest = self._rng.choices(PAUSES, PAUSE_WEIGHTS)[0]
+            shortest, longest = self._rng.choices(self._pauses, PAUSE_WEIGHTS)[0]
             back = moment + self._rng.randint(shortest, longest) * SECOND
             heappush(self._away, (back, visitor.number))
         else:
@@ -324,7 +335,7 @@ class Tempo:
 def measure(settings: Settings, profile: str, identities: Identities) -> Tempo:
     """Try some visits, one after the other. Always the same for the same settings."""
     rng = Random(0)
-    people = Population(identities, 1000, rng)
+    people = Population(identities, 1000, settings.session_timeout_seconds, rng)
     schedule = Schedule(settings, profile, people, Places(1, 0, rng), AsScheduled(), rng)
     dues = [
         event.due

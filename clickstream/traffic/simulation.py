@@ -55,11 +55,28 @@ class Simulation:
         microseconds.
         """
         options = self._options
-        if options.is_live:
-            events = self._live(now)
-        else:
-            events = self._past(now if options.until is None else options.until)
+        events = self._live(now) if options.is_live else self._past(*self._span(now))
         return events if options.events is None else islice(events, options.events)
+
+    def expected(self, now: int) -> int | None:
+        """About how many events there will be, None if they have no end. now: as for `events`."""
+        options = self._options
+        if options.events is not None or options.is_live:
+            return options.events
+        start, end = self._span(now)
+        return round(self._usual_rate * Rhythm(end).between(start, end) / SECOND)
+
+    @property
+    def _usual_rate(self) -> float:
+        """Events per second, on average, of a past that no number of events is given for."""
+        active = self._settings.target_active_users
+        return self._options.rate or active * self._tempo.events_per_second
+
+    def _span(self, now: int) -> tuple[int, int]:
+        """When a past begins and ends."""
+        options = self._options
+        end = now if options.until is None else options.until
+        return end - (options.backfill or DEFAULT_BACKFILL), end
 
     def _live(self, start: int) -> Iterator[Event]:
         rate, places = self._options.rate, self._places
@@ -67,10 +84,9 @@ class Simulation:
         clock = AsScheduled() if rate is None else Steady(rate, start)
         return self._schedule(places, arrivals, clock).events(start)
 
-    def _past(self, end: int) -> Iterator[Event]:
+    def _past(self, start: int, end: int) -> Iterator[Event]:
         options, tempo = self._options, self._tempo
-        start = end - (options.backfill or DEFAULT_BACKFILL)
-        rate = options.rate or self._settings.target_active_users * tempo.events_per_second
+        rate = self._usual_rate
         clock: Clock = AsScheduled()
         rhythm = Rhythm(end)
         if options.events:
@@ -82,6 +98,7 @@ class Simulation:
 
     def _schedule(self, active: float, arrivals: Arrivals, clock: Clock) -> Schedule:
         size = self._options.users or max(FEWEST_VISITORS, round(active * VISITORS_PER_ACTIVE_ONE))
-        people = Population(self._identities, size, self._rng)
+        timeout = self._settings.session_timeout_seconds
+        people = Population(self._identities, size, timeout, self._rng)
         profile = self._options.profile
         return Schedule(self._settings, profile, people, arrivals, clock, self._rng)

@@ -123,6 +123,8 @@ class Truth:
         self._events = 0
         # By visitor, those with the oldest last event first.
         self._open: dict[bytes, _Session] = {}
+        if path.is_dir():
+            raise UserError(f"cannot write {path}: it is a folder; give --truth a file")
         try:
             self._closed = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115 - closed with the process
         except OSError as error:

@@ -69,6 +69,62 @@ def test_a_dry_run_prints_the_bytes_that_would_be_sent(
     assert sorted(values(environment)) == sorted(printed.stdout.encode().splitlines())
 
 
+FAULTS = ("--late", "0.1", "--duplicate", "0.1", "--malformed", "0.1", "--skew", "60")
+
+
+def test_the_same_seed_and_until_give_the_same_bytes_in_every_process(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    line = command("producer.py", "--dry-run", "--events", "2000", *FIXED, *FAULTS)
+
+    def run(number: str, **settings: str) -> tuple[bytes, bytes]:
+        truth = tmp_path / f"{number}.json"
+        done = subprocess.run(
+            [*line, "--truth", str(truth)],
+            env=plain_environment({**environment, "PYTHONHASHSEED": number, **settings}),
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+        )
+        return done.stdout, truth.read_bytes()
+
+    first = run("1")
+    assert len(first[0].splitlines()) > 2300
+    assert run("2", TZ="Asia/Tokyo", LC_ALL="C") == first
+
+
+def test_every_fault_is_counted_in_the_report(
+    run_script: RunScript, environment: dict[str, str], tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth.json"
+    asked = ("--events", "1000", *FIXED, *FAULTS, "--unkeyed", "--truth", str(truth))
+    sent = run_script("producer.py", *asked)
+    assert sent.returncode == 0, sent.stderr
+    told = re.search(
+        r"of these on purpose: (\d+) late, (\d+) duplicates, (\d+) malformed, "
+        r"(\d+) with a wrong clock, (\d+) without a key",
+        sent.stderr,
+    )
+    assert told, sent.stderr
+    late, duplicates, malformed, skewed, unkeyed = map(int, told.groups())
+    found = list(records(environment))
+    assert late == pytest.approx(100, rel=0.4)
+    assert 950 < skewed <= 1000
+    assert len(found) == 1000 + duplicates + malformed
+    assert unkeyed == sum(record.key is None for record in found)
+    said = json.loads(truth.read_text(encoding="utf-8"))
+    assert (said["duplicates"], sum(said["rejected"].values())) == (duplicates, malformed)
+
+
+def test_a_rate_is_held_in_sending_too(run_script: RunScript, environment: dict[str, str]) -> None:
+    sent = run_script("producer.py", "--rate", "2000", "--events", "12000")
+    assert sent.returncode == 0, sent.stderr
+    times = sorted(record.timestamp for record in records(environment))
+    rates = [1000 * n / (times[n] - times[0]) for n in range(6_000, 12_000, 100)]
+    # On a busy machine it is behind for a moment, and makes up for it; it is never ahead.
+    assert max(rates) == pytest.approx(2_000, rel=0.02)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_flushes_reports_and_writes_the_truth(
     start_script: StartScript,
@@ -77,8 +133,7 @@ def test_a_signal_flushes_reports_and_writes_the_truth(
     number: signal.Signals,
 ) -> None:
     truth = tmp_path / "truth.json"
-    faults = ("--late", "0.2", "--duplicate", "0.1", "--malformed", "0.1")
-    script = start_script("producer.py", "--rate", "300", *faults, "--truth", str(truth))
+    script = start_script("producer.py", "--rate", "300", *FAULTS, "--truth", str(truth))
     eventually(lambda: next(records(environment), None))
     script.send_signal(number)
     assert script.wait() == 0
@@ -99,13 +154,37 @@ def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
     script = start_script("producer.py", "--rate", "500", **environment)
     script.wait_for_output("acknowledged")
     os.kill(broker.process.pid, signal.SIGSTOP)
-    script.wait_for_output("no answer from Kafka")
+    # Longer than the 30 s for which the client waits for an answer before it sends again.
+    script.wait_for_output("no answer from Kafka for 35 s", seconds=60)
     os.kill(broker.process.pid, signal.SIGCONT)
     script.send_signal(signal.SIGINT)
     assert script.wait() == 0
     (sent,) = re.findall(r"sent (\d+), acknowledged \1, failed 0", script.output)
     found = values(environment)
     assert len(found) == len(set(found)) == int(sent)
+
+
+def test_ctrl_c_does_not_wait_for_ever_for_a_broker_that_is_gone(
+    own_broker: OwnServer, start_script: StartScript, tmp_path: Path
+) -> None:
+    environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
+    schema.apply_topic(Settings.from_mapping(environment))
+    truth = tmp_path / "truth.json"
+    script = start_script("producer.py", "--rate", "500", "--truth", str(truth), **environment)
+    script.wait_for_output("acknowledged")
+    own_broker.kill()
+    script.wait_for_output("no answer from Kafka")
+    script.send_signal(signal.SIGINT)
+    assert script.wait(80) == 1
+    counts = re.search(r"sent (\d+), acknowledged (\d+), failed (\d+)\n", script.output)
+    assert counts, script.output
+    sent, acknowledged, failed = map(int, counts.groups())
+    assert sent == acknowledged + failed
+    assert min(acknowledged, failed) > 0
+    assert f"not acknowledged: {failed} records" in script.output
+    assert "error: Kafka has not answered for 40 s" in script.output
+    assert "Traceback" not in script.output
+    assert not truth.exists()
 
 
 def test_without_the_topic_the_cure_is_named(run_script: RunScript) -> None:
@@ -196,10 +275,15 @@ def test_a_pipe_that_stays_open_does_not_keep_the_producer_from_stopping(
 def test_a_replay_honours_recorded_times_where_asked(
     run_script: RunScript, environment: dict[str, str]
 ) -> None:
+    # Whoever waited for the time of the bad lines would never come to an end.
+    future = LINES[0].replace(b'"timestamp": 0', b'"timestamp": "9999-12-31T00:00:00Z"')
+    lines = [b"not json", *LINES[:50], future, b"[]", *LINES[50:]]
     sent = run_script(
-        "producer.py", "--replay", "-", "--speed", "1000", stdin=b"\n".join(LINES).decode()
+        "producer.py", "--replay", "-", "--speed", "50", stdin=b"\n".join(lines).decode()
     )
     assert sent.returncode == 0, sent.stderr
-    times = sorted(record.timestamp for record in records(environment))
+    found = {record.value: record.timestamp for record in records(environment)}
+    assert set(found) == set(lines)
     # 98 recorded seconds.
-    assert times[-1] - times[0] >= 90
+    assert found[LINES[-1]] - found[LINES[0]] == pytest.approx(1960, abs=250)
+    assert found[future] - found[LINES[0]] < 1500

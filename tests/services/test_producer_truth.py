@@ -1,9 +1,10 @@
 """What the producer says of its own traffic is what the tables hold."""
 
+import signal
 from pathlib import Path
 
 import pytest
-from conftest import RunScript
+from conftest import RunScript, StartScript
 
 from clickstream.report.compare import compare
 from clickstream.servers.postgres import connect
@@ -21,6 +22,7 @@ def differences(settings: Settings, truth: Path) -> list[str]:
         connection.close()
 
 
+LOGINS = {"SESSION_START_EVENTS": "login", "SESSION_END_EVENTS": "logout"}
 RULE = {"SESSION_TIMEOUT_SECONDS": "60", "SESSION_START_EVENTS": "login"}
 
 
@@ -31,6 +33,7 @@ RULE = {"SESSION_TIMEOUT_SECONDS": "60", "SESSION_START_EVENTS": "login"}
         pytest.param(FAULTS, {}, id="faults"),
         pytest.param((*FAULTS, "--unkeyed"), {}, id="faults, unkeyed"),
         pytest.param((*FAULTS, "--profile", "news"), {}, id="faults, news"),
+        pytest.param(FAULTS, LOGINS, id="faults, sessions from login to logout"),
         pytest.param(FAULTS, RULE | {"SESSION_END_EVENTS": "share"}, id="faults, another rule"),
     ],
 )
@@ -46,5 +49,19 @@ def test_the_consumer_stores_what_the_truth_says(
     sent = run_script("producer.py", *asked, **rule)
     assert sent.returncode == 0, sent.stderr
     stored = run_script("consumer.py", "--drain", **rule)
+    assert stored.returncode == 0, stored.stderr
+    assert differences(settings, truth) == []
+
+
+def test_also_of_live_traffic_after_ctrl_c(
+    run_script: RunScript, start_script: StartScript, settings: Settings, tmp_path: Path
+) -> None:
+    truth = tmp_path / "truth.json"
+    asked = ("--rate", "500", *FAULTS, "--unkeyed", "--truth", str(truth))
+    producer = start_script("producer.py", *asked, **LOGINS)
+    producer.wait_for_output("acknowledged")
+    producer.send_signal(signal.SIGINT)
+    assert producer.wait() == 0
+    stored = run_script("consumer.py", "--drain", **LOGINS)
     assert stored.returncode == 0, stored.stderr
     assert differences(settings, truth) == []

@@ -16,19 +16,25 @@ START = 1_762_732_800 * SECOND
 
 
 @cache
-def identities() -> Identities:
+def identities(skew: int = 0) -> Identities:
     """The population, made once: it takes a while."""
-    return Identities()
+    return Identities(skew=skew * SECOND)
 
 
 def live(
-    events: int, *, profile: str = "shop", places: int = 200, seed: int = 1, **knobs: str
+    events: int,
+    *,
+    profile: str = "shop",
+    places: int = 200,
+    seed: int = 1,
+    skew: int = 0,
+    **knobs: str,
 ) -> list[Event]:
-    """Live traffic on so many places; knobs as in the environment."""
+    """Live traffic on so many places; skew in seconds, knobs as in the environment."""
     rng = Random(seed)
-    people = Population(identities(), 20 * places, rng)
-    arrivals = Places(places, 8 * SECOND, rng)
     settings = Settings.from_mapping(knobs)
+    people = Population(identities(skew), 20 * places, settings.session_timeout_seconds, rng)
+    arrivals = Places(places, 8 * SECOND, rng)
     schedule = Schedule(settings, profile, people, arrivals, AsScheduled(), rng)
     return list(islice(schedule.events(START), events))
 

@@ -63,8 +63,24 @@ def test_duplicates_are_the_same_bytes_again(events: list[Event]) -> None:
 
 
 def test_unkeyed_records_have_no_key(events: list[Event]) -> None:
-    _, records = run(events, Plan(unkeyed=True, duplicate=0.1, late=0.1))
+    faults, records = run(events, Plan(unkeyed=True, duplicate=0.1, late=0.1))
     assert {record.key for record in records} == {None}
+    assert faults.unkeyed == len(records)
+
+
+def test_records_without_a_key_are_counted_one_by_one(events: list[Event]) -> None:
+    faults, records = run(events, Plan(unkeyed=True, malformed=0.1))
+    # A record with neither key nor value would be nothing at all.
+    assert faults.unkeyed == len(records) - faults.rejected["no_value"]
+    assert faults.unkeyed == sum(record.key is None for record in records)
+
+
+def test_events_with_the_time_of_a_wrong_clock_are_counted() -> None:
+    events = live(1_000, skew=60)
+    faults, records = run(events, Plan(skew=60.0))
+    assert [record.value for record in records] == values(events)
+    assert faults.skewed == sum(event.time != event.due for event in events)
+    assert 900 < faults.skewed <= 1_000
 
 
 def test_every_kind_comes_and_is_counted_on_top_of_the_events(events: list[Event]) -> None:

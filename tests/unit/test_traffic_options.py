@@ -38,7 +38,10 @@ def test_without_options_traffic_is_live_and_without_end() -> None:
         (("--strict",), "--strict goes with --replay"),
         (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
         (("--backfill", "40000d"), "before 1970"),
+        (("--until", "1970-01-01T01:00:00Z", "--backfill", "1h", "--skew", "1"), "before 1970"),
+        (("--backfill", "1s", "--events", "250001"), "250001 events do not fit"),
         (("--backfill", "1d", "--events", "5", "--rate", "5"), "either --events"),
+        (("--replay", ""), "--replay needs the name of a file"),
         (("--replay", "x", "--speed", "1", "--rate", "5"), "either --rate or --speed"),
         (("--replay", "x", "--backfill", "1d"), "--backfill is for simulated traffic"),
         (("--replay", "x", "--truth", "t.json"), "--truth is for simulated traffic"),
@@ -101,6 +104,7 @@ def test_a_flag_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert options.read(("--target-active-users", "8"), NOW)[1].target_active_users == 8
     assert read().events == 9
     assert read("--events", "10").events == 10
+    assert read("--events", "-1").events is None
 
 
 def test_a_recording_is_sent_whole_whatever_num_events_says(
@@ -109,6 +113,7 @@ def test_a_recording_is_sent_whole_whatever_num_events_says(
     monkeypatch.setenv("NUM_EVENTS", "9")
     assert read("--replay", "x").events is None
     assert read("--replay", "x", "--events", "3").events == 3
+    assert read("--replay", "x", "--events", "-1").events is None
 
 
 def test_every_knob_has_a_flag_with_meaning_and_default(

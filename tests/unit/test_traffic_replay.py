@@ -8,15 +8,16 @@ import pytest
 
 from clickstream.errors import UserError
 from clickstream.stopping import Stop
-from clickstream.traffic.events import Record
-from clickstream.traffic.replay import replay
+from clickstream.traffic.events import AT_ONCE, SECOND, Record
+from clickstream.traffic.replay import lines_expected, replay
 
 GOOD = b'{"user_id": "a", "event_type": "click", "timestamp": "2025-01-01T00:00:00Z"}'
 TIME = 1_735_689_600_000_000
+LATEST = TIME + 3600 * SECOND
 
 
 def read(path: Path, *, strict: bool = False) -> list[Record]:
-    return list(replay(str(path), Stop(), strict=strict))
+    return list(replay(str(path), Stop(), latest=LATEST, strict=strict))
 
 
 def test_a_line_is_sent_as_it_is_keyed_by_its_visitor(tmp_path: Path) -> None:
@@ -65,9 +66,19 @@ def test_recorded_times_are_understood(tmp_path: Path, timestamp: bytes, due: in
 def test_a_bad_line_is_sent_as_it_is_unless_strict(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD + b"\n" + line + b"\n")
-    assert read(path) == [Record(TIME, b"a", GOOD), Record(TIME, None, line)]
+    assert read(path) == [Record(TIME, b"a", GOOD), Record(AT_ONCE, None, line)]
     with pytest.raises(UserError, match=r"line 2 of .*events\.ndjson"):
         read(path, strict=True)
+
+
+def test_nobody_waits_for_an_event_that_has_not_happened_yet(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    future = GOOD.replace(b"2025-01-01T00", b"9999-01-01T00")
+    path.write_bytes(future + b"\n" + GOOD.replace(b"00:00:00Z", b"01:00:00Z"))
+    assert [(record.key, record.due) for record in read(path)] == [
+        (b"a", AT_ONCE),
+        (b"a", LATEST),
+    ]
 
 
 def test_a_whole_number_is_a_visitor_too(tmp_path: Path) -> None:
@@ -101,18 +112,33 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         for _ in range(100):
             file.write((GOOD + b"\n") * 200)
     tracemalloc.start()
-    number = sum(1 for _ in replay(str(path), Stop(), strict=False))
+    number = sum(1 for _ in replay(str(path), Stop(), latest=LATEST, strict=False))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert number == 20_000
     assert peak < 1_000_000
 
 
+@pytest.mark.parametrize("name", ["events.ndjson", "events.ndjson.gz"])
+@pytest.mark.parametrize("lines", [0, 3, 100_000])
+def test_how_many_lines_there_are_is_told_from_the_first_ones(
+    tmp_path: Path, name: str, lines: int
+) -> None:
+    content = b"".join(b'{"number": %d, "x": "%d"}\n' % (n, n * n) for n in range(lines))
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert lines_expected(str(path)) == pytest.approx(lines, rel=0.3)
+
+
+def test_nobody_knows_how_many_lines_standard_input_has() -> None:
+    assert lines_expected("-") is None
+
+
 def test_a_stop_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes((GOOD + b"\n") * 10)
     stop = Stop()
-    records = replay(str(path), stop, strict=False)
+    records = replay(str(path), stop, latest=LATEST, strict=False)
     next(records)
     stop.request()
     assert list(records) == []

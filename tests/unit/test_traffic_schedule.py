@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from itertools import islice, pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -25,7 +26,7 @@ def options(**given: object) -> Options:
 
 
 def past(days: float, **given: object) -> list[Event]:
-    asked = options(backfill=int(days * DAY), until=UNTIL, seed=3, **given)
+    asked = options(**{"backfill": int(days * DAY), "until": UNTIL, "seed": 3, **given})
     return list(Simulation(asked, Settings()).events(UNTIL))
 
 
@@ -82,16 +83,20 @@ def test_who_failed_to_log_out_keeps_the_place_for_the_grace() -> None:
         assert not logged_in or following[0].due - visit[-1].due >= 500 * SECOND
 
 
-def test_visitors_come_back_some_under_the_session_timeout_and_some_just_over() -> None:
+@pytest.mark.parametrize("timeout", [60, 1800, 7200])
+def test_visitors_come_back_some_under_the_session_timeout_and_some_just_over(
+    timeout: int,
+) -> None:
     last: dict[str, Event] = {}
     pauses = []
-    for event in live(60_000, places=30):
+    for event in live(60_000, places=30, SESSION_TIMEOUT_SECONDS=str(timeout)):
         before = last.get(event.payload["user_id"])
         if before and before.payload["visit_id"] != event.payload["visit_id"]:
             pauses.append((event.due - before.due) / SECOND)
         last[event.payload["user_id"]] = event
-    assert sum(pause <= 1800 for pause in pauses) > 20
-    assert sum(1800 < pause <= 2800 for pause in pauses) > 20
+    assert sum(pause <= timeout for pause in pauses) > 20
+    # Who left without logging out stays silent for a minute more.
+    assert sum(timeout < pause <= 1.5 * timeout + 100 for pause in pauses) > 20
 
 
 def test_nobody_is_on_two_visits_at_a_time() -> None:
@@ -138,6 +143,12 @@ def test_exactly_so_many_events_fill_the_past(events: int, days: float) -> None:
         assert found[0].due < UNTIL - 0.98 * days * DAY
 
 
+def test_a_past_that_is_filled_goes_on_up_to_its_end() -> None:
+    ends = [past(2, events=3_000, seed=seed)[-1].due for seed in range(8)]
+    # One visitor on the site at a time is not even there always.
+    assert sorted(UNTIL - end for end in ends)[-2] < 600 * SECOND
+
+
 def test_the_past_is_busier_in_the_evening_than_at_night() -> None:
     hours = Counter(event.due // (3600 * SECOND) % 24 for event in past(7, events=20_000))
     assert hours[20] > 5 * hours[3]
@@ -148,6 +159,19 @@ def test_a_rate_of_the_past_is_its_average_as_the_hours_are_busy() -> None:
     expected = Rhythm(UNTIL).between(UNTIL - DAY // 2, UNTIL) / SECOND
     assert len(found) == pytest.approx(expected, rel=0.15)
     assert found[-1].due < UNTIL
+
+
+@pytest.mark.parametrize("given", [{}, {"rate": 2.0}, {"events": 500}])
+def test_how_many_events_a_past_will_have_is_known_before(given: dict[str, Any]) -> None:
+    asked = options(backfill=DAY // 4, until=UNTIL, seed=3, **given)
+    simulation = Simulation(asked, Settings())
+    expected = simulation.expected(UNTIL)
+    assert expected == pytest.approx(len(list(simulation.events(UNTIL))), rel=0.15)
+
+
+def test_live_traffic_has_no_end_but_the_one_asked_for() -> None:
+    assert Simulation(options(rate=5.0), Settings()).expected(UNTIL) is None
+    assert Simulation(options(rate=5.0, events=7), Settings()).expected(UNTIL) == 7
 
 
 def test_a_past_that_ends_at_night_has_visitors_at_its_end() -> None:

@@ -179,3 +179,8 @@ def test_the_file_appears_at_once_and_nothing_is_left_beside_it(tmp_path: Path) 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere.*--truth"):
         Truth(tmp_path / "nowhere" / "truth.json", Settings())
+
+
+def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="it is a folder"):
+        Truth(tmp_path, Settings())
