@@ -18,7 +18,7 @@ from clickstream.stopping import Stop
 APPLICATION = "clickstream search"
 # More rows are not counted: that would take longer than it is worth.
 MOST_COUNTED = 100_000
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
 TELL_SECONDS = 10.0
 

@@ -89,7 +89,7 @@ class Follower:
         self._connection: Connection | None = None
         self._leads = False
         self._database = ""
-        self._token = ""  # of the index that was found in order since the lead was taken
+        self._token = ""  # of the index that was last found in order
         self._known = UNKNOWN
         self._looked = 0.0
         self._failures = 0
@@ -134,7 +134,7 @@ class Follower:
             return False
         if self._failures and self._leads:
             logger.info("indexing into OpenSearch at %s again", self._address)
-            self._failures, self._trouble = 0, ""
+        self._failures, self._trouble = 0, ""
         return worked
 
     def turn(self) -> bool:
@@ -169,7 +169,7 @@ class Follower:
                 cursor.execute(search_cursor.TRY_TO_LEAD)
                 (self._leads,) = cursor.fetchone()
                 self._database = search_cursor.database(cursor)
-            if self._leads:
+            if self._leads and not self._failures:
                 logger.info("indexing into OpenSearch at %s", self._address)
         return self._connection if self._leads else None
 
@@ -211,19 +211,20 @@ class Follower:
         return None
 
     def _begin_anew(self, connection: Connection, why: str, *, first: bool) -> None:
-        """Write the state of a new filling, delete the indexes, and begin a new cursor.
+        """Begin a new cursor, write the state that goes with it, and delete the indexes.
 
-        Broken off in between, it is begun anew again: state and cursor do not match.
+        Broken off in between, it is begun anew or gone on with: an index that the state does not
+        know goes in any case.
         """
         level = logging.INFO if first else logging.WARNING
         logger.log(level, "filling the search index from the beginning: %s", why)
         token = secrets.token_hex(8)
+        with connection, connection.cursor() as cursor:
+            search_cursor.create(cursor, token)
         # Above whatever was written before, also where that is gone.
         version = max(self._known.version, time_ns() // 1000)
         state = indexes.begin(self._client, State(token, self._database, version))
         self._known = indexes.delete_unknown(self._client, state)
-        with connection, connection.cursor() as cursor:
-            search_cursor.create(cursor, token)
 
     def _take(self, connection: Connection, step: Step) -> None:
         """Send the documents of a step, then move the cursor behind it, then tell the index."""
@@ -269,8 +270,11 @@ class Follower:
         def send() -> None:
             try:
                 sent.set_result(self._sender.send(actions))
-            except BaseException as error:  # noqa: BLE001 - for whoever waits for it
+            except FAILURES as error:
                 sent.set_exception(error)
+            finally:
+                if not sent.done():  # by a defect: nobody may wait for it for ever
+                    sent.set_exception(SearchOutageError("a request was not sent"))
 
         threading.Thread(target=send, name="search-sender", daemon=True).start()
         return sent
@@ -284,14 +288,12 @@ class Follower:
             yield action
 
     def _back_off(self, error: Exception) -> None:
-        """Say what fails, once, and wait, longer each time."""
+        """Say what fails, once, leave the lead to others, and wait, longer each time."""
         trouble = self._sentence(error)
         if trouble != self._trouble:
             logger.warning("%s", trouble, exc_info=isinstance(error, ODD_REPLIES))
         self._trouble = trouble
-        self._known = UNKNOWN
-        if isinstance(error, psycopg2.Error):
-            self._let_go()
+        self._let_go()
         self._failures += 1
         longest = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self._failures)
         self._ending.wait(longest * self._chance.uniform(0.5, 1))
@@ -306,7 +308,7 @@ class Follower:
 
     def _let_go(self) -> None:
         """Close the connection, and with it leave the lead to others."""
-        self._leads, self._token, self._known = False, "", UNKNOWN
+        self._leads, self._known = False, UNKNOWN
         if self._connection is not None:
             self._connection.close()
             self._connection = None

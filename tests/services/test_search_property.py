@@ -4,6 +4,7 @@ from contextlib import ExitStack, closing
 from datetime import timedelta
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import search_oracle
 from batches import Batches
@@ -18,6 +19,7 @@ from test_property import BURSTS, RULES
 
 from clickstream.pipeline import watermark
 from clickstream.pipeline.sessions import Rule
+from clickstream.search import follower as search_follower
 from clickstream.search.follower import Follower
 from clickstream.servers.postgres import Connection
 from clickstream.settings import Settings
@@ -25,7 +27,9 @@ from clickstream.settings import Settings
 NO_INDEX = "DELETE FROM search_cursor"
 # What may follow a batch: a step of the index or nothing, a restart of either side, a watermark
 # that closes sessions (in seconds).
-SEQUELS = st.sampled_from(["index"] * 4 + [None] * 6 + ["restart", "other follower", 100, 200])
+SEQUELS = st.sampled_from(
+    ["index"] * 4 + [None] * 6 + ["restart", "other follower", "new index", 100, 200]
+)
 STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
 
@@ -38,19 +42,24 @@ def close_sessions(connection: Connection, seconds: int, rule: Rule) -> None:
 @examples(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(rule=st.sampled_from(RULES), steps=STEPS)
+@given(rule=st.sampled_from(RULES), most=st.integers(1, 8), steps=STEPS)
 def test_random_histories_are_indexed(
     transactions: Connection,
     query: Query,
     searching: Settings,
     client: OpenSearch,
     rule: Rule,
+    most: int,
     steps: list[Any],
 ) -> None:
-    """Sessions extend, merge, split, close and come back between the steps of the follower."""
+    """Sessions extend, merge, split, close and come back between the steps of the follower.
+
+    most: rows of a step.
+    """
     query(NO_INDEX)
     batches = Batches(transactions, rule)
     with ExitStack() as followers:
+        followers.enter_context(patch.object(search_follower, "ROWS_AT_ONCE", most))
         follower = followers.enter_context(closing(Follower(searching, Random(1))))
         for *shares, sequel in steps:
             batches.store(shares)
@@ -61,6 +70,8 @@ def test_random_histories_are_indexed(
                 follower = followers.enter_context(closing(Follower(searching, Random(1))))
             elif sequel == "index":
                 follower.turn()
+            elif sequel == "new index":
+                query(NO_INDEX)
             elif sequel is not None:
                 close_sessions(transactions, sequel, rule)
         catch_up(follower, transactions)
