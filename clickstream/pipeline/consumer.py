@@ -43,6 +43,9 @@ LAST_BACKOFF_SECONDS = 5.0
 # was frozen would otherwise take its partitions back from those who took them over.
 HEARTBEAT_SECONDS = 2.5
 
+# Later than that the group may never agree; Kafka gives a member that is gone 30 s.
+AGREEMENT_SECONDS = 45.0
+
 # So long a batch may be stored before the group is told that this consumer lives.
 STAY_SECONDS = 5.0
 
@@ -84,6 +87,7 @@ class Consumer:
         self._failures = 0
         self._swept = monotonic()
         self._waiting_for_topic = False
+        self._unsettled_since: float | None = None
         self._sharing = Sharing()
         self._suspects: list[int] = []
         self._progress = Progress(monotonic())
@@ -122,6 +126,7 @@ class Consumer:
         self._finish_storing()
         if read is None or stream.changed or self._claim is None:
             self._watch_for_topic(stream)
+            self._watch_group(stream, monotonic())
             return
         self._refuse_other_log(stream, self._claim)
         self._sharing.watch(self._claim, len(stream.partitions()), read)
@@ -197,6 +202,21 @@ class Consumer:
                 self._settings.kafka_topic,
             )
         self._waiting_for_topic = missing
+
+    def _watch_group(self, stream: Stream, now: float) -> None:
+        """Say it where the group does not agree on who reads what."""
+        if stream.settled:
+            self._unsettled_since = None
+        elif self._unsettled_since is None:
+            self._unsettled_since = now
+        elif now - self._unsettled_since > AGREEMENT_SECONDS:
+            self._unsettled_since = now
+            logger.warning(
+                "consumer group %s does not agree on who reads what: a member that is gone may "
+                "hold it up; if no other consumer runs, set another KAFKA_GROUP_ID (positions are "
+                "in PostgreSQL: nothing is lost or read twice)",
+                self._settings.kafka_group_id,
+            )
 
     def _refuse_other_log(self, stream: Stream, claim: Claim) -> None:
         """Notice a topic that was recreated, before anything of it is stored under the old one."""

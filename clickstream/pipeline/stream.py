@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 POLL_MS = 200
 METADATA_AGE_MS = 5_000
 REQUEST_SECONDS = 10
+# As long as the local broker may take; Kafka takes a second or so.
+JOIN_SECONDS = 25
 TOPIC_IDS_SINCE = (2, 8)
 
 
@@ -234,5 +236,12 @@ class Stream:
             self.mark_changed()
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; one that is being joined is joined first.
+
+        The local broker would count on the member it has just let in for ever.
+        """
+        coordinator = self._consumer._coordinator  # kafka-python has no public way
+        deadline = monotonic() + JOIN_SECONDS
+        while not (self.settled or coordinator.coordinator_unknown() or monotonic() > deadline):
+            self._poll(1)
         self._consumer.close(autocommit=False, timeout_ms=REQUEST_SECONDS * 1000)

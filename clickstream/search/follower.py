@@ -216,8 +216,9 @@ class Follower:
         Broken off in between, it is begun anew or gone on with: an index that the state does not
         know goes in any case.
         """
-        level = logging.INFO if first else logging.WARNING
-        logger.log(level, "filling the search index from the beginning: %s", why)
+        if not self._failures:
+            level = logging.INFO if first else logging.WARNING
+            logger.log(level, "filling the search index from the beginning: %s", why)
         token = secrets.token_hex(8)
         with connection, connection.cursor() as cursor:
             search_cursor.create(cursor, token)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from time import monotonic
 
 import oracle
 import psutil
@@ -143,3 +144,22 @@ def test_records_without_key_at_two_consumers_are_warned_of_and_repaired_by_a_re
     assert "without key" in first.output + second.output
     assert run_script("create_schema.py", "--rebuild-sessions").returncode == 0
     assert oracle.check(environment)["rows"] == 3_000
+
+
+def test_one_that_is_stopped_while_it_joins_does_not_hold_up_the_next(
+    environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
+) -> None:
+    """It joins behind one that was killed, which takes a while, and then leaves properly."""
+    events = random_events(300, visitors=10, seed=9)
+    killed = start_script("consumer.py")
+    eventually(lambda: owned_by(query, killed))
+    killed.send_signal(SIGKILL)
+    stopped = start_script("consumer.py")
+    began = monotonic()
+    eventually(lambda: monotonic() > began + 4)
+    stopped.send_signal(SIGTERM)
+    assert stopped.wait(40) == 0
+    assert "reading partitions" not in stopped.output
+    send_by_visitor(environment, events)
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert oracle.check(environment)["records"] == len(events)
