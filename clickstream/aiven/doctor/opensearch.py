@@ -15,12 +15,11 @@ from clickstream.aiven.doctor import files, network
 from clickstream.aiven.doctor.checks import Check
 from clickstream.aiven.doctor.network import Place
 from clickstream.errors import UserError
+from clickstream.search.indexes import STATE
 from clickstream.servers.opensearch import connect
 from clickstream.settings import Settings
 
 PATTERNS = ("clickstream-events*", "clickstream-sessions*")
-# What the consumer notes of the state of both; it needs no template.
-STATE = "clickstream-search-state"
 
 
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
