@@ -73,13 +73,6 @@ class StartScript(Protocol):
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The real OpenSearch is one test's at a time: one worker has all of these, none waits."""
-    for item in items:
-        if "real_search" in getattr(getattr(item, "callspec", None), "params", {}).values():
-            item.add_marker(pytest.mark.xdist_group("real_search"))
-
-
 # == Servers, once for the whole run ============================================================
 
 
