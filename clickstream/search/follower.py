@@ -95,11 +95,6 @@ class Follower:
         self._failures = 0
         self._trouble = ""
 
-    @property
-    def troubled(self) -> bool:
-        """Whether it waits for a server."""
-        return self._failures > 0
-
     def start(self) -> None:
         """Begin to follow."""
         self._thread.start()

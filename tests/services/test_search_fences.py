@@ -285,7 +285,7 @@ def test_odd_replies_are_an_outage_and_change_nothing(
         deletions.clear()
         odd.set()
         batches.store([[event("a", 10)]])
-        eventually(lambda: one.troubled)
+        eventually(lambda: one._failures)
         odd.clear()
         eventually(lambda: _caught_up(transactions))
         one.finish(10)
