@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's cl
 from clickstream.pipeline import session_rule, stored_rule
 from clickstream.pipeline.copying import copy, line
 from clickstream.pipeline.positions import stop_writers
+from clickstream.pipeline.session_table import FORGET_INDEX, INDEX_IS_FOLLOWED
 from clickstream.pipeline.sessions import COLUMNS, Rule, session_id
 from clickstream.servers.postgres import Connection, connect_or_explain
 from clickstream.settings import Settings
@@ -51,23 +52,21 @@ CREATE_SAME = f"""
           INTERSECT
           SELECT {_NAMES}, closed_at FROM rebuilt_sessions) AS same
 """  # noqa: S608
-# Only a search index that exists has to hear of changes; a new one starts from all rows. What is
-# called removed is deleted there only where it is absent.
-NOTE_CHANGES = """
+# What is called removed is deleted from the index only where it is absent here.
+NOTE_CHANGES = f"""
     INSERT INTO session_changes (user_id, from_time, to_time, removed)
     SELECT user_id, first_event_timestamp, last_event_timestamp, removed
     FROM (SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
                  ARRAY[session_id] AS removed
           FROM session_metrics
           UNION ALL
-          SELECT session_id, user_id, first_event_timestamp, last_event_timestamp, '{}'
+          SELECT session_id, user_id, first_event_timestamp, last_event_timestamp, '{{}}'
           FROM rebuilt_sessions) AS sessions
-    WHERE EXISTS (SELECT FROM search_cursor)
+    WHERE {INDEX_IS_FOLLOWED}
       AND NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = sessions.session_id)
-"""
+"""  # noqa: S608 - built of constants
 # With more changes than that the index is filled anew, which goes step by step.
 MOST_CHANGES_NOTED = 20_000
-FORGET_INDEX = "DELETE FROM search_cursor"
 DELETE_OLD = """
     DELETE FROM session_metrics AS old
     WHERE NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = old.session_id)

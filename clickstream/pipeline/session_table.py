@@ -79,14 +79,17 @@ UPSERT = f"""
 """  # noqa: S608
 # Only a search index that exists has to hear of changes; a new one starts from all rows. One that
 # nobody has followed for days, as where search was turned off, is filled anew (search/cursor.py).
-NOTE_CHANGES = """
+INDEX_IS_FOLLOWED = "EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 days')"
+# The follower then makes the index anew.
+FORGET_INDEX = "DELETE FROM search_cursor"
+NOTE_CHANGES = f"""
     INSERT INTO session_changes (user_id, from_time, to_time, regrouped, removed)
     SELECT user_id, from_time, to_time, regrouped, removed::uuid[]
     FROM unnest(%(users)s::text[], %(froms)s::timestamptz[], %(tos)s::timestamptz[],
                 %(regrouped)s::boolean[], %(removed)s::text[])
         AS changes (user_id, from_time, to_time, regrouped, removed)
-    WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 days')
-"""
+    WHERE {INDEX_IS_FOLLOWED}
+"""  # noqa: S608 - built of constants
 
 
 class Stretch(NamedTuple):

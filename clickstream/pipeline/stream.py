@@ -242,6 +242,8 @@ class Stream:
         """
         coordinator = self._consumer._coordinator  # kafka-python has no public way
         deadline = monotonic() + JOIN_SECONDS
-        while not (self.settled or coordinator.coordinator_unknown() or monotonic() > deadline):
-            self._poll(1)
-        self._consumer.close(autocommit=False, timeout_ms=REQUEST_SECONDS * 1000)
+        try:
+            while not (self.settled or coordinator.coordinator_unknown() or monotonic() > deadline):
+                self._poll(1)
+        finally:
+            self._consumer.close(autocommit=False, timeout_ms=REQUEST_SECONDS * 1000)

@@ -161,10 +161,11 @@ def _replace(
     written anew, the status of those without a new event too.
     """
     now = {(session.user_id, session.session_id) for session in sessions}
-    session_table.delete(cursor, (session_id for _, session_id in stored - now))
+    gone = sorted(stored - now)
+    session_table.delete(cursor, (session_id for _, session_id in gone))
     regrouped = {user_id for user_id, _ in stored ^ now}
     removed: dict[str, list[str]] = {}
-    for user_id, session_id in sorted(stored - now):
+    for user_id, session_id in gone:
         removed.setdefault(user_id, []).append(session_id)
     session_table.note_changes(
         cursor,

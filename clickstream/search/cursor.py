@@ -13,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's cl
 from psycopg2.extras import execute_values
 
 from clickstream.pipeline.positions import STOP_WRITERS
+from clickstream.pipeline.session_table import FORGET_INDEX
 from clickstream.search.bulk import Document, Refusal
 from clickstream.search.documents import CHANGED, STORED
 
@@ -31,18 +32,17 @@ DATABASE = """
     SELECT 'database ' || current_database() || ' of system ' || system_identifier
     FROM pg_control_system()
 """
-FORGET = "DELETE FROM search_cursor"
 # Kept short: batches wait behind a command that waits for the lock.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
-CREATE = """
-    DELETE FROM search_cursor;
+CREATE = f"""
+    {FORGET_INDEX};
     DELETE FROM session_changes;
     DELETE FROM search_refused_documents;
     INSERT INTO search_cursor (horizon, token, system_identifier, filled_time, filled_id)
     SELECT pg_snapshot_xmin(pg_current_snapshot()), %(token)s, system_identifier::text,
            %(filled_time)s, %(filled_id)s
     FROM pg_control_system()
-"""
+"""  # noqa: S608 - built of constants
 MOVE = """
     UPDATE search_cursor
     SET horizon = %(horizon)s::xid8, filled_time = %(filled_time)s, filled_id = %(filled_id)s,
@@ -146,7 +146,7 @@ def create(cursor: Cursor, token: str) -> None:
 
 def forget(cursor: Cursor) -> None:
     """Let the follower make the index anew."""
-    cursor.execute(FORGET)
+    cursor.execute(FORGET_INDEX)
 
 
 def next_step(cursor: Cursor, place: Place, most: int) -> Step | None:
