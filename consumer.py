@@ -6,13 +6,13 @@ import logging
 import random
 from collections.abc import Sequence
 
-from clickstream import script
-from clickstream.pipeline.consumer import Consumer
-from clickstream.pipeline.drain import Drain
-from clickstream.search import backlog
-from clickstream.search.follower import following
+from clickstream import cli
+from clickstream.consumer.drain import Drain
+from clickstream.consumer.loop import Consumer
+from clickstream.indexer import backlog
+from clickstream.indexer.indexer import following
 from clickstream.settings import Settings, load
-from clickstream.stopping import Stop
+from clickstream.signals import Stop
 
 logger = logging.getLogger("clickstream.consumer")
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("clickstream.consumer")
 def build_parser() -> argparse.ArgumentParser:
     """The options; everything else is a setting."""
     parser = argparse.ArgumentParser(description=__doc__)
-    script.add_env_file(parser)
+    cli.add_env_file(parser)
     parser.add_argument(
         "--drain",
         action="store_true",
@@ -33,18 +33,18 @@ def build_parser() -> argparse.ArgumentParser:
 def consume(arguments: argparse.Namespace) -> int:
     """Consume until a signal, or until the topic is drained."""
     settings = load(arguments.env_file)
-    script.start_logging(settings.log_format)
+    cli.start_logging(settings.log_format)
     stop = Stop().on_signals()
     drain = Drain() if arguments.drain else None
     if not settings.opensearch_host:
         logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
         Consumer(settings, stop, drain, random.Random()).run()
-        return script.DONE
+        return cli.DONE
     with following(settings):
         Consumer(settings, stop, drain, random.Random(), report_also=backlog.words).run()
         if drain and not stop.requested:
             _drain_index(settings, stop)
-    return script.DONE
+    return cli.DONE
 
 
 def _drain_index(settings: Settings, stop: Stop) -> None:
@@ -60,7 +60,7 @@ def _drain_index(settings: Settings, stop: Stop) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
     arguments = build_parser().parse_args(argv)
-    return script.run(lambda: consume(arguments))
+    return cli.run(lambda: consume(arguments))
 
 
 if __name__ == "__main__":

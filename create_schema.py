@@ -4,16 +4,16 @@
 import argparse
 from collections.abc import Sequence
 
-from clickstream import schema, script
+from clickstream import cli
+from clickstream.admin import rebuild_sessions, setup
 from clickstream.errors import UsageError
-from clickstream.pipeline import rebuild
 from clickstream.settings import load
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options; none of them is needed to create what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    script.add_env_file(parser)
+    cli.add_env_file(parser)
     parser.add_argument(
         "--rebuild-sessions",
         action="store_true",
@@ -28,29 +28,29 @@ def build_parser() -> argparse.ArgumentParser:
 def create_schema(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for, saying what was done."""
     settings = load(arguments.env_file)
-    script.start_logging(settings.log_format)
+    cli.start_logging(settings.log_format)
     if arguments.drop:
         if not arguments.yes:
             raise UsageError(
                 f"--drop deletes all events and sessions of database "
                 f"{settings.postgres_database} at {settings.postgres_host}; add --yes to do it"
             )
-        print(schema.drop(settings))
-        return script.DONE
-    print(schema.apply_tables(settings))
+        print(setup.drop(settings))
+        return cli.DONE
+    print(setup.apply_tables(settings))
     if arguments.rebuild_sessions:
-        print(rebuild.rebuild_sessions(settings))
+        print(rebuild_sessions.rebuild_sessions(settings))
     else:
-        print(schema.apply_topic(settings))
-        if put := schema.apply_search(settings):
+        print(setup.apply_topic(settings))
+        if put := setup.apply_search(settings):
             print(put)
-    return script.DONE
+    return cli.DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
     arguments = build_parser().parse_args(argv)
-    return script.run(lambda: create_schema(arguments))
+    return cli.run(lambda: create_schema(arguments))
 
 
 if __name__ == "__main__":

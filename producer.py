@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from clickstream import script
-from clickstream.traffic import options
-from clickstream.traffic.produce import produce
+from clickstream import cli
+from clickstream.sending import options
+from clickstream.sending.produce import produce
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the producer and return its exit status."""
-    return script.run(lambda: _main(argv))
+    return cli.run(lambda: _main(argv))
 
 
 def _main(argv: Sequence[str] | None) -> int:
     asked, settings = options.read(argv, datetime.now(UTC))
-    script.start_logging(settings.log_format)
+    cli.start_logging(settings.log_format)
     return produce(asked, settings)
 
 

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import UUID
 
-from clickstream import script
-from clickstream.report import summary
-from clickstream.report.timespan import parse_length, parse_since
+from clickstream import cli
+from clickstream.durations import parse_length, parse_since
+from clickstream.report import command
 from clickstream.settings import load
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The options; none of them is needed for the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    script.add_env_file(parser)
+    cli.add_env_file(parser)
     parser.add_argument(
         "--since",
         type=parse_since,
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     # What the terminal's encoding lacks is shown as "?", which is better than no report.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return script.run(lambda: summary.run(load(arguments.env_file), arguments))
+    return cli.run(lambda: command.run(load(arguments.env_file), arguments))
 
 
 if __name__ == "__main__":

@@ -20,17 +20,18 @@ from typing import Any
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
 from bench import support
-from clickstream import script
-from clickstream.pipeline import batch, event_table, positions, rejections, session_table
-from clickstream.pipeline.consumer import Consumer
-from clickstream.pipeline.copying import copy, line
-from clickstream.pipeline.drain import Drain
-from clickstream.pipeline.events import COLUMNS, Event, parse
-from clickstream.pipeline.stream import Stream
-from clickstream.pipeline.visitors import Visitors
-from clickstream.servers.postgres import connect
+from clickstream import cli
+from clickstream.clients.postgres import connect
+from clickstream.consumer import batch
+from clickstream.consumer.drain import Drain
+from clickstream.consumer.loop import Consumer
+from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.stream import Stream
+from clickstream.model.events import COLUMNS, Event, parse
 from clickstream.settings import Settings
-from clickstream.stopping import Stop
+from clickstream.signals import Stop
+from clickstream.storage import event_table, positions, rejections, session_table
+from clickstream.storage.copy_rows import copy, line
 
 # Reading runs beside storing; the indented steps are parts of the one above them.
 STEPS: list[tuple[str, Any, str]] = [
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
     parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
     arguments = parser.parse_args(argv)
-    return script.run(lambda: _run(arguments.events, arguments.visitors))
+    return cli.run(lambda: _run(arguments.events, arguments.visitors))
 
 
 def _run(events: int, visitors: int) -> int:
@@ -100,7 +101,7 @@ def _run(events: int, visitors: int) -> int:
             visitors,
             {"polled only": polled, "copied only": copied, "INSERT and COMMIT per event": classic},
         )
-    return script.DONE
+    return cli.DONE
 
 
 def _consume(settings: Settings, events: int, visitors: int, others: dict[str, float]) -> None:

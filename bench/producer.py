@@ -16,16 +16,16 @@ from statistics import median
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
-from clickstream import script
-from clickstream.servers.kafka import connection_options
+from clickstream import cli
+from clickstream.clients.kafka import connection_options
+from clickstream.sending.delivery import Kafka
+from clickstream.sending.produce import deliver, no_pace
 from clickstream.settings import Settings, load
-from clickstream.stopping import Stop
-from clickstream.traffic.delivery import Kafka
-from clickstream.traffic.events import SECOND, Event, Record
-from clickstream.traffic.faults import Faults, Plan
-from clickstream.traffic.identities import Identities
-from clickstream.traffic.produce import deliver, no_pace
-from clickstream.traffic.schedule import AsScheduled, Places, Population, Schedule
+from clickstream.signals import Stop
+from clickstream.simulator.event_json import SECOND, Event, Record
+from clickstream.simulator.faults import Faults, Plan
+from clickstream.simulator.identities import Identities
+from clickstream.simulator.schedule import AsScheduled, Places, Population, Schedule
 
 ACTIVE_VISITORS = 10_000
 POPULATION = 200_000
@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--events", type=int, default=100_000, help="in each round (default: 100000)"
     )
-    script.add_env_file(parser)
+    cli.add_env_file(parser)
     arguments = parser.parse_args(argv)
-    return script.run(lambda: _measure(load(arguments.env_file), arguments.events))
+    return cli.run(lambda: _measure(load(arguments.env_file), arguments.events))
 
 
 def _measure(settings: Settings, events: int) -> int:
@@ -63,7 +63,7 @@ def _measure(settings: Settings, events: int) -> int:
         finally:
             admin.delete_topics([topic])
     _print(rounds, sum(len(record.value or b"") for record in ready_made) / READY_MADE)
-    return script.DONE
+    return cli.DONE
 
 
 def _simulated(settings: Settings) -> Iterable[Record | Event]:

@@ -23,17 +23,17 @@ from opensearchpy.helpers import parallel_bulk
 from bench import support
 from bench.null_search import null_search
 from bench.pipeline import Clock
-from clickstream import script
-from clickstream.pipeline import batch
-from clickstream.pipeline.consumer import Consumer
-from clickstream.pipeline.drain import Drain
-from clickstream.search import cursor, indexes, reading
-from clickstream.search.backlog import wait_until_indexed
-from clickstream.search.follower import following
-from clickstream.servers import opensearch
-from clickstream.servers.postgres import connect
+from clickstream import cli
+from clickstream.clients import opensearch
+from clickstream.clients.postgres import connect
+from clickstream.consumer import batch
+from clickstream.consumer.drain import Drain
+from clickstream.consumer.loop import Consumer
+from clickstream.indexer import checkpoint, document_reader, indexes
+from clickstream.indexer.backlog import wait_until_indexed
+from clickstream.indexer.indexer import following
 from clickstream.settings import Settings
-from clickstream.stopping import Stop
+from clickstream.signals import Stop
 
 ROWS_AT_ONCE = 10_000
 EMPTY = """
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--visitors", type=int, default=5_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     arguments = parser.parse_args(argv)
-    return script.run(lambda: _run(arguments.events, arguments.visitors, arguments.rounds))
+    return cli.run(lambda: _run(arguments.events, arguments.visitors, arguments.rounds))
 
 
 def _run(events: int, visitors: int, rounds: int) -> int:
@@ -62,7 +62,7 @@ def _run(events: int, visitors: int, rounds: int) -> int:
         with null_search() as null:
             searching = replace(settings, opensearch_port=int(null["OPENSEARCH_PORT"]))
             _compare_consuming(searching, clock, events, rounds)
-    return script.DONE
+    return cli.DONE
 
 
 def _compare_indexing(settings: Settings, rounds: int) -> None:
@@ -82,12 +82,12 @@ def _compare_indexing(settings: Settings, rounds: int) -> None:
 def _documents(settings: Settings) -> list[tuple[str, bytes]]:
     """Index and lines of all documents that there are."""
     found: list[tuple[str, bytes]] = []
-    place = cursor.BEGINNING
+    place = checkpoint.BEGINNING
     with closing(connect(settings, application="bench")) as connection:
         while place.filled_time is not None:
             with connection:
-                step = cursor.filling_step(connection.cursor(), place, ROWS_AT_ONCE)
-                found += reading.actions(connection, step)
+                step = checkpoint.filling_step(connection.cursor(), place, ROWS_AT_ONCE)
+                found += document_reader.actions(connection, step)
             place = step.after
     return found
 
@@ -117,7 +117,7 @@ def _fresh_indexes(settings: Settings, names: set[str]) -> None:
 def _follow(settings: Settings) -> float:
     """Seconds that the follower takes to fill a new index."""
     with closing(connect(settings, application="bench")) as connection, connection:
-        cursor.forget(connection.cursor())
+        checkpoint.forget(connection.cursor())
     started = perf_counter()
     with following(settings):
         assert wait_until_indexed(settings, Stop())

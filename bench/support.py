@@ -15,10 +15,10 @@ from tempfile import TemporaryDirectory
 
 from kafka import KafkaProducer
 
-from clickstream import schema
+from clickstream.admin import setup
+from clickstream.clients.kafka import connection_options
+from clickstream.clients.postgres import connect
 from clickstream.local.temporary import temporary_stack
-from clickstream.servers.kafka import connection_options
-from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
 
 # A server given by the first variable is used in place of a local one.
@@ -49,7 +49,7 @@ def servers(names: Sequence[str]) -> Iterator[Settings]:
         settings = replace(settings, kafka_topic=fresh, kafka_group_id=fresh)
         resources.enter_context(_database(settings, fresh))
         settings = replace(settings, postgres_database=fresh)
-        schema.apply(settings)
+        setup.apply(settings)
         yield settings
 
 

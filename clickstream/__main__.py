@@ -3,10 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from clickstream import script
+from clickstream import cli
+from clickstream.admin import commands as operations_commands
 from clickstream.aiven import commands as aiven_commands
 from clickstream.local import commands as local_commands
-from clickstream.operations import commands as operations_commands
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = build_parser().parse_args(argv)
-    return script.run(lambda: int(arguments.command(arguments)))
+    return cli.run(lambda: int(arguments.command(arguments)))
 
 
 if __name__ == "__main__":

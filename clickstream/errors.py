@@ -11,3 +11,9 @@ class UserError(Exception):
 
 class UsageError(UserError):
     """A command line or a setting that cannot work: exit status 2."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,1 +1,1 @@
-"""Credentials from Terraform, and the doctor."""
+"""Credentials from Terraform's outputs."""

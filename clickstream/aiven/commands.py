@@ -1,11 +1,11 @@
 """`python -m clickstream env`, `grant` and `doctor`, as the command line sees them."""
 
-from clickstream import script
+from clickstream import cli
 from clickstream.aiven import env, grant
-from clickstream.aiven.doctor import command as doctor
+from clickstream.doctor import command as doctor
 
 
-def register(subparsers: script.Subparsers) -> None:
+def register(subparsers: cli.Subparsers) -> None:
     """Add the commands."""
     env.register(subparsers)
     grant.register(subparsers)

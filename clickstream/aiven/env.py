@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clickstream import script
-from clickstream.aiven import certificates
+from clickstream import cli
 from clickstream.aiven.outputs import Outputs, read
+from clickstream.clients import certificates
 from clickstream.env_file import warn_if_overruled, write_env_file
 from clickstream.errors import UserError
 from clickstream.files import check_writable, write_file
@@ -22,7 +22,7 @@ KEY_FILE = CERTS / "service.key"
 REFRESH = "bring the outputs up to date: terraform -chdir=terraform apply -refresh-only"
 
 
-def register(subparsers: script.Subparsers) -> None:
+def register(subparsers: cli.Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "env", help="write .env and certs/ from Terraform's outputs", description=__doc__
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"The client certificate is valid until {valid_until:%Y-%m-%d}.")
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
     print(next_steps(outputs))
-    return script.DONE
+    return cli.DONE
 
 
 def check_credentials(outputs: Outputs, now: datetime) -> datetime:

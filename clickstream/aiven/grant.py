@@ -12,19 +12,19 @@ from dataclasses import replace
 import psycopg2
 from psycopg2 import sql
 
-from clickstream import script
+from clickstream import cli
 from clickstream.aiven.env import add_source
 from clickstream.aiven.outputs import Outputs, read
+from clickstream.clients.postgres import Connection, connect_or_explain
+from clickstream.clients.privileges import GRANT_CREATE
 from clickstream.errors import UserError
-from clickstream.servers.postgres import Connection, connect_or_explain
-from clickstream.servers.privileges import GRANT_CREATE
 from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream grant"
 HAS_CREATE = "SELECT has_database_privilege(%s, current_database(), 'CREATE')"
 
 
-def register(subparsers: script.Subparsers) -> None:
+def register(subparsers: cli.Subparsers) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
         "grant",
@@ -32,7 +32,7 @@ def register(subparsers: script.Subparsers) -> None:
         description=__doc__,
     )
     add_source(parser)
-    script.add_env_file(parser)
+    cli.add_env_file(parser)
     parser.set_defaults(command=run)
 
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"The role {outputs.postgres_user!r} may create its tables in the database "
         f"{outputs.postgres_database!r}. Next: python create_schema.py"
     )
-    return script.DONE
+    return cli.DONE
 
 
 def administrator(settings: Settings, outputs: Outputs) -> Settings:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from clickstream import schema, script
+from clickstream import cli
+from clickstream.admin import setup
 from clickstream.env_file import check_writable, warn_if_overruled, write_env_file
 from clickstream.local import stack
 from clickstream.local.ports import HOST
@@ -32,7 +33,7 @@ def up(*, force: bool) -> int:
     values = stack.environment(folder)
     backup = write_env_file(DEFAULT_ENV_FILE, values, WRITTEN_BY, force)
     _print_table(stack.status(folder), started)
-    for sentence in schema.apply(_settings(values)):
+    for sentence in setup.apply(_settings(values)):
         print(sentence)
     if backup:
         print(f"The {DEFAULT_ENV_FILE} that was there is kept as {backup}.")
@@ -41,14 +42,14 @@ def up(*, force: bool) -> int:
     )
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
     print(NEXT_STEPS)
-    return script.DONE
+    return cli.DONE
 
 
 def down() -> int:
     """Stop the servers."""
     stopped = stack.down(FOLDER.resolve())
     print(f"Stopped: {', '.join(stopped)}." if stopped else "No server was running.")
-    return script.DONE
+    return cli.DONE
 
 
 def status() -> int:
@@ -59,9 +60,9 @@ def status() -> int:
         if each.condition in (Condition.DIED, Condition.SILENT):
             print(f"{each.server.title}: {each.condition}; its log is {each.server.log}")
     if all(each.condition in FINE for each in found):
-        return script.DONE
+        return cli.DONE
     print("Start what does not run: python -m clickstream stack up")
-    return script.FAILED
+    return cli.FAILED
 
 
 def reset() -> int:
@@ -72,12 +73,12 @@ def reset() -> int:
         print(f"Deleting {path} ({_mebibytes(path):.1f} MiB)")
     running = stack.reset(folder)
     if running:
-        for sentence in schema.apply(_settings(stack.environment(folder))):
+        for sentence in setup.apply(_settings(stack.environment(folder))):
             print(sentence)
         print(f"Running again, empty: {', '.join(running)}.")
     elif not found:
         print("There is nothing to delete.")
-    return script.DONE
+    return cli.DONE
 
 
 def _settings(values: Mapping[str, str]) -> Settings:

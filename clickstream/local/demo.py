@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
-from clickstream import script
+from clickstream import cli
 from clickstream.errors import UserError
 from clickstream.local.temporary import PROJECT, temporary_stack
 from clickstream.settings import Settings
@@ -61,7 +61,7 @@ def run() -> int:
     seconds = time.monotonic() - began
     print(f"\nThe demo passed in {seconds:.0f} s; its servers are stopped and removed.")
     print(NEXT_STEPS)
-    return script.DONE
+    return cli.DONE
 
 
 def _environment(servers: Mapping[str, str]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
         status = child.wait()
     finally:
         _end(child)
-    if status != script.DONE:
+    if status != cli.DONE:
         raise UserError(f"the demo stopped: {' '.join(line)} failed with exit status {status}")
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from clickstream.errors import UserError
 from clickstream.files import replace_file
-from clickstream.local import processes, search, server
-from clickstream.local.broker import broker
+from clickstream.local import processes, search_server, server
+from clickstream.local.kafka_server import broker
 from clickstream.local.locks import locked
 from clickstream.local.ports import HOST, free_port
-from clickstream.local.postgres import DATABASE, USER, password_file, postgres
+from clickstream.local.postgres_server import DATABASE, USER, password_file, postgres
 from clickstream.local.processes import Process
 from clickstream.local.server import Server
 
@@ -115,7 +115,7 @@ def status(folder: Path) -> list[Status]:
 
 def servers(folder: Path) -> list[Server]:
     """The servers of a stack, available here or not, in the order in which they start."""
-    return [broker(folder), postgres(folder), search.search(folder)]
+    return [broker(folder), postgres(folder), search_server.search(folder)]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -159,7 +159,7 @@ def _start(folder: Path, names: Collection[str]) -> list[str]:
 
 
 def _is_wanted(each: Server, names: Collection[str]) -> bool:
-    return each.name in names and (each.name != "opensearch" or search.is_available())
+    return each.name in names and (each.name != "opensearch" or search_server.is_available())
 
 
 def _serves(each: Server, known: Known) -> bool:
@@ -197,7 +197,7 @@ def _status(each: Server, known: Known | None) -> Status:
 
 def _condition(each: Server, known: Known | None) -> Condition:
     if known is None or known.process is None:
-        missing = each.name == "opensearch" and not search.is_available()
+        missing = each.name == "opensearch" and not search_server.is_available()
         return Condition.UNAVAILABLE if missing else Condition.STOPPED
     if not processes.is_running(known.process):
         return Condition.DIED

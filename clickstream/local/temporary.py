@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clickstream import script
+from clickstream import cli
 from clickstream.local import stack
 from clickstream.local.locks import locked
 
@@ -45,7 +45,7 @@ def guard(folder: Path) -> int:
     with locked(lock):
         stack.remove(folder)
         lock.unlink()
-    return script.DONE
+    return cli.DONE
 
 
 def _lock_file(folder: Path) -> Path:
@@ -53,4 +53,4 @@ def _lock_file(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    raise SystemExit(script.run(lambda: guard(Path(sys.argv[1]))))
+    raise SystemExit(cli.run(lambda: guard(Path(sys.argv[1]))))

@@ -1,1 +1,1 @@
-"""What the tables say: the report, the proof, one session in detail."""
+"""The report of summary.py."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from clickstream.search.backlog import Backlog
+from clickstream.indexer.backlog import Backlog
 
 
 @dataclass(frozen=True, slots=True)

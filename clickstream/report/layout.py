@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from clickstream.durations import show_length, show_time
+from clickstream.indexer.backlog import MOST_COUNTED, Backlog
 from clickstream.report.figures import Quality, Report, Segment, Traffic
-from clickstream.report.timespan import show_length, show_time
 from clickstream.report.what_if import WhatIf
 from clickstream.report.wording import age, minutes, money, number, percent
-from clickstream.search.backlog import MOST_COUNTED, Backlog
 
 Facts = Sequence[tuple[str, str]]
 

@@ -2,10 +2,10 @@
 
 from html import escape
 
+from clickstream.durations import show_time
 from clickstream.report.figures import Report, Traffic
 from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
-from clickstream.report.timespan import show_time
-from clickstream.report.untrusted import clean
+from clickstream.untrusted_text import clean
 
 CHART_WIDTH, CHART_HEIGHT = 960, 140
 

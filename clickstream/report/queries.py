@@ -6,7 +6,9 @@ from decimal import Decimal
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
-from clickstream.pipeline.stored_rule import READ as STORED_RULE
+from clickstream.clients.postgres import Connection
+from clickstream.durations import since_when
+from clickstream.indexer import backlog
 from clickstream.report.figures import (
     Bucket,
     EventType,
@@ -24,10 +26,8 @@ from clickstream.report.figures import (
     Traffic,
     Visitor,
 )
-from clickstream.report.snapshot import Row, fill, one, rows, snapshot
-from clickstream.report.timespan import since_when
-from clickstream.search import backlog
-from clickstream.servers.postgres import Connection
+from clickstream.storage.snapshot import Row, fill, one, rows, snapshot
+from clickstream.storage.stored_rule import READ as STORED_RULE
 
 SHOWN_TYPES = 20
 SHOWN_ROWS = 10

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
+from clickstream.clients.postgres import Connection
+from clickstream.durations import show_length, show_time
 from clickstream.errors import UserError
-from clickstream.pipeline import session_rule
-from clickstream.pipeline.sessions import Rule
-from clickstream.report.snapshot import Row, fill, rows, snapshot
-from clickstream.report.timespan import show_length, show_time
-from clickstream.servers.postgres import Connection
+from clickstream.model.sessions import Rule
+from clickstream.storage import session_rule
+from clickstream.storage.snapshot import Row, fill, rows, snapshot
 
 # A crawler's session can have millions.
 SHOWN_EVENTS = 1_000

@@ -9,12 +9,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from clickstream.durations import show_length, show_time
 from clickstream.report.figures import Report, Traffic
 from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
 from clickstream.report.session_detail import Detail, Step
-from clickstream.report.timespan import show_length, show_time
-from clickstream.report.untrusted import clean, clip
 from clickstream.report.wording import minutes, money, number
+from clickstream.untrusted_text import clean, clip
 
 WIDEST = 100
 BAR_WIDTH = 12

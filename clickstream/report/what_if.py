@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
+from clickstream.clients.postgres import Connection
+from clickstream.durations import show_time, since_when
 from clickstream.errors import UserError
-from clickstream.pipeline import session_rule
-from clickstream.pipeline.sessions import Rule
-from clickstream.report.snapshot import Row, fill, one, rows, snapshot
-from clickstream.report.timespan import show_time, since_when
-from clickstream.servers.postgres import Connection
+from clickstream.model.sessions import Rule
+from clickstream.storage import session_rule
+from clickstream.storage.snapshot import Row, fill, one, rows, snapshot
 
 NOW = "SELECT now()"
 FIGURES = """

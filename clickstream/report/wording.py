@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from clickstream.report.timespan import show_length, show_time
+from clickstream.durations import show_length, show_time
 
 NOTHING = "-"
 

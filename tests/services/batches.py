@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 from records import key_of, value_of
 
-from clickstream.pipeline import batch, positions, stored_rule
-from clickstream.pipeline.batch import Batch, Claim
-from clickstream.pipeline.positions import Log, Tally
-from clickstream.pipeline.sessions import Rule
-from clickstream.pipeline.visitors import Visitors
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.consumer import batch
+from clickstream.consumer.batch import Batch, Claim
+from clickstream.consumer.session_cache import Visitors
+from clickstream.model.sessions import Rule
+from clickstream.storage import positions, stored_rule
+from clickstream.storage.positions import Log, Tally
 
 LOG = Log("a-topic", "a-topic-id")
 EMPTY = """

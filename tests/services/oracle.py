@@ -12,10 +12,10 @@ from typing import Any
 
 from psycopg2.extras import RealDictCursor
 
-from clickstream.pipeline.sessions import NAMESPACE
-from clickstream.report.verify import verify
-from clickstream.servers.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect
+from clickstream.model.sessions import NAMESPACE
 from clickstream.settings import Settings
+from clickstream.verify.stored_sessions import verify
 
 Row = dict[str, Any]
 

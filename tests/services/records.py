@@ -11,7 +11,7 @@ from typing import Any
 from kafka import KafkaProducer
 from support import eventually
 
-from clickstream.servers.kafka import connection_options
+from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
 
 START = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)

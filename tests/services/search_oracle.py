@@ -11,10 +11,10 @@ from opensearchpy.helpers import scan
 from psycopg2.extras import RealDictCursor
 from support import eventually
 
-from clickstream.search import backlog
-from clickstream.search.follower import Follower
-from clickstream.servers.opensearch import connect as connect_search
-from clickstream.servers.postgres import Connection, connect
+from clickstream.clients.opensearch import connect as connect_search
+from clickstream.clients.postgres import Connection, connect
+from clickstream.indexer import backlog
+from clickstream.indexer.indexer import Follower
 from clickstream.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

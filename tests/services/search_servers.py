@@ -17,10 +17,10 @@ from typing import Protocol
 
 from support import PROJECT, OwnServer
 
+from clickstream.clients.opensearch import connect
 from clickstream.files import replace_file
 from clickstream.local.locks import locked
 from clickstream.local.ports import HOST, free_port
-from clickstream.servers.opensearch import connect
 from clickstream.settings import Settings
 
 PROGRAM = PROJECT / "tests" / "servers" / "opensearch.sh"

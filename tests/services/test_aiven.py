@@ -13,7 +13,7 @@ from doors import tls_door
 from support import command, plain_environment
 from terraform_outputs import write_outputs
 
-from clickstream.local import broker, processes, server
+from clickstream.local import kafka_server, processes, server
 from clickstream.local.ports import free_port
 from clickstream.settings import Settings
 from tests.pki import Authority
@@ -29,7 +29,7 @@ def authority() -> Authority:
 def kafka_port(authority: Authority, tmp_path: Path) -> Iterator[int]:
     """The port of a broker that sends its clients to this port, where each needs a certificate."""
     own_port = free_port()
-    built = broker.broker(tmp_path)
+    built = kafka_server.broker(tmp_path)
     built.prepare()
     pair = authority.issue("server", hosts=("localhost",))
     upstream = ("127.0.0.1", own_port)

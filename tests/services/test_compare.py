@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from conftest import Query, RunScript
 
+from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
-from clickstream.report.compare import MOST_DIFFERENCES, compare
-from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
+from clickstream.verify.truth_file import MOST_DIFFERENCES, compare
 
 Compare = Callable[[], list[str]]
 

@@ -14,9 +14,9 @@ from kafka.errors import KafkaError
 from records import event, random_events, send, send_by_visitor, wait_until_read
 from support import Script, eventually
 
-from clickstream.pipeline.positions import STOP_WRITERS
-from clickstream.servers.postgres import connect
+from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
+from clickstream.storage.positions import STOP_WRITERS
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"

@@ -7,7 +7,7 @@ from signal import SIGINT, SIGTERM, Signals
 import pytest
 from support import Script, command, eventually
 
-from clickstream.local import postgres, search
+from clickstream.local import postgres_server, search_server
 
 # Neither of these may count.
 HOSTILE_SETTINGS = {
@@ -38,7 +38,7 @@ def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
 def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
     assert demo.wait(90) == 0, demo.output
     assert "Verified 20,000 events" in demo.output
-    if search.is_available():
+    if search_server.is_available():
         assert "documents: OpenSearch has what PostgreSQL says" in demo.output
     assert "The demo passed" in demo.output
     assert list(temporary.iterdir()) == []
@@ -48,7 +48,7 @@ def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) 
 def test_an_interrupted_demo_leaves_nothing(demo: Script, temporary: Path, number: Signals) -> None:
     demo.wait_for_output("== 2/")
     (folder,) = (path for path in temporary.iterdir() if path.is_dir())
-    data = postgres.postgres(folder).folder
+    data = postgres_server.postgres(folder).folder
     assert data.exists()
     demo.send_signal(number)
     assert demo.wait() == 130
@@ -59,6 +59,6 @@ def test_an_interrupted_demo_leaves_nothing(demo: Script, temporary: Path, numbe
 def test_a_killed_demo_leaves_nothing(demo: Script, temporary: Path) -> None:
     demo.wait_for_output("== 1/")
     (folder,) = (path for path in temporary.iterdir() if path.is_dir())
-    data = postgres.postgres(folder).folder
+    data = postgres_server.postgres(folder).folder
     demo.kill()
     eventually(lambda: not data.exists() and list(temporary.iterdir()) == [])

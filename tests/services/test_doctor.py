@@ -18,11 +18,11 @@ from conftest import Query, RunScript
 from doors import password_door, tls_door
 from support import OwnServer, eventually
 
-from clickstream import schema
-from clickstream.aiven.doctor import kafka, network, opensearch, postgres
-from clickstream.aiven.doctor.checks import Check, Finding, Verdict, carry_out
-from clickstream.aiven.doctor.kafka import places
-from clickstream.local import broker, processes, server
+from clickstream.admin import setup
+from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
+from clickstream.doctor.checks import Check, Finding, Verdict, carry_out
+from clickstream.doctor.kafka_checks import places
+from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from tests.pki import Authority, Pair
 
@@ -131,11 +131,11 @@ def test_settings_that_cannot_work_are_the_first_problem(run_script: RunScript) 
 
 def test_postgres_that_was_stopped_and_started(own_postgres: OwnServer) -> None:
     settings = Settings.from_mapping(own_postgres.environment)
-    assert not problems(postgres.checks, settings)
+    assert not problems(postgres_checks.checks, settings)
     own_postgres.stop()
-    assert problem(postgres.checks, settings).name == "connection"
+    assert problem(postgres_checks.checks, settings).name == "connection"
     own_postgres.start()
-    assert not problems(postgres.checks, settings)
+    assert not problems(postgres_checks.checks, settings)
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_postgres_settings_that_are_wrong(
 ) -> None:
     if "TEST_POSTGRES_HOST" in os.environ and name in ("TLS", "credentials"):
         pytest.skip("depends on how the given server lets clients in")
-    monkeypatch.setattr(postgres, "LIBPQ_ROOT", Path("no-root.crt"))
-    found = problem(postgres.checks, replace(settings, **changes))
+    monkeypatch.setattr(postgres_checks, "LIBPQ_ROOT", Path("no-root.crt"))
+    found = problem(postgres_checks.checks, replace(settings, **changes))
     assert found.name == name
     assert words in found.text
 
@@ -174,38 +174,38 @@ def test_something_else_at_postgres_port(settings: Settings) -> None:
     other = replace(
         settings, postgres_host=place.host, postgres_port=place.port, postgres_sslmode="prefer"
     )
-    found = problem(postgres.checks, other)
+    found = problem(postgres_checks.checks, other)
     assert (found.name, "is not PostgreSQL" in found.text) == ("TLS", True)
 
 
 def test_a_database_without_the_tables(settings: Settings) -> None:
-    schema.drop(settings)
-    found = problem(postgres.checks, settings)
+    setup.drop(settings)
+    found = problem(postgres_checks.checks, settings)
     assert found.name == "tables"
     assert found.text == "the tables are missing; run: python create_schema.py"
 
 
 def test_a_table_that_is_missing_is_named(settings: Settings, query: Query) -> None:
     query("DROP TABLE session_changes")
-    assert "session_changes" in problem(postgres.checks, settings).text
+    assert "session_changes" in problem(postgres_checks.checks, settings).text
 
 
 def test_tables_of_another_version(settings: Settings, query: Query) -> None:
-    query("INSERT INTO schema_version (version) VALUES (%s)", [schema.VERSION + 1])
-    assert "newer version of the program" in problem(postgres.checks, settings).text
+    query("INSERT INTO schema_version (version) VALUES (%s)", [setup.VERSION + 1])
+    assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
-    assert "create_schema.py" in problem(postgres.checks, settings).text
+    assert "create_schema.py" in problem(postgres_checks.checks, settings).text
 
 
 def test_a_database_that_only_lets_read(settings: Settings, query: Query) -> None:
     query(f'ALTER DATABASE "{settings.postgres_database}" SET default_transaction_read_only = on')
-    found = problem(postgres.checks, settings)
+    found = problem(postgres_checks.checks, settings)
     assert (found.name, "only lets read" in found.text) == ("credentials", True)
 
 
 def test_the_tables_of_the_doctor_are_those_of_the_schema(query: Query) -> None:
     rows = query("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
-    assert sorted(postgres.TABLES) == sorted(name for (name,) in rows)
+    assert sorted(postgres_checks.TABLES) == sorted(name for (name,) in rows)
 
 
 # == PostgreSQL behind TLS ======================================================================
@@ -236,7 +236,7 @@ def test_postgres_with_verified_tls(
     settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
 ) -> None:
     port = postgres_door(authority.issue("server", hosts=("localhost",), days=100))
-    found = seen(postgres.checks, verified(settings, port, authority, tmp_path))
+    found = seen(postgres_checks.checks, verified(settings, port, authority, tmp_path))
     assert {finding.verdict for finding in found.values()} == {Verdict.FINE}, found
     assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
 
@@ -252,7 +252,7 @@ def test_a_ca_file_that_the_mode_does_not_use_is_not_missed(
         postgres_sslmode="prefer",
         postgres_sslrootcert="none.pem",
     )
-    assert not problems(postgres.checks, changed)
+    assert not problems(postgres_checks.checks, changed)
 
 
 def server_certificates(authority: Authority) -> dict[str, tuple[Pair, str]]:
@@ -274,7 +274,9 @@ def test_a_postgres_certificate_that_is_not_taken(
     case: str, settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
 ) -> None:
     pair, words = server_certificates(authority)[case]
-    found = problem(postgres.checks, verified(settings, postgres_door(pair), authority, tmp_path))
+    found = problem(
+        postgres_checks.checks, verified(settings, postgres_door(pair), authority, tmp_path)
+    )
     assert found.name == "TLS"
     assert words in found.text
 
@@ -293,33 +295,33 @@ def test_a_postgres_certificate_that_is_not_taken(
 def test_kafka_servers_that_are_wrong(
     listed: str, name: str, words: str, settings: Settings
 ) -> None:
-    found = problem(kafka.checks, replace(settings, kafka_bootstrap_servers=listed))
+    found = problem(kafka_checks.checks, replace(settings, kafka_bootstrap_servers=listed))
     assert found.name == name
     assert words in found.text
 
 
 def test_a_broker_that_was_stopped(own_broker: OwnServer) -> None:
     settings = Settings.from_mapping(own_broker.environment)
-    schema.apply_topic(settings)
-    assert not problems(kafka.checks, settings)
+    setup.apply_topic(settings)
+    assert not problems(kafka_checks.checks, settings)
     own_broker.stop()
-    assert problem(kafka.checks, settings).name == "connection"
+    assert problem(kafka_checks.checks, settings).name == "connection"
 
 
 def test_a_topic_that_is_missing(settings: Settings) -> None:
-    found = problem(kafka.checks, replace(settings, kafka_topic="test-never-made"))
+    found = problem(kafka_checks.checks, replace(settings, kafka_topic="test-never-made"))
     assert (found.name, "test-never-made" in found.text) == ("topic", True)
 
 
 def test_the_topics_partitions_are_told(settings: Settings, partitions: int) -> None:
-    assert f"{partitions} partitions" in seen(kafka.checks, settings)["topic"].text
+    assert f"{partitions} partitions" in seen(kafka_checks.checks, settings)["topic"].text
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
 def test_something_else_at_kafkas_port(protocol: str, settings: Settings) -> None:
     other = f"{settings.postgres_host}:{settings.postgres_port}"
     found = problem(
-        kafka.checks,
+        kafka_checks.checks,
         replace(settings, kafka_bootstrap_servers=other, kafka_security_protocol=protocol),
     )
     assert found.name == {"PLAINTEXT": "credentials", "SSL": "TLS"}[protocol]
@@ -330,7 +332,7 @@ def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
     """A broker that knows no user and lets none in without."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    built = broker.broker(tmp_path)
+    built = kafka_server.broker(tmp_path)
     built.prepare()
     process = processes.start(
         [*built.command(port), "--authentication"], log=built.log, folder=built.folder
@@ -343,14 +345,14 @@ def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
             "KAFKA_SASL_PASSWORD": "wrong",
         }
     )
-    eventually(lambda: seen(kafka.checks, settings)["connection"].verdict is Verdict.FINE)
+    eventually(lambda: seen(kafka_checks.checks, settings)["connection"].verdict is Verdict.FINE)
     yield settings
     server.stop(built, process)
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
 def test_a_user_whom_the_broker_refuses(mechanism: str, guarded_broker: Settings) -> None:
-    found = problem(kafka.checks, replace(guarded_broker, kafka_sasl_mechanism=mechanism))
+    found = problem(kafka_checks.checks, replace(guarded_broker, kafka_sasl_mechanism=mechanism))
     assert found.name == "credentials"
     assert "refuses KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in found.text
 
@@ -396,7 +398,7 @@ def test_a_client_certificate_that_is_let_in(
     """The broker behind the door sends clients on to its own port, where TLS is not answered."""
     port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
-    found = seen(kafka.checks, at_door(client, port))
+    found = seen(kafka_checks.checks, at_door(client, port))
     for name in ("CA file", "certificate", "key's mode", "renewal", "TLS", "credentials"):
         assert found[name].verdict is Verdict.FINE, found[name]
     assert found["credentials"].text == "the certificate is let in"
@@ -410,7 +412,7 @@ def test_a_broker_certificate_that_is_not_taken(
 ) -> None:
     pair, words = server_certificates(authority)[case]
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
-    found = problem(kafka.checks, at_door(client, kafka_door(pair)))
+    found = problem(kafka_checks.checks, at_door(client, kafka_door(pair)))
     assert found.name == "TLS"
     assert words in found.text
 
@@ -421,7 +423,7 @@ def test_a_client_certificate_of_another_project(
     port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
     stranger = Authority("another").issue("clickstream")
     found = problem(
-        kafka.checks, at_door(with_client(settings, tmp_path, authority, stranger), port)
+        kafka_checks.checks, at_door(with_client(settings, tmp_path, authority, stranger), port)
     )
     assert found.name == "credentials"
     assert "refuses the client certificate" in found.text
@@ -433,7 +435,7 @@ def test_no_client_certificate_where_one_is_wanted(
     port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     without = replace(client, kafka_ssl_certfile="", kafka_ssl_keyfile="")
-    found = problem(kafka.checks, at_door(without, port))
+    found = problem(kafka_checks.checks, at_door(without, port))
     assert found.name == "credentials"
     assert "KAFKA_SSL_CERTFILE" in found.text
 
@@ -442,7 +444,7 @@ def test_plain_text_at_a_port_for_tls(
     settings: Settings, kafka_door: Door, authority: Authority
 ) -> None:
     port = kafka_door(authority.issue("server", hosts=("localhost",)))
-    found = problem(kafka.checks, at_door(settings, port))
+    found = problem(kafka_checks.checks, at_door(settings, port))
     assert found.name == "credentials"
     assert "SASL_SSL" in found.text
 
@@ -472,7 +474,7 @@ def test_each_of_kafkas_files_missing_and_broken(
     path.unlink()
     if content:
         path.write_text(content)
-    found = problem(kafka.checks, client)
+    found = problem(kafka_checks.checks, client)
     assert found.name == name
     assert f"{path} of {setting.upper()}" in found.text
 
@@ -481,7 +483,7 @@ def test_a_key_that_is_not_the_certificates(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = Pair(authority.issue("clickstream").certificate, authority.issue("other").key)
-    found = problem(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    found = problem(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
     assert "do not belong together" in found.text
 
 
@@ -489,7 +491,7 @@ def test_a_client_certificate_that_has_expired(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", begins=-900)
-    found = problem(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    found = problem(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
     assert (found.name, "expired on" in found.text) == ("certificate", True)
 
 
@@ -498,7 +500,7 @@ def test_a_client_certificate_is_to_be_renewed_30_days_before_its_end(
     days: int, verdict: Verdict, settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", days=days)
-    found = seen(kafka.checks, with_client(settings, tmp_path, authority, pair))
+    found = seen(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
     assert found["renewal"].verdict is verdict
     assert found["name"].verdict is Verdict.FINE, "what follows is looked at all the same"
 
@@ -508,7 +510,7 @@ def test_a_key_that_others_can_read(
 ) -> None:
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     Path(client.kafka_ssl_keyfile).chmod(0o640)
-    found = seen(kafka.checks, client)["key's mode"]
+    found = seen(kafka_checks.checks, client)["key's mode"]
     assert found.verdict is Verdict.PROBLEM
     assert "mode 0640" in found.text
     assert f"chmod 600 {client.kafka_ssl_keyfile}" in found.text
@@ -527,7 +529,7 @@ def searching(settings: Settings, search: dict[str, str]) -> Settings:
             name: getattr(on, name) for name in Settings.__slots__ if name.startswith("opensearch_")
         },
     )
-    schema.apply_search(changed)
+    setup.apply_search(changed)
     return changed
 
 
@@ -552,48 +554,48 @@ def let_in(settings: Settings, port: int, password: str = "right") -> Settings:
 
 
 def test_opensearch_is_well(searching: Settings, guarded: Door) -> None:
-    assert not problems(opensearch.checks, searching)
-    assert not problems(opensearch.checks, let_in(searching, guarded()))
+    assert not problems(opensearch_checks.checks, searching)
+    assert not problems(opensearch_checks.checks, let_in(searching, guarded()))
 
 
 @pytest.mark.parametrize("password", ["wrong", ""])
 def test_an_opensearch_password_that_is_wrong(
     password: str, searching: Settings, guarded: Door
 ) -> None:
-    found = problem(opensearch.checks, let_in(searching, guarded(), password))
+    found = problem(opensearch_checks.checks, let_in(searching, guarded(), password))
     assert found.name == "credentials"
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
-@pytest.mark.parametrize("name", [*opensearch.PATTERNS, opensearch.STATE])
+@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, opensearch_checks.STATE])
 def test_indexes_that_the_user_may_not_reach(name: str, searching: Settings, guarded: Door) -> None:
-    found = seen(opensearch.checks, let_in(searching, guarded(name.removesuffix("*"))))
+    found = seen(opensearch_checks.checks, let_in(searching, guarded(name.removesuffix("*"))))
     assert found["rights"].verdict is Verdict.PROBLEM
     assert f"may not read the indexes {name};" in found["rights"].text
     assert found["templates"].verdict is Verdict.FINE
 
 
 def test_templates_that_the_user_may_not_see(searching: Settings, guarded: Door) -> None:
-    found = seen(opensearch.checks, let_in(searching, guarded("_index_template")))
+    found = seen(opensearch_checks.checks, let_in(searching, guarded("_index_template")))
     assert found["templates"].verdict is Verdict.PROBLEM
     assert "administrator" in found["templates"].text
 
 
 def test_templates_that_are_missing(search: dict[str, str]) -> None:
     settings = Settings.from_mapping(search)
-    found = seen(opensearch.checks, settings)["templates"]
+    found = seen(opensearch_checks.checks, settings)["templates"]
     assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
-    schema.apply_search(settings)
-    assert not problems(opensearch.checks, settings)
+    setup.apply_search(settings)
+    assert not problems(opensearch_checks.checks, settings)
 
 
 def test_opensearch_at_a_name_that_is_wrong(searching: Settings) -> None:
-    found = problem(opensearch.checks, replace(searching, opensearch_host="nowhere.invalid"))
+    found = problem(opensearch_checks.checks, replace(searching, opensearch_host="nowhere.invalid"))
     assert (found.name, "OPENSEARCH_HOST" in found.text) == ("name", True)
 
 
 def test_opensearch_without_tls_where_it_is_asked_for(searching: Settings) -> None:
-    found = problem(opensearch.checks, replace(searching, opensearch_use_ssl=True))
+    found = problem(opensearch_checks.checks, replace(searching, opensearch_use_ssl=True))
     assert (found.name, "does not answer in TLS" in found.text) == ("TLS", True)
 
 
@@ -601,7 +603,7 @@ def test_something_else_at_opensearchs_port(searching: Settings) -> None:
     other = replace(
         searching, opensearch_host=searching.postgres_host, opensearch_port=searching.postgres_port
     )
-    assert problem(opensearch.checks, other).name == "credentials"
+    assert problem(opensearch_checks.checks, other).name == "credentials"
 
 
 @pytest.mark.parametrize("case", ["good", *SERVER_CASES])
@@ -614,7 +616,7 @@ def test_an_opensearch_certificate(
     upstream = (searching.opensearch_host, searching.opensearch_port)
     with tls_door(tmp_path, upstream, pair) as port:
         found = problems(
-            opensearch.checks,
+            opensearch_checks.checks,
             replace(
                 searching,
                 opensearch_host="localhost",
@@ -629,4 +631,4 @@ def test_an_opensearch_certificate(
 
 def test_opensearchs_ca_file_that_is_missing(searching: Settings) -> None:
     changed = replace(searching, opensearch_use_ssl=True, opensearch_cafile="none.pem")
-    assert "none.pem of OPENSEARCH_CAFILE" in problem(opensearch.checks, changed).text
+    assert "none.pem of OPENSEARCH_CAFILE" in problem(opensearch_checks.checks, changed).text

@@ -14,7 +14,7 @@ from kafka.errors import KafkaError
 from records import event, random_events, send, send_by_visitor, wait_until_read
 from support import OwnServer, eventually
 
-from clickstream.servers.postgres import connect
+from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}

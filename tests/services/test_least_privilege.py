@@ -15,11 +15,11 @@ from conftest import RunScript
 from doors import rules_door
 from terraform_outputs import write_outputs
 
-from clickstream.aiven.doctor import postgres
-from clickstream.aiven.doctor.checks import Verdict, carry_out
-from clickstream.local import search as local_search
+from clickstream.clients.postgres import connect
+from clickstream.doctor import postgres_checks
+from clickstream.doctor.checks import Verdict, carry_out
+from clickstream.local import search_server as local_search
 from clickstream.local.temporary import temporary_stack
-from clickstream.servers.postgres import connect
 from clickstream.settings import Settings
 from tests.pki import Authority
 
@@ -184,12 +184,12 @@ def test_the_doctor_prints_the_grants_that_are_missing_and_they_suffice(
 ) -> None:
     as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
     run_script("create_schema.py", **as_owner)
-    checks = list(carry_out(postgres.checks(foreign.pipeline, datetime.now(UTC))))
+    checks = list(carry_out(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
     (problem,) = [found for found in checks if found.verdict is Verdict.PROBLEM]
     assert problem.name == "rights"
 
     execute(foreign.owner, problem.text.partition("run: ")[2])
-    checks = list(carry_out(postgres.checks(foreign.pipeline, datetime.now(UTC))))
+    checks = list(carry_out(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
     assert {found.verdict for found in checks} == {Verdict.FINE}
 
 

@@ -15,8 +15,8 @@ from kafka import KafkaProducer
 from records import event, random_events, send, send_by_visitor, value_of, wait_until_read
 from support import eventually
 
-from clickstream.servers.kafka import connection_options
-from clickstream.servers.postgres import connect
+from clickstream.clients.kafka import connection_options
+from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 
 TABLES = {

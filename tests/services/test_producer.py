@@ -16,9 +16,9 @@ from conftest import RunScript, StartScript
 from kafka import KafkaConsumer, TopicPartition
 from support import OwnServer, command, eventually, plain_environment
 
-from clickstream import schema
+from clickstream.admin import setup
+from clickstream.clients.kafka import connection_options
 from clickstream.local import stack
-from clickstream.servers.kafka import connection_options
 from clickstream.settings import Settings
 
 FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
@@ -148,7 +148,7 @@ def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:
     environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
-    schema.apply_topic(Settings.from_mapping(environment))
+    setup.apply_topic(Settings.from_mapping(environment))
     (broker,) = [each for each in stack.status(tmp_path / "own-broker") if each.process]
     assert broker.process
     script = start_script("producer.py", "--rate", "500", **environment)
@@ -168,7 +168,7 @@ def test_ctrl_c_does_not_wait_for_ever_for_a_broker_that_is_gone(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:
     environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
-    schema.apply_topic(Settings.from_mapping(environment))
+    setup.apply_topic(Settings.from_mapping(environment))
     truth = tmp_path / "truth.json"
     script = start_script("producer.py", "--rate", "500", "--truth", str(truth), **environment)
     script.wait_for_output("acknowledged")

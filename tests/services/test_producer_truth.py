@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import RunScript, StartScript
 
-from clickstream.report.compare import compare
-from clickstream.servers.postgres import connect
+from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
+from clickstream.verify.truth_file import compare
 
 PAST = ("--backfill", "2d", "--seed", "7")
 FAULTS = ("--late", "0.05", "--duplicate", "0.03", "--malformed", "0.02", "--skew", "600")

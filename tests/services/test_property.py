@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from oracle import check_sessions
 from records import START, event, random_event
 
-from clickstream.pipeline.sessions import Rule
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.model.sessions import Rule
 
 TIMEOUT = 30
 GRID = sorted([*range(0, 160, 10), TIMEOUT + 0.000001, 2 * TIMEOUT + 0.000001])

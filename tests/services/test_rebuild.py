@@ -12,12 +12,13 @@ from conftest import Query, RunScript, StartScript
 from records import RECORDS_READ, event, random_events, send_by_visitor, wait_until_read
 from support import eventually
 
-from clickstream.pipeline.positions import FencedError
-from clickstream.pipeline.rebuild import rebuild
-from clickstream.pipeline.sessions import Rule
-from clickstream.report.verify import verify
-from clickstream.servers.postgres import Connection, connect
+from clickstream.admin.rebuild_sessions import rebuild
+from clickstream.clients.postgres import Connection, connect
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from clickstream.storage.positions import FencedError
+from clickstream.storage.stored_rule import rule_of
+from clickstream.verify.stored_sessions import verify
 
 RULE = Rule(timedelta(minutes=30), frozenset(), frozenset({"logout"}))
 OTHER = Rule(timedelta(minutes=5), frozenset({"login"}), frozenset())
@@ -170,7 +171,7 @@ def test_rebuilds_while_a_consumer_runs(
         send_by_visitor(environment, events)
         before, sent = sent, sent + len(events)
         eventually(lambda before=before: query(RECORDS_READ)[0][0] > before)
-        rebuild(transactions, Rule.of(Settings.from_mapping(environment)))
+        rebuild(transactions, rule_of(Settings.from_mapping(environment)))
     wait_until_read(query, sent)
     assert consumer.is_running
     oracle.check(environment)

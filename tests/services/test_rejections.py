@@ -12,8 +12,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from records import event, send, send_by_visitor, value_of, wait_until_read
 
-from clickstream.pipeline.sessions import Rule
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.model.sessions import Rule
 
 GOOD = event("good", 0, event_id="known")
 REJECTED = 'SELECT reason, value FROM rejected_events ORDER BY partition, "offset"'

@@ -15,7 +15,7 @@ from search_door import Faults, search_door
 from search_servers import SearchServer
 from support import eventually
 
-from clickstream.servers.opensearch import connect
+from clickstream.clients.opensearch import connect
 from clickstream.settings import Settings
 
 LEADS = "indexing into OpenSearch"

@@ -18,11 +18,11 @@ from search_oracle import advance, catch_up
 from support import eventually
 from test_search_follower import RULE
 
-from clickstream.search import backlog, follower
-from clickstream.search import cursor as search_cursor
-from clickstream.search.bulk import SearchOutageError
-from clickstream.search.follower import FAILURES, Follower
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.indexer import backlog, indexer
+from clickstream.indexer import checkpoint as search_cursor
+from clickstream.indexer.bulk import SearchOutageError
+from clickstream.indexer.indexer import FAILURES, Follower
 from clickstream.settings import Settings
 
 END_FOLLOWERS = """
@@ -306,7 +306,7 @@ def test_what_changes_during_a_filling_counts_as_backlog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the rows are a multiple of a step."""
-    monkeypatch.setattr(follower, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(indexer, "ROWS_AT_ONCE", 100)
     batches.store([[event(f"u{number:03}", number) for number in range(200)]])
     with closing(Follower(searching, Random(1))) as one:
         while not _filled_to_the_last(transactions):

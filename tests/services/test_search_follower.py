@@ -15,12 +15,12 @@ from opensearchpy import OpenSearch
 from records import event, value_of
 from search_oracle import advance, catch_up
 
-from clickstream.pipeline import event_table
-from clickstream.pipeline.events import parse
-from clickstream.pipeline.sessions import Rule
-from clickstream.search.follower import Follower
-from clickstream.servers.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect
+from clickstream.indexer.indexer import Follower
+from clickstream.model.events import parse
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from clickstream.storage import event_table
 
 RULE = Rule(timedelta(seconds=30), frozenset(), frozenset({"logout"}))
 SESSIONS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"

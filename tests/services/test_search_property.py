@@ -17,12 +17,12 @@ from records import START
 from search_oracle import catch_up
 from test_property import BURSTS, RULES
 
-from clickstream.pipeline import watermark
-from clickstream.pipeline.sessions import Rule
-from clickstream.search import follower as search_follower
-from clickstream.search.follower import Follower
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.indexer import indexer as search_follower
+from clickstream.indexer.indexer import Follower
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from clickstream.storage import watermark
 
 NO_INDEX = "DELETE FROM search_cursor"
 # What may follow a batch: a step of the index or nothing, a restart of either side, a watermark

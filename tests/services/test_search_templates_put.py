@@ -12,10 +12,10 @@ from doors import password_door
 from opensearchpy import OpenSearch
 from search_servers import SearchServer
 
-from clickstream import schema
+from clickstream.admin import setup
+from clickstream.clients.opensearch import connect
 from clickstream.errors import UserError
-from clickstream.search.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
-from clickstream.servers.opensearch import connect
+from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
 from clickstream.settings import Settings
 
 COLUMNS = """
@@ -114,7 +114,7 @@ def test_odd_documents_leave_the_mapping_as_it_is(
 ) -> None:
     assert document.keys() == fields.keys()
     for time in range(2):
-        schema.apply_search(searching)
+        setup.apply_search(searching)
         sent = {**document, "of_nobody": {"a": {"b": time}}, "strange.field": "x"}
         client.index(index=index, id=str(time), body=sent, refresh=True)
         (found,) = client.indices.get_mapping(index=index).values()
@@ -181,7 +181,7 @@ def test_a_user_without_the_right(searching: Settings, password: str, closed: st
             }
         )
         with pytest.raises(UserError, match="does not let OPENSEARCH_USER put index templates"):
-            schema.apply_search(settings)
+            setup.apply_search(settings)
 
 
 def test_a_template_of_somebody_else_in_the_way(own_search: SearchServer) -> None:
@@ -190,4 +190,4 @@ def test_a_template_of_somebody_else_in_the_way(own_search: SearchServer) -> Non
     with closing(connect(settings)) as client:
         client.indices.put_index_template(name="theirs", body=theirs)
     with pytest.raises(UserError, match=r"refuses an index template .*theirs"):
-        schema.apply_search(settings)
+        setup.apply_search(settings)

@@ -23,13 +23,13 @@ from dotenv import dotenv_values
 from kafka import KafkaAdminClient
 from support import PROJECT, command, eventually, plain_environment
 
+from clickstream.clients.postgres import Connection, connect
 from clickstream.errors import UserError
-from clickstream.local import broker, postgres, processes, search, stack
+from clickstream.local import kafka_server, postgres_server, processes, search_server, stack
 from clickstream.local.stack import Condition, Status
-from clickstream.servers.postgres import Connection, connect
 from clickstream.settings import load
 
-HAS_SEARCH = search.is_available()
+HAS_SEARCH = search_server.is_available()
 
 
 class Clone:
@@ -108,7 +108,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 @pytest.fixture
 def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is none of the stack's business, of the user that PostgreSQL runs as."""
-    account = postgres.postgres(tmp_path).account
+    account = postgres_server.postgres(tmp_path).account
     with subprocess.Popen(["sleep", "300"], **processes.run_options(Path("/"), account)) as process:
         yield process
         assert process.poll() is None, "it was signalled"
@@ -405,7 +405,7 @@ def test_a_normal_user_has_a_stack_too_and_another_user_cannot_touch_it() -> Non
 def test_without_a_search_server_the_rest_runs_and_says_so(
     clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "installed", lambda *_: None)
+    monkeypatch.setattr(search_server, "installed", lambda *_: None)
     assert stack.up(clone.stack, ["kafka", "opensearch"]) == ["kafka"]
     assert stack.environment(clone.stack)["OPENSEARCH_HOST"] == ""
     assert clone.server("opensearch").condition == Condition.UNAVAILABLE
@@ -414,7 +414,7 @@ def test_without_a_search_server_the_rest_runs_and_says_so(
 def test_without_a_broker_a_sentence_says_what_to_do(
     clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(broker, "installed", lambda *_: None)
+    monkeypatch.setattr(kafka_server, "installed", lambda *_: None)
     with pytest.raises(UserError, match=r"requirements-dev.txt.*KAFKA_BOOTSTRAP_SERVERS"):
         stack.up(clone.stack, ["kafka"])
 

@@ -19,8 +19,8 @@ from conftest import Query, RunScript, StartScript
 from records import START, event
 from support import command, eventually, plain_environment
 
-from clickstream.pipeline.sessions import Rule
-from clickstream.servers.postgres import connect
+from clickstream.clients.postgres import connect
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 
 RULE = Rule(timedelta(minutes=30), frozenset({"login"}), frozenset({"logout"}))

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from psycopg2.extras import RealDictCursor
 from records import event, random_event, random_events
 
-from clickstream.pipeline import session_rule
-from clickstream.pipeline.sessions import COLUMNS, Rule
-from clickstream.report.verify import Verdict, verify
-from clickstream.servers.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect
+from clickstream.model.sessions import COLUMNS, Rule
 from clickstream.settings import Settings
+from clickstream.storage import session_rule
+from clickstream.verify.stored_sessions import Verdict, verify
 
 TIMEOUT = 30
 # Gaps of exactly the timeout, and one microsecond more.

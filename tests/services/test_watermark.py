@@ -10,9 +10,9 @@ from conftest import Query, StartScript
 from records import START, event, send, wait_until_read
 from support import eventually
 
-from clickstream.pipeline.sessions import Rule
-from clickstream.pipeline.watermark import close_sessions, pipeline_watermark
-from clickstream.servers.postgres import Connection
+from clickstream.clients.postgres import Connection
+from clickstream.model.sessions import Rule
+from clickstream.storage.watermark import close_sessions, pipeline_watermark
 
 TIMEOUT = timedelta(minutes=30)
 RULE = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))

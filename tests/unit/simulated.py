@@ -7,9 +7,9 @@ from random import Random
 from typing import Any
 
 from clickstream.settings import Settings
-from clickstream.traffic.events import SECOND, Event
-from clickstream.traffic.identities import Identities
-from clickstream.traffic.schedule import AsScheduled, Places, Population, Schedule
+from clickstream.simulator.event_json import SECOND, Event
+from clickstream.simulator.identities import Identities
+from clickstream.simulator.schedule import AsScheduled, Places, Population, Schedule
 
 # 2025-11-10T00:00:00Z, a Monday.
 START = 1_762_732_800 * SECOND

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from clickstream.pipeline.batch import LATE_AFTER, Batch, Claim, Parsed, parse_batch
-from clickstream.pipeline.positions import Held, Log
+from clickstream.consumer.batch import LATE_AFTER, Batch, Claim, Parsed, parse_batch
+from clickstream.storage.positions import Held, Log
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from clickstream.pipeline.events import COLUMNS, InvalidEventError, parse
+from clickstream.model.events import COLUMNS, InvalidEventError, parse
 
 FILE = Path(__file__).parents[2] / "event.schema.json"
 # Prices are decimal: 19.99 is a multiple of 0.0001, which no float can tell.

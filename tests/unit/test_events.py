@@ -13,8 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from clickstream.pipeline.copying import line
-from clickstream.pipeline.events import (
+from clickstream.model.events import (
     COLUMNS,
     EVENT_NAMESPACE,
     MAX_DEPTH,
@@ -23,6 +22,7 @@ from clickstream.pipeline.events import (
     InvalidEventError,
     parse,
 )
+from clickstream.storage.copy_rows import line
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 LATEST = NOW + timedelta(hours=1)

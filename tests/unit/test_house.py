@@ -92,7 +92,7 @@ def test_no_rooms_import_each_other_in_a_ring() -> None:
 
 
 def test_imports_are_seen_and_absolute() -> None:
-    assert f"{PACKAGE}.pipeline.events" in imported_modules()[f"{PACKAGE}.pipeline.sessions"]
+    assert f"{PACKAGE}.model.events" in imported_modules()[f"{PACKAGE}.model.sessions"]
     assert f"{PACKAGE}.settings" in imported_modules()["consumer"]
     relative = [n for n, tree in modules().items() if any(i[0] == "." for i in imports(tree))]
     assert relative == []
@@ -111,12 +111,14 @@ def test_scripts_import_the_package_and_never_the_reverse() -> None:
     ("room", "others"),
     [
         ("settings", set()),
-        ("servers", set()),
-        ("pipeline", {"servers"}),
+        ("clients", set()),
+        ("model", set()),
+        ("storage", {"clients", "model"}),
+        ("consumer", {"clients", "model", "storage"}),
         # The index is a view: nothing that stores knows of it.
-        ("search", {"pipeline", "servers"}),
+        ("indexer", {"clients", "model", "storage"}),
         # What a perfect consumer must store is computed without the consumer's code.
-        ("traffic", {"servers"}),
+        ("simulator", set()),
     ],
 )
 def test_what_lies_below_knows_nothing_of_what_lies_above(room: str, others: set[str]) -> None:
@@ -191,7 +193,7 @@ def test_secrets_and_local_data_are_ignored(path: str) -> None:
     [
         *(".env.example", "certs/README.md", "terraform/terraform.tfvars.example"),
         *("terraform/variables.tf", "tests/data/apache_logs.events.csv.gz"),
-        *("clickstream/env_file.py", "clickstream/traffic/truth.py", "event.schema.json"),
+        *("clickstream/env_file.py", "clickstream/simulator/truth.py", "event.schema.json"),
     ],
 )
 def test_what_belongs_to_the_project_is_not_ignored(path: str) -> None:

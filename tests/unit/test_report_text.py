@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clickstream.durations import parse_length, parse_since, show_length
 from clickstream.report import figures
 from clickstream.report.layout import sections
 from clickstream.report.machine import as_json
 from clickstream.report.page import as_html
 from clickstream.report.terminal import report_parts, show
-from clickstream.report.timespan import parse_length, parse_since, show_length
-from clickstream.report.untrusted import clean, clip
 from clickstream.report.wording import age, money, percent
+from clickstream.untrusted_text import clean, clip
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 HOSTILE = '\x1b]0;owned\x07\x9b31m[bold red]:bomb:<script>"&\u202e\n'

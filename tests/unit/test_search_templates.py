@@ -6,9 +6,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_type_hints
 
-from clickstream.aiven.doctor import opensearch
-from clickstream.pipeline import events, sessions
-from clickstream.search.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
+from clickstream.doctor import opensearch_checks
+from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
+from clickstream.model import events, sessions
 
 ROOT = Path(__file__).parents[2]
 NAMED_OTHERWISE = {"event_time": "timestamp"}
@@ -69,6 +69,6 @@ def test_the_longest_keyword_is_a_term_that_lucene_takes() -> None:
 
 def test_the_patterns_are_those_of_the_doctor_and_of_terraform() -> None:
     patterns = {pattern for each in TEMPLATES.values() for pattern in each["index_patterns"]}
-    assert patterns == {*opensearch.PATTERNS}
+    assert patterns == {*opensearch_checks.PATTERNS}
     terraform = (ROOT / "terraform" / "opensearch.tf").read_text()
     assert patterns == set(re.findall(r'"(clickstream-[a-z]+\*)"', terraform))

@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clickstream.pipeline.events import EPOCH, Event, parse
-from clickstream.pipeline.sessions import COLUMNS, COUNTED_VALUES, NAMESPACE, Rule, Session, fold
+from clickstream.model.events import EPOCH, Event, parse
+from clickstream.model.sessions import COLUMNS, COUNTED_VALUES, NAMESPACE, Rule, Session, fold
 from clickstream.settings import Settings
+from clickstream.storage.stored_rule import rule_of
 
 DATA = Path(__file__).parents[1] / "data"
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_the_rule_is_made_of_the_settings() -> None:
     asked = Settings(
         session_timeout_seconds=60, session_start_events=("a",), session_end_events=("b", "c")
     )
-    assert Rule.of(asked) == Rule(timedelta(minutes=1), frozenset("a"), frozenset("bc"))
+    assert rule_of(asked) == Rule(timedelta(minutes=1), frozenset("a"), frozenset("bc"))
 
 
 def test_a_session_id_is_what_it_always_was() -> None:

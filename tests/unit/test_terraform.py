@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from clickstream.aiven.doctor import opensearch
-from clickstream.search.templates import TEMPLATES
+from clickstream.doctor import opensearch_checks
+from clickstream.indexer.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform"
@@ -145,9 +145,9 @@ def test_the_pages_name_what_there_is(page: str) -> None:
 def test_the_doctor_asks_for_the_indexes_that_the_rules_allow() -> None:
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
     allowed = set(re.findall(r'"(.+?)"', rules))
-    assert allowed == {*opensearch.PATTERNS, opensearch.STATE}
+    assert allowed == {*opensearch_checks.PATTERNS, opensearch_checks.STATE}
     templates_for = {name for each in TEMPLATES.values() for name in each["index_patterns"]}
-    assert set(opensearch.PATTERNS) == templates_for
+    assert set(opensearch_checks.PATTERNS) == templates_for
 
 
 def test_no_token() -> None:

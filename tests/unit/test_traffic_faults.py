@@ -8,9 +8,9 @@ import orjson
 import pytest
 from simulated import live
 
-from clickstream.pipeline.events import InvalidEventError, parse
-from clickstream.traffic.events import SECOND, Event, Record
-from clickstream.traffic.faults import CONFLICT, KINDS, TOO_LARGE, Faults, Plan
+from clickstream.model.events import InvalidEventError, parse
+from clickstream.simulator.event_json import SECOND, Event, Record
+from clickstream.simulator.faults import CONFLICT, KINDS, TOO_LARGE, Faults, Plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

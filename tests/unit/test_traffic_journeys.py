@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from simulated import by_visit, live, steps
 
-from clickstream.traffic import journeys
-from clickstream.traffic.catalogue import PRODUCTS
-from clickstream.traffic.events import Event
+from clickstream.simulator import journeys
+from clickstream.simulator.catalogue import PRODUCTS
+from clickstream.simulator.event_json import Event
 
 PROPORTIONS = {
     "page_view": 35,

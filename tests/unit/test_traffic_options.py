@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import UsageError
+from clickstream.sending import options
+from clickstream.sending.options import KNOBS, Options
 from clickstream.settings import Settings
-from clickstream.traffic import options
-from clickstream.traffic.events import SECOND
-from clickstream.traffic.options import KNOBS, Options
+from clickstream.simulator.event_json import SECOND
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 

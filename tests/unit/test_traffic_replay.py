@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from clickstream.errors import UserError
-from clickstream.stopping import Stop
-from clickstream.traffic.events import AT_ONCE, SECOND, Record
-from clickstream.traffic.replay import lines_expected, replay
+from clickstream.sending.replay import lines_expected, replay
+from clickstream.signals import Stop
+from clickstream.simulator.event_json import AT_ONCE, SECOND, Record
 
 GOOD = b'{"user_id": "a", "event_type": "click", "timestamp": "2025-01-01T00:00:00Z"}'
 TIME = 1_735_689_600_000_000

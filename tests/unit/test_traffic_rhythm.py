@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from clickstream.traffic.events import microseconds
-from clickstream.traffic.rhythm import HOUR, WEEK, Rhythm
+from clickstream.simulator.event_json import microseconds
+from clickstream.simulator.seasonality import HOUR, WEEK, Rhythm
 
 MONDAY = microseconds(datetime(2025, 11, 10, tzinfo=UTC))
 

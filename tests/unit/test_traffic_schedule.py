@@ -8,11 +8,11 @@ from uuid import UUID
 import pytest
 from simulated import START, by_visit, live
 
+from clickstream.sending.options import Options
+from clickstream.sending.simulation import Simulation
 from clickstream.settings import Settings
-from clickstream.traffic.events import SECOND, Event
-from clickstream.traffic.options import Options
-from clickstream.traffic.rhythm import Rhythm
-from clickstream.traffic.simulation import Simulation
+from clickstream.simulator.event_json import SECOND, Event
+from clickstream.simulator.seasonality import Rhythm
 
 DAY = 86_400 * SECOND
 UNTIL = START + 14 * DAY

@@ -13,8 +13,8 @@ from simulated import by_visit, live
 
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from clickstream.traffic.events import SECOND, Event, timestamp
-from clickstream.traffic.truth import Truth
+from clickstream.simulator.event_json import SECOND, Event, timestamp
+from clickstream.simulator.truth import Truth
 
 
 def write(path: Path, events: list[Event], **rule: str) -> dict[str, Any]:

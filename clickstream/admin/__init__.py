@@ -1,0 +1,1 @@
+"""Commands for operators: setup, rebuild, rejected records, positions, the search index."""

@@ -1,1 +1,0 @@
-"""What the doctor looks at: files, the way to each server, credentials, rights."""

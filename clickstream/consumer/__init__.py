@@ -1,0 +1,1 @@
+"""The consumer: from the bytes of a record to committed rows and sessions."""

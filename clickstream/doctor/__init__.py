@@ -1,0 +1,1 @@
+"""Checks of the settings and of every server that they name."""

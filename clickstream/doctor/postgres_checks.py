@@ -1,0 +1,218 @@
+"""PostgreSQL, from TLS to the right to write the tables."""
+
+import socket
+import ssl
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import psycopg2
+
+from clickstream.admin.setup import VERSION
+from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.privileges import room_for_tables
+from clickstream.doctor import credential_files, network
+from clickstream.doctor.checks import Check
+from clickstream.doctor.network import Place
+from clickstream.errors import UserError
+from clickstream.settings import Settings
+
+APPLICATION = "clickstream doctor"
+SSL_REQUEST = struct.pack(">ii", 8, 80877103)
+# What libpq reads where POSTGRES_SSLROOTCERT is empty.
+LIBPQ_ROOT = Path.home() / ".postgresql" / "root.crt"
+
+TABLES = [
+    "clickstream_events",
+    "session_metrics",
+    "rejected_events",
+    "stream_positions",
+    "session_rule",
+    "session_changes",
+    "search_cursor",
+    "search_refused_documents",
+    "schema_version",
+]
+READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
+MISSING_TABLES = """
+    SELECT name FROM unnest(%s) WITH ORDINALITY AS tables (name, place)
+    WHERE to_regclass(name) IS NULL ORDER BY place
+"""
+STORED_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
+MISSING_RIGHTS = """
+    SELECT name, string_agg(privilege, ', ' ORDER BY privilege), current_user
+    FROM unnest(%s) AS tables (name),
+         unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privileges (privilege)
+    WHERE NOT has_table_privilege(name, privilege)
+    GROUP BY name ORDER BY name
+"""
+
+
+def checks(settings: Settings, now: datetime) -> Iterator[Check]:
+    """Everything, in the order in which it is needed."""
+    place = Place(settings.postgres_host, settings.postgres_port, "POSTGRES_HOST")
+    if _verifies(settings):
+        yield Check("CA file", lambda: _check_root(settings, now))
+    if not settings.postgres_host.startswith("/"):  # else the folder of a socket
+        yield Check("name", lambda: network.resolve(place))
+        yield Check("connection", lambda: network.reach(place))
+        yield Check("TLS", lambda: _check_tls(settings, place))
+    yield Check("credentials", lambda: _ask(settings, _check_session))
+    yield Check("tables", lambda: _ask(settings, _check_tables))
+    yield Check("rights", lambda: _ask(settings, _check_rights))
+    yield Check("version", lambda: _ask(settings, _check_version))
+
+
+def _root(settings: Settings) -> str:
+    """The file of CA certificates that libpq uses; empty where there is none."""
+    if settings.postgres_sslrootcert:
+        return settings.postgres_sslrootcert
+    return str(LIBPQ_ROOT) if LIBPQ_ROOT.is_file() else ""
+
+
+def _verifies(settings: Settings) -> bool:
+    """As libpq has it: `require` verifies as soon as there is a root certificate."""
+    mode = settings.postgres_sslmode
+    return mode.startswith("verify") or (mode == "require" and bool(_root(settings)))
+
+
+def _check_root(settings: Settings, now: datetime) -> str:
+    root = _root(settings)
+    if not root:
+        raise UserError(
+            f"POSTGRES_SSLMODE={settings.postgres_sslmode} needs the CA's certificate; set "
+            "POSTGRES_SSLROOTCERT to its file, or to system"
+        )
+    if root == "system":
+        return "the system's certificates"
+    return credential_files.check_ca("POSTGRES_SSLROOTCERT", root, now)
+
+
+def _check_tls(settings: Settings, place: Place) -> str:
+    if settings.postgres_sslmode == "disable":
+        return "off, by POSTGRES_SSLMODE=disable"
+    with network.open_connection(place) as connection:
+        answer = _offer_tls(connection)
+        if answer == b"N":
+            return _without_tls(settings, place)
+        if answer != b"S":
+            raise UserError(f"what answers at {place} is not PostgreSQL; check POSTGRES_PORT")
+        trust = network.trust("POSTGRES_SSLROOTCERT", settings.postgres_sslrootcert)
+        with network.start_tls(connection, place, _context(settings), trust) as secured:
+            return network.describe(secured)
+
+
+def _offer_tls(connection: socket.socket) -> bytes:
+    """What the server says to the question whether to go on in TLS: S, N, or not PostgreSQL."""
+    try:
+        connection.sendall(SSL_REQUEST)
+        return connection.recv(1)
+    except OSError:
+        return b""
+
+
+def _without_tls(settings: Settings, place: Place) -> str:
+    if settings.postgres_sslmode in ("allow", "prefer"):
+        return "the server has none, and POSTGRES_SSLMODE does not ask for it"
+    raise UserError(
+        f"the PostgreSQL at {place} has no TLS, and POSTGRES_SSLMODE={settings.postgres_sslmode} "
+        "asks for it; turn it on in the server, or set POSTGRES_SSLMODE=prefer for a server on "
+        "this machine"
+    )
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    verify = _verifies(settings)
+    root = _root(settings)
+    return network.context(
+        root if verify and root != "system" else "",
+        verify=verify,
+        check_hostname=settings.postgres_sslmode == "verify-full",
+    )
+
+
+def _ask(settings: Settings, question: Callable[[Connection], str]) -> str:
+    """Put a question to the database. Raises UserError where it lets nobody in."""
+    try:
+        with closing(connect(settings, application=APPLICATION)) as connection:
+            return question(connection)
+    except psycopg2.OperationalError as error:
+        raise UserError(_not_let_in(settings, str(error))) from None
+
+
+def _not_let_in(settings: Settings, message: str) -> str:
+    reason = message.strip().splitlines()[-1].rpartition("FATAL:")[2].strip()
+    cures = {
+        "password authentication failed": "check POSTGRES_USER and POSTGRES_PASSWORD (on Aiven: "
+        "python -m clickstream env)",
+        "no password supplied": "set POSTGRES_PASSWORD",
+        "does not exist": "check POSTGRES_DATABASE and POSTGRES_USER (on Aiven: terraform apply)",
+        "no pg_hba.conf entry": "the server does not expect this user from here, or not without "
+        "TLS: check POSTGRES_SSLMODE",
+        "remaining connection slots": "too many connections are open: stop what is not needed, or "
+        "take a larger plan",
+    }
+    cure = next((cure for part, cure in cures.items() if part in message), "check POSTGRES_*")
+    return (
+        f"PostgreSQL does not let {settings.postgres_user!r} into the database "
+        f"{settings.postgres_database!r}: {reason}; {cure}"
+    )
+
+
+def _check_session(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(READ_ONLY)
+        (read_only,) = cursor.fetchone()
+    if read_only:
+        raise UserError(
+            "the database only lets read: its disk is full (Aiven then stops writing; take a "
+            "larger plan or delete data), or it is a standby: set POSTGRES_HOST to the primary"
+        )
+    return (
+        f"{connection.info.user!r} is let in, PostgreSQL {connection.info.server_version // 10_000}"
+    )
+
+
+def _check_tables(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(MISSING_TABLES, [TABLES])
+        missing = [name for (name,) in cursor.fetchall()]
+    if missing:
+        grant = room_for_tables(connection).missing_grant()
+        first = f"let an administrator run: {grant} (on Aiven: python -m clickstream grant), then"
+        which = "the tables" if missing == TABLES else f"the tables {', '.join(missing)}"
+        raise UserError(
+            f"{which} are missing; {first if grant else 'run'}: python create_schema.py"
+        )
+    return "all there"
+
+
+def _check_rights(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(MISSING_RIGHTS, [TABLES])
+        missing = cursor.fetchall()
+    if missing:
+        grants = "; ".join(
+            f'GRANT {rights} ON {table} TO "{role}"' for table, rights, role in missing
+        )
+        raise UserError(f"rights are missing; let the owner of the tables run: {grants}")
+    return "may read and write every table"
+
+
+def _check_version(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(STORED_VERSION)
+        (version,) = cursor.fetchone()
+    if version < VERSION:
+        raise UserError(
+            f"the tables are of version {version} and this program wants {VERSION}; "
+            "run: python create_schema.py"
+        )
+    if version > VERSION:
+        raise UserError(
+            f"the tables are of version {version} and this program knows {VERSION}; "
+            "use the newer version of the program"
+        )
+    return f"{version}"

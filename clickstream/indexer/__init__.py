@@ -1,0 +1,1 @@
+"""The indexer: keeps OpenSearch up to date with what PostgreSQL has committed."""

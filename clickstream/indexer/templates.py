@@ -1,0 +1,101 @@
+"""Index templates: what every index of events and of sessions is made with.
+
+The field names are those of the event, and the columns of session_metrics. A field that has no
+mapping here stays in the document and is not indexed: what visitors send adds no fields.
+"""
+
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXTS
+
+VERSION = 1
+# Above what a template for all indexes has, so that ours decides.
+PRIORITY = 100
+
+# The longest text an event may have: at three bytes a character still a term that Lucene takes.
+KEYWORD = {"type": "keyword", "ignore_above": MAX_TEXT_CHARACTERS}
+SEARCHABLE = {**KEYWORD, "fields": {"text": {"type": "text"}}}
+DATE = {"type": "date"}
+BOOLEAN = {"type": "boolean"}
+INTEGER = {"type": "integer"}
+LONG = {"type": "long"}
+DOUBLE = {"type": "double"}
+IP = {"type": "ip"}
+MONEY = {"type": "scaled_float", "scaling_factor": 10_000}
+# Not flat_object: it refuses the whole document for one value of more than 32,766 bytes.
+NOT_INDEXED = {"type": "object", "enabled": False}
+
+EVENT_FIELDS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("event_id", "session_id", "event_type", "user_id", *TEXTS), KEYWORD),
+    **dict.fromkeys(("page_url", "user_agent", "search_query"), SEARCHABLE),
+    "timestamp": DATE,
+    "ip_address": IP,
+    "success": BOOLEAN,
+    "price": MONEY,
+    "quantity": INTEGER,
+    "properties": NOT_INDEXED,
+}
+
+SESSION_FIELDS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        (
+            "session_id",
+            "user_id",
+            "first_event_id",
+            "last_event_id",
+            "unique_pages",
+            "landing_page",
+            "exit_page",
+            "products_viewed",
+            "referrers",
+            "device_type",
+            "country",
+            "close_reason",
+        ),
+        KEYWORD,
+    ),
+    **dict.fromkeys(("user_agent", "search_queries"), SEARCHABLE),
+    **dict.fromkeys(("first_event_timestamp", "last_event_timestamp", "closed_at"), DATE),
+    **dict.fromkeys(("total_events", "orders_count"), LONG),
+    **dict.fromkeys(
+        ("unique_pages_count", "products_viewed_count", "unique_referrers_count"), INTEGER
+    ),
+    "session_duration_minutes": DOUBLE,
+    "total_revenue": MONEY,
+    "ip_address": IP,
+    "is_bounce": BOOLEAN,
+    "event_type_counts": NOT_INDEXED,
+}
+
+
+def _template(pattern: str, fields: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "index_patterns": [pattern],
+        "priority": PRIORITY,
+        "template": {
+            "settings": {"index": {"number_of_shards": "1"}},
+            "mappings": {
+                "_meta": {"version": VERSION},
+                "dynamic": "false",
+                "properties": fields,
+            },
+        },
+    }
+
+
+# By name, for the name of a template cannot be a pattern.
+TEMPLATES = {
+    "clickstream-events": _template("clickstream-events*", EVENT_FIELDS),
+    "clickstream-sessions": _template("clickstream-sessions*", SESSION_FIELDS),
+}
+
+
+def put(client: OpenSearch) -> None:
+    """Put the templates, whatever is there; indexes that exist keep the mapping they have.
+
+    Raises OpenSearchException.
+    """
+    for name, template in TEMPLATES.items():
+        client.indices.put_index_template(name=name, body=template)

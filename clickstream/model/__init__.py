@@ -1,0 +1,1 @@
+"""The event, the session rule and their identifiers: no I/O, no settings, no clock."""

@@ -1,1 +1,0 @@
-"""OpenSearch as a view of what PostgreSQL has."""

@@ -1,0 +1,1 @@
+"""Sends simulated or recorded events to Kafka."""

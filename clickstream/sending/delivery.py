@@ -1,0 +1,272 @@
+"""Where simulated records go: to Kafka, every one acknowledged, or to standard output."""
+
+import logging
+import sys
+import time
+from collections import deque
+from functools import lru_cache
+from typing import Any, Protocol
+
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import (
+    KafkaError,
+    KafkaTimeoutError,
+    NoError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from kafka.partitioner import DefaultPartitioner, murmur2
+
+from clickstream.clients.kafka import connection_options
+from clickstream.errors import UserError
+from clickstream.settings import Settings
+from clickstream.simulator.event_json import Event, Record
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_MS = 10_000
+# A broker may be away for as long as this before anything is given up.
+DELIVERY_TIMEOUT_MS = 600_000
+# A send returns after so long at most, so that a person sees what is going on.
+BLOCK_TIMEOUT_MS = 5_000
+# The largest record that is handed to a broker, whose own limit is usually lower.
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+# From here on a record is compressed, as brokers take about 1 MiB.
+LARGE_BYTES = 900_000
+CLOSE_TIMEOUT_SECONDS = 10
+# kafka-python buffers without a bound of its own; what it needs for a record beside the value.
+MOST_PENDING_BYTES = 32 * 1024 * 1024
+OVERHEAD_BYTES = 1_000
+
+
+class Sink(Protocol):
+    """Takes records and counts what became of them. reason: why the first failure was one."""
+
+    sent: int
+    acknowledged: int
+    failed: int
+    reason: str
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the last record offered was not taken."""
+
+    def send(self, record: Record | Event) -> bool:
+        """Take a record; False where that cannot be now and it has to be offered again."""
+
+    def settle(self) -> bool:
+        """See what has been answered since; True when nothing is pending."""
+
+    def close(self) -> None:
+        """Let go of the server; what is pending has failed."""
+
+
+class StandardOutput:
+    """Prints the values, one a line."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self.reason = ""
+        self.is_waiting = False
+
+    def send(self, record: Record | Event) -> bool:
+        sys.stdout.buffer.write((record.value or b"") + b"\n")
+        self.sent += 1
+        self.acknowledged += 1
+        return True
+
+    def settle(self) -> bool:
+        sys.stdout.buffer.flush()
+        return True
+
+    def close(self) -> None:
+        self.settle()
+
+
+class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
+    """The usual partition of a key (murmur2), whose hash in Python takes long enough to keep it."""
+
+    def partition(
+        self,
+        topic: str,
+        key: Any,
+        serialized_key: bytes | None,
+        value: Any,
+        serialized_value: bytes | None,
+        cluster: Any,
+    ) -> int:
+        if serialized_key is None:
+            chosen = super().partition(topic, key, None, value, serialized_value, cluster)
+            return int(chosen)
+        partitions = sorted(cluster.partitions_for_topic(topic) or ())
+        if not partitions:
+            raise KafkaTimeoutError("the partitions are unknown just now")
+        return int(partitions[_hash(serialized_key) % len(partitions)])
+
+
+@lru_cache(maxsize=100_000)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key) & 0x7FFF_FFFF)
+
+
+class Kafka:
+    """Sends to the topic with an idempotent producer and waits for all replicas.
+
+    Raises UserError where the broker is out of reach or the topic is missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.sent = 0
+        self.acknowledged = 0
+        self.failed = 0
+        self.reason = ""
+        self._topic = settings.kafka_topic
+        self._pending: deque[tuple[Any, int]] = deque()
+        self._pending_bytes = 0
+        self._waiting_since: float | None = None
+        _warn_of_weak_acks(settings)
+        _check_topic(settings)
+        self._settings = settings
+        self._producer = _producer(settings, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
+        self._large_producer: Any = None
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._waiting_since is not None
+
+    def send(self, record: Record | Event) -> bool:
+        if not self._has_room():
+            return False
+        size = len(record.value or b"")
+        producer = self._producer if size < LARGE_BYTES else self._for_large_ones()
+        try:
+            future = producer.send(self._topic, record.value, record.key)
+        except (KafkaTimeoutError, ValueError):
+            # A broker that is coming back may know nothing of the topic for a while.
+            self._wait_for_partitions()
+            return False
+        except KafkaError as error:
+            self._fail(error)
+        else:
+            self._pending.append((future, size + OVERHEAD_BYTES))
+            self._pending_bytes += size + OVERHEAD_BYTES
+        self.sent += 1
+        self._waiting_since = None
+        return True
+
+    def settle(self) -> bool:
+        pending = self._pending
+        while pending and pending[0][0].is_done:
+            future, size = pending.popleft()
+            self._pending_bytes -= size
+            if future.exception is None:
+                self.acknowledged += 1
+            else:
+                self._fail(future.exception)
+        return not pending
+
+    def close(self) -> None:
+        for producer in filter(None, (self._producer, self._large_producer)):
+            if self._pending:
+                # close() would wait for them and raise; kafka-python has no public way to give up.
+                producer._sender.force_close()
+                producer._sender.join(CLOSE_TIMEOUT_SECONDS)
+            producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
+        self.settle()
+
+    def _has_room(self) -> bool:
+        if self._pending_bytes >= MOST_PENDING_BYTES:
+            self.settle()
+        return self._pending_bytes < MOST_PENDING_BYTES
+
+    def _wait_for_partitions(self) -> None:
+        self._waiting_since = self._waiting_since or time.monotonic()
+        if time.monotonic() - self._waiting_since > DELIVERY_TIMEOUT_MS / 1000:
+            raise UserError(
+                f"Kafka has not known topic {self._topic!r} for {DELIVERY_TIMEOUT_MS // 60_000} "
+                "minutes; if it was deleted, create it with: python create_schema.py"
+            )
+
+    def _for_large_ones(self) -> Any:
+        """A producer that compresses: a broker's limit is on the size of what it stores."""
+        if self._large_producer is None:
+            self._large_producer = _producer(
+                self._settings,
+                compression_type="gzip",
+                # The broker may be away just now.
+                bootstrap_timeout_ms=DELIVERY_TIMEOUT_MS,
+            )
+        return self._large_producer
+
+    def _fail(self, error: Exception) -> None:
+        self.failed += 1
+        self.reason = self.reason or _sentence(error)
+
+
+def _warn_of_weak_acks(settings: Settings) -> None:
+    if settings.kafka_acks != "all":
+        logger.warning(
+            "KAFKA_ACKS=%s turns idempotence off: a resent event may be stored twice in the topic, "
+            "and exit status 0 no longer means that all replicas have every event",
+            settings.kafka_acks,
+        )
+
+
+def _producer(settings: Settings, **more: Any) -> Any:
+    everywhere = settings.kafka_acks == "all"
+    try:
+        producer = KafkaProducer(
+            **connection_options(settings),
+            **more,
+            acks="all" if everywhere else int(settings.kafka_acks),
+            enable_idempotence=everywhere,
+            batch_size=settings.batch_size,
+            linger_ms=settings.linger_ms,
+            partitioner=_Partitioner(),
+            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
+            max_block_ms=BLOCK_TIMEOUT_MS,
+            max_request_size=MAX_REQUEST_BYTES,
+            allow_auto_create_topics=False,
+        )
+        producer.partitions_for(settings.kafka_topic)  # else the first send would wait for them
+        return producer
+    except (KafkaError, OSError) as error:
+        raise _out_of_reach(settings, error) from None
+
+
+def _check_topic(settings: Settings) -> None:
+    try:
+        admin = KafkaAdminClient(
+            **connection_options(settings), bootstrap_timeout_ms=CONNECT_TIMEOUT_MS
+        )
+        try:
+            described = admin.describe_topics([settings.kafka_topic])
+        finally:
+            admin.close()
+    except (KafkaError, OSError) as error:
+        raise _out_of_reach(settings, error) from None
+    problem = for_code(described[0]["error_code"])
+    if problem is UnknownTopicOrPartitionError:
+        raise UserError(
+            f"topic {settings.kafka_topic!r} does not exist on "
+            f"{settings.kafka_bootstrap_servers}; create it with: python create_schema.py"
+        )
+    if problem is not NoError:
+        raise UserError(
+            f"topic {settings.kafka_topic!r} on {settings.kafka_bootstrap_servers} cannot be "
+            f"used: {problem.__name__}; check KAFKA_TOPIC and the rights of the Kafka user"
+        )
+
+
+def _out_of_reach(settings: Settings, error: Exception) -> UserError:
+    return UserError(
+        f"cannot reach Kafka at {settings.kafka_bootstrap_servers}: {_sentence(error)}; "
+        "find the cause with: python -m clickstream doctor, "
+        "or start local servers with: python -m clickstream stack up"
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

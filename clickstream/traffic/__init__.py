@@ -1,1 +1,0 @@
-"""Simulated visitors and what they do."""

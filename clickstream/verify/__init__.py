@@ -1,0 +1,1 @@
+"""Checks that the sessions and the search index are right."""
