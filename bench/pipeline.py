@@ -17,11 +17,9 @@ from itertools import islice
 from time import perf_counter
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
 from bench import support
 from clickstream import cli
-from clickstream.clients.postgres import connect
+from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer

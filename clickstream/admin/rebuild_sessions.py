@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection, connect_or_explain
+from clickstream.clients.postgres import Connection, Cursor, connect_or_explain
 from clickstream.model.sessions import COLUMNS, Rule, session_id
 from clickstream.settings import Settings
 from clickstream.storage import session_rule, stored_rule

@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 from psycopg2.extras import execute_batch
 
 from clickstream.admin.rejected import CHOSEN, Choice
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.session_cache import Visitors
 from clickstream.errors import UserError
 from clickstream.model.events import Event, InvalidEventError, Key, parse

@@ -17,11 +17,10 @@ from opensearchpy.exceptions import (
     RequestError,
 )
 from psycopg2 import errors
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
 from clickstream.clients import opensearch
 from clickstream.clients.kafka import connection_options
-from clickstream.clients.postgres import Connection, connect_or_explain
+from clickstream.clients.postgres import Connection, Cursor, connect_or_explain, only_row
 from clickstream.clients.privileges import make_room_for_tables
 from clickstream.errors import UserError
 from clickstream.indexer import templates
@@ -94,10 +93,10 @@ def apply_tables(settings: Settings) -> str:
 
 def _refuse_newer(cursor: Cursor) -> None:
     cursor.execute(HAS_VERSION)
-    if not cursor.fetchone()[0]:
+    if not only_row(cursor)[0]:
         return
     cursor.execute(STORED_VERSION)
-    stored = cursor.fetchone()[0]
+    stored = only_row(cursor)[0]
     if stored > VERSION:
         raise UserError(
             f"the tables are of schema version {stored} and this program knows version {VERSION}; "
@@ -109,7 +108,7 @@ def _missing_right(connection: Connection, settings: Settings, error: Exception)
     """Of tables that are there already: only their owner may change them."""
     with connection, connection.cursor() as cursor:
         cursor.execute(ROLE)
-        (role,) = cursor.fetchone()
+        (role,) = only_row(cursor)
     return UserError(
         f"role {role!r} may not change the tables in database {settings.postgres_database!r} "
         f"({str(error).splitlines()[0]}); run this as the role that created them"
@@ -124,7 +123,7 @@ def _create_timescale(settings: Settings) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute(TIMESCALE_READY)
-            if not cursor.fetchone()[0]:
+            if not only_row(cursor)[0]:
                 return False
             cursor.execute(CREATE_TIMESCALE)
     except errors.UniqueViolation:  # created by somebody else at this moment
@@ -139,7 +138,7 @@ def _create_timescale(settings: Settings) -> bool:
 
 def _create_hypertable(cursor: Cursor) -> bool:
     cursor.execute(TIMESCALE_SCHEMA)
-    (schema,) = cursor.fetchone()
+    (schema,) = only_row(cursor)
     cursor.execute("SAVEPOINT hypertable")
     try:
         cursor.execute(CREATE_HYPERTABLE.format(schema=schema))

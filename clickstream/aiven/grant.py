@@ -15,7 +15,7 @@ from psycopg2 import sql
 from clickstream import cli
 from clickstream.aiven.env import add_source
 from clickstream.aiven.outputs import Outputs, read
-from clickstream.clients.postgres import Connection, connect_or_explain
+from clickstream.clients.postgres import Connection, connect_or_explain, only_row
 from clickstream.clients.privileges import GRANT_CREATE
 from clickstream.errors import UserError
 from clickstream.settings import Settings, load
@@ -81,7 +81,7 @@ def grant(connection: Connection, role: str, database: str) -> None:
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
             cursor.execute(HAS_CREATE, [role])
-            (granted,) = cursor.fetchone()
+            (granted,) = only_row(cursor)
     except psycopg2.Error as error:
         raise UserError(f"PostgreSQL refused the grant: {str(error).splitlines()[0]}") from None
     if not granted:  # PostgreSQL only warns where the right was not the grantor's to give

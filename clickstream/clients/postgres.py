@@ -1,12 +1,15 @@
 """Connections to PostgreSQL."""
 
+from typing import Any, TypeAlias
+
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812 - the driver's class name
+import psycopg2.extensions
 
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 
-__all__ = ["Connection", "connect"]
+Connection: TypeAlias = psycopg2.extensions.connection
+Cursor: TypeAlias = psycopg2.extensions.cursor
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -17,11 +20,11 @@ def connect(settings: Settings, *, application: str) -> Connection:
     application: shown in pg_stat_activity. Raises psycopg2.OperationalError while the server is
     not there; `connect_or_explain` is the door for scripts that do not wait.
     """
-    optional = {
+    optional: dict[str, Any] = {
         "password": settings.postgres_password,
         "sslrootcert": settings.postgres_sslrootcert,
     }
-    return psycopg2.connect(
+    connection: Connection = psycopg2.connect(
         host=settings.postgres_host,
         port=settings.postgres_port,
         dbname=settings.postgres_database,
@@ -36,6 +39,7 @@ def connect(settings: Settings, *, application: str) -> Connection:
         keepalives_count=3,
         **{name: value for name, value in optional.items() if value},
     )
+    return connection
 
 
 def connect_or_explain(settings: Settings, *, application: str) -> Connection:
@@ -49,3 +53,11 @@ def connect_or_explain(settings: Settings, *, application: str) -> Connection:
             f"database {settings.postgres_database!r}, as {settings.postgres_user!r}: {reason}; "
             "check POSTGRES_* in .env, or start local servers with: python -m clickstream stack up"
         ) from None
+
+
+def only_row(cursor: Cursor) -> tuple[Any, ...]:
+    """Return the row of a statement that always gives one, such as an aggregate."""
+    row = cursor.fetchone()
+    if row is None:
+        raise AssertionError("a statement that always gives a row gave none")
+    return row

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, only_row
 from clickstream.errors import UserError
 
 ROOM_FOR_TABLES = """
@@ -41,7 +41,7 @@ def room_for_tables(connection: Connection) -> Room:
     """Ask what the connected role may create."""
     with connection.cursor() as cursor:
         cursor.execute(ROOM_FOR_TABLES)
-        return Room(*cursor.fetchone())
+        return Room(*only_row(cursor))
 
 
 def make_room_for_tables(connection: Connection) -> None:

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.session_cache import Visitors
 from clickstream.model.events import Event, InvalidEventError, Key, parse
 from clickstream.storage import event_table, positions, rejections, stored_rule

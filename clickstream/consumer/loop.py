@@ -17,9 +17,8 @@ from kafka.errors import (
     LogTruncationError,
     OffsetOutOfRangeError,
 )
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
-from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, Cursor, connect, only_row
 from clickstream.consumer import batch
 from clickstream.consumer.batch import Batch, Claim
 from clickstream.consumer.co_partitioning import Sharing
@@ -284,7 +283,7 @@ class Consumer:
         connection = self._connect()
         with connection, connection.cursor() as cursor:
             cursor.execute(COUNT_OPEN)
-            (open_sessions,) = cursor.fetchone()
+            (open_sessions,) = only_row(cursor)
             also = f"; {self._report_also(cursor)}" if self._report_also else ""
         cached = len(self._visitors)
         self._progress.report(now, lag=lag, open_sessions=open_sessions, cached=cached, also=also)

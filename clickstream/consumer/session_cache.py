@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from itertools import chain
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
+from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event
 from clickstream.model.sessions import Rule, Session, extend, fold
 from clickstream.storage import session_table

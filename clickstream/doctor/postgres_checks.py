@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 
 from clickstream.admin.setup import VERSION
-from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.clients.privileges import room_for_tables
 from clickstream.doctor import credential_files, network
 from clickstream.doctor.checks import Check
@@ -164,7 +164,7 @@ def _not_let_in(settings: Settings, message: str) -> str:
 def _check_session(connection: Connection) -> str:
     with connection.cursor() as cursor:
         cursor.execute(READ_ONLY)
-        (read_only,) = cursor.fetchone()
+        (read_only,) = only_row(cursor)
     if read_only:
         raise UserError(
             "the database only lets read: its disk is full (Aiven then stops writing; take a "
@@ -204,7 +204,7 @@ def _check_rights(connection: Connection) -> str:
 def _check_version(connection: Connection) -> str:
     with connection.cursor() as cursor:
         cursor.execute(STORED_VERSION)
-        (version,) = cursor.fetchone()
+        (version,) = only_row(cursor)
     if version < VERSION:
         raise UserError(
             f"the tables are of version {version} and this program wants {VERSION}; "

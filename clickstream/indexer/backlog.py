@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 
 import psycopg2
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
-from clickstream.clients.postgres import connect
+from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.errors import UserError
 from clickstream.indexer import checkpoint as search_cursor
 from clickstream.indexer.checkpoint import Place
@@ -64,7 +63,7 @@ class Backlog:
 def next_transaction(cursor: Cursor) -> str:
     """The transaction id before which everything is that was committed until now."""
     cursor.execute(NEXT_TRANSACTION)
-    return str(cursor.fetchone()[0])
+    return str(only_row(cursor)[0])
 
 
 def read(cursor: Cursor, before: str | None = None) -> Backlog:
@@ -79,11 +78,11 @@ def read(cursor: Cursor, before: str | None = None) -> Backlog:
         "most": MOST_COUNTED,
     }
     cursor.execute(CHANGED, values)
-    rows, seconds = cursor.fetchone()
+    rows, seconds = only_row(cursor)
     if place.filled_time is None:
         return Backlog(True, rows == 0, rows, seconds)
     cursor.execute(UNFILLED, values)
-    unfilled, age = cursor.fetchone()
+    unfilled, age = only_row(cursor)
     return Backlog(True, False, rows + unfilled, max(seconds, age))
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 from psycopg2.extras import execute_values
 
+from clickstream.clients.postgres import Cursor, only_row
 from clickstream.indexer.bulk import Document, Refusal
 from clickstream.indexer.documents import CHANGED, STORED
 from clickstream.storage.positions import STOP_WRITERS
@@ -118,7 +118,7 @@ class Step:
 def database(cursor: Cursor) -> str:
     """What tells this database from all others."""
     cursor.execute(DATABASE)
-    return str(cursor.fetchone()[0])
+    return str(only_row(cursor)[0])
 
 
 def read(cursor: Cursor) -> Place | None:
@@ -177,13 +177,13 @@ def filling_step(cursor: Cursor, place: Place, most: int) -> Step:
 
 def _horizon(cursor: Cursor) -> int:
     cursor.execute(HORIZON)
-    return int(cursor.fetchone()[0])
+    return int(only_row(cursor)[0])
 
 
 def any_refused(cursor: Cursor) -> bool:
     """Whether some document was refused before."""
     cursor.execute(ANY_REFUSED)
-    return bool(cursor.fetchone()[0])
+    return bool(only_row(cursor)[0])
 
 
 def move(

@@ -19,7 +19,7 @@ import psycopg2
 from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.clients import opensearch
-from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import first_line
 from clickstream.indexer import checkpoint as search_cursor
 from clickstream.indexer import document_reader, indexes
@@ -162,7 +162,7 @@ class Follower:
         if not self._leads:
             with self._connection, self._connection.cursor() as cursor:
                 cursor.execute(search_cursor.TRY_TO_LEAD)
-                (self._leads,) = cursor.fetchone()
+                (self._leads,) = only_row(cursor)
                 self._database = search_cursor.database(cursor)
             if self._leads and not self._failures:
                 logger.info("indexing into OpenSearch at %s", self._address)

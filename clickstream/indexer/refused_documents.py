@@ -2,8 +2,7 @@
 
 from datetime import datetime
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
+from clickstream.clients.postgres import Cursor, only_row
 from clickstream.indexer.documents import IS_EVENT_OF, SESSIONS
 
 COUNT = "SELECT count(*) FROM search_refused_documents"
@@ -31,7 +30,7 @@ SEND_AGAIN = f"""
 def count(cursor: Cursor) -> int:
     """How many there are."""
     cursor.execute(COUNT)
-    return int(cursor.fetchone()[0])
+    return int(only_row(cursor)[0])
 
 
 def newest(cursor: Cursor, limit: int) -> list[tuple[datetime, str, str, int, str]]:

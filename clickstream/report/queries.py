@@ -4,9 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_when
 from clickstream.indexer import backlog
 from clickstream.report.figures import (

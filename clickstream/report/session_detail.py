@@ -6,9 +6,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import show_length, show_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule

@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import show_time, since_when
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule

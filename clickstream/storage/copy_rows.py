@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from io import StringIO
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
+from clickstream.clients.postgres import Cursor
 
 NULL = "\\N"
 ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psycopg2
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
+from clickstream.clients.postgres import Cursor
 from clickstream.model.events import COLUMNS, Event, Key
 from clickstream.storage.copy_rows import copy, line
 

@@ -12,10 +12,9 @@ from datetime import datetime
 from time import monotonic
 
 from psycopg2 import errors
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 from psycopg2.extras import execute_values
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 from psycopg2.extras import execute_values
 
+from clickstream.clients.postgres import Cursor
 from clickstream.storage.positions import Log
 
 ROWS_AT_ONCE = 1_000

@@ -4,8 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
+from clickstream.clients.postgres import Cursor
 from clickstream.model.sessions import Rule
 from clickstream.storage import stored_rule
 

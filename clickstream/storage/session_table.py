@@ -6,9 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.model.events import COLUMNS as EVENT_COLUMNS
 from clickstream.model.events import Event, Key
 from clickstream.model.sessions import COLUMNS, Rule, Session

@@ -6,9 +6,8 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from psycopg2 import errors
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import UserError
 
 BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -37,7 +36,7 @@ def snapshot(connection: Connection) -> Iterator[Cursor]:
 def rows(cursor: Cursor, query: str, values: Mapping[str, object] | None = None) -> list[Row]:
     """The rows of a query, by column name."""
     cursor.execute(query, values)
-    names = [column.name for column in cursor.description]
+    names = [column.name for column in cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in cursor]
 
 

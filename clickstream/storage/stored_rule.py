@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
+from clickstream.clients.postgres import Cursor, only_row
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
@@ -39,7 +38,7 @@ def adopt(cursor: Cursor, rule: Rule) -> int:
     """
     cursor.execute(ADD, _columns(rule))
     cursor.execute(READ)
-    timeout, starts, ends, version = cursor.fetchone()
+    timeout, starts, ends, version = only_row(cursor)
     if (timeout, starts, ends) != _columns(rule):
         raise UserError(
             f"the stored sessions follow another rule ({_words(timeout, starts, ends)}) than the "

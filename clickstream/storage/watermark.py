@@ -11,8 +11,7 @@ stops. All wall times are PostgreSQL's.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
+from clickstream.clients.postgres import Cursor, only_row
 from clickstream.storage.positions import Log
 from clickstream.storage.session_table import Change, note_changes
 
@@ -67,7 +66,7 @@ def pipeline_watermark(cursor: Cursor, log: Log) -> datetime | None:
             "stale_after": STALE_AFTER,
         },
     )
-    watermark: datetime | None = cursor.fetchone()[0]
+    watermark: datetime | None = only_row(cursor)[0]
     return watermark
 
 

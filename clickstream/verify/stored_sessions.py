@@ -11,9 +11,7 @@ from itertools import chain
 from time import monotonic
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
-
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.sessions import Rule, session_id
 from clickstream.storage import session_rule
 from clickstream.storage.snapshot import snapshot
@@ -74,7 +72,7 @@ def verify(connection: Connection) -> Verdict:
     started = monotonic()
     with snapshot(connection) as cursor:
         cursor.execute(COUNTS)
-        counts = Counts(*cursor.fetchone())
+        counts = Counts(*only_row(cursor))
         rule = session_rule.of_tables(cursor)
         found = chain(
             _bookkeeping(counts),

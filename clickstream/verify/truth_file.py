@@ -6,10 +6,9 @@ from typing import Any
 
 import orjson
 from psycopg2 import DataError
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - the driver's class name
 from psycopg2.extras import execute_values
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
 
 VERSION = 1
@@ -111,7 +110,7 @@ def _counts(cursor: Cursor, truth: dict[str, Any]) -> Iterator[str]:
             yield f"session rule: the truth follows {_rule(*expected)}, the tables {_rule(*found)}"
     for name, statement in (("events", EVENTS), ("duplicates", DUPLICATES)):
         cursor.execute(statement)
-        (number,) = cursor.fetchone()
+        (number,) = only_row(cursor)
         if number != truth[name]:
             yield f"{name}: {truth[name]} expected, {number} found"
     cursor.execute(REJECTED)
