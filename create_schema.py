@@ -8,6 +8,7 @@ from clickstream import cli
 from clickstream.admin import rebuild_sessions, setup
 from clickstream.errors import UsageError
 from clickstream.settings import load
+from clickstream.storage import schema
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,9 +36,9 @@ def create_schema(arguments: argparse.Namespace) -> int:
                 f"--drop deletes all events and sessions of database "
                 f"{settings.postgres_database} at {settings.postgres_host}; add --yes to do it"
             )
-        print(setup.drop(settings))
+        print(schema.drop(settings))
         return cli.DONE
-    print(setup.apply_tables(settings))
+    print(schema.apply_tables(settings))
     if arguments.rebuild_sessions:
         print(rebuild_sessions.rebuild_sessions(settings))
     else:

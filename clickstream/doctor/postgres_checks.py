@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psycopg2
 
-from clickstream.admin.setup import VERSION
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.clients.privileges import room_for_tables
 from clickstream.doctor import credential_files, network
@@ -18,6 +17,7 @@ from clickstream.doctor.checks import Check
 from clickstream.doctor.network import Place
 from clickstream.errors import UserError
 from clickstream.settings import Settings
+from clickstream.storage.schema import VERSION
 
 APPLICATION = "clickstream doctor"
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)

@@ -30,13 +30,13 @@ from search_servers import (
 )
 from support import SETTING_NAMES, OwnServer, Script, command, eventually, plain_environment
 
-from clickstream.admin import setup
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.opensearch import connect as connect_search
 from clickstream.clients.postgres import Connection, connect
 from clickstream.local import search_server as local
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
+from clickstream.storage import schema
 
 GIVEN_BY = {
     "kafka": "TEST_KAFKA_BOOTSTRAP_SERVERS",
@@ -167,7 +167,7 @@ def template(servers: dict[str, str], maintenance: Callable[[str], None]) -> Ite
     """The name of a database with the schema, to be copied."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     maintenance(CREATE_DATABASE.format(name=name))
-    setup.apply_tables(Settings.from_mapping({**servers, "POSTGRES_DATABASE": name}))
+    schema.apply_tables(Settings.from_mapping({**servers, "POSTGRES_DATABASE": name}))
     maintenance(CLOSE_DATABASE.format(name=name))
     maintenance(DISCONNECT_ALL.format(name=name))
     yield name
@@ -353,7 +353,7 @@ def own_postgres(tmp_path: Path) -> Iterator[OwnServer]:
     """
     folder = tmp_path / "own-postgres"
     with temporary_stack(folder, ["postgres"]) as settings:
-        setup.apply_tables(Settings.from_mapping(settings))
+        schema.apply_tables(Settings.from_mapping(settings))
         yield OwnServer(folder, "postgres")
 
 

@@ -24,6 +24,7 @@ from clickstream.doctor.checks import Check, Finding, Verdict, carry_out
 from clickstream.doctor.kafka_checks import places
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
+from clickstream.storage import schema
 from tests.pki import Authority, Pair
 
 NOW = datetime.now(UTC)
@@ -179,7 +180,7 @@ def test_something_else_at_postgres_port(settings: Settings) -> None:
 
 
 def test_a_database_without_the_tables(settings: Settings) -> None:
-    setup.drop(settings)
+    schema.drop(settings)
     found = problem(postgres_checks.checks, settings)
     assert found.name == "tables"
     assert found.text == "the tables are missing; run: python create_schema.py"
@@ -191,7 +192,7 @@ def test_a_table_that_is_missing_is_named(settings: Settings, query: Query) -> N
 
 
 def test_tables_of_another_version(settings: Settings, query: Query) -> None:
-    query("INSERT INTO schema_version (version) VALUES (%s)", [setup.VERSION + 1])
+    query("INSERT INTO schema_version (version) VALUES (%s)", [schema.VERSION + 1])
     assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
