@@ -21,6 +21,7 @@ lint: $(READY)   ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
