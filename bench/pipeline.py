@@ -23,7 +23,7 @@ from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer
-from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
 from clickstream.model.events import COLUMNS, Event, parse
 from clickstream.settings import Settings
@@ -35,11 +35,11 @@ from clickstream.storage.copy_rows import copy, line
 STEPS: list[tuple[str, Any, str]] = [
     ("read from Kafka", Stream, "read"),
     ("store", batch, "store"),
-    ("  lock positions", batch, "check_claim"),
+    ("  lock positions", batch, "check_assignment"),
     ("  look for rejections read again", rejections, "known"),
     ("  parse", batch, "parse_batch"),
     ("  insert raw rows", event_table, "insert"),
-    ("  bring sessions up to date", Visitors, "store"),
+    ("  bring sessions up to date", SessionCache, "store"),
     ("    look for stored sessions", session_table, "nearby"),
     ("    upsert", session_table, "upsert"),
     ("  move positions", positions, "move"),
@@ -134,7 +134,7 @@ def _poll(settings: Settings, events: int) -> float:
     with closing(Stream(settings)) as stream:
         while not stream.settled:
             stream.read()
-        stream.seek(stream.beginnings())
+        stream.seek(stream.beginning_offsets())
 
         def read_all() -> None:
             left = events

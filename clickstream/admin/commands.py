@@ -124,7 +124,7 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
         partitions = position_commands.reset(connection, settings.kafka_topic)
     print(
         f"{partitions} partitions of topic {settings.kafka_topic} will be read again from their "
-        "beginnings; what is stored already will be counted as duplicates."
+        "beginning_offsets; what is stored already will be counted as duplicates."
     )
     return cli.DONE
 

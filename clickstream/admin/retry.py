@@ -9,7 +9,7 @@ from psycopg2.extras import execute_batch
 
 from clickstream.admin.rejected import CHOSEN, Choice
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.session_cache import SessionCache
 from clickstream.errors import UserError
 from clickstream.model.events import Event, InvalidEventError, Key, parse
 from clickstream.storage import event_table, positions, session_rule
@@ -92,7 +92,7 @@ def _retry(cursor: Cursor, records: list[Rejected], latest: datetime, total: Ret
         raise UserError("no consumer has stored a session rule yet; start one: python consumer.py")
     attempt = _parse(records, latest)
     inserted = event_table.insert(cursor, attempt.events)
-    Visitors(rule).store(cursor, inserted.new)
+    SessionCache(rule).store(cursor, inserted.new)
     attempt.duplicates += [attempt.origins[key] for key in inserted.duplicates]
     attempt.refused += [(attempt.origins[key], *CONFLICT) for key in inserted.conflicts]
     attempt.refused += [

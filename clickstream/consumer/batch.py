@@ -7,10 +7,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.events import Event, InvalidEventError, Key, parse
 from clickstream.storage import event_table, positions, rejections, stored_rule
-from clickstream.storage.positions import FencedError, Held, Log, Tally
+from clickstream.storage.positions import (
+    FencedError,
+    OwnedPartition,
+    PartitionProgress,
+    TopicIdentity,
+)
 from clickstream.storage.rejections import CONFLICT, Rejection
 
 # An event this far behind the watermark of its partition is counted as late.
@@ -21,11 +26,11 @@ Record = Any
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Assignment:
     """What a consumer holds: partitions of one log under their epochs, and one rule version."""
 
-    log: Log
-    held: Mapping[int, Held]
+    topic: TopicIdentity
+    partitions: Mapping[int, OwnedPartition]
     rule_version: int
 
 
@@ -40,10 +45,11 @@ class Batch:
     records: Mapping[int, Sequence[Record]]
     positions: Mapping[int, int]
 
-    def moves(self, claim: Claim) -> bool:
+    def moves(self, assignment: Assignment) -> bool:
         """Whether there is anything to store: records, or positions beyond control records."""
         return any(
-            held.position != self.positions[partition] for partition, held in claim.held.items()
+            owned.position != self.positions[partition]
+            for partition, owned in assignment.partitions.items()
         )
 
 
@@ -66,13 +72,13 @@ class Parsed:
 
 def store(
     connection: Connection,
-    claim: Claim,
+    assignment: Assignment,
     batch: Batch,
-    visitors: Visitors,
+    visitors: SessionCache,
     *,
     now: datetime,
     max_future: timedelta,
-) -> dict[int, Tally]:
+) -> dict[int, PartitionProgress]:
     """Store a batch; what it added, by partition.
 
     1. Lock the positions; compare epochs and rule. 2. Parse. 3. Insert the raw rows, learning
@@ -82,34 +88,39 @@ def store(
     ahead of the tables.
     """
     with connection, connection.cursor() as cursor:
-        check_claim(cursor, claim)
-        known = _rejected_before(cursor, claim.log, batch)
-        parsed = parse_batch(batch, claim, known, now=now, latest=now + max_future)
+        check_assignment(cursor, assignment)
+        known = _rejected_before(cursor, assignment.topic, batch)
+        parsed = parse_batch(batch, assignment, known, now=now, latest=now + max_future)
         inserted = event_table.insert(cursor, parsed.events)
         visitors.store(cursor, inserted.new)
         _account(parsed, inserted)
-        rejections.add(cursor, claim.log, parsed.rejections)
-        tallies = _tallies(batch, parsed)
-        positions.move(cursor, claim.log.topic, tallies)
-    return tallies
+        rejections.add(cursor, assignment.topic, parsed.rejections)
+        progress = _tallies(batch, parsed)
+        positions.move(cursor, assignment.topic.name, progress)
+    return progress
 
 
-def check_claim(cursor: Cursor, claim: Claim) -> None:
+def check_assignment(cursor: Cursor, assignment: Assignment) -> None:
     """Lock the positions; FencedError where somebody took over or the rule changed."""
-    epochs = {partition: held.epoch for partition, held in claim.held.items()}
-    positions.lock(cursor, claim.log.topic, epochs)
-    if stored_rule.version(cursor) != claim.rule_version:
+    epochs = {partition: owned.epoch for partition, owned in assignment.partitions.items()}
+    positions.lock(cursor, assignment.topic.name, epochs)
+    if stored_rule.version(cursor) != assignment.rule_version:
         raise FencedError("the session rule was changed")
 
 
-def _rejected_before(cursor: Cursor, log: Log, batch: Batch) -> set[tuple[int, int]]:
+def _rejected_before(cursor: Cursor, topic: TopicIdentity, batch: Batch) -> set[tuple[int, int]]:
     """Records read again that stand among the rejections, where they stay: duplicates."""
     ranges = {n: (read[0].offset, read[-1].offset) for n, read in batch.records.items() if read}
-    return rejections.known(cursor, log, ranges) if ranges else set()
+    return rejections.known(cursor, topic, ranges) if ranges else set()
 
 
 def parse_batch(
-    batch: Batch, claim: Claim, known: set[tuple[int, int]], *, now: datetime, latest: datetime
+    batch: Batch,
+    assignment: Assignment,
+    known: set[tuple[int, int]],
+    *,
+    now: datetime,
+    latest: datetime,
 ) -> Parsed:
     """Turn records into events and rejections, and find those that repeat each other.
 
@@ -117,7 +128,7 @@ def parse_batch(
     """
     parsed = Parsed()
     for partition, records in batch.records.items():
-        watermark = claim.held[partition].watermark
+        watermark = assignment.partitions[partition].watermark
         for record in records:
             if known and (partition, record.offset) in known:
                 parsed.duplicates[partition] += 1
@@ -166,11 +177,11 @@ def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:
     parsed.late &= {event.key for event in inserted.new} if parsed.late else set()
 
 
-def _tallies(batch: Batch, parsed: Parsed) -> dict[int, Tally]:
+def _tallies(batch: Batch, parsed: Parsed) -> dict[int, PartitionProgress]:
     rejected = Counter(rejection.partition for rejection in parsed.rejections)
     late = Counter(parsed.origins[key].partition for key in parsed.late)
     return {
-        partition: Tally(
+        partition: PartitionProgress(
             position=position,
             watermark=parsed.watermarks.get(partition),
             records=len(batch.records.get(partition, ())),

@@ -1,8 +1,8 @@
-"""Visitors at two consumers at once, whose sessions may then be wrong: said once."""
+"""SessionCache at two consumers at once, whose sessions may then be wrong: said once."""
 
 import logging
 
-from clickstream.consumer.batch import Batch, Claim
+from clickstream.consumer.batch import Assignment, Batch
 
 logger = logging.getLogger(__name__)
 
@@ -12,21 +12,21 @@ CURE = (
 )
 
 
-class Sharing:
+class CoPartitioning:
     """Watches for records that do not keep each visitor in one partition."""
 
     def __init__(self) -> None:
         self._partitions = 0
         self._warned = False
 
-    def watch(self, claim: Claim, partitions: int, read: Batch) -> None:
+    def watch(self, assignment: Assignment, partitions: int, read: Batch) -> None:
         """Warn where others hold partitions too, and visitors are not bound to one of them.
 
         partitions: how many the topic has.
         """
         grown = 0 < self._partitions < partitions
         self._partitions = self._partitions or partitions
-        if self._warned or len(claim.held) >= partitions:
+        if self._warned or len(assignment.partitions) >= partitions:
             return
         if grown:
             self._warn("partitions were added while several consumers run")

@@ -20,18 +20,18 @@ from kafka.errors import (
 
 from clickstream.clients.postgres import Connection, Cursor, connect, only_row
 from clickstream.consumer import batch
-from clickstream.consumer.batch import Batch, Claim
-from clickstream.consumer.co_partitioning import Sharing
+from clickstream.consumer.batch import Assignment, Batch
+from clickstream.consumer.co_partitioning import CoPartitioning
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES, incurable, sentence
 from clickstream.consumer.monitor import Progress
-from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
 from clickstream.errors import first_line
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, stored_rule, watermark
-from clickstream.storage.positions import FencedError, Tally
+from clickstream.storage.positions import FencedError, PartitionProgress
 
 logger = logging.getLogger(__name__)
 
@@ -78,17 +78,17 @@ class Consumer:
         self._chance = chance
         self._report_also = report_also
         self._drained = False
-        self._visitors = Visitors(stored_rule.rule_of(settings))
+        self._cache = SessionCache(stored_rule.rule_of(settings))
         self._stream: Stream | None = None
         self._connection: Connection | None = None
-        self._claim: Claim | None = None
-        self._storing: Future[Claim] | None = None
+        self._assignment: Assignment | None = None
+        self._storing: Future[Assignment] | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._failures = 0
         self._swept = monotonic()
         self._waiting_for_topic = False
         self._unsettled_since: float | None = None
-        self._sharing = Sharing()
+        self._sharing = CoPartitioning()
         self._suspects: list[int] = []
         self._progress = Progress(monotonic())
 
@@ -121,22 +121,22 @@ class Consumer:
         stream = self._open_stream()
         if stream.changed and stream.settled:
             self._finish_storing()
-            self._claim = self._take(stream)
+            self._assignment = self._take(stream)
         read = self._read(stream)
         self._finish_storing()
-        if read is None or stream.changed or self._claim is None:
+        if read is None or stream.changed or self._assignment is None:
             self._watch_for_topic(stream)
             self._watch_group(stream, monotonic())
             return
-        self._refuse_other_log(stream, self._claim)
-        self._sharing.watch(self._claim, len(stream.partitions()), read)
-        self._sweep_and_report(stream, self._claim)
-        if self._drain and self._drain.done(stream, self._claim, self._connect()):
-            self._sweep(stream, self._claim)
+        self._refuse_other_log(stream, self._assignment)
+        self._sharing.watch(self._assignment, len(stream.partitions()), read)
+        self._sweep_and_report(stream, self._assignment)
+        if self._drain and self._drain.done(stream, self._assignment, self._connect()):
+            self._sweep(stream, self._assignment)
             logger.info("everything that was in topic %s is stored", self._settings.kafka_topic)
             self._drained = True
-        elif read.moves(self._claim):
-            self._storing = self._thread.submit(self._store, self._claim, read)
+        elif read.moves(self._assignment):
+            self._storing = self._thread.submit(self._store, self._assignment, read)
 
     def _read(self, stream: Stream) -> Batch | None:
         """The next batch; a partition that ends before the position is a log of its own."""
@@ -145,9 +145,9 @@ class Consumer:
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             self._finish_storing()
             shorter = stream.shorter_partitions(error)
-            if self._claim is None or not shorter:
+            if self._assignment is None or not shorter:
                 raise
-            self._forget_log(self._claim, shorter)
+            self._forget_log(self._assignment, shorter)
 
     def _finish_storing(self) -> None:
         """Wait for the batch that is being stored, and raise what it raised."""
@@ -156,11 +156,14 @@ class Consumer:
                 if self._stream is not None:
                     self._stream.stay()
             storing, self._storing = self._storing, None
-            self._claim = storing.result()
+            self._assignment = storing.result()
             self._failures = 0
             if self._stream is not None:
                 self._stream.report_progress(
-                    {partition: held.position for partition, held in self._claim.held.items()}
+                    {
+                        partition: owned.position
+                        for partition, owned in self._assignment.partitions.items()
+                    }
                 )
 
     def _open_stream(self) -> Stream:
@@ -176,23 +179,23 @@ class Consumer:
             self._connection = connection
         return self._connection
 
-    def _take(self, stream: Stream) -> Claim | None:
+    def _take(self, stream: Stream) -> Assignment | None:
         """Take the partitions assigned: a new epoch, the stored positions, an empty cache."""
-        self._visitors.clear()
+        self._cache.clear()
         if not stream.partitions():
             stream.seek({})
             return None
-        beginnings = stream.beginnings()
+        beginning_offsets = stream.beginning_offsets()
         connection = self._connect()
         with connection, connection.cursor() as cursor:
-            version = stored_rule.adopt(cursor, self._visitors.rule)
-        log = stream.log()
+            version = stored_rule.adopt(cursor, self._cache.rule)
+        topic = stream.topic_identity()
         owner = f"{socket.gethostname()}, process {os.getpid()}"
         group = self._settings.kafka_group_id
-        held = positions.take(connection, log, group, owner, beginnings)
-        stream.seek({partition: taken.position for partition, taken in held.items()})
-        logger.info("reading partitions %s of topic %s", sorted(held), log.topic)
-        return Claim(log, held, version)
+        partitions = positions.take(connection, topic, group, owner, beginning_offsets)
+        stream.seek({partition: taken.position for partition, taken in partitions.items()})
+        logger.info("reading partitions %s of topic %s", sorted(partitions), topic.name)
+        return Assignment(topic, partitions, version)
 
     def _watch_for_topic(self, stream: Stream) -> None:
         missing = stream.settled and not stream.partitions()
@@ -218,74 +221,82 @@ class Consumer:
                 self._settings.kafka_group_id,
             )
 
-    def _refuse_other_log(self, stream: Stream, claim: Claim) -> None:
+    def _refuse_other_log(self, stream: Stream, assignment: Assignment) -> None:
         """Notice a topic that was recreated, before anything of it is stored under the old one."""
-        if stream.log() != claim.log:
-            raise FencedError(f"topic {claim.log.topic} was recreated")
-        marks = stream.high_waters()
+        if stream.topic_identity() != assignment.topic:
+            raise FencedError(f"topic {assignment.topic.name} was recreated")
+        marks = stream.high_watermarks()
         behind = [
-            n for n, held in claim.held.items() if marks.get(n, held.position) < held.position
+            n
+            for n, owned in assignment.partitions.items()
+            if marks.get(n, owned.position) < owned.position
         ]
         # A new leader may lag for a moment; what ends too early twice in a row became shorter.
         suspects, self._suspects = self._suspects, behind
         if behind and behind == suspects:
-            self._forget_log(claim, behind)
+            self._forget_log(assignment, behind)
         if behind:
             raise FencedError(f"partitions {behind} end before what was read of them")
 
-    def _forget_log(self, claim: Claim, partitions: list[int]) -> NoReturn:
+    def _forget_log(self, assignment: Assignment, partitions: list[int]) -> NoReturn:
         """Read partitions from their beginnings from now on."""
         connection = self._connect()
         with connection, connection.cursor() as cursor:
-            positions.forget_log(cursor, claim.log.topic, partitions)
-        raise FencedError(f"partitions {partitions} of topic {claim.log.topic} became shorter")
+            positions.forget_log(cursor, assignment.topic.name, partitions)
+        raise FencedError(
+            f"partitions {partitions} of topic {assignment.topic.name} became shorter"
+        )
 
-    def _store(self, claim: Claim, read: Batch) -> Claim:
-        """Store a batch; the claim as it is then. Runs beside the reading of the next batch."""
-        tallies = batch.store(
+    def _store(self, assignment: Assignment, read: Batch) -> Assignment:
+        """Store a batch and return the assignment after it, while the next batch is being read."""
+        progress = batch.store(
             self._connect(),
-            claim,
+            assignment,
             read,
-            self._visitors,
+            self._cache,
             now=datetime.now(UTC),
             max_future=timedelta(seconds=self._settings.max_future_seconds),
         )
-        self._progress.add(tallies.values())
-        return _moved(claim, tallies)
+        self._progress.add(progress.values())
+        return _moved(assignment, progress)
 
-    def _sweep_and_report(self, stream: Stream, claim: Claim) -> None:
+    def _sweep_and_report(self, stream: Stream, assignment: Assignment) -> None:
         now = monotonic()
         if now - self._swept >= SWEEP_SECONDS:
-            self._sweep(stream, claim)
+            self._sweep(stream, assignment)
             self._swept = now
         if self._progress.due(now):
-            self._report(stream, claim, now)
+            self._report(stream, assignment, now)
 
-    def _sweep(self, stream: Stream, claim: Claim) -> None:
+    def _sweep(self, stream: Stream, assignment: Assignment) -> None:
         """Close the sessions that the watermark has passed, and let them leave the cache."""
-        marks = stream.high_waters()
-        caught_up = [n for n, held in claim.held.items() if marks.get(n) == held.position]
+        marks = stream.high_watermarks()
+        caught_up = [
+            n for n, owned in assignment.partitions.items() if marks.get(n) == owned.position
+        ]
         connection = self._connect()
         with connection, connection.cursor() as cursor:
-            batch.check_claim(cursor, claim)
-            watermark.mark_caught_up(cursor, claim.log.topic, caught_up)
-            mark = watermark.pipeline_watermark(cursor, claim.log)
+            batch.check_assignment(cursor, assignment)
+            watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
+            mark = watermark.pipeline_watermark(cursor, assignment.topic)
             if mark is None:
                 return
             self._progress.closed += watermark.close_sessions(
-                cursor, mark, self._visitors.rule.timeout
+                cursor, mark, self._cache.rule.timeout
             )
-        self._visitors.forget(mark)
+        self._cache.forget(mark)
 
-    def _report(self, stream: Stream, claim: Claim, now: float) -> None:
-        marks = stream.high_waters()
-        lag = sum(max(0, marks.get(n, 0) - held.position) for n, held in claim.held.items())
+    def _report(self, stream: Stream, assignment: Assignment, now: float) -> None:
+        marks = stream.high_watermarks()
+        lag = sum(
+            max(0, marks.get(n, 0) - owned.position) for n, owned in assignment.partitions.items()
+        )
         connection = self._connect()
         with connection, connection.cursor() as cursor:
             cursor.execute(COUNT_OPEN)
             (open_sessions,) = only_row(cursor)
             also = f"; {self._report_also(cursor)}" if self._report_also else ""
-        cached = len(self._visitors)
+        cached = len(self._cache)
         self._progress.report(now, lag=lag, open_sessions=open_sessions, cached=cached, also=also)
 
     def _back_off(self, error: Exception) -> None:
@@ -314,8 +325,8 @@ class Consumer:
         if self._storing is not None:
             wait([self._storing])
             self._storing = None
-        self._visitors.clear()
-        self._claim = None
+        self._cache.clear()
+        self._assignment = None
         if self._stream is not None:
             self._stream.mark_changed()
         if self._connection is not None:
@@ -342,14 +353,14 @@ class Consumer:
                 logger.warning("could not leave the consumer group: %s", first_line(error))
 
 
-def _moved(claim: Claim, tallies: Mapping[int, Tally]) -> Claim:
-    """The claim after a batch was stored."""
-    held = {
+def _moved(assignment: Assignment, progress: Mapping[int, PartitionProgress]) -> Assignment:
+    """The assignment after a batch was stored."""
+    partitions = {
         partition: replace(
             taken,
-            position=tallies[partition].position,
-            watermark=tallies[partition].watermark or taken.watermark,
+            position=progress[partition].position,
+            watermark=progress[partition].watermark or taken.watermark,
         )
-        for partition, taken in claim.held.items()
+        for partition, taken in assignment.partitions.items()
     }
-    return replace(claim, held=held)
+    return replace(assignment, partitions=partitions)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable
 
-from clickstream.storage.positions import Tally
+from clickstream.storage.positions import PartitionProgress
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ class Progress:
         """Whether an interval has passed since the last line."""
         return now - self._since >= INTERVAL_SECONDS
 
-    def add(self, tallies: Iterable[Tally]) -> None:
+    def add(self, batch: Iterable[PartitionProgress]) -> None:
         """Count a committed batch."""
-        for tally in tallies:
-            self.records += tally.records
-            self.duplicates += tally.duplicates
-            self.late += tally.late
-            self.rejected += tally.rejected
+        for progress in batch:
+            self.records += progress.records
+            self.duplicates += progress.duplicates
+            self.late += progress.late
+            self.rejected += progress.rejected
 
     def report(self, now: float, *, lag: int, open_sessions: int, cached: int, also: str) -> None:
         """Log one line and begin the next interval. also: the end of the line."""

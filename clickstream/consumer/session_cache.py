@@ -2,7 +2,7 @@
 
 For each visitor the cache holds the last session there is, complete. Events in order fold into it
 in O(1), and so do late ones inside it. Whatever else happens (a visitor who is not in the cache,
-an event before the session, a type that divides a session in the middle) refolds the stretch of
+an event before the session, a type that divides a session in the middle) refolds the event_range of
 that visitor's events that it can touch.
 """
 
@@ -14,10 +14,10 @@ from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event
 from clickstream.model.sessions import Rule, Session, extend, fold
 from clickstream.storage import session_table
-from clickstream.storage.session_table import Change, Nearby, Stretch
+from clickstream.storage.session_table import Change, EventRange, Nearby
 
 
-class Visitors:
+class SessionCache:
     """The visitors with an open session.
 
     After an exception the cache may be ahead of the tables: `clear` it.
@@ -86,8 +86,8 @@ class Visitors:
             for cluster, near in zip(clusters, found, strict=True)
             if near is None or not near.touching
         ]
-        stretches = _touched(spans, found)
-        loaded = session_table.events_between(cursor.connection, stretches) if stretches else []
+        ranges = _touched(spans, found)
+        loaded = session_table.events_between(cursor.connection, ranges) if ranges else []
         sessions = [
             session for events in chain(alone, loaded) for session in fold(events, self.rule)
         ]
@@ -97,7 +97,7 @@ class Visitors:
             if near
             for old in near.touching
         }
-        _replace(cursor, sessions, stored, stretches)
+        _replace(cursor, sessions, stored, ranges)
         self._remember(sessions, spans, found)
         return sessions
 
@@ -111,7 +111,7 @@ class Visitors:
         return clusters
 
     def _remember(
-        self, sessions: list[Session], spans: list[Stretch], found: list[Nearby | None]
+        self, sessions: list[Session], spans: list[EventRange], found: list[Nearby | None]
     ) -> None:
         """Cache the last session of each visitor, unless a later one is stored untouched."""
         stored = [(span.user_id, near) for span, near in zip(spans, found, strict=True) if near]
@@ -130,14 +130,14 @@ def _by_visitor(events: Iterable[Event]) -> dict[str, list[Event]]:
     return visitors
 
 
-def _span(cluster: list[Event]) -> Stretch:
-    return Stretch(cluster[0].user_id, cluster[0].key, cluster[-1].key)
+def _span(cluster: list[Event]) -> EventRange:
+    return EventRange(cluster[0].user_id, cluster[0].key, cluster[-1].key)
 
 
-def _touched(spans: list[Stretch], found: list[Nearby | None]) -> list[Stretch]:
-    """The stretches that touch stored sessions, with those sessions."""
+def _touched(spans: list[EventRange], found: list[Nearby | None]) -> list[EventRange]:
+    """The ranges that touch stored sessions, with those sessions."""
     return _merge(
-        Stretch(
+        EventRange(
             span.user_id,
             min(span.first, *(stored.first for stored in near.touching)),
             max(span.last, *(stored.last for stored in near.touching)),
@@ -151,7 +151,7 @@ def _replace(
     cursor: Cursor,
     sessions: Iterable[Session],
     stored: set[tuple[str, str]],
-    stretches: list[Stretch],
+    ranges: list[EventRange],
 ) -> None:
     """Delete the stored sessions that no longer exist, and note what the index has to follow.
 
@@ -170,17 +170,21 @@ def _replace(
         cursor,
         [
             Change(user_id, first[0], last[0], user_id in regrouped, removed.get(user_id, ()))
-            for user_id, first, last in stretches
+            for user_id, first, last in ranges
         ],
     )
 
 
-def _merge(stretches: Iterable[Stretch]) -> list[Stretch]:
+def _merge(ranges: Iterable[EventRange]) -> list[EventRange]:
     """Stretches in order, those that overlap joined."""
-    merged: list[Stretch] = []
-    for stretch in sorted(stretches):
-        if merged and merged[-1].user_id == stretch.user_id and stretch.first <= merged[-1].last:
-            merged[-1] = merged[-1]._replace(last=max(merged[-1].last, stretch.last))
+    merged: list[EventRange] = []
+    for event_range in sorted(ranges):
+        if (
+            merged
+            and merged[-1].user_id == event_range.user_id
+            and event_range.first <= merged[-1].last
+        ):
+            merged[-1] = merged[-1]._replace(last=max(merged[-1].last, event_range.last))
         else:
-            merged.append(stretch)
+            merged.append(event_range)
     return merged

@@ -21,7 +21,7 @@ from kafka.structs import OffsetAndMetadata
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
 from clickstream.settings import Settings
-from clickstream.storage.positions import Log
+from clickstream.storage.positions import TopicIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Stream:
         """Make the loop take its partitions anew, after whatever went wrong."""
         self._rebalances.changed = True
 
-    def log(self) -> Log:
+    def topic_identity(self) -> TopicIdentity:
         """The incarnation of the topic that Kafka has now, as far as the metadata tells.
 
         A broker older than topic ids is told by its cluster. Raises
@@ -106,16 +106,16 @@ class Stream:
         cluster = self._consumer._client.cluster  # kafka-python has no public way
         topic_id = cluster.topic_id(self.topic)
         if topic_id is not None:
-            return Log(self.topic, str(topic_id))
+            return TopicIdentity(self.topic, str(topic_id))
         if self._consumer.config["api_version"] >= TOPIC_IDS_SINCE:
             raise UnknownTopicOrPartitionError(f"topic {self.topic} does not exist")
-        return Log(self.topic, f"{cluster.cluster_id}/{self.topic}")
+        return TopicIdentity(self.topic, f"{cluster.cluster_id}/{self.topic}")
 
     def partitions(self) -> set[int]:
         """All partitions of the topic; empty while it does not exist."""
         return set(self._consumer.partitions_for_topic(self.topic) or ())
 
-    def beginnings(self) -> dict[int, int]:
+    def beginning_offsets(self) -> dict[int, int]:
         """The earliest offsets that Kafka has of the partitions assigned."""
         assigned = list(self._consumer.assignment())
         if not assigned:
@@ -176,7 +176,7 @@ class Stream:
             for partition in self._consumer.assignment()
         }
 
-    def high_waters(self) -> dict[int, int]:
+    def high_watermarks(self) -> dict[int, int]:
         """The ends of the partitions assigned, as the last fetches showed them.
 
         From fetches alone: ListOffsets of the local broker is wrong.
@@ -210,11 +210,11 @@ class Stream:
         """
         if isinstance(error, LogTruncationError):
             return sorted(partition.partition for partition in error.divergent_offsets)
-        beginnings = self.beginnings()
+        beginning_offsets = self.beginning_offsets()
         return sorted(
             partition.partition
             for partition, offset in error.args[0].items()
-            if offset >= beginnings.get(partition.partition, offset + 1)
+            if offset >= beginning_offsets.get(partition.partition, offset + 1)
         )
 
     def stay(self) -> None:

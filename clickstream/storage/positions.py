@@ -31,7 +31,8 @@ SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = %s"
 ADD_PARTITIONS = """
     INSERT INTO stream_positions (topic, partition, topic_id, position)
     SELECT %(topic)s, partition, %(topic_id)s, position
-    FROM unnest(%(partitions)s::integer[], %(beginnings)s::bigint[]) AS new (partition, position)
+    FROM unnest(%(partitions)s::integer[], %(beginnings)s::bigint[])
+        AS new (partition, position)
     ORDER BY partition
     ON CONFLICT DO NOTHING
 """
@@ -104,15 +105,15 @@ class FencedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class TopicIdentity:
     """One incarnation of a topic: its name and what Kafka calls this one."""
 
-    topic: str
+    name: str
     topic_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class OwnedPartition:
     """A partition under a current epoch. position: offset of the next record to read."""
 
     position: int
@@ -121,7 +122,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class PartitionProgress:
     """What one batch adds to one partition: where it ends, and counts of records."""
 
     position: int
@@ -150,59 +151,72 @@ def stop_writers(cursor: Cursor) -> None:
 
 
 def take(
-    connection: Connection, log: Log, group: str, owner: str, beginnings: Mapping[int, int]
-) -> dict[int, Held]:
+    connection: Connection,
+    topic: TopicIdentity,
+    group: str,
+    owner: str,
+    beginning_offsets: Mapping[int, int],
+) -> dict[int, OwnedPartition]:
     """Take a new epoch of partitions, in a transaction of its own.
 
-    group, owner: the consumer group, and the consumer for people to recognise. beginnings: the
-    earliest offset that Kafka still has, by partition. A partition of another log than the
-    stored one begins there; so does one whose next record is gone, loudly.
+    group, owner: the consumer group, and the consumer for people to recognise.
+    beginning_offsets: the earliest offset that Kafka still has, by partition. A partition of
+    another topic identity than the stored one begins there; so does one whose next record is
+    gone, which is logged as an error.
     Raises UserError where another consumer group works on this database.
     """
     deadline = monotonic() + TAKE_SECONDS
     while True:
         try:
             with connection, connection.cursor() as cursor:
-                return _take(cursor, log, group, owner, beginnings)
+                return _take(cursor, topic, group, owner, beginning_offsets)
         except errors.LockNotAvailable:
             # Ended also at the last attempt: they may be what everybody waits for.
             with connection, connection.cursor() as cursor:
-                cursor.execute(END_OWNERS, {"topic": log.topic, "partitions": list(beginnings)})
+                cursor.execute(
+                    END_OWNERS, {"topic": topic.name, "partitions": list(beginning_offsets)}
+                )
             if monotonic() > deadline:
                 raise
 
 
 def _take(
-    cursor: Cursor, log: Log, group: str, owner: str, beginnings: Mapping[int, int]
-) -> dict[int, Held]:
+    cursor: Cursor,
+    topic: TopicIdentity,
+    group: str,
+    owner: str,
+    beginning_offsets: Mapping[int, int],
+) -> dict[int, OwnedPartition]:
     _share_with_writers(cursor)
     _refuse_other_group(cursor, group)
-    partitions = sorted(beginnings)
+    partitions = sorted(beginning_offsets)
     values = {
-        "topic": log.topic,
-        "topic_id": log.topic_id,
+        "topic": topic.name,
+        "topic_id": topic.topic_id,
         "partitions": partitions,
-        "beginnings": [beginnings[partition] for partition in partitions],
+        "beginnings": [beginning_offsets[partition] for partition in partitions],
         "group": group,
         "owner": owner,
     }
     cursor.execute(SET_LOCK_TIMEOUT, (OWNER_WAIT,))
     cursor.execute(ADD_PARTITIONS, values)
     cursor.execute(LOCK, values)
-    values["positions"] = _starts(log, cursor.fetchall(), beginnings)
+    values["positions"] = _starts(topic, cursor.fetchall(), beginning_offsets)
     cursor.execute(TAKE, values)
-    return {row[0]: Held(*row[1:]) for row in cursor.fetchall()}
+    return {row[0]: OwnedPartition(*row[1:]) for row in cursor.fetchall()}
 
 
 def _starts(
-    log: Log, rows: Iterable[tuple[int, str, int, int]], beginnings: Mapping[int, int]
+    topic: TopicIdentity,
+    rows: Iterable[tuple[int, str, int, int]],
+    beginning_offsets: Mapping[int, int],
 ) -> list[int]:
     """The offsets from which to read, given what is stored and what Kafka has."""
     starts = []
     other_logs = []
     for partition, topic_id, position, _ in rows:
-        beginning = beginnings[partition]
-        if topic_id != log.topic_id:
+        beginning = beginning_offsets[partition]
+        if topic_id != topic.topic_id:
             other_logs.append(partition)
             position = beginning
         elif position < beginning:
@@ -211,7 +225,7 @@ def _starts(
                 "Kafka's retention before they were read; going on from offset %d",
                 beginning - position,
                 partition,
-                log.topic,
+                topic.name,
                 position,
                 beginning - 1,
                 beginning,
@@ -222,7 +236,7 @@ def _starts(
             "reading partitions %s of topic %s from their beginnings: the topic was recreated, or "
             "a reset was asked for",
             other_logs,
-            log.topic,
+            topic.name,
         )
     return starts
 
@@ -255,11 +269,11 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
         raise FencedError(f"the epochs of topic {topic} are {stored}, not {dict(epochs)}")
 
 
-def move(cursor: Cursor, topic: str, tallies: Mapping[int, Tally]) -> None:
+def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) -> None:
     """Move positions, watermarks and counters; the rows must be locked."""
     rows = [
         (topic, partition, t.position, t.watermark, t.records, t.duplicates, t.late, t.rejected)
-        for partition, t in sorted(tallies.items())
+        for partition, t in sorted(progress.items())
     ]
     if rows:
         execute_values(cursor, MOVE, rows, template=MOVE_TEMPLATE)
@@ -276,7 +290,7 @@ def forget_every_log(cursor: Cursor, topic: str) -> int:
     return int(cursor.rowcount)
 
 
-def stored(cursor: Cursor, log: Log) -> dict[int, int]:
+def stored(cursor: Cursor, topic: TopicIdentity) -> dict[int, int]:
     """The stored position of each partition of which anything was read."""
-    cursor.execute(STORED, (log.topic, log.topic_id))
+    cursor.execute(STORED, (topic.name, topic.topic_id))
     return dict(cursor.fetchall())

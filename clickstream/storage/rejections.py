@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Cursor
-from clickstream.storage.positions import Log
+from clickstream.storage.positions import TopicIdentity
 
 ROWS_AT_ONCE = 1_000
 BYTES_AT_ONCE = 64 << 20
@@ -48,12 +48,12 @@ class Rejection:
     timestamp: int | None
 
 
-def add(cursor: Cursor, log: Log, rejections: Sequence[Rejection]) -> None:
+def add(cursor: Cursor, topic: TopicIdentity, rejections: Sequence[Rejection]) -> None:
     """Store rejections; the caller leaves out those that `known` knows."""
     rows = [
         (
-            log.topic,
-            log.topic_id,
+            topic.name,
+            topic.topic_id,
             rejection.partition,
             rejection.offset,
             rejection.reason,
@@ -70,7 +70,9 @@ def add(cursor: Cursor, log: Log, rejections: Sequence[Rejection]) -> None:
         execute_values(cursor, ADD, rows, page_size=rows_at_once)
 
 
-def known(cursor: Cursor, log: Log, ranges: Mapping[int, tuple[int, int]]) -> set[tuple[int, int]]:
+def known(
+    cursor: Cursor, topic: TopicIdentity, ranges: Mapping[int, tuple[int, int]]
+) -> set[tuple[int, int]]:
     """The rejected ones among offsets read again, as (partition, offset).
 
     ranges: first and last offset by partition.
@@ -78,7 +80,7 @@ def known(cursor: Cursor, log: Log, ranges: Mapping[int, tuple[int, int]]) -> se
     cursor.execute(
         KNOWN,
         {
-            "topic_id": log.topic_id,
+            "topic_id": topic.topic_id,
             "partitions": list(ranges),
             "firsts": [first for first, _ in ranges.values()],
             "lasts": [last for _, last in ranges.values()],

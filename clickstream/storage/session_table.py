@@ -91,7 +91,7 @@ NOTE_CHANGES = f"""
 """  # noqa: S608 - built of constants
 
 
-class Stretch(NamedTuple):
+class EventRange(NamedTuple):
     """A visitor's events from one key to another, both included."""
 
     user_id: str
@@ -128,22 +128,22 @@ class Nearby(NamedTuple):
     touching: list[Stored]
 
 
-def nearby(cursor: Cursor, stretches: Sequence[Stretch], timeout: timedelta) -> list[Nearby | None]:
-    """For each stretch the visitor's stored sessions within a timeout of it.
+def nearby(cursor: Cursor, ranges: Sequence[EventRange], timeout: timedelta) -> list[Nearby | None]:
+    """For each event_range the visitor's stored sessions within a timeout of it.
 
     None for visitors who have no stored session at all.
     """
     cursor.execute(
         NEARBY,
         {
-            "numbers": list(range(len(stretches))),
-            "users": [stretch.user_id for stretch in stretches],
-            "lows": [stretch.first[0] for stretch in stretches],
-            "highs": [stretch.last[0] for stretch in stretches],
+            "numbers": list(range(len(ranges))),
+            "users": [event_range.user_id for event_range in ranges],
+            "lows": [event_range.first[0] for event_range in ranges],
+            "highs": [event_range.last[0] for event_range in ranges],
             "timeout": timeout,
         },
     )
-    found: list[Nearby | None] = [None] * len(stretches)
+    found: list[Nearby | None] = [None] * len(ranges)
     for number, latest_time, latest_id, session_id, *keys in cursor:
         near = found[number]
         if near is None:
@@ -154,27 +154,27 @@ def nearby(cursor: Cursor, stretches: Sequence[Stretch], timeout: timedelta) -> 
 
 
 def events_between(
-    connection: Connection, stretches: Sequence[Stretch]
+    connection: Connection, ranges: Sequence[EventRange]
 ) -> Iterator[Iterator[Event]]:
-    """The stored events of each stretch, in the order of their keys, without properties.
+    """The stored events of each event_range, in the order of their keys, without properties.
 
     In bounded memory, however long a session is: each is to be read before the next one.
     """
-    with connection.cursor("stretches") as reader:
+    with connection.cursor("ranges") as reader:
         reader.itersize = EVENTS_AT_ONCE
-        reader.execute(EVENTS_BETWEEN, _parameters(stretches))
+        reader.execute(EVENTS_BETWEEN, _parameters(ranges))
         for _, rows in groupby(reader, key=itemgetter(0)):
             yield (Event(*row[1:]) for row in rows)
 
 
-def _parameters(stretches: Sequence[Stretch]) -> dict[str, Any]:
+def _parameters(ranges: Sequence[EventRange]) -> dict[str, Any]:
     return {
-        "numbers": list(range(len(stretches))),
-        "users": [stretch.user_id for stretch in stretches],
-        "first_times": [stretch.first[0] for stretch in stretches],
-        "first_ids": [stretch.first[1] for stretch in stretches],
-        "last_times": [stretch.last[0] for stretch in stretches],
-        "last_ids": [stretch.last[1] for stretch in stretches],
+        "numbers": list(range(len(ranges))),
+        "users": [event_range.user_id for event_range in ranges],
+        "first_times": [event_range.first[0] for event_range in ranges],
+        "first_ids": [event_range.first[1] for event_range in ranges],
+        "last_times": [event_range.last[0] for event_range in ranges],
+        "last_ids": [event_range.last[1] for event_range in ranges],
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from clickstream.clients.postgres import Cursor, only_row
-from clickstream.storage.positions import Log
+from clickstream.storage.positions import TopicIdentity
 from clickstream.storage.session_table import Change, note_changes
 
 SILENT_AFTER = timedelta(seconds=60)
@@ -55,13 +55,13 @@ def mark_caught_up(cursor: Cursor, topic: str, partitions: Collection[int]) -> N
     cursor.execute(MARK_CAUGHT_UP, {"topic": topic, "partitions": list(partitions)})
 
 
-def pipeline_watermark(cursor: Cursor, log: Log) -> datetime | None:
+def pipeline_watermark(cursor: Cursor, topic: TopicIdentity) -> datetime | None:
     """The watermark of all partitions together; None before the first event."""
     cursor.execute(
         PIPELINE,
         {
-            "topic": log.topic,
-            "topic_id": log.topic_id,
+            "topic": topic.name,
+            "topic_id": topic.topic_id,
             "silent_after": SILENT_AFTER,
             "stale_after": STALE_AFTER,
         },

@@ -8,13 +8,13 @@ from records import key_of, value_of
 
 from clickstream.clients.postgres import Connection
 from clickstream.consumer import batch
-from clickstream.consumer.batch import Batch, Claim
-from clickstream.consumer.session_cache import Visitors
+from clickstream.consumer.batch import Assignment, Batch
+from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule
-from clickstream.storage.positions import Log, Tally
+from clickstream.storage.positions import PartitionProgress, TopicIdentity
 
-LOG = Log("a-topic", "a-topic-id")
+TOPIC = TopicIdentity("a-topic", "a-topic-id")
 EMPTY = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule
 """
@@ -38,38 +38,44 @@ class Batches:
     """
 
     def __init__(self, connection: Connection, rule: Rule) -> None:
-        self.visitors = Visitors(rule)
+        self.visitors = SessionCache(rule)
         self._connection = connection
         self._offsets = [0, 0]
         with connection, connection.cursor() as cursor:
             cursor.execute(EMPTY)
         with connection, connection.cursor() as cursor:
             version = stored_rule.adopt(cursor, rule)
-        held = positions.take(connection, LOG, "a-group", "a test", {0: 0, 1: 0})
-        self._claim = Claim(LOG, held, version)
+        owned = positions.take(connection, TOPIC, "a-group", "a test", {0: 0, 1: 0})
+        self._assignment = Assignment(TOPIC, owned, version)
 
-    def store(self, contents: Sequence[Iterable[Any]], now: datetime | None = None) -> list[Tally]:
+    def store(
+        self, contents: Sequence[Iterable[Any]], now: datetime | None = None
+    ) -> list[PartitionProgress]:
         """Store a batch: events, bytes or None, by partition."""
         records = {n: self._records(n, share) for n, share in enumerate(contents)}
         return self.deliver(records, now)
 
-    def deliver(self, records: dict[int, list[Record]], now: datetime | None = None) -> list[Tally]:
+    def deliver(
+        self, records: dict[int, list[Record]], now: datetime | None = None
+    ) -> list[PartitionProgress]:
         """Store a batch of records, perhaps not for the first time."""
         ends = dict(enumerate(self._offsets))
-        tallies = batch.store(
+        progress = batch.store(
             self._connection,
-            self._claim,
+            self._assignment,
             Batch(records, ends),
             self.visitors,
             now=now or datetime.now(UTC),
             max_future=timedelta(hours=1),
         )
-        return list(tallies.values())
+        return list(progress.values())
 
     def _records(self, partition: int, contents: Iterable[Any]) -> list[Record]:
         made = []
         for content in contents:
             offset = self._offsets[partition]
             self._offsets[partition] += 1
-            made.append(Record(LOG.topic, partition, offset, 0, key_of(content), value_of(content)))
+            made.append(
+                Record(TOPIC.name, partition, offset, 0, key_of(content), value_of(content))
+            )
         return made

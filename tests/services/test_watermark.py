@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import oracle
 import pytest
-from batches import LOG, Batches
+from batches import TOPIC, Batches
 from conftest import Query, StartScript
 from records import START, event, send, wait_until_read
 from support import eventually
@@ -75,11 +75,11 @@ def test_the_watermark_of_the_pipeline(
     with transactions, transactions.cursor() as cursor:
         for number, times in enumerate(stored):
             ago = [None if each is None else timedelta(seconds=each) for each in times]
-            cursor.execute(ADD, (LOG.topic, number, LOG.topic_id, *ago))
-        cursor.execute(ADD, (LOG.topic, len(stored), "its log is gone", *LONG_AGO))
+            cursor.execute(ADD, (TOPIC.name, number, TOPIC.topic_id, *ago))
+        cursor.execute(ADD, (TOPIC.name, len(stored), "its log is gone", *LONG_AGO))
         cursor.execute("SELECT now()")
         (now,) = cursor.fetchone()
-        watermark = pipeline_watermark(cursor, LOG)
+        watermark = pipeline_watermark(cursor, TOPIC)
     assert watermark == (None if expected is None else now - timedelta(seconds=expected))
 
 
@@ -94,7 +94,7 @@ def test_a_clock_ahead_moves_the_watermark_up_to_now_at_most(transactions: Conne
     (tally, _) = Batches(transactions, RULE).store([[*others, ahead], []], now)
     assert tally.watermark == now
     with transactions, transactions.cursor() as cursor:
-        watermark = pipeline_watermark(cursor, LOG)
+        watermark = pipeline_watermark(cursor, TOPIC)
         assert watermark is not None
         assert close_sessions(cursor, watermark, TIMEOUT) == 0
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from clickstream.consumer.batch import LATE_AFTER, Batch, Claim, Parsed, parse_batch
-from clickstream.storage.positions import Held, Log
+from clickstream.consumer.batch import LATE_AFTER, Assignment, Batch, Parsed, parse_batch
+from clickstream.storage.positions import OwnedPartition, TopicIdentity
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -46,10 +46,10 @@ def parsed(
     by_partition: dict[int, list[Any]] = {}
     for each in records:
         by_partition.setdefault(each.partition, []).append(each)
-    held = {partition: Held(0, 1, watermark) for partition in by_partition}
-    claim = Claim(Log("t", "id"), held, 1)
+    owned = {partition: OwnedPartition(0, 1, watermark) for partition in by_partition}
+    assignment = Assignment(TopicIdentity("t", "id"), owned, 1)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(batch, claim, known or set(), now=now, latest=now + timedelta(hours=1))
+    return parse_batch(batch, assignment, known or set(), now=now, latest=now + timedelta(hours=1))
 
 
 def repeated(found: Parsed) -> list[int]:
