@@ -63,7 +63,7 @@ class SessionCache:
         """Whether events go into the cached session or behind it without dividing it."""
         if events[0].key < last.first:
             return False
-        return not any(event.key < last.last and self.rule.divides(event) for event in events)
+        return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
 
     def _fold(self, last: Session, events: list[Event]) -> list[Session]:
         before = last.total_events

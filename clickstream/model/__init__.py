@@ -1,1 +1,1 @@
-"""The event, the session rule and their identifiers: no I/O, no settings, no clock."""
+"""The event, the session rule and their identifiers: pure code without I/O, settings or clock."""

@@ -1,10 +1,12 @@
 """The session rule, and the metrics of a session.
 
-The rule is stated here and, for whole tables, in session_rule.sql; a property test holds the two
-together. An event starts a session when it is the visitor's first, or when the gap to the one
-before is greater than the timeout (a gap equal to it stays, as in Kafka Streams and Flink), or
-when its type starts sessions, or when the type of the one before ends them. A visitor's events
-are ordered by (event_time, event_id).
+A visitor's events are ordered by (event_time, event_id). An event starts a session if it is the
+visitor's first, or if the gap to the event before is greater than the timeout (a gap of exactly
+the timeout does not split, as in Kafka Streams and Flink), or if its type starts sessions, or if
+the type of the event before ends them.
+
+The rule is stated here and, for whole tables, in storage/session_rule.sql. A property test
+compares the two.
 """
 
 from collections.abc import Iterable
@@ -19,25 +21,29 @@ import orjson
 from clickstream.model.events import EPOCH, Event, Key
 from clickstream.model.identifiers import uuid5
 
-# Session ids are version 5 UUIDs of this namespace.
+# Session ids are UUIDs of version 5 in this namespace.
 NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 
-FEW_VALUES = 16
+# A set of at most this many values is kept as a tuple, which takes a fifth of a set's memory.
+MAX_TUPLE_VALUES = 16
+# An array holds at most this many values: the smallest.
 SHOWN_VALUES = 1_000
+# The number of distinct values is exact up to here, and not counted further.
 COUNTED_VALUES = 10_000
+# A session is engaged (GA4) if it lasts longer than this, or has this many page views.
 ENGAGED_AFTER = timedelta(seconds=10)
-ENGAGED_VIEWS = 2
-PRODUCT_VIEWS = frozenset({"page_view", "click", "hover", "scroll", "add_to_cart"})
+ENGAGED_PAGE_VIEWS = 2
+PRODUCT_VIEW_TYPES = frozenset({"page_view", "click", "hover", "scroll", "add_to_cart"})
 
 _MICROSECOND = timedelta(microseconds=1)
 
-Seen = tuple[Key, str]
-# Distinct values. Few take a fifth of a set's memory as a tuple.
-Values = tuple[str, ...] | set[str]
+# A value and the key of the event that it comes from.
+KeyedValue = tuple[Key, str]
+DistinctValues = tuple[str, ...] | set[str]
 
 
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:
-    """The id of the session that begins with this event: UUIDv5 (RFC 9562, section 5.5)."""
+    """Return the id of the session that starts with this event: a UUID of version 5."""
     name = f"{first_id}:{(first_time - EPOCH) // _MICROSECOND}:{user_id}"
     return uuid5(NAMESPACE, name.encode())
 
@@ -51,24 +57,27 @@ class Rule:
     end_events: frozenset[str]
 
     def starts(self, last: Key, last_type: str, event: Event) -> bool:
-        """Whether an event starts a session, given the key and type of the event before it."""
+        """Return True if the event starts a session.
+
+        last, last_type: key and type of the visitor's event before it.
+        """
         return (
             event.event_time - last[0] > self.timeout
             or event.event_type in self.start_events
             or last_type in self.end_events
         )
 
-    def divides(self, event: Event) -> bool:
-        """Whether an event of this type can divide a session that it falls into."""
+    def is_boundary(self, event: Event) -> bool:
+        """Return True if the event's type starts or ends sessions."""
         return event.event_type in self.start_events or event.event_type in self.end_events
 
 
 class Session:
     """The running metrics of one session.
 
-    Every metric depends only on the set of events, so `add` takes them in any order, as long as
-    the rule puts them into this session. What a column means is said in schema.sql. A session
-    that a crawler made is bounded: no set holds more than twice COUNTED_VALUES.
+    Every metric depends only on the set of events, so `add` takes the session's events in any
+    order. schema.sql explains each column. Memory is bounded, also for a crawler: no set holds
+    more than twice COUNTED_VALUES.
     """
 
     __slots__ = (
@@ -107,28 +116,28 @@ class Session:
         self.purchased = False
         self.revenue = Decimal(0)
         self.orders_without_id = 0
-        self.orders: Values = ()
-        self.pages: Values = ()
-        self.products: Values = ()
-        self.searches: Values = ()
-        self.referrers: Values = ()
-        self.landing_page: Seen | None = None
-        self.exit_page: Seen | None = None
-        self.user_agent: Seen | None = None
-        self.ip_address: Seen | None = None
-        self.device_type: Seen | None = None
-        self.country: Seen | None = None
+        self.orders: DistinctValues = ()
+        self.pages: DistinctValues = ()
+        self.products: DistinctValues = ()
+        self.searches: DistinctValues = ()
+        self.referrers: DistinctValues = ()
+        self.landing_page: KeyedValue | None = None
+        self.exit_page: KeyedValue | None = None
+        self.user_agent: KeyedValue | None = None
+        self.ip_address: KeyedValue | None = None
+        self.device_type: KeyedValue | None = None
+        self.country: KeyedValue | None = None
         self.add(event)
 
     @property
     def session_id(self) -> str:
-        """The id, a function of the visitor and the first event."""
+        """The session's id, computed from the visitor and the first event."""
         if self._session_id is None:
             self._session_id = session_id(self.user_id, *self.first)
         return self._session_id
 
     def add(self, event: Event) -> None:
-        """Count an event of this session."""
+        """Add an event of this session to the metrics."""
         key = event.key
         self.total_events += 1
         if key >= self.last:
@@ -138,25 +147,25 @@ class Session:
         self._add_type(event)
         self._add_page(key, event.page_url)
         if event.referrer is not None:
-            self.referrers = _with(self.referrers, event.referrer)
-        self.user_agent = _first(self.user_agent, key, event.user_agent)
-        self.ip_address = _first(self.ip_address, key, event.ip_address)
-        self.device_type = _first(self.device_type, key, event.device_type)
-        self.country = _first(self.country, key, event.country)
+            self.referrers = _with_value(self.referrers, event.referrer)
+        self.user_agent = _earliest(self.user_agent, key, event.user_agent)
+        self.ip_address = _earliest(self.ip_address, key, event.ip_address)
+        self.device_type = _earliest(self.device_type, key, event.device_type)
+        self.country = _earliest(self.country, key, event.country)
 
     def _add_type(self, event: Event) -> None:
-        kind = event.event_type
-        self.event_types[kind] = self.event_types.get(kind, 0) + 1
+        event_type = event.event_type
+        self.event_types[event_type] = self.event_types.get(event_type, 0) + 1
         if len(self.event_types) >= 2 * SHOWN_VALUES:
             self.event_types = _smallest_types(self.event_types)
-        if kind in PRODUCT_VIEWS:
-            self.page_views += kind == "page_view"
+        if event_type in PRODUCT_VIEW_TYPES:
+            self.page_views += event_type == "page_view"
             if event.product_id is not None:
-                self.products = _with(self.products, event.product_id)
-        elif kind == "purchase":
+                self.products = _with_value(self.products, event.product_id)
+        elif event_type == "purchase":
             self._add_purchase(event)
-        elif kind == "search" and event.search_query is not None:
-            self.searches = _with(self.searches, event.search_query)
+        elif event_type == "search" and event.search_query is not None:
+            self.searches = _with_value(self.searches, event.search_query)
 
     def _add_purchase(self, event: Event) -> None:
         self.purchased = True
@@ -165,27 +174,27 @@ class Session:
         if event.order_id is None:
             self.orders_without_id += 1
         else:
-            self.orders = _with(self.orders, event.order_id)
+            self.orders = _with_value(self.orders, event.order_id)
 
     def _add_page(self, key: Key, page: str | None) -> None:
         if page is None:
             return
-        self.pages = _with(self.pages, page)
-        self.landing_page = _first(self.landing_page, key, page)
+        self.pages = _with_value(self.pages, page)
+        self.landing_page = _earliest(self.landing_page, key, page)
         if self.exit_page is None or key >= self.exit_page[0]:
             self.exit_page = (key, page)
 
     @property
     def is_bounce(self) -> bool:
-        """Not engaged, in the sense of Google Analytics 4."""
+        """True if the session is not engaged, as Google Analytics 4 defines it."""
         return not (
             self.purchased
-            or self.page_views >= ENGAGED_VIEWS
+            or self.page_views >= ENGAGED_PAGE_VIEWS
             or self.last[0] - self.first[0] > ENGAGED_AFTER
         )
 
     def row(self, rule: Rule) -> tuple[object, ...]:
-        """The values of COLUMNS; sets and counts as JSON text."""
+        """Return the values of COLUMNS; arrays and objects are JSON text."""
         return (
             self.session_id,
             self.user_id,
@@ -195,17 +204,17 @@ class Session:
             self.last[0],
             self.first[1],
             self.last[1],
-            _shown(self.pages),
-            _counted(self.pages),
+            _json_array(self.pages),
+            _count(self.pages),
             _value(self.landing_page),
             _value(self.exit_page),
             self.revenue,
-            _counted(self.orders) + self.orders_without_id,
-            _shown(self.products),
-            _counted(self.products),
-            _shown(self.searches),
-            _shown(self.referrers),
-            _counted(self.referrers),
+            _count(self.orders) + self.orders_without_id,
+            _json_array(self.products),
+            _count(self.products),
+            _json_array(self.searches),
+            _json_array(self.referrers),
+            _count(self.referrers),
             _value(self.user_agent),
             _value(self.ip_address),
             _value(self.device_type),
@@ -245,7 +254,10 @@ COLUMNS = (
 
 
 def fold(events: Iterable[Event], rule: Rule) -> list[Session]:
-    """The sessions of one visitor's events, which must be in the order of their keys."""
+    """Return the sessions of one visitor's events.
+
+    events: in the order of their keys.
+    """
     sessions: list[Session] = []
     for event in events:
         extend(sessions, event, rule)
@@ -253,26 +265,29 @@ def fold(events: Iterable[Event], rule: Rule) -> list[Session]:
 
 
 def extend(sessions: list[Session], event: Event, rule: Rule) -> None:
-    """Add a visitor's next event to the last of the sessions, or begin another one with it."""
+    """Add a visitor's next event to the last session, or start a new session with it.
+
+    sessions: the visitor's sessions in order; changed in place.
+    """
     if sessions and not rule.starts(sessions[-1].last, sessions[-1].last_type, event):
         sessions[-1].add(event)
     else:
         sessions.append(Session(event))
 
 
-def _first(seen: Seen | None, key: Key, value: str | None) -> Seen | None:
-    """The value of the earliest event that has one."""
-    if value is None or (seen is not None and seen[0] <= key):
-        return seen
+def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> KeyedValue | None:
+    """Return the value of the earliest event that has one."""
+    if value is None or (earliest is not None and earliest[0] <= key):
+        return earliest
     return key, value
 
 
-def _with(values: Values, value: str) -> Values:
-    """The values and one more, of which only the COUNTED_VALUES smallest matter."""
+def _with_value(values: DistinctValues, value: str) -> DistinctValues:
+    """Return the values and one more; only the COUNTED_VALUES smallest are kept."""
     if value in values:
         return values
     if isinstance(values, tuple):
-        return (*values, value) if len(values) < FEW_VALUES else {*values, value}
+        return (*values, value) if len(values) < MAX_TUPLE_VALUES else {*values, value}
     values.add(value)
     if len(values) >= 2 * COUNTED_VALUES:
         return set(nsmallest(COUNTED_VALUES, values))
@@ -282,19 +297,19 @@ def _with(values: Values, value: str) -> Values:
 def _smallest_types(counts: dict[str, int]) -> dict[str, int]:
     if len(counts) <= SHOWN_VALUES:
         return counts
-    return {kind: counts[kind] for kind in nsmallest(SHOWN_VALUES, counts)}
+    return {name: counts[name] for name in nsmallest(SHOWN_VALUES, counts)}
 
 
-def _shown(values: Values) -> str:
+def _json_array(values: DistinctValues) -> str:
     return _json(sorted(values)[:SHOWN_VALUES]) if values else "[]"
 
 
-def _counted(values: Values) -> int:
+def _count(values: DistinctValues) -> int:
     return min(len(values), COUNTED_VALUES)
 
 
-def _value(seen: Seen | None) -> str | None:
-    return None if seen is None else seen[1]
+def _value(keyed: KeyedValue | None) -> str | None:
+    return None if keyed is None else keyed[1]
 
 
 def _json(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The session rule and the metrics of a session, against a short oracle and a real log."""
+"""The session rule and the metrics of a session, compared with an oracle and with a real log."""
 
 import csv
 import gzip
@@ -34,7 +34,7 @@ FAR_FUTURE = datetime.max.replace(tzinfo=UTC)
 
 
 def event(after: timedelta = timedelta(0), number: int = 0, **fields: Any) -> Event:
-    """An event of visitor v, so long after START."""
+    """Return an event of visitor v, this long after START."""
     values: dict[str, Any] = dict.fromkeys(Event._fields)
     values |= {
         "event_id": str(UUID(int=number)),
@@ -54,7 +54,7 @@ def sizes(events: list[Event], rule: Rule = RULE) -> list[int]:
 
 
 def metrics(session: Session, rule: Rule = RULE) -> dict[str, Any]:
-    """The columns of a session, JSON read."""
+    """Return the columns of a session, with JSON text parsed."""
     row = dict(zip(COLUMNS, session.row(rule), strict=True))
     for name in JSON_COLUMNS:
         row[name] = json.loads(str(row[name]))
@@ -62,7 +62,7 @@ def metrics(session: Session, rule: Rule = RULE) -> dict[str, Any]:
 
 
 def only(events: list[Event], rule: Rule = RULE) -> dict[str, Any]:
-    """The metrics of the one session that these events are."""
+    """Return the metrics of the only session of these events."""
     (session,) = fold(events, rule)
     return metrics(session, rule)
 
@@ -79,41 +79,41 @@ JSON_COLUMNS = (
 # == The rule ===================================================================================
 
 
-def test_a_gap_of_exactly_the_timeout_stays() -> None:
+def test_a_gap_of_exactly_the_timeout_does_not_split() -> None:
     assert sizes([event(), event(TIMEOUT)]) == [2]
 
 
-def test_one_microsecond_more_splits() -> None:
+def test_a_gap_of_one_microsecond_more_splits() -> None:
     assert sizes([event(), event(TIMEOUT + MICROSECOND)]) == [1, 1]
 
 
-def test_the_gap_counts_from_the_last_event_and_not_from_the_first() -> None:
+def test_the_gap_is_measured_from_the_last_event() -> None:
     assert sizes([minutes(0), minutes(30), minutes(60), minutes(90)]) == [4]
 
 
-def test_a_start_event_begins_a_session() -> None:
+def test_a_start_event_starts_a_session() -> None:
     rule = Rule(TIMEOUT, frozenset({"login"}), frozenset())
     events = [minutes(0), minutes(1, event_type="login"), minutes(2), minutes(3)]
     assert sizes(events, rule) == [1, 3]
     assert sizes(events) == [4]
 
 
-def test_an_end_event_is_the_last_of_its_session() -> None:
+def test_an_end_event_is_the_last_event_of_its_session() -> None:
     rule = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))
     events = [minutes(0), minutes(1, event_type="logout"), minutes(2), minutes(3)]
     assert sizes(events, rule) == [2, 2]
     assert [metrics(s, rule)["close_reason"] for s in fold(events, rule)] == ["end_event", None]
 
 
-def test_a_type_may_begin_and_end_a_session() -> None:
+def test_a_type_can_both_start_and_end_sessions() -> None:
     rule = Rule(TIMEOUT, frozenset({"ping"}), frozenset({"ping"}))
     assert sizes([minutes(number, event_type="ping") for number in range(3)], rule) == [1, 1, 1]
 
 
-def test_which_types_divide_a_session() -> None:
+def test_start_and_end_events_are_boundary_events() -> None:
     rule = Rule(TIMEOUT, frozenset({"login"}), frozenset({"logout"}))
     types = ("login", "logout", "page_view")
-    assert [rule.divides(event(event_type=kind)) for kind in types] == [True, True, False]
+    assert [rule.is_boundary(event(event_type=name)) for name in types] == [True, True, False]
 
 
 def test_events_of_equal_time_are_ordered_by_event_id() -> None:
@@ -127,20 +127,20 @@ def test_events_of_equal_time_are_ordered_by_event_id() -> None:
     assert sizes(twins, Rule(TIMEOUT, frozenset(), frozenset({"logout"}))) == [1, 1]
 
 
-def test_the_rule_is_made_of_the_settings() -> None:
-    asked = Settings(
+def test_the_rule_comes_from_the_settings() -> None:
+    given = Settings(
         session_timeout_seconds=60, session_start_events=("a",), session_end_events=("b", "c")
     )
-    assert rule_of(asked) == Rule(timedelta(minutes=1), frozenset("a"), frozenset("bc"))
+    assert rule_of(given) == Rule(timedelta(minutes=1), frozenset("a"), frozenset("bc"))
 
 
-def test_a_session_id_is_what_it_always_was() -> None:
-    """Tables of earlier versions hold such ids."""
+def test_session_ids_are_those_of_earlier_versions() -> None:
+    """Tables that an earlier version filled hold such ids."""
     first = event(timedelta(microseconds=123_456), number=7)
     assert Session(first).session_id == "1dc26f1d-3714-5522-8159-884e9313ac0a"
 
 
-def test_a_session_id_differs_by_visitor_and_by_each_part_of_the_first_event() -> None:
+def test_a_session_id_depends_on_the_visitor_and_on_time_and_id_of_the_first_event() -> None:
     others = [event(), event(number=1), event(MICROSECOND), event(user_id="w")]
     assert len({Session(first).session_id for first in others}) == len(others)
 
@@ -152,7 +152,7 @@ def test_an_earlier_event_changes_the_session_id() -> None:
     assert session.session_id == Session(minutes(0)).session_id != before
 
 
-# == Metrics, by name ===========================================================================
+# == Metrics, one by one ========================================================================
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_an_earlier_event_changes_the_session_id() -> None:
         ([event()], True),
     ],
 )
-def test_a_bounce_is_a_session_that_is_not_engaged(events: list[Event], is_bounce: bool) -> None:
+def test_a_session_that_is_not_engaged_is_a_bounce(events: list[Event], is_bounce: bool) -> None:
     assert only(events)["is_bounce"] is is_bounce
 
 
-def test_revenue_is_exact_and_of_purchases_alone() -> None:
+def test_revenue_is_exact_and_counts_purchases_only() -> None:
     lines = [
         minutes(0, event_type="purchase", price=Decimal("0.1"), quantity=3),
         minutes(1, event_type="purchase", price=Decimal("9999999999.9999"), quantity=1_000_000),
@@ -180,21 +180,21 @@ def test_revenue_is_exact_and_of_purchases_alone() -> None:
     assert only(lines)["total_revenue"] == Decimal("9999999999999900.3001")
 
 
-def test_lines_of_one_order_count_once_and_a_line_without_order_by_itself() -> None:
+def test_the_lines_of_an_order_count_once_and_each_line_without_order_id_counts_once() -> None:
     orders = ["a", "a", None, "b", None]
     lines = [minutes(n, event_type="purchase", order_id=o) for n, o in enumerate(orders)]
     assert only([*lines, minutes(9, order_id="c")])["orders_count"] == 4
 
 
 @pytest.mark.parametrize("column", ["user_agent", "ip_address", "device_type", "country"])
-def test_a_value_is_that_of_the_first_event_that_has_one(column: str) -> None:
+def test_a_value_is_taken_from_the_first_event_that_has_one(column: str) -> None:
     values = [None, "second", "third"]
     events = [minutes(n, **{column: value}) for n, value in enumerate(values)]
     assert only(events)[column] == "second"
     assert only(events[:1])[column] is None
 
 
-def test_sets_are_sorted_by_code_point() -> None:
+def test_arrays_are_sorted_by_code_point() -> None:
     pages = ["b", "\U0001f600", "A", "\uffff", "a", "\u00e9"]
     shown = only([minutes(n, page_url=page) for n, page in enumerate(pages)])["unique_pages"]
     assert shown == sorted(pages, key=lambda page: page.encode())
@@ -218,11 +218,13 @@ SETS = {  # the field, the type of its events, the array, the number
         *((f, 21_000) for f in SETS),
     ],
 )
-def test_a_set_shows_the_1000_smallest_and_counts_up_to_10000(field: str, number: int) -> None:
-    kind, array, count = SETS[field]
+def test_an_array_shows_the_1000_smallest_values_and_its_number_counts_up_to_10000(
+    field: str, number: int
+) -> None:
+    event_type, array, count = SETS[field]
     values = [f"{n:05}" for n in range(number)]
     Random(number).shuffle(values)
-    one = event(event_type=kind)
+    one = event(event_type=event_type)
     shown = only([one._replace(**{field: value}) for value in values])
     if array:
         assert shown[array] == [f"{n:05}" for n in range(min(number, 1_000))]
@@ -230,7 +232,7 @@ def test_a_set_shows_the_1000_smallest_and_counts_up_to_10000(field: str, number
         assert shown[count] == min(number, 10_000)
 
 
-def test_a_crawler_does_not_fill_the_memory() -> None:
+def test_the_memory_of_a_crawlers_session_is_bounded() -> None:
     one = event(page_url="/")
     session = Session(one)
     for number in range(3 * COUNTED_VALUES):
@@ -239,20 +241,20 @@ def test_a_crawler_does_not_fill_the_memory() -> None:
     assert len(session.event_types) < 2_000
 
 
-def test_types_are_counted_for_the_1000_smallest() -> None:
+def test_the_1000_smallest_types_are_counted() -> None:
     types = [f"{n:04}" for n in range(3_000)] * 2
     Random(1).shuffle(types)
     one = event()
-    counts = only([one._replace(event_type=kind) for kind in types])
+    counts = only([one._replace(event_type=name) for name in types])
     assert counts["event_type_counts"] == {f"{n:04}": 2 for n in range(1_000)}
     assert counts["total_events"] == 6_000
 
 
-# == All metrics, against an oracle =============================================================
+# == All metrics, compared with an oracle =======================================================
 
 
 def oracle(events: list[Event], rule: Rule) -> list[list[Event]]:
-    """The session rule in a few words."""
+    """Return the sessions of events by the simplest code that states the rule."""
     groups: list[list[Event]] = []
     for new in sorted(events, key=lambda e: (e.event_time, e.event_id)):
         before = groups[-1][-1] if groups else None
@@ -268,13 +270,13 @@ def oracle(events: list[Event], rule: Rule) -> list[list[Event]]:
 
 
 def oracle_metrics(group: list[Event], rule: Rule) -> dict[str, Any]:
-    """The metrics of a session in a few words; its events are in order."""
+    """Return the metrics of a session, each computed from all its events. group: in order."""
     first, last = group[0], group[-1]
     bought = [e for e in group if e.event_type == "purchase"]
     looks = {"page_view", "click", "hover", "scroll", "add_to_cart"}
 
     def of(name: str, types: set[str] | None = None) -> list[str]:
-        """The values of a field, in order."""
+        """Return the values of a field, in order."""
         some = [e for e in group if types is None or e.event_type in types]
         return [getattr(e, name) for e in some if getattr(e, name) is not None]
 
@@ -321,15 +323,17 @@ some_types = st.frozensets(st.sampled_from(TYPES), max_size=2)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
-    """Events of one visitor, in order of time; ids random, so that equal times mix."""
+    """Events of one visitor in order of time; those of equal time are in no order of their ids."""
     time, events = timedelta(0), []
     for number in draw(st.permutations(range(draw(st.integers(1, 8))))):
         time += draw(st.sampled_from(GAPS))
         texts = dict(zip(TEXTS, draw(some_texts), strict=True))
-        kind = draw(st.sampled_from(TYPES))
+        event_type = draw(st.sampled_from(TYPES))
         price = draw(st.none() | st.decimals(-1, 10**10, places=4))
         quantity = draw(st.none() | st.integers(1, 1_000_000))
-        events.append(event(time, number, event_type=kind, price=price, quantity=quantity, **texts))
+        events.append(
+            event(time, number, event_type=event_type, price=price, quantity=quantity, **texts)
+        )
     return events
 
 
@@ -339,14 +343,14 @@ rules = st.builds(Rule, st.sampled_from([TIMEOUT, timedelta(seconds=10)]), some_
 
 @settings(deadline=None)
 @given(histories(), rules)
-def test_sessions_are_what_the_oracle_says(events: list[Event], rule: Rule) -> None:
+def test_sessions_and_metrics_are_those_of_the_oracle(events: list[Event], rule: Rule) -> None:
     found = [metrics(session, rule) for session in fold(sorted(events, key=by_key), rule)]
     assert found == [oracle_metrics(group, rule) for group in oracle(events, rule)]
 
 
 @settings(deadline=None)
 @given(histories(), rules, st.randoms(use_true_random=False))
-def test_the_order_in_which_events_are_added_makes_no_difference(
+def test_metrics_do_not_depend_on_the_order_in_which_events_are_added(
     events: list[Event], rule: Rule, chance: Random
 ) -> None:
     for group in oracle(events, rule):
@@ -384,7 +388,7 @@ def real_log() -> tuple[Event, ...]:
         )
 
 
-def its_sessions() -> list[tuple[str, int, int, int]]:
+def reference_sessions() -> list[tuple[str, int, int, int]]:
     names = ("start_ms", "end_ms", "events")
     with gzip.open(DATA / "apache_logs.30m.inclusive.csv.gz", "rt") as file:
         return sorted(
@@ -404,25 +408,25 @@ def folded(events: list[Event]) -> Iterator[tuple[str, int, int, int]]:
             yield user_id, first, last, session.total_events
 
 
-def as_it_is(events: list[Event]) -> None:
+def keep_order(events: list[Event]) -> None:
     assert events[0].event_time < events[-1].event_time
 
 
-@pytest.mark.parametrize("arrange", [as_it_is, Random(1).shuffle, list.reverse])
-def test_the_real_log_gives_its_reference_sessions(
+@pytest.mark.parametrize("arrange", [keep_order, Random(1).shuffle, list.reverse])
+def test_a_real_log_gives_its_reference_sessions(
     arrange: Callable[[list[Event]], None],
 ) -> None:
     events = list(real_log())
     arrange(events)
     assert len(events) == 10_000
-    assert sorted(folded(events)) == its_sessions()
+    assert sorted(folded(events)) == reference_sessions()
 
 
 # == Memory =====================================================================================
 
 
 def an_open_session(visitor: int) -> Session:
-    """Of 20 events on 8 pages with 6 products, their texts as parsing makes them."""
+    """Return a session of 20 parsed events on 8 pages with 6 products."""
 
     def parsed(number: int) -> Event:
         body = {
