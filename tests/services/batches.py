@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from records import key_of, value_of
-
 from clickstream.clients.postgres import Connection
 from clickstream.consumer import batch
 from clickstream.consumer.batch import Assignment, Batch
@@ -13,6 +11,7 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule
 from clickstream.storage.positions import PartitionProgress, TopicIdentity
+from tests.services.records import key_of, value_of
 
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
 EMPTY = """

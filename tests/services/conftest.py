@@ -14,21 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient
 from opensearchpy import OpenSearch
-from search_servers import (
-    INSTALL_SECONDS,
-    GivenSearch,
-    LocalSearch,
-    RealSearch,
-    SearchServer,
-    missing,
-    shared_real_search,
-)
-from support import SETTING_NAMES, OwnServer, Script, command, eventually, plain_environment
 
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.opensearch import connect as connect_search
@@ -37,6 +27,33 @@ from clickstream.local import search_server as local
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.storage import schema
+from tests.services.databases import (
+    CLOSE_DATABASE,
+    COPY_DATABASE,
+    CREATE_DATABASE,
+    DISCONNECT_ALL,
+    DROP_DATABASE,
+    Query,
+)
+from tests.services.own_server import OwnServer
+from tests.services.scripts import (
+    SETTING_NAMES,
+    RunScript,
+    Script,
+    StartScript,
+    command,
+    plain_environment,
+)
+from tests.services.search_servers import (
+    INSTALL_SECONDS,
+    GivenSearch,
+    LocalSearch,
+    RealSearch,
+    SearchServer,
+    missing,
+    shared_real_search,
+)
+from tests.services.waiting import eventually
 
 GIVEN_BY = {
     "kafka": "TEST_KAFKA_BOOTSTRAP_SERVERS",
@@ -46,28 +63,6 @@ GIVEN_BY = {
 # Where a given server's other settings are not given: those of a server for tests.
 GIVEN_DEFAULTS = {"POSTGRES_DATABASE": "postgres", "OPENSEARCH_USE_SSL": "false"}
 SEARCH_SERVERS = ["local_search", "real_search"]
-
-CREATE_DATABASE = 'CREATE DATABASE "{name}"'
-COPY_DATABASE = 'CREATE DATABASE "{name}" TEMPLATE "{template}"'
-# Nobody may be connected to a database that is copied, as TimescaleDB's workers would be.
-CLOSE_DATABASE = 'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'
-DISCONNECT_ALL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-DROP_DATABASE = 'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
-
-
-class Query(Protocol):
-    def __call__(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]: ...
-
-
-class RunScript(Protocol):
-    def __call__(
-        self, name: str, *arguments: str, seconds: float = 60, stdin: str = "", **settings: str
-    ) -> subprocess.CompletedProcess[str]: ...
-
-
-class StartScript(Protocol):
-    def __call__(self, name: str, *arguments: str, **settings: str) -> Script: ...
-
 
 # A run in the background of a shell ignores Ctrl-C, and so would every script that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -326,7 +321,7 @@ def run_script(environment: dict[str, str], tmp_path: Path) -> RunScript:
 def start_script(
     request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
 ) -> Iterator[StartScript]:
-    """Starts a script in the background, see `support.Script`; it is gone when the test ends."""
+    """Starts a script in the background, see `scripts.Script`; it is gone when the test ends."""
     # Before the search server is the next test's, where no such script may write any more.
     for name in {"search", "own_search"} & set(request.fixturenames):
         request.getfixturevalue(name)

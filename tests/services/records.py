@@ -9,10 +9,10 @@ from random import Random
 from typing import Any
 
 from kafka import KafkaProducer
-from support import eventually
 
 from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
+from tests.services.waiting import eventually
 
 START = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
 TYPES = ("page_view", "click", "scroll", "add_to_cart", "search", "purchase", "login", "logout")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from doors import Reply, Request, forward, http_door
+from tests.services.doors import Reply, Request, forward, http_door
 
 SHARES = ("refused", "unavailable", "cut", "held_back")
 BUSY = {"type": "rejected_execution_exception", "reason": "rejected execution of the test's door"}

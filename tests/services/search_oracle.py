@@ -9,13 +9,13 @@ from typing import Any
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import scan
 from psycopg2.extras import RealDictCursor
-from support import eventually
 
 from clickstream.clients.opensearch import connect as connect_search
 from clickstream.clients.postgres import Connection, connect
 from clickstream.indexer import backlog
 from clickstream.indexer.indexer import Follower
 from clickstream.settings import Settings
+from tests.services.waiting import eventually
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOT_IN_DOCUMENTS = {"xid", "stored_at"}

@@ -15,13 +15,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Protocol
 
-from support import PROJECT, OwnServer
-
 from clickstream.clients.opensearch import connect
 from clickstream.files import replace_file
 from clickstream.local.locks import locked
 from clickstream.local.ports import HOST, free_port
 from clickstream.settings import Settings
+from tests.services.own_server import OwnServer
+from tests.services.scripts import PROJECT
 
 PROGRAM = PROJECT / "tests" / "servers" / "opensearch.sh"
 # Waits for the end of its own user and of all others.

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from doors import tls_door
-from support import command, plain_environment
-from terraform_outputs import write_outputs
 
 from clickstream.local import kafka_server, processes, server
 from clickstream.local.ports import free_port
 from clickstream.settings import Settings
 from tests.pki import Authority
+from tests.services.doors import tls_door
+from tests.services.scripts import command, plain_environment
+from tests.services.terraform_outputs import write_outputs
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from conftest import Query, RunScript
-from records import START, event, send
+
+from tests.services.databases import Query
+from tests.services.records import START, event, send
+from tests.services.scripts import RunScript
 
 LATEST_SESSIONS = """
     SELECT user_id, total_events, unique_pages_count, products_viewed_count, total_revenue,

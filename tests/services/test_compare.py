@@ -6,12 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import Query, RunScript
 
 from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.verify.truth_file import MOST_DIFFERENCES, compare
+from tests.services.databases import Query
+from tests.services.scripts import RunScript
 
 Compare = Callable[[], list[str]]
 

@@ -5,18 +5,19 @@ from contextlib import closing, contextmanager
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from time import monotonic
 
-import oracle
 import psutil
 import pytest
-from conftest import Query, RunScript, StartScript
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
-from records import event, random_events, send, send_by_visitor, wait_until_read
-from support import Script, eventually
 
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from clickstream.storage.positions import STOP_WRITERS
+from tests.services import oracle
+from tests.services.databases import Query
+from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, Script, StartScript
+from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"

@@ -5,9 +5,10 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 
 import pytest
-from support import Script, command, eventually
 
 from clickstream.local import postgres_server, search_server
+from tests.services.scripts import Script, command
+from tests.services.waiting import eventually
 
 # Neither of these may count.
 HOSTILE_SETTINGS = {

@@ -14,9 +14,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Query, RunScript
-from doors import password_door, tls_door
-from support import OwnServer, eventually
 
 from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
@@ -26,6 +23,11 @@ from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
 from tests.pki import Authority, Pair
+from tests.services.databases import Query
+from tests.services.doors import password_door, tls_door
+from tests.services.own_server import OwnServer
+from tests.services.scripts import RunScript
+from tests.services.waiting import eventually
 
 NOW = datetime.now(UTC)
 # What is wrong; what to do.

@@ -6,16 +6,18 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Query, RunScript, StartScript
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
-from records import event, random_events, send, send_by_visitor, wait_until_read
-from support import OwnServer, eventually
 
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
+from tests.services import oracle
+from tests.services.databases import Query
+from tests.services.own_server import OwnServer
+from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"

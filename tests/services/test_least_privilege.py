@@ -11,9 +11,6 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import RunScript
-from doors import rules_door
-from terraform_outputs import write_outputs
 
 from clickstream.clients.postgres import connect
 from clickstream.doctor import postgres_checks
@@ -22,6 +19,9 @@ from clickstream.local import search_server as local_search
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from tests.pki import Authority
+from tests.services.doors import rules_door
+from tests.services.scripts import RunScript
+from tests.services.terraform_outputs import write_outputs
 
 CREATE_ROLE = "CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'"
 CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'

@@ -8,16 +8,24 @@ from pathlib import Path
 from signal import SIGINT, SIGTERM, Signals
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Query, RunScript, StartScript
 from kafka import KafkaProducer
-from records import event, random_events, send, send_by_visitor, value_of, wait_until_read
-from support import eventually
 
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
+from tests.services import oracle
+from tests.services.databases import Query
+from tests.services.records import (
+    event,
+    random_events,
+    send,
+    send_by_visitor,
+    value_of,
+    wait_until_read,
+)
+from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
 
 TABLES = {
     "events": "SELECT * FROM clickstream_events ORDER BY event_time, event_id",

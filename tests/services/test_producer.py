@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunScript, StartScript
 from kafka import KafkaConsumer, TopicPartition
-from support import OwnServer, command, eventually, plain_environment
 
 from clickstream.admin import setup
 from clickstream.clients.kafka import connection_options
 from clickstream.local import stack
 from clickstream.settings import Settings
+from tests.services.own_server import OwnServer
+from tests.services.scripts import RunScript, StartScript, command, plain_environment
+from tests.services.waiting import eventually
 
 FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import StartScript
-from support import command, plain_environment
+
+from tests.services.scripts import StartScript, command, plain_environment
 
 LINE = r"INFO sent \d+ \(\d+/s\), acknowledged \d+, failed 0"
 TIME_LEFT = r" \d:\d\d:\d\d"

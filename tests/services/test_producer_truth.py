@@ -4,11 +4,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from conftest import RunScript, StartScript
 
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from clickstream.verify.truth_file import compare
+from tests.services.scripts import RunScript, StartScript
 
 PAST = ("--backfill", "2d", "--seed", "7")
 FAULTS = ("--late", "0.05", "--duplicate", "0.03", "--malformed", "0.02", "--skew", "600")

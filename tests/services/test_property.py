@@ -6,15 +6,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from batches import Batches
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from oracle import check_sessions
-from records import START, event, random_event
 
 from clickstream.clients.postgres import Connection
 from clickstream.model.sessions import Rule
+from tests.services.batches import Batches
+from tests.services.oracle import check_sessions
+from tests.services.records import START, event, random_event
 
 TIMEOUT = 30
 GRID = sorted([*range(0, 160, 10), TIMEOUT + 0.000001, 2 * TIMEOUT + 0.000001])

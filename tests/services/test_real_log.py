@@ -8,10 +8,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import oracle
 import pytest
-from conftest import Query, RunScript
-from support import PROJECT
+
+from tests.services import oracle
+from tests.services.databases import Query
+from tests.services.scripts import PROJECT, RunScript
 
 DATA = PROJECT / "tests" / "data"
 SESSIONS = """

@@ -5,12 +5,7 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 
-import oracle
 import pytest
-from batches import Batches
-from conftest import Query, RunScript, StartScript
-from records import RECORDS_READ, event, random_events, send_by_visitor, wait_until_read
-from support import eventually
 
 from clickstream.admin.rebuild_sessions import rebuild
 from clickstream.clients.postgres import Connection, connect
@@ -19,6 +14,18 @@ from clickstream.settings import Settings
 from clickstream.storage.positions import FencedError
 from clickstream.storage.stored_rule import rule_of
 from clickstream.verify.stored_sessions import verify
+from tests.services import oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import (
+    RECORDS_READ,
+    event,
+    random_events,
+    send_by_visitor,
+    wait_until_read,
+)
+from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
 
 RULE = Rule(timedelta(minutes=30), frozenset(), frozenset({"logout"}))
 OTHER = Rule(timedelta(minutes=5), frozenset({"login"}), frozenset())

@@ -4,16 +4,17 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import oracle
-from batches import Batches
-from conftest import Query, RunScript, StartScript
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from records import event, send, send_by_visitor, value_of, wait_until_read
 
 from clickstream.clients.postgres import Connection
 from clickstream.model.sessions import Rule
+from tests.services import oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import event, send, send_by_visitor, value_of, wait_until_read
+from tests.services.scripts import RunScript, StartScript
 
 GOOD = event("good", 0, event_id="known")
 REJECTED = 'SELECT reason, value FROM rejected_events ORDER BY partition, "offset"'

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
-import oracle
 import pytest
-from conftest import CREATE_DATABASE, DROP_DATABASE, Query, RunScript, StartScript
 from kafka import KafkaAdminClient
-from records import random_events, send_by_visitor, wait_until_read
+
+from tests.services import oracle
+from tests.services.databases import CREATE_DATABASE, DROP_DATABASE, Query
+from tests.services.records import random_events, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, StartScript
 
 TABLES = {
     "clickstream_events", "session_metrics", "rejected_events", "stream_positions",

@@ -6,17 +6,18 @@ from signal import SIGKILL, SIGTERM
 from time import monotonic
 
 import pytest
-import search_oracle
-from conftest import Query, RunScript, StartScript
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
-from records import event, random_events, send, send_by_visitor, wait_until_read
-from search_door import Faults, search_door
-from search_servers import SearchServer
-from support import eventually
 
 from clickstream.clients.opensearch import connect
 from clickstream.settings import Settings
+from tests.services import search_oracle
+from tests.services.databases import Query
+from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, StartScript
+from tests.services.search_door import Faults, search_door
+from tests.services.search_servers import SearchServer
+from tests.services.waiting import eventually
 
 LEADS = "indexing into OpenSearch"
 ROWS = "SELECT count(*) FROM clickstream_events"

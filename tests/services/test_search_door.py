@@ -12,12 +12,12 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import ConnectionError as Lost
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
-from search_door import Faults, SearchDoor, search_door
-from search_servers import SearchServer
-from support import eventually
 
 from clickstream.clients.opensearch import connect
 from clickstream.settings import Settings
+from tests.services.search_door import Faults, SearchDoor, search_door
+from tests.services.search_servers import SearchServer
+from tests.services.waiting import eventually
 
 INDEX = "clickstream-sessions"
 

@@ -7,16 +7,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-import search_oracle
-from batches import Batches
-from conftest import Query
-from doors import Reply, Request, forward, http_door
 from opensearchpy import OpenSearch
-from records import event
-from search_door import Faults, search_door
-from search_oracle import advance, catch_up
-from support import eventually
-from test_search_follower import RULE
 
 from clickstream.clients.postgres import Connection
 from clickstream.indexer import backlog, indexer
@@ -24,6 +15,15 @@ from clickstream.indexer import checkpoint as search_cursor
 from clickstream.indexer.bulk import SearchOutageError
 from clickstream.indexer.indexer import FAILURES, Follower
 from clickstream.settings import Settings
+from tests.services import search_oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.doors import Reply, Request, forward, http_door
+from tests.services.records import event
+from tests.services.search_door import Faults, search_door
+from tests.services.search_oracle import advance, catch_up
+from tests.services.test_search_follower import RULE
+from tests.services.waiting import eventually
 
 END_FOLLOWERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity

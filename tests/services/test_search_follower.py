@@ -8,12 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-import search_oracle
-from batches import Batches
-from conftest import Query
 from opensearchpy import OpenSearch
-from records import event, value_of
-from search_oracle import advance, catch_up
 
 from clickstream.clients.postgres import Connection, connect
 from clickstream.indexer.indexer import Follower
@@ -21,6 +16,11 @@ from clickstream.model.events import parse
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import event_table
+from tests.services import search_oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import event, value_of
+from tests.services.search_oracle import advance, catch_up
 
 RULE = Rule(timedelta(seconds=30), frozenset(), frozenset({"logout"}))
 SESSIONS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"

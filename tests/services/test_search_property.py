@@ -6,16 +6,10 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-import search_oracle
-from batches import Batches
-from conftest import Query
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from opensearchpy import OpenSearch
-from records import START
-from search_oracle import catch_up
-from test_property import BURSTS, RULES
 
 from clickstream.clients.postgres import Connection
 from clickstream.indexer import indexer as search_follower
@@ -23,6 +17,12 @@ from clickstream.indexer.indexer import Follower
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import watermark
+from tests.services import search_oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import START
+from tests.services.search_oracle import catch_up
+from tests.services.test_property import BURSTS, RULES
 
 NO_INDEX = "DELETE FROM search_cursor"
 # What may follow a batch: a step of the index or nothing, a restart of either side, a watermark

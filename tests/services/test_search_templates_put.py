@@ -7,16 +7,17 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from conftest import Query, RunScript
-from doors import password_door
 from opensearchpy import OpenSearch
-from search_servers import SearchServer
 
 from clickstream.admin import setup
 from clickstream.clients.opensearch import connect
 from clickstream.errors import UserError
 from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
 from clickstream.settings import Settings
+from tests.services.databases import Query
+from tests.services.doors import password_door
+from tests.services.scripts import RunScript
+from tests.services.search_servers import SearchServer
 
 COLUMNS = """
     SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s

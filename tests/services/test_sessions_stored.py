@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 from zlib import crc32
 
-import oracle
 import pytest
-from conftest import Query, RunScript, StartScript
-from records import event, send_by_visitor, wait_until_read
+
+from tests.services import oracle
+from tests.services.databases import Query
+from tests.services.records import event, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, StartScript
 
 MINUTE, HOUR = 60, 3600
 TIMEOUT = 30 * MINUTE

@@ -21,13 +21,14 @@ import psycopg2
 import pytest
 from dotenv import dotenv_values
 from kafka import KafkaAdminClient
-from support import PROJECT, command, eventually, plain_environment
 
 from clickstream.clients.postgres import Connection, connect
 from clickstream.errors import UserError
 from clickstream.local import kafka_server, postgres_server, processes, search_server, stack
 from clickstream.local.stack import Condition, Status
 from clickstream.settings import load
+from tests.services.scripts import PROJECT, command, plain_environment
+from tests.services.waiting import eventually
 
 HAS_SEARCH = search_server.is_available()
 

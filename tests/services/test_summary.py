@@ -14,14 +14,15 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
-from batches import Batches
-from conftest import Query, RunScript, StartScript
-from records import START, event
-from support import command, eventually, plain_environment
 
 from clickstream.clients.postgres import connect
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import START, event
+from tests.services.scripts import RunScript, StartScript, command, plain_environment
+from tests.services.waiting import eventually
 
 RULE = Rule(timedelta(minutes=30), frozenset({"login"}), frozenset({"logout"}))
 HOSTILE = "\x1b[2J\x9b31m[bold]<script>"

@@ -8,21 +8,22 @@ from threading import Thread
 from typing import Any
 from uuid import UUID
 
-import oracle
 import pytest
-from batches import Batches
-from conftest import Query, RunScript
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg2.extras import RealDictCursor
-from records import event, random_event, random_events
 
 from clickstream.clients.postgres import Connection, connect
 from clickstream.model.sessions import COLUMNS, Rule
 from clickstream.settings import Settings
 from clickstream.storage import session_rule
 from clickstream.verify.stored_sessions import Verdict, verify
+from tests.services import oracle
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import event, random_event, random_events
+from tests.services.scripts import RunScript
 
 TIMEOUT = 30
 # Gaps of exactly the timeout, and one microsecond more.

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import oracle
 import pytest
-from batches import TOPIC, Batches
-from conftest import Query, StartScript
-from records import START, event, send, wait_until_read
-from support import eventually
 
 from clickstream.clients.postgres import Connection
 from clickstream.model.sessions import Rule
 from clickstream.storage.watermark import close_sessions, pipeline_watermark
+from tests.services import oracle
+from tests.services.batches import TOPIC, Batches
+from tests.services.databases import Query
+from tests.services.records import START, event, send, wait_until_read
+from tests.services.scripts import StartScript
+from tests.services.waiting import eventually
 
 TIMEOUT = timedelta(minutes=30)
 RULE = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))

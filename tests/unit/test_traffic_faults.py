@@ -6,11 +6,11 @@ from random import Random
 
 import orjson
 import pytest
-from simulated import live
 
 from clickstream.model.events import InvalidEventError, parse
 from clickstream.simulator.event_json import SECOND, Event, Record
 from clickstream.simulator.faults import CONFLICT, KINDS, TOO_LARGE, Faults, Plan
+from tests.unit.simulated import live
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

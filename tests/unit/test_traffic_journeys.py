@@ -5,11 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from simulated import by_visit, live, steps
 
 from clickstream.simulator import journeys
 from clickstream.simulator.catalogue import PRODUCTS
 from clickstream.simulator.event_json import Event
+from tests.unit.simulated import by_visit, live, steps
 
 PROPORTIONS = {
     "page_view": 35,

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from simulated import START, by_visit, live
 
 from clickstream.sending.options import Options
 from clickstream.sending.simulation import Simulation
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import SECOND, Event
 from clickstream.simulator.seasonality import Rhythm
+from tests.unit.simulated import START, by_visit, live
 
 DAY = 86_400 * SECOND
 UNTIL = START + 14 * DAY

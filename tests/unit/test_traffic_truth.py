@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from simulated import by_visit, live
 
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import SECOND, Event, timestamp
 from clickstream.simulator.truth import Truth
+from tests.unit.simulated import by_visit, live
 
 
 def write(path: Path, events: list[Event], **rule: str) -> dict[str, Any]:

@@ -1,40 +1,19 @@
-"""What service tests use beside the fixtures: waiting, scripts as processes, private servers."""
+"""The project's scripts as processes, as the fixtures `run_script` and `start_script` run them."""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from signal import Signals
-from typing import TypeVar
+from typing import Protocol
 
-from clickstream.local import processes, stack
 from clickstream.settings import Settings
 
 PROJECT = Path(__file__).parents[2]
 SETTING_NAMES = frozenset(item.name.upper() for item in fields(Settings))
-
-T = TypeVar("T")
-
-
-def eventually(check: Callable[[], T], seconds: float = 30.0) -> T:
-    """Call `check` until its result is true and return it; fail after `seconds`.
-
-    An AssertionError inside `check` counts as not yet.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            last: object = check()
-            if last:
-                return last  # type: ignore[return-value]
-        except AssertionError as error:
-            last = error
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s; last: {last!r}")
-        time.sleep(0.05)
 
 
 def command(name: str, *arguments: str) -> list[str]:
@@ -105,25 +84,15 @@ class Script:
         self._process.wait()
 
 
-class OwnServer:
-    """A server of one test alone, which may be stopped and started at will, always on its port."""
+class RunScript(Protocol):
+    """The fixture `run_script`: runs a script to its end."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder
-        self._name = name
-        self.environment = stack.environment(folder)
+    def __call__(
+        self, name: str, *arguments: str, seconds: float = 60, stdin: str = "", **settings: str
+    ) -> subprocess.CompletedProcess[str]: ...
 
-    def start(self) -> None:
-        """Start it again and wait until it answers."""
-        stack.up(self._folder, [self._name])
-        assert stack.environment(self._folder) == self.environment, "its port was taken"
 
-    def stop(self) -> None:
-        """Stop it cleanly and wait until it is gone (PostgreSQL: fast shutdown)."""
-        stack.down(self._folder)
+class StartScript(Protocol):
+    """The fixture `start_script`: starts a script in the background."""
 
-    def kill(self) -> None:
-        """Kill it at once, with all its processes, as a crash of the machine would."""
-        (status,) = (each for each in stack.status(self._folder) if each.server.name == self._name)
-        assert status.process is not None
-        processes.stop(status.process)
+    def __call__(self, name: str, *arguments: str, **settings: str) -> Script: ...

@@ -1,0 +1,25 @@
+"""Waiting for something to become true, up to a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(check: Callable[[], T], seconds: float = 30.0) -> T:
+    """Call `check` until its result is true and return it; fail after `seconds`.
+
+    An AssertionError inside `check` counts as not yet.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            last: object = check()
+            if last:
+                return last  # type: ignore[return-value]
+        except AssertionError as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s; last: {last!r}")
+        time.sleep(0.05)
