@@ -20,6 +20,7 @@ logger = logging.getLogger("clickstream.consumer")
 def build_parser() -> argparse.ArgumentParser:
     """The options; everything else is a setting."""
     parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--drain",

@@ -14,6 +14,7 @@ from clickstream.storage import schema
 def build_parser() -> argparse.ArgumentParser:
     """The options; none of them is needed to create what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--rebuild-sessions",

@@ -16,6 +16,7 @@ from clickstream.settings import load
 def build_parser() -> argparse.ArgumentParser:
     """The options; none of them is needed for the report."""
     parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--since",

@@ -1,21 +1,24 @@
-"""`python -m clickstream`: everything beside the four scripts. `--help` lists it."""
+"""`python -m clickstream`: the commands beside the four scripts."""
 
 import argparse
 from collections.abc import Sequence
 
 from clickstream import cli
-from clickstream.admin import commands as operations_commands
-from clickstream.aiven import commands as aiven_commands
-from clickstream.local import commands as local_commands
+from clickstream.admin import commands as admin
+from clickstream.aiven import commands as aiven
+from clickstream.doctor import commands as doctor
+from clickstream.local import commands as local
+
+DESCRIPTION = "Commands for local servers, settings, checks and stored data."
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; each command registers itself and sets `command` to its function."""
-    parser = argparse.ArgumentParser(prog="python -m clickstream", description=__doc__)
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    local_commands.register(subparsers)
-    aiven_commands.register(subparsers)
-    operations_commands.register(subparsers)
+    """Return the parser, with the commands that each part of the package registers."""
+    parser = argparse.ArgumentParser(prog="python -m clickstream", description=DESCRIPTION)
+    cli.add_version(parser)
+    commands = cli.add_commands(parser, "COMMAND")
+    for part in (local, aiven, doctor, admin):
+        part.register(commands)
     return parser
 
 

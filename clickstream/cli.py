@@ -1,4 +1,4 @@
-"""What the scripts share: common options, error sentences, exit statuses, logging."""
+"""Command lines: registering commands, common options, exit statuses, error texts, logging."""
 
 import argparse
 import json
@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from clickstream import __version__
 from clickstream.errors import UsageError, UserError
 
 DONE, FAILED, MISUSE = 0, 1, 2
@@ -17,8 +18,55 @@ Command = Callable[[argparse.Namespace], int]
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
+def add_commands(parser: argparse.ArgumentParser, metavar: str) -> Subparsers:
+    """Make a parser expect a command, and return the list that `add_command` adds to.
+
+    Without a command it prints its help to stderr and exits with 2.
+    """
+
+    def misused(_: argparse.Namespace) -> int:
+        parser.print_help(sys.stderr)
+        return MISUSE
+
+    parser.set_defaults(command=misused)
+    return parser.add_subparsers(title="commands", metavar=metavar)
+
+
+def add_command(
+    commands: Subparsers, name: str, summary: str, command: Command
+) -> argparse.ArgumentParser:
+    """Register a command and return its parser, for the options of the command.
+
+    summary: the line about it in the list of commands and at the top of its own help.
+    command: gets the parsed arguments and returns the exit status.
+    """
+    parser = commands.add_parser(name, help=summary, description=_sentence(summary))
+    parser.set_defaults(command=command)
+    return parser
+
+
+def add_command_group(commands: Subparsers, name: str, summary: str) -> Subparsers:
+    """Register a command that has commands of its own, and return the list of those."""
+    parser = commands.add_parser(name, help=summary, description=_sentence(summary))
+    return add_commands(parser, "ACTION")
+
+
+def _sentence(summary: str) -> str:
+    return f"{summary[:1].upper()}{summary[1:]}."
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the option --version, which prints the version and exits with 0."""
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"clickstream {__version__}",
+        help="print the version and exit",
+    )
+
+
 def add_env_file(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the option that every script has."""
+    """Give a parser the option --env-file, which names the settings file."""
     parser.add_argument(
         "--env-file",
         type=Path,
@@ -28,7 +76,7 @@ def add_env_file(parser: argparse.ArgumentParser) -> None:
 
 
 def run(main: Callable[[], int]) -> int:
-    """Call `main` and turn what a user can cause into one sentence and an exit status."""
+    """Call `main` and turn every error that a user can cause into a sentence and a status."""
     try:
         return main()
     except UsageError as error:
@@ -68,6 +116,6 @@ def start_logging(log_format: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("clickstream").setLevel(logging.INFO)
-    # They log every attempt to connect; the scripts say in a sentence what is wrong.
+    # They log every attempt to connect; the scripts say once what is wrong.
     for library in ("kafka", "opensearch"):
         logging.getLogger(library).setLevel(logging.CRITICAL)

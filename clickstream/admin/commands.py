@@ -3,6 +3,7 @@
 import argparse
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg2
 
@@ -16,10 +17,9 @@ from clickstream.settings import Settings, load
 APPLICATION = "clickstream operations"
 
 
-def register(subparsers: cli.Subparsers) -> None:
-    """Add the commands."""
-    rejections = subparsers.add_parser("rejected", help="records that could not become an event")
-    actions = rejections.add_subparsers(metavar="ACTION", required=True)
+def register(commands: cli.Subparsers) -> None:
+    """Register the commands."""
+    actions = cli.add_command_group(commands, "rejected", "records that could not become an event")
     listing = _add(actions, "list", "how many there are by reason, and the newest", _list)
     listing.add_argument("--reason", help="only those of this reason, e.g. not_json")
     listing.add_argument(
@@ -35,14 +35,12 @@ def register(subparsers: cli.Subparsers) -> None:
     )
     again.add_argument("--reason", help="only those of this reason")
 
-    stored = subparsers.add_parser("positions", help="what has been read of each partition")
-    actions = stored.add_subparsers(metavar="ACTION", required=True)
+    actions = cli.add_command_group(commands, "positions", "what has been read of each partition")
     _add(actions, "show", "positions and counters by partition", _show_positions)
     reset = _add(actions, "reset", "make consumers read the topic again; safe", _reset_positions)
     reset.add_argument("--to", choices=["earliest"], required=True, help="from where")
 
-    index = subparsers.add_parser("search", help="the index in OpenSearch")
-    actions = index.add_subparsers(metavar="ACTION", required=True)
+    actions = cli.add_command_group(commands, "search", "the index in OpenSearch")
     text = "compare the index with PostgreSQL; exit status 1 on any difference"
     _add(actions, "verify", text, _verify_index)
     text = "make the index anew from PostgreSQL, also while a consumer runs"
@@ -52,9 +50,8 @@ def register(subparsers: cli.Subparsers) -> None:
 def _add(
     actions: cli.Subparsers, name: str, text: str, command: cli.Command
 ) -> argparse.ArgumentParser:
-    action: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text)
+    action = cli.add_command(actions, name, text, partial(_explained, command))
     cli.add_env_file(action)
-    action.set_defaults(command=lambda arguments: _explained(command, arguments))
     return action
 
 

@@ -1,12 +1,46 @@
-"""`python -m clickstream env`, `grant` and `doctor`, as the command line sees them."""
+"""`python -m clickstream env` and `grant` on the command line."""
+
+import argparse
+from pathlib import Path
 
 from clickstream import cli
 from clickstream.aiven import env, grant
-from clickstream.doctor import command as doctor
 
 
-def register(subparsers: cli.Subparsers) -> None:
-    """Add the commands."""
-    env.register(subparsers)
-    grant.register(subparsers)
-    doctor.register(subparsers)
+def register(commands: cli.Subparsers) -> None:
+    """Register the commands."""
+    command = cli.add_command(
+        commands, "env", "write .env and certs/ from Terraform's outputs", env.run
+    )
+    _add_source(command)
+    command.add_argument(
+        "--force",
+        action="store_true",
+        help="replace files that this command did not write, keeping backups",
+    )
+    command = cli.add_command(
+        commands,
+        "grant",
+        "let the pipeline's PostgreSQL role create its tables; needed once, on Aiven",
+        grant.run,
+    )
+    _add_source(command)
+    cli.add_env_file(command)
+
+
+def _add_source(command: argparse.ArgumentParser) -> None:
+    """Give a command the options that name the source of the outputs."""
+    command.add_argument(
+        "--terraform",
+        type=Path,
+        default=Path("terraform"),
+        metavar="DIR",
+        help="folder of the Terraform module that was applied (default: terraform)",
+    )
+    command.add_argument(
+        "--from",
+        dest="file",
+        type=Path,
+        metavar="FILE",
+        help="read the output of terraform output -json from this file instead",
+    )

@@ -22,38 +22,6 @@ KEY_FILE = CERTS / "service.key"
 REFRESH = "bring the outputs up to date: terraform -chdir=terraform apply -refresh-only"
 
 
-def register(subparsers: cli.Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "env", help="write .env and certs/ from Terraform's outputs", description=__doc__
-    )
-    add_source(parser)
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        help="replace files that this command did not write, keeping backups",
-    )
-    parser.set_defaults(command=run)
-
-
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options that say where the outputs are."""
-    parser.add_argument(
-        "--terraform",
-        type=Path,
-        default=Path("terraform"),
-        metavar="DIR",
-        help="folder of the Terraform module that was applied (default: terraform)",
-    )
-    parser.add_argument(
-        "--from",
-        dest="file",
-        type=Path,
-        metavar="FILE",
-        help="read the text of `terraform output -json` from this file instead",
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Check everything, then write everything, and say what comes next."""
     outputs = read(arguments.terraform, arguments.file)

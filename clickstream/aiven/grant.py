@@ -13,7 +13,6 @@ import psycopg2
 from psycopg2 import sql
 
 from clickstream import cli
-from clickstream.aiven.env import add_source
 from clickstream.aiven.outputs import Outputs, read
 from clickstream.clients.postgres import Connection, connect_or_explain, only_row
 from clickstream.clients.privileges import GRANT_CREATE
@@ -22,18 +21,6 @@ from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream grant"
 HAS_CREATE = "SELECT has_database_privilege(%s, current_database(), 'CREATE')"
-
-
-def register(subparsers: cli.Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "grant",
-        help="on Aiven, once: let the pipeline's role create its tables",
-        description=__doc__,
-    )
-    add_source(parser)
-    cli.add_env_file(parser)
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

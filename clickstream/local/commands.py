@@ -1,55 +1,60 @@
-"""`python -m clickstream stack` and `python -m clickstream demo`, as the command line sees them.
+"""`python -m clickstream stack` and `demo` on the command line.
 
-What they do is imported when they run: production has neither psutil nor the servers' packages.
+The code behind them is imported when a command runs, because production has neither psutil nor the
+servers' packages.
 """
 
 import argparse
-from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from clickstream import cli
 from clickstream.errors import UserError
 
-STACK_HELP = {
-    "up": "start the servers that do not run, create schema and topic, write .env",
-    "down": "stop them; PostgreSQL keeps its data",
-    "status": "which of them run, and where (exit status 1 unless all do)",
-    "reset": "delete everything in them; running ones run again, empty",
-}
 
+def register(commands: cli.Subparsers) -> None:
+    """Register the commands."""
+    summary = "run the whole pipeline once on temporary servers"
+    _add(commands, "demo", summary, "demo", "run")
 
-def register(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the commands of the local servers."""
-    stack = subparsers.add_parser(
-        "stack", help="local servers: a Kafka-compatible broker, PostgreSQL, search"
+    actions = cli.add_command_group(
+        commands,
+        "stack",
+        "local servers: a Kafka-compatible broker, PostgreSQL and a search server",
     )
-    actions = stack.add_subparsers(metavar="ACTION", required=True)
-    for name, text in STACK_HELP.items():
-        action = actions.add_parser(name, help=text, description=text)
-        action.set_defaults(command=_stack, action=name)
-        if name == "up":
-            action.add_argument(
-                "--force",
-                action="store_true",
-                help="replace a .env that this command did not write, keeping a backup",
-            )
-    demo = subparsers.add_parser("demo", help="the whole pipeline once, on servers of its own")
-    demo.set_defaults(command=_demo)
+    summary = "start the servers that are not running, create tables and topic, and write .env"
+    _add(actions, "up", summary, "console", "up").add_argument(
+        "--force",
+        action="store_true",
+        help="replace a .env that this command did not write, keeping a backup",
+    )
+    _add(actions, "down", "stop the servers; PostgreSQL keeps its data", "console", "down")
+    summary = "show the servers and their addresses; exit status 1 unless all are running"
+    _add(actions, "status", summary, "console", "status")
+    summary = "delete all data; servers that are running run again, empty"
+    _add(actions, "reset", summary, "console", "reset")
 
 
-def _stack(arguments: argparse.Namespace) -> int:
-    console = _local("console")
-    if arguments.action == "up":
-        return _explained(lambda: console.up(force=arguments.force))
-    return _explained(getattr(console, arguments.action))
+def _add(
+    commands: cli.Subparsers, name: str, summary: str, module: str, function: str
+) -> argparse.ArgumentParser:
+    return cli.add_command(commands, name, summary, partial(_run, module, function))
 
 
-def _demo(_: argparse.Namespace) -> int:
-    return _explained(_local("demo").run)
+def _run(module: str, function: str, arguments: argparse.Namespace) -> int:
+    """Call a function of a module of this folder, with a sentence for errors of the file system."""
+    command = getattr(_import(module), function)
+    try:
+        return int(command(arguments))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"the local servers cannot use their files: {error}") from error
 
 
-def _local(name: str) -> Any:
-    """A module of this room, or a sentence where what it stands on is missing."""
+def _import(name: str) -> Any:
+    """Import a module of this folder. Raises UserError if a package that it needs is missing."""
     try:
         return import_module(f"clickstream.local.{name}")
     except ModuleNotFoundError as error:
@@ -57,13 +62,3 @@ def _local(name: str) -> Any:
             f"local servers cannot run here, as the module {error.name} is missing: "
             "python -m pip install -r requirements-dev.txt (on Windows: inside WSL)"
         ) from None
-
-
-def _explained(command: Callable[[], int]) -> int:
-    """Run a command; a full disk or a forbidden folder gets a sentence too."""
-    try:
-        return command()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise UserError(f"the local servers cannot use their files: {error}") from error

@@ -1,5 +1,6 @@
 """What `python -m clickstream stack` does and prints."""
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,13 +26,13 @@ Next, each in a terminal of its own:
 Stop the servers: python -m clickstream stack down"""
 
 
-def up(*, force: bool) -> int:
-    """Start what does not run, point `.env` to it, create schema and topic."""
-    check_writable(DEFAULT_ENV_FILE, WRITTEN_BY, force)
+def up(arguments: argparse.Namespace) -> int:
+    """Start the servers that do not run, write `.env`, create tables and topic."""
+    check_writable(DEFAULT_ENV_FILE, WRITTEN_BY, arguments.force)
     folder = FOLDER.resolve()
     started = stack.up(folder)
     values = stack.environment(folder)
-    backup = write_env_file(DEFAULT_ENV_FILE, values, WRITTEN_BY, force)
+    backup = write_env_file(DEFAULT_ENV_FILE, values, WRITTEN_BY, arguments.force)
     _print_table(stack.status(folder), started)
     for sentence in setup.apply(_settings(values)):
         print(sentence)
@@ -45,14 +46,14 @@ def up(*, force: bool) -> int:
     return cli.DONE
 
 
-def down() -> int:
+def down(_: argparse.Namespace) -> int:
     """Stop the servers."""
     stopped = stack.down(FOLDER.resolve())
     print(f"Stopped: {', '.join(stopped)}." if stopped else "No server was running.")
     return cli.DONE
 
 
-def status() -> int:
+def status(_: argparse.Namespace) -> int:
     """Show each server; fail unless all run."""
     found = stack.status(FOLDER.resolve())
     _print_table(found)
@@ -65,7 +66,7 @@ def status() -> int:
     return cli.FAILED
 
 
-def reset() -> int:
+def reset(_: argparse.Namespace) -> int:
     """Delete everything in the servers, saying what."""
     folder = FOLDER.resolve()
     found = stack.contents(folder)

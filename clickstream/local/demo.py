@@ -3,6 +3,7 @@
 On servers of its own, which are gone afterwards; neither `.env` nor the user's settings count.
 """
 
+import argparse
 import os
 import signal
 import subprocess
@@ -42,7 +43,7 @@ To play with it, on servers that stay:
   python summary.py"""
 
 
-def run() -> int:
+def run(_: argparse.Namespace) -> int:
     """Run every step; fail with the first one that fails."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)

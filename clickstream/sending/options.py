@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the events, one a line, instead of sending"
     )
+    cli.add_version(parser)
     cli.add_env_file(parser)
     return parser
 

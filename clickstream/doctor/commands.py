@@ -1,4 +1,4 @@
-"""`python -m clickstream doctor`: look at every server of the settings, and change nothing."""
+"""`python -m clickstream doctor`: check every server of the settings without changing it."""
 
 import argparse
 import logging
@@ -12,15 +12,10 @@ from clickstream.errors import UsageError
 from clickstream.settings import Settings, load
 
 
-def register(subparsers: cli.Subparsers) -> None:
-    """Add the command."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="look for what is wrong with settings, certificates, servers and rights",
-        description=__doc__,
-    )
-    cli.add_env_file(parser)
-    parser.set_defaults(command=run)
+def register(commands: cli.Subparsers) -> None:
+    """Register the command."""
+    summary = "check the settings, certificates, servers and rights; nothing is changed"
+    cli.add_env_file(cli.add_command(commands, "doctor", summary, run))
 
 
 def run(arguments: argparse.Namespace) -> int:

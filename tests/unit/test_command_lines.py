@@ -1,0 +1,62 @@
+"""The command lines of the scripts and of `python -m clickstream`: help, version, misuse."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import clickstream
+from clickstream import __main__ as commands
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def parsers(top: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser and those of its commands."""
+    yield top
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+@pytest.mark.parametrize("command", [*([name] for name in SCRIPTS), ["-m", "clickstream"]])
+def test_the_version_is_printed(command: list[str]) -> None:
+    done = run(*command, "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"clickstream {clickstream.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [[], ["stack"], ["rejected"]])
+def test_a_missing_command_is_misuse_and_prints_the_commands(command: list[str]) -> None:
+    done = run("-m", "clickstream", *command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"usage: {' '.join(['python -m clickstream', *command])} [-h]")
+    assert "commands:" in done.stderr
+
+
+def test_an_unknown_command_is_misuse() -> None:
+    done = run("-m", "clickstream", "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "invalid choice: 'nonsense'" in done.stderr
+
+
+@pytest.mark.parametrize("command", SCRIPTS)
+def test_the_help_of_a_script_has_no_markdown(command: str) -> None:
+    assert "`" not in run(command, "--help").stdout
+
+
+def test_the_help_of_a_command_has_no_markdown_and_says_what_the_command_does() -> None:
+    for parser in parsers(commands.build_parser()):
+        assert "`" not in parser.format_help(), parser.prog
+        assert parser.description, parser.prog
