@@ -10,7 +10,7 @@ from clickstream import cli
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer
 from clickstream.indexer import backlog
-from clickstream.indexer.indexer import following
+from clickstream.indexer.indexer import running_indexer
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
 
@@ -41,8 +41,8 @@ def consume(arguments: argparse.Namespace) -> int:
         logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
         Consumer(settings, stop, drain, random.Random()).run()
         return cli.DONE
-    with following(settings):
-        Consumer(settings, stop, drain, random.Random(), report_also=backlog.words).run()
+    with running_indexer(settings):
+        Consumer(settings, stop, drain, random.Random(), report_also=backlog.describe).run()
         if drain and not stop.requested:
             _drain_index(settings, stop)
     return cli.DONE

@@ -1,8 +1,8 @@
 """How fast the index follows, and what that costs the consumer.
 
-1. Documents per second of the follower, from PostgreSQL into OpenSearch, as a share of what
+1. Documents per second of the indexer, from PostgreSQL into OpenSearch, as a share of what
 opensearchpy's parallel_bulk does with the same documents ready in memory, to the same server, in
-turns. 2. Events per second of the consumer with the follower, as a share of those without, where
+turns. 2. Events per second of the consumer with the indexer, as a share of those without, where
 the search server costs next to nothing (bench/null_search.py).
 
 The servers are local ones of the benchmark alone, or those of TEST_KAFKA_BOOTSTRAP_SERVERS,
@@ -31,7 +31,7 @@ from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer
 from clickstream.indexer import checkpoint, document_reader, indexes
 from clickstream.indexer.backlog import wait_until_indexed
-from clickstream.indexer.indexer import following
+from clickstream.indexer.indexer import running_indexer
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
@@ -69,7 +69,7 @@ def _compare_indexing(settings: Settings, rounds: int) -> None:
     documents = _documents(settings)
     size = sum(len(lines) for _, lines in documents) / len(documents)
     print(f"{len(documents):,} documents of {size:.0f} bytes with their actions")
-    print(f"{'parallel_bulk':>16} {'follower':>14} {'share':>7}")
+    print(f"{'parallel_bulk':>16} {'indexer':>14} {'share':>7}")
     shares = []
     for _ in range(rounds):
         plain = len(documents) / _bulk(settings, documents)
@@ -82,13 +82,13 @@ def _compare_indexing(settings: Settings, rounds: int) -> None:
 def _documents(settings: Settings) -> list[tuple[str, bytes]]:
     """Index and lines of all documents that there are."""
     found: list[tuple[str, bytes]] = []
-    place = checkpoint.BEGINNING
+    current = checkpoint.BEGINNING
     with closing(connect(settings, application="bench")) as connection:
-        while place.filled_time is not None:
+        while current.filled_time is not None:
             with connection:
-                step = checkpoint.filling_step(connection.cursor(), place, ROWS_AT_ONCE)
+                step = checkpoint.backfill_step(connection.cursor(), current, ROWS_AT_ONCE)
                 found += document_reader.actions(connection, step)
-            place = step.after
+            current = step.after
     return found
 
 
@@ -115,17 +115,17 @@ def _fresh_indexes(settings: Settings, names: set[str]) -> None:
 
 
 def _follow(settings: Settings) -> float:
-    """Seconds that the follower takes to fill a new index."""
+    """Seconds that the indexer takes to fill a new index."""
     with closing(connect(settings, application="bench")) as connection, connection:
         checkpoint.forget(connection.cursor())
     started = perf_counter()
-    with following(settings):
+    with running_indexer(settings):
         assert wait_until_indexed(settings, Stop())
         return perf_counter() - started
 
 
 def _compare_consuming(settings: Settings, clock: Clock, events: int, rounds: int) -> None:
-    print(f"{'without follower':>18} {'with follower':>16} {'share':>7}")
+    print(f"{'without indexer':>18} {'with indexer':>16} {'share':>7}")
     shares = []
     for _ in range(rounds):
         alone = events / _consume(replace(settings, opensearch_host=""), clock)
@@ -140,7 +140,7 @@ def _consume(settings: Settings, clock: Clock) -> float:
     with closing(connect(settings, application="bench")) as connection, connection:
         connection.cursor().execute(EMPTY)
     clock.first = None
-    with following(settings) if settings.opensearch_host else nullcontext():
+    with running_indexer(settings) if settings.opensearch_host else nullcontext():
         Consumer(settings, Stop(), Drain(), random.Random()).run()
         return clock.last - (clock.first or 0.0)
 

@@ -8,21 +8,20 @@ from opensearchpy.exceptions import OpenSearchException
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import connect_or_explain
 from clickstream.errors import UserError
-from clickstream.indexer import checkpoint as search_cursor
-from clickstream.indexer import refused_documents
+from clickstream.indexer import checkpoint, refused_documents
 from clickstream.indexer.backlog import Backlog, stuck, wait_until_indexed
-from clickstream.indexer.bulk import words
-from clickstream.indexer.indexer import following
+from clickstream.indexer.bulk import describe_error
+from clickstream.indexer.indexer import running_indexer
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from clickstream.verify.search_index import Check, Verdict
+from clickstream.verify.search_index import Check, IndexDifferences
 
 logger = logging.getLogger(__name__)
 
 APPLICATION = "clickstream search"
 
 
-def verify(settings: Settings) -> Verdict:
+def verify(settings: Settings) -> IndexDifferences:
     """Compare the index with PostgreSQL. Raises UserError where a server does not answer."""
     with (
         closing(connect_or_explain(settings, application=APPLICATION)) as connection,
@@ -33,7 +32,7 @@ def verify(settings: Settings) -> Verdict:
         except OpenSearchException as error:
             raise UserError(
                 f"OpenSearch at {settings.opensearch_host}:{settings.opensearch_port} does not "
-                f"answer ({words(error)}); ask: python -m clickstream doctor"
+                f"answer ({describe_error(error)}); ask: python -m clickstream doctor"
             ) from None
 
 
@@ -44,7 +43,7 @@ def rebuild(settings: Settings) -> str:
         connection,
         connection.cursor() as cursor,
     ):
-        search_cursor.forget(cursor)
+        checkpoint.forget(cursor)
     _catch_up(settings)
     return "The index was made anew from PostgreSQL."
 
@@ -62,9 +61,9 @@ def retry_refused(settings: Settings) -> tuple[int, int]:
 
 
 def _catch_up(settings: Settings) -> None:
-    """Let the index catch up, by the follower of a running consumer or by one here."""
+    """Let the index catch up, by the indexer of a running consumer or by one here."""
     stop = Stop().on_signals()
-    with following(settings):
+    with running_indexer(settings):
         if not wait_until_indexed(settings, stop, tell=_tell):
             raise KeyboardInterrupt if stop.requested else stuck(settings)
 

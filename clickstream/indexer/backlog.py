@@ -9,8 +9,8 @@ import psycopg2
 
 from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.errors import UserError
-from clickstream.indexer import checkpoint as search_cursor
-from clickstream.indexer.checkpoint import Place
+from clickstream.indexer import checkpoint
+from clickstream.indexer.checkpoint import Checkpoint
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
@@ -68,25 +68,25 @@ def next_transaction(cursor: Cursor) -> str:
 
 def read(cursor: Cursor, before: str | None = None) -> Backlog:
     """The backlog now, or of what was there before a transaction."""
-    place = search_cursor.read(cursor)
-    if place is None:
+    current = checkpoint.read(cursor)
+    if current is None:
         return Backlog(begun=False, caught_up=False, rows=0, seconds=0.0)
     values = {
-        **asdict(place),
-        "horizon": str(place.horizon),
+        **asdict(current),
+        "horizon": str(current.horizon),
         "before": before or next_transaction(cursor),
         "most": MOST_COUNTED,
     }
     cursor.execute(CHANGED, values)
     rows, seconds = only_row(cursor)
-    if place.filled_time is None:
+    if current.filled_time is None:
         return Backlog(True, rows == 0, rows, seconds)
     cursor.execute(UNFILLED, values)
     unfilled, age = only_row(cursor)
     return Backlog(True, False, rows + unfilled, max(seconds, age))
 
 
-def words(cursor: Cursor) -> str:
+def describe(cursor: Cursor) -> str:
     """The backlog now, for a line of the log."""
     return f"search index {read(cursor)}"
 
@@ -98,24 +98,24 @@ def wait_until_indexed(
     patience: float = PATIENCE_SECONDS,
     tell: Callable[[Backlog], object] | None = None,
 ) -> bool:
-    """Return when all that is stored now is indexed, by whichever follower.
+    """Return when all that is stored now is indexed, by whichever indexer.
 
     False at a stop, or where nothing moves for the patience (seconds). tell: is told the backlog
     now and then.
     """
     before: str | None = None
-    place: Place | None = None
+    current: Checkpoint | None = None
     moved = told = monotonic()
     while not stop.requested and monotonic() - moved < patience:
         try:
-            before, backlog, now = _look(settings, before)
+            before, backlog, latest = _look(settings, before)
         except psycopg2.Error:  # PostgreSQL may come back
             stop.wait(POLL_SECONDS)
             continue
         if backlog.caught_up:
             return True
-        if now != place:
-            place, moved = now, monotonic()
+        if latest != current:
+            current, moved = latest, monotonic()
         if tell and monotonic() - told > TELL_SECONDS:
             tell(backlog)
             told = monotonic()
@@ -123,13 +123,13 @@ def wait_until_indexed(
     return False
 
 
-def _look(settings: Settings, before: str | None) -> tuple[str, Backlog, Place | None]:
+def _look(settings: Settings, before: str | None) -> tuple[str, Backlog, Checkpoint | None]:
     with (
         closing(connect(settings, application=APPLICATION)) as connection,
         connection.cursor() as cursor,
     ):
         before = before or next_transaction(cursor)
-        return before, read(cursor, before), search_cursor.read(cursor)
+        return before, read(cursor, before), checkpoint.read(cursor)
 
 
 def stuck(settings: Settings) -> UserError:

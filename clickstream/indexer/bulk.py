@@ -23,7 +23,7 @@ from opensearchpy.exceptions import ConnectionError as NoConnectionError
 from clickstream.indexer.documents import ALIAS_MARK
 
 ATTEMPTS = 5
-# A follower that was frozen must not go on with what it had, long after another took its place.
+# An indexer that was frozen must not go on with what it had, long after another took its place.
 GIVE_UP_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.1
 LAST_PAUSE_SECONDS = 2.0
@@ -110,21 +110,23 @@ class Sender:
         try:
             found = self._client.bulk(body=body, params=PARAMETERS)
         except (AuthenticationException, AuthorizationException) as error:
-            raise SearchOutageError(words(error)) from None
+            raise SearchOutageError(describe_error(error)) from None
         except TransportError as error:
             if error.status_code == TOO_LARGE:
                 self.most_bytes = min(self.most_bytes, max(1, len(body) // 2))
             if error.status_code in (REFUSED, TOO_LARGE):
                 return self._divide(actions, error)
-            return Reply(list(actions), [], words(error))
+            return Reply(list(actions), [], describe_error(error))
         except SerializationError as error:  # the reply is cut
-            return Reply(list(actions), [], words(error))
+            return Reply(list(actions), [], describe_error(error))
         return _sort_out(actions, found)
 
     def _divide(self, actions: Sequence[bytes], error: TransportError) -> Reply:
         """Find what a whole request was refused for, by halves."""
         if len(actions) == 1:
-            return Reply([], [_refusal(actions[0], int(error.status_code), words(error))], "")
+            return Reply(
+                [], [_refusal(actions[0], int(error.status_code), describe_error(error))], ""
+            )
         middle = len(actions) // 2
         first, second = self._post(actions[:middle]), self._post(actions[middle:])
         return Reply(
@@ -173,7 +175,7 @@ def _reason(error: Any) -> str:
     return ": ".join(part for part in parts if part)
 
 
-def words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What an error of the client says, in one line."""
     if isinstance(error, ConnectionTimeout):
         return "it does not answer in time"

@@ -17,7 +17,7 @@ from clickstream.indexer.documents import CHANGED, STORED
 from clickstream.storage.positions import STOP_WRITERS
 from clickstream.storage.session_table import FORGET_INDEX
 
-# One follower works at a time. The number is arbitrary; it spells "index".
+# One indexer works at a time. The number is arbitrary; it spells "index".
 TRY_TO_LEAD = f"SELECT pg_try_advisory_lock({0x696E646578})"
 HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 # A day before changes are no longer noted for it (storage/session_table.py) a cursor ends.
@@ -89,7 +89,7 @@ class CursorLostError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Checkpoint:
     """How far the index of a token is.
 
     horizon: every transaction before it is indexed, once the index is full. filled_time,
@@ -103,16 +103,16 @@ class Place:
 
 
 # Before all that is stored, for whoever goes through it without an index of their own.
-BEGINNING = Place("", 0, "-infinity", "00000000-0000-0000-0000-000000000000")
+BEGINNING = Checkpoint("", 0, "-infinity", "00000000-0000-0000-0000-000000000000")
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IndexStep:
     """A statement of documents.py with its parameters, and where the index is after it."""
 
     statement: str
     parameters: dict[str, Any]
-    after: Place
+    after: Checkpoint
 
 
 def database(cursor: Cursor) -> str:
@@ -121,11 +121,11 @@ def database(cursor: Cursor) -> str:
     return str(only_row(cursor)[0])
 
 
-def read(cursor: Cursor) -> Place | None:
-    """The stored place; None where there is no index of this database."""
+def read(cursor: Cursor) -> Checkpoint | None:
+    """The stored checkpoint; None where there is no index of this database."""
     cursor.execute(READ)
     row = cursor.fetchone()
-    return Place(*row) if row else None
+    return Checkpoint(*row) if row else None
 
 
 def stay(cursor: Cursor) -> None:
@@ -145,34 +145,36 @@ def create(cursor: Cursor, token: str) -> None:
 
 
 def forget(cursor: Cursor) -> None:
-    """Let the follower make the index anew."""
+    """Let the indexer make the index anew."""
     cursor.execute(FORGET_INDEX)
 
 
-def next_step(cursor: Cursor, place: Place, most: int) -> Step | None:
+def next_step(cursor: Cursor, checkpoint: Checkpoint, most: int) -> IndexStep | None:
     """The next documents to send, those of about so many rows; None where there is nothing new."""
-    if place.filled_time is not None:
-        return filling_step(cursor, place, most)
+    if checkpoint.filled_time is not None:
+        return backfill_step(cursor, checkpoint, most)
     horizon = _horizon(cursor)
-    values = {"start": place.horizon, "horizon": horizon, "most": most}
+    values = {"start": checkpoint.horizon, "horizon": horizon, "most": most}
     cursor.execute(CHANGED_UNTIL, {name: str(value) for name, value in values.items()})
     found = cursor.fetchone()
     if found is None:
         return None
-    parameters = {"start": str(place.horizon), "end": str(found[0]), "version": found[0]}
-    return Step(CHANGED, parameters, replace(place, horizon=found[0]))
+    parameters = {"start": str(checkpoint.horizon), "end": str(found[0]), "version": found[0]}
+    return IndexStep(CHANGED, parameters, replace(checkpoint, horizon=found[0]))
 
 
-def filling_step(cursor: Cursor, place: Place, most: int) -> Step:
+def backfill_step(cursor: Cursor, checkpoint: Checkpoint, most: int) -> IndexStep:
     """The documents of the next events by their keys, and of the sessions that begin there."""
     horizon = _horizon(cursor)
-    after = {"after_time": place.filled_time, "after_id": place.filled_id}
-    cursor.execute(STORED_UNTIL, {**after, "most": most})
+    start = {"after_time": checkpoint.filled_time, "after_id": checkpoint.filled_id}
+    cursor.execute(STORED_UNTIL, {**start, "most": most})
     last = cursor.fetchone()
     to_time, to_id = last or LAST_KEY
-    parameters = {**after, "to_time": to_time, "to_id": to_id, "version": horizon}
+    parameters = {**start, "to_time": to_time, "to_id": to_id, "version": horizon}
     filled_time, filled_id = last or (None, None)
-    return Step(STORED, parameters, replace(place, filled_time=filled_time, filled_id=filled_id))
+    return IndexStep(
+        STORED, parameters, replace(checkpoint, filled_time=filled_time, filled_id=filled_id)
+    )
 
 
 def _horizon(cursor: Cursor) -> int:
@@ -187,17 +189,17 @@ def any_refused(cursor: Cursor) -> bool:
 
 
 def move(
-    cursor: Cursor, place: Place, taken: Iterable[Document], refusals: Iterable[Refusal]
+    cursor: Cursor, checkpoint: Checkpoint, taken: Iterable[Document], refusals: Iterable[Refusal]
 ) -> None:
     """Store where the index is now, and which documents it took and refused on the way.
 
     Raises CursorLostError where another index was begun meanwhile.
     """
-    cursor.execute(MOVE, {**asdict(place), "horizon": str(place.horizon)})
+    cursor.execute(MOVE, {**asdict(checkpoint), "horizon": str(checkpoint.horizon)})
     if cursor.rowcount == 0:
         raise CursorLostError("the index was begun anew")
-    if place.filled_time is None:
-        cursor.execute(PRUNE, {"horizon": str(place.horizon)})
+    if checkpoint.filled_time is None:
+        cursor.execute(PRUNE, {"horizon": str(checkpoint.horizon)})
     execute_values(cursor, FORGET_REFUSED, sorted(set(taken)), template="(%s, %s)")
     refused = {refusal[:2]: refusal for refusal in refusals}
     execute_values(cursor, ADD_REFUSED, [refused[key] for key in sorted(refused)])

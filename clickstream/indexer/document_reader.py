@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer.checkpoint import Step
+from clickstream.indexer.checkpoint import IndexStep
 from clickstream.indexer.documents import ONE_EVENT, ONE_SESSION, SESSIONS
 
 FETCH_ROWS = 100
 
 
 def actions(
-    connection: Connection, step: Step, alias_suffix: str = ""
+    connection: Connection, step: IndexStep, alias_suffix: str = ""
 ) -> Iterator[tuple[str, bytes]]:
     """The actions of a step, each with the name of its index; within the caller's transaction.
 

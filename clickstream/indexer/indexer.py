@@ -1,4 +1,4 @@
-"""The follower: keeps the index in OpenSearch what PostgreSQL says, beside the consumer's loop.
+"""The indexer: keeps the index in OpenSearch what PostgreSQL says, beside the consumer's loop.
 
 It has a connection of its own and reads what is committed, so that nothing that happens to
 OpenSearch reaches the loop. Any failure has one answer: wait, and go on from the cursor.
@@ -21,17 +21,16 @@ from opensearchpy.exceptions import OpenSearchException
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import first_line
-from clickstream.indexer import checkpoint as search_cursor
-from clickstream.indexer import document_reader, indexes
+from clickstream.indexer import checkpoint, document_reader, indexes
 from clickstream.indexer.bulk import (
     Document,
     Refusal,
     SearchOutageError,
     Sender,
+    describe_error,
     document_of,
-    words,
 )
-from clickstream.indexer.checkpoint import CursorLostError, Place, Step
+from clickstream.indexer.checkpoint import Checkpoint, CursorLostError, IndexStep
 from clickstream.indexer.indexes import UNKNOWN, State
 from clickstream.settings import Settings
 
@@ -49,7 +48,7 @@ FIRST_BACKOFF_SECONDS = 0.5
 LAST_BACKOFF_SECONDS = 10.0
 
 # Every query here finds its rows by an index; the planner, which knows little of ranges of
-# transactions, would now and then read whole tables. A follower that is frozen, whether it waits
+# transactions, would now and then read whole tables. An indexer that is frozen, whether it waits
 # or PostgreSQL waits for it, or whose machine is gone, loses its connection and with it the lead.
 PREPARE = """
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
@@ -65,17 +64,17 @@ FAILURES = (psycopg2.Error, OpenSearchException, SearchOutageError, OSError, *OD
 
 
 @contextmanager
-def following(settings: Settings) -> Iterator[None]:
+def running_indexer(settings: Settings) -> Iterator[None]:
     """Index beside whatever is done in the block; at its end, what is committed is caught up on."""
-    follower = Follower(settings, random.Random())
-    follower.start()
+    indexer = Indexer(settings, random.Random())
+    indexer.start()
     try:
         yield
     finally:
-        follower.finish(CATCH_UP_SECONDS)
+        indexer.finish(CATCH_UP_SECONDS)
 
 
-class Follower:
+class Indexer:
     """Indexes in a thread of its own from `start` to `finish`; of several, one works at a time."""
 
     def __init__(self, settings: Settings, chance: random.Random) -> None:
@@ -139,41 +138,41 @@ class Follower:
             self._ending.wait(LOOK_SECONDS)
             return False
         with connection, connection.cursor() as cursor:
-            place = search_cursor.read(cursor)
-            step = search_cursor.next_step(cursor, place, ROWS_AT_ONCE) if place else None
-        if place and step is None and monotonic() - self._looked < LOOK_SECONDS:
+            current = checkpoint.read(cursor)
+            step = checkpoint.next_step(cursor, current, ROWS_AT_ONCE) if current else None
+        if current and step is None and monotonic() - self._looked < LOOK_SECONDS:
             return False
-        mismatch = self._look(place)
+        mismatch = self._look(current)
         if mismatch is not None:
-            self._begin_anew(connection, mismatch, first=place is None)
+            self._begin_anew(connection, mismatch, first=current is None)
         elif step is not None:
             self._take(connection, step)
         else:
             with connection, connection.cursor() as cursor:
-                search_cursor.stay(cursor)
+                checkpoint.stay(cursor)
         return step is not None or mismatch is not None
 
     def _lead(self) -> Connection | None:
-        """The connection, where this follower is the one that works."""
+        """The connection, where this indexer is the one that works."""
         if self._connection is None:
             self._connection = connect(self._settings, application=APPLICATION)
             with self._connection, self._connection.cursor() as cursor:
                 cursor.execute(PREPARE)
         if not self._leads:
             with self._connection, self._connection.cursor() as cursor:
-                cursor.execute(search_cursor.TRY_TO_LEAD)
+                cursor.execute(checkpoint.TRY_TO_LEAD)
                 (self._leads,) = only_row(cursor)
-                self._database = search_cursor.database(cursor)
+                self._database = checkpoint.database(cursor)
             if self._leads and not self._failures:
                 logger.info("indexing into OpenSearch at %s", self._address)
         return self._connection if self._leads else None
 
-    def _look(self, place: Place | None) -> str | None:
+    def _look(self, current: Checkpoint | None) -> str | None:
         """Why the index is not the one that the cursor belongs to; None where it is."""
         state = indexes.read(self._client)
-        if place and state and state.token != place.token == self._token:
+        if current and state and state.token != current.token == self._token:
             self._refuse_taken_over(state)
-        mismatch = self._mismatch(place, state)
+        mismatch = self._mismatch(current, state)
         if state and mismatch is None:
             if self._known == UNKNOWN:  # whoever led before can no longer write it
                 state = indexes.write(self._client, state)
@@ -192,14 +191,14 @@ class Follower:
                 "OpenSearch of its own"
             )
 
-    def _mismatch(self, place: Place | None, state: State | None) -> str | None:
-        if place is None:
+    def _mismatch(self, current: Checkpoint | None, state: State | None) -> str | None:
+        if current is None:
             return "nothing of this database is indexed yet"
         if state is None:
             return "OpenSearch has none"
-        if (state.token, state.database) != (place.token, self._database):
+        if (state.token, state.database) != (current.token, self._database):
             return "what OpenSearch has was not filled from this database"
-        if state.horizon > place.horizon:
+        if state.horizon > current.horizon:
             return "the database was set back to an earlier state"
         if not state.indexes.items() <= indexes.present(self._client).items():
             return "an index was deleted"
@@ -216,17 +215,17 @@ class Follower:
             logger.log(level, "filling the search index from the beginning: %s", why)
         token = secrets.token_hex(8)
         with connection, connection.cursor() as cursor:
-            search_cursor.create(cursor, token)
+            checkpoint.create(cursor, token)
         # Above whatever was written before, also where that is gone.
         version = max(self._known.version, time_ns() // 1000)
         state = indexes.begin(self._client, State(token, self._database, version))
         self._known = indexes.delete_unknown(self._client, state)
 
-    def _take(self, connection: Connection, step: Step) -> None:
+    def _take(self, connection: Connection, step: IndexStep) -> None:
         """Send the documents of a step, then move the cursor behind it, then tell the index."""
         taken, refusals = self._deliver(connection, step)
         with connection, connection.cursor() as cursor:
-            search_cursor.move(cursor, step.after, taken, refusals)
+            checkpoint.move(cursor, step.after, taken, refusals)
         state = replace(self._known, horizon=step.after.horizon)
         self._known = indexes.write(self._client, state)
         if refusals:
@@ -235,7 +234,9 @@ class Follower:
                 len(refusals),
             )
 
-    def _deliver(self, connection: Connection, step: Step) -> tuple[list[Document], list[Refusal]]:
+    def _deliver(
+        self, connection: Connection, step: IndexStep
+    ) -> tuple[list[Document], list[Refusal]]:
         """Send a step's documents while further ones are read; those sent and those refused.
 
         The former are listed only where it matters, that is where some were refused before.
@@ -245,7 +246,7 @@ class Follower:
         sending: deque[Future[list[Refusal]]] = deque()
         with connection:
             with connection.cursor() as cursor:
-                listed = search_cursor.any_refused(cursor)
+                listed = checkpoint.any_refused(cursor)
             try:
                 actions = self._actions(connection, step)
                 for part in document_reader.parts(actions, BULK_ACTIONS, self._sender.most_bytes):
@@ -275,7 +276,7 @@ class Follower:
         threading.Thread(target=send, name="search-sender", daemon=True).start()
         return sent
 
-    def _actions(self, connection: Connection, step: Step) -> Iterator[bytes]:
+    def _actions(self, connection: Connection, step: IndexStep) -> Iterator[bytes]:
         """The actions of a step; the index that one goes to is there before it comes."""
         suffix = indexes.alias_suffix(self._known.token)
         for index_name, action in document_reader.actions(connection, step, suffix):
@@ -298,8 +299,8 @@ class Follower:
         if isinstance(error, psycopg2.Error):
             return f"the search index waits for PostgreSQL ({first_line(error)})"
         return (
-            f"OpenSearch at {self._address} does not take documents ({words(error)}); PostgreSQL "
-            "goes on, and the index will catch up"
+            f"OpenSearch at {self._address} does not take documents ({describe_error(error)}); "
+            "PostgreSQL goes on, and the index will catch up"
         )
 
     def _let_go(self) -> None:

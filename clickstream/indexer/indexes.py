@@ -2,7 +2,7 @@
 
 The state carries the token that stands beside the cursor in PostgreSQL, and the UUID of each
 index: one that was deleted, even if it was made again, is noticed. It is written under ever higher
-versions, so that a follower that was replaced, and a request that arrives late, cannot write it;
+versions, so that an indexer that was replaced, and a request that arrives late, cannot write it;
 whoever deletes an index writes it before.
 
 Documents are written through an alias that carries the token: what was sent to an earlier filling
@@ -88,14 +88,14 @@ def begin(client: OpenSearch, state: State) -> State:
 def write(client: OpenSearch, state: State) -> State:
     """Store the state under the next version, which it then has.
 
-    Raises SearchOutageError where another follower has written it meanwhile.
+    Raises SearchOutageError where another indexer has written it meanwhile.
     """
     state = replace(state, version=state.version + 1)
     version = {"version": state.version, "version_type": "external"}
     try:
         client.index(index=STATE, id=STATE_ID, body=asdict(state), params=version)
     except ConflictError:
-        raise SearchOutageError("another follower works on its indexes") from None
+        raise SearchOutageError("another indexer works on its indexes") from None
     return state
 
 

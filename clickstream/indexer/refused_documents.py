@@ -11,7 +11,7 @@ NEWEST = """
     ORDER BY refused_at DESC, index_name, document_id
     LIMIT %(limit)s
 """
-# The follower sends what changed, so these are said to have changed.
+# The indexer sends what changed, so these are said to have changed.
 SEND_AGAIN = f"""
     WITH events AS MATERIALIZED (
         SELECT document_id FROM search_refused_documents WHERE index_name <> %(sessions)s),
@@ -40,5 +40,5 @@ def newest(cursor: Cursor, limit: int) -> list[tuple[datetime, str, str, int, st
 
 
 def send_again(cursor: Cursor) -> None:
-    """Let the follower send all of them again, as they are now."""
+    """Let the indexer send all of them again, as they are now."""
     cursor.execute(SEND_AGAIN, {"sessions": SESSIONS})

@@ -11,11 +11,10 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer import checkpoint as search_cursor
-from clickstream.indexer import document_reader, indexes
+from clickstream.indexer import checkpoint, document_reader, indexes
 from clickstream.indexer.backlog import wait_until_indexed
 from clickstream.indexer.bulk import Document, document_of
-from clickstream.indexer.checkpoint import Step
+from clickstream.indexer.checkpoint import IndexStep
 from clickstream.indexer.documents import EVENTS_THERE, SESSIONS, SESSIONS_THERE
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -33,7 +32,7 @@ SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(slots=True)
-class Verdict:
+class IndexDifferences:
     """Numbers of documents that there should be, by index, and what differs.
 
     differences: the first of them as sentences. number: of all of them.
@@ -61,29 +60,29 @@ class Check:
         self._settings = settings
         self._connection = connection
         self._client = client
-        self._verdict = Verdict()
+        self._differences_found = IndexDifferences()
 
-    def run(self) -> Verdict:
+    def run(self) -> IndexDifferences:
         """Compare what should be there, then look for what should not."""
         self._settle()
         for step in self._steps():
-            self._verdict.add(self._compare(step))
+            self._differences_found.add(self._compare(step))
         self._look_for_others()
-        return self._verdict
+        return self._differences_found
 
     def _settle(self) -> None:
         wait_until_indexed(self._settings, Stop(), patience=PATIENCE_SECONDS)
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Iterator[IndexStep]:
         """All that is stored, by the keys of the events."""
-        place = search_cursor.BEGINNING
-        while place.filled_time is not None:
+        current = checkpoint.BEGINNING
+        while current.filled_time is not None:
             with self._connection, self._connection.cursor() as cursor:
-                step = search_cursor.filling_step(cursor, place, ROWS_AT_ONCE)
+                step = checkpoint.backfill_step(cursor, current, ROWS_AT_ONCE)
             yield step
-            place = step.after
+            current = step.after
 
-    def _compare(self, step: Step) -> list[str]:
+    def _compare(self, step: IndexStep) -> list[str]:
         for _ in range(ATTEMPTS):
             documents: Counter[str] = Counter()
             differences: list[str] = []
@@ -93,10 +92,10 @@ class Check:
             if not differences:
                 break
             self._settle()
-        self._verdict.documents += documents
+        self._differences_found.documents += documents
         return differences
 
-    def _expected(self, step: Step) -> Iterator[dict[Document, Any]]:
+    def _expected(self, step: IndexStep) -> Iterator[dict[Document, Any]]:
         """What there should be, in parts."""
         with self._connection:
             actions = (action for _, action in document_reader.actions(self._connection, step))
@@ -116,8 +115,8 @@ class Check:
         """Documents that should not be there: only where there are too many can there be any."""
         for name in sorted(indexes.present(self._client)):
             self._client.indices.refresh(index=name)
-            if self._client.count(index=name)["count"] != self._verdict.documents[name]:
-                self._verdict.add(self._others(name))
+            if self._client.count(index=name)["count"] != self._differences_found.documents[name]:
+                self._differences_found.add(self._others(name))
 
     def _others(self, name: str) -> Iterator[str]:
         for page in self._pages(name):

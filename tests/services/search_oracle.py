@@ -13,7 +13,7 @@ from psycopg2.extras import RealDictCursor
 from clickstream.clients.opensearch import connect as connect_search
 from clickstream.clients.postgres import Connection, connect
 from clickstream.indexer import backlog
-from clickstream.indexer.indexer import Follower
+from clickstream.indexer.indexer import Indexer
 from clickstream.settings import Settings
 from tests.services.waiting import eventually
 
@@ -56,17 +56,17 @@ def indexed(client: OpenSearch) -> Documents:
     }
 
 
-def advance(follower: Follower) -> None:
-    """Let a follower take the steps that there are."""
-    while follower.turn():
+def advance(indexer: Indexer) -> None:
+    """Let an indexer take the steps that there are."""
+    while indexer.turn():
         pass
 
 
-def catch_up(follower: Follower, connection: Connection) -> None:
-    """Let a follower index all there is, also where transactions of other tests hold it back."""
+def catch_up(indexer: Indexer, connection: Connection) -> None:
+    """Let an indexer index all there is, also where transactions of other tests hold it back."""
 
     def caught_up() -> bool:
-        advance(follower)
+        advance(indexer)
         with connection, connection.cursor() as cursor:
             return backlog.read(cursor).caught_up
 

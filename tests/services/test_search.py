@@ -1,4 +1,4 @@
-"""The index beside the running consumer: servers that fail, followers that die, and equality."""
+"""The index beside the running consumer: servers that fail, indexers that die, and equality."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from tests.services import search_oracle
 from tests.services.databases import Query
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
-from tests.services.search_door import Faults, search_door
+from tests.services.search_fault_proxy import Faults, search_fault_proxy
 from tests.services.search_servers import SearchServer
 from tests.services.waiting import eventually
 
@@ -53,7 +53,7 @@ def test_an_outage_under_load(
 ) -> None:
     """PostgreSQL goes on as if nothing were; afterwards the index is equal, without a command.
 
-    (The local server is empty then, which the follower notices.)
+    (The local server is empty then, which the indexer notices.)
     """
     consumer = start_script("consumer.py", **own_search.environment)
     traffic = start_script("producer.py", "--rate", "200", "--seed", "1")
@@ -87,13 +87,13 @@ def test_faults_of_many_kinds(
 ) -> None:
     """Each document is there in the end, and once."""
     send_by_visitor(environment, random_events(2_000, visitors=100, seed=1))
-    with search_door(search, seed=1) as door:
-        door.faults = faults
+    with search_fault_proxy(search, seed=1) as proxy:
+        proxy.faults = faults
         drained = run_script(
-            "consumer.py", "--drain", CONSUMER_BATCH_EVENTS="200", **door.environment
+            "consumer.py", "--drain", CONSUMER_BATCH_EVENTS="200", **proxy.environment
         )
         happened = {name for name, value in asdict(faults).items() if value}
-        assert all(door.counts[COUNTED_AS.get(name, name)] for name in happened), door.counts
+        assert all(proxy.counts[COUNTED_AS.get(name, name)] for name in happened), proxy.counts
     assert drained.returncode == 0, drained.stderr
     assert "Traceback" not in drained.stderr
     assert search_oracle.check({**environment, **search}) > 2_000
@@ -103,19 +103,19 @@ def test_a_request_that_arrives_late_does_no_harm(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
     """It was given up; meanwhile the session it writes has grown, or is gone."""
-    with search_door(search, seed=1) as door:
-        consumer = start_script("consumer.py", **door.environment)
+    with search_fault_proxy(search, seed=1) as proxy:
+        consumer = start_script("consumer.py", **proxy.environment)
         send(environment, [event("a", 0)])
         equal(environment, search)
-        door.faults = Faults(held_back=1.0)
+        proxy.faults = Faults(held_back=1.0)
         send(environment, [event("a", 60), event("b", 100)])
         wait_until_read(query, 3)
-        eventually(lambda: door.counts["held_back"] > 0)
-        door.faults = Faults()
+        eventually(lambda: proxy.counts["held_back"] > 0)
+        proxy.faults = Faults()
         send(environment, [event("a", 90), event("b", 0)])
         wait_until_read(query, 5)
         equal(environment, search)
-        assert {item["index"]["status"] for late in door.deliver_late() for item in late["items"]}
+        assert {item["index"]["status"] for late in proxy.deliver_late() for item in late["items"]}
         search_oracle.check({**environment, **search})
         assert consumer.is_running
 
@@ -172,10 +172,10 @@ def test_killed_between_the_index_and_the_cursor(
     run_script: RunScript,
 ) -> None:
     send_by_visitor(environment, random_events(1_000, visitors=30, seed=2))
-    with search_door(search, seed=1) as door:
-        door.faults = Faults(delay_seconds=5.0)
-        consumer = start_script("consumer.py", **door.environment)
-        eventually(lambda: door.counts["bulks"] > 0)
+    with search_fault_proxy(search, seed=1) as proxy:
+        proxy.faults = Faults(delay_seconds=5.0)
+        consumer = start_script("consumer.py", **proxy.environment)
+        eventually(lambda: proxy.counts["bulks"] > 0)
         consumer.send_signal(SIGKILL)
         assert consumer.wait() == -SIGKILL
     send_by_visitor(environment, random_events(1_000, visitors=30, seed=3))
@@ -186,7 +186,7 @@ def test_killed_between_the_index_and_the_cursor(
     assert verified.returncode == 0, verified.stdout
 
 
-def test_the_follower_is_killed_while_another_consumer_runs(
+def test_the_indexer_is_killed_while_another_consumer_runs(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
     """One of them works at a time; the other takes over within seconds."""
@@ -364,14 +364,14 @@ def test_a_stop_does_not_wait_for_an_opensearch_that_hangs(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
     """It is given some seconds."""
-    with search_door(search, seed=1) as door:
-        consumer = start_script("consumer.py", **door.environment)
+    with search_fault_proxy(search, seed=1) as proxy:
+        consumer = start_script("consumer.py", **proxy.environment)
         send(environment, [event("a", 0)])
         equal(environment, search)
-        door.faults = Faults(delay_seconds=60.0)
+        proxy.faults = Faults(delay_seconds=60.0)
         send(environment, [event("a", 1)])
         wait_until_read(query, 2)
-        eventually(lambda: door.counts["bulks"] > 1)
+        eventually(lambda: proxy.counts["bulks"] > 1)
         consumer.send_signal(SIGTERM)
         assert consumer.wait(15) == 0
     assert "the search index is behind" in consumer.output

@@ -1,4 +1,4 @@
-"""Random histories and a follower in between: the index is what the tables say."""
+"""Random histories and an indexer in between: the index is what the tables say."""
 
 from contextlib import ExitStack, closing
 from datetime import timedelta
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer import indexer as search_follower
-from clickstream.indexer.indexer import Follower
+from clickstream.indexer import indexer as indexer_module
+from clickstream.indexer.indexer import Indexer
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import watermark
@@ -28,7 +28,7 @@ NO_INDEX = "DELETE FROM search_cursor"
 # What may follow a batch: a step of the index or nothing, a restart of either side, a watermark
 # that closes sessions (in seconds).
 SEQUELS = st.sampled_from(
-    ["index"] * 4 + [None] * 6 + ["restart", "other follower", "new index", 100, 200]
+    ["index"] * 4 + [None] * 6 + ["restart", "other indexer", "new index", 100, 200]
 )
 STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
@@ -52,27 +52,27 @@ def test_random_histories_are_indexed(
     most: int,
     steps: list[Any],
 ) -> None:
-    """Sessions extend, merge, split, close and come back between the steps of the follower.
+    """Sessions extend, merge, split, close and come back between the steps of the indexer.
 
     most: rows of a step.
     """
     query(NO_INDEX)
     batches = Batches(transactions, rule)
-    with ExitStack() as followers:
-        followers.enter_context(patch.object(search_follower, "ROWS_AT_ONCE", most))
-        follower = followers.enter_context(closing(Follower(searching, Random(1))))
+    with ExitStack() as indexers:
+        indexers.enter_context(patch.object(indexer_module, "ROWS_AT_ONCE", most))
+        indexer = indexers.enter_context(closing(Indexer(searching, Random(1))))
         for *shares, sequel in steps:
             batches.store(shares)
             if sequel == "restart":
                 batches.visitors.clear()
-            elif sequel == "other follower":
-                follower.close()
-                follower = followers.enter_context(closing(Follower(searching, Random(1))))
+            elif sequel == "other indexer":
+                indexer.close()
+                indexer = indexers.enter_context(closing(Indexer(searching, Random(1))))
             elif sequel == "index":
-                follower.turn()
+                indexer.turn()
             elif sequel == "new index":
                 query(NO_INDEX)
             elif sequel is not None:
                 close_sessions(transactions, sequel, rule)
-        catch_up(follower, transactions)
+        catch_up(indexer, transactions)
         search_oracle.check_documents(transactions, client)

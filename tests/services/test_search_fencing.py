@@ -1,4 +1,4 @@
-"""What must not write the index any more does not: late requests and replaced followers."""
+"""What must not write the index any more does not: late requests and replaced indexers."""
 
 import threading
 from collections.abc import Iterator
@@ -10,30 +10,30 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer import backlog, indexer
-from clickstream.indexer import checkpoint as search_cursor
+from clickstream.indexer import backlog, checkpoint
+from clickstream.indexer import indexer as indexer_module
 from clickstream.indexer.bulk import SearchOutageError
-from clickstream.indexer.indexer import FAILURES, Follower
+from clickstream.indexer.indexer import FAILURES, Indexer
 from clickstream.settings import Settings
 from tests.services import search_oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
 from tests.services.doors import Reply, Request, forward, http_door
 from tests.services.records import event
-from tests.services.search_door import Faults, search_door
+from tests.services.search_fault_proxy import Faults, search_fault_proxy
 from tests.services.search_oracle import advance, catch_up
-from tests.services.test_search_follower import RULE
+from tests.services.test_search_indexer import RULE
 from tests.services.waiting import eventually
 
-END_FOLLOWERS = """
+END_INDEXERS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'clickstream search' AND datname = current_database()
 """
 MANY = 6_100  # requests enough that some are read only when the first was answered
 
 
-class Gate:
-    """A door that holds up what it is told to, and answers it when it is told to."""
+class HoldingProxy:
+    """A proxy that holds requests to one path back, and forwards them when it is told to."""
 
     def __init__(self, settings: Settings) -> None:
         self.upstream = (settings.opensearch_host, settings.opensearch_port)
@@ -64,63 +64,63 @@ def batches(transactions: Connection) -> Batches:
 
 
 @pytest.fixture
-def gate(searching: Settings) -> Gate:
-    return Gate(searching)
+def proxy(searching: Settings) -> HoldingProxy:
+    return HoldingProxy(searching)
 
 
 @contextmanager
-def through(gate: Gate, settings: Settings) -> Iterator[Follower]:
-    """A follower that comes through the gate."""
+def through(proxy: HoldingProxy, settings: Settings) -> Iterator[Indexer]:
+    """An indexer that connects to the proxy."""
     with (
-        http_door(gate.answer) as port,
-        closing(Follower(replace(settings, opensearch_port=port), Random(1))) as made,
+        http_door(proxy.answer) as port,
+        closing(Indexer(replace(settings, opensearch_port=port), Random(1))) as made,
     ):
         yield made
 
 
-def lose(gate: Gate, path: str, follower: Follower) -> None:
-    """Let the follower go on until a request to this path is lost."""
-    gate.path, gate.loses = path, True
+def lose(proxy: HoldingProxy, path: str, indexer: Indexer) -> None:
+    """Let the indexer go on until a request to this path is lost."""
+    proxy.path, proxy.loses = path, True
 
     def lost() -> list[Request]:
         with suppress(*FAILURES):
-            advance(follower)
-        return gate.held
+            advance(indexer)
+        return proxy.held
 
     eventually(lost)
 
 
-def look_again(follower: Follower, connection: Connection) -> None:
+def look_again(indexer: Indexer, connection: Connection) -> None:
     """As it does every few seconds."""
-    follower._looked = 0.0
-    catch_up(follower, connection)
+    indexer._looked = 0.0
+    catch_up(indexer, connection)
 
 
-def test_a_follower_that_was_replaced_in_the_middle_of_a_step(
+def test_an_indexer_that_was_replaced_in_the_middle_of_a_step(
     searching: Settings,
     batches: Batches,
-    gate: Gate,
+    proxy: HoldingProxy,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
     """It goes on with what it had read, and meets months that its successor has indexed."""
-    with closing(Follower(searching, Random(2))) as before:
+    with closing(Indexer(searching, Random(2))) as before:
         batches.store([[event("a", 0)]])
         catch_up(before, transactions)
     months = [event("z", 0, timestamp=f"2025-0{month}-05T00:00:00Z") for month in (8, 9)]
     batches.store([[*(event(f"u{number}", 0) for number in range(MANY)), *months]])
-    gate.path = "_bulk"
-    with through(gate, searching) as replaced:
+    proxy.path = "_bulk"
+    with through(proxy, searching) as replaced:
         failed: list[Exception] = []
         turn = threading.Thread(target=_turn, args=(replaced, failed))
         turn.start()
-        eventually(lambda: gate.held)
-        query(END_FOLLOWERS)
-        with closing(Follower(searching, Random(3))) as successor:
+        eventually(lambda: proxy.held)
+        query(END_INDEXERS)
+        with closing(Indexer(searching, Random(3))) as successor:
             catch_up(successor, transactions)
             search_oracle.check_documents(transactions, client)
-            gate.opened.set()
+            proxy.opened.set()
             turn.join(60)
             assert failed
             batches.store([[event("z", 1, timestamp="2025-09-05T00:00:10Z")]])
@@ -128,9 +128,9 @@ def test_a_follower_that_was_replaced_in_the_middle_of_a_step(
             search_oracle.check_documents(transactions, client)
 
 
-def _turn(follower: Follower, failed: list[Exception]) -> None:
+def _turn(indexer: Indexer, failed: list[Exception]) -> None:
     try:
-        follower.turn()
+        indexer.turn()
     except FAILURES as error:
         failed.append(error)
 
@@ -140,22 +140,22 @@ def test_a_state_that_arrives_late(
     then: str,
     searching: Settings,
     batches: Batches,
-    gate: Gate,
+    proxy: HoldingProxy,
     transactions: Connection,
     client: OpenSearch,
 ) -> None:
-    """It would hide an index from the follower, or bring a token back."""
-    with through(gate, searching) as one:
+    """It would hide an index from the indexer, or bring a token back."""
+    with through(proxy, searching) as one:
         batches.store([[event("a", 0)]])
         catch_up(one, transactions)
         batches.store([[event("a", 5)]])
-        lose(gate, "clickstream-search-state", one)
+        lose(proxy, "clickstream-search-state", one)
         if then == "a rebuild":
             with transactions, transactions.cursor() as cursor:
-                search_cursor.forget(cursor)
+                checkpoint.forget(cursor)
         batches.store([[event("b", 0, timestamp="2024-01-05T00:00:00Z")]])
         catch_up(one, transactions)
-        gate.arrive()
+        proxy.arrive()
         batches.store([[event("c", 0, timestamp="2024-01-05T00:00:10Z")]])
         look_again(one, transactions)
         search_oracle.check_documents(transactions, client)
@@ -171,25 +171,25 @@ def test_a_bulk_request_of_an_earlier_filling_arrives_late(
     client: OpenSearch,
 ) -> None:
     """It has a session that ceased to exist before the new filling."""
-    with search_door(search, seed=1) as door:
-        port = int(door.environment["OPENSEARCH_PORT"])
-        with closing(Follower(replace(searching, opensearch_port=port), Random(1))) as one:
+    with search_fault_proxy(search, seed=1) as proxy:
+        port = int(proxy.environment["OPENSEARCH_PORT"])
+        with closing(Indexer(replace(searching, opensearch_port=port), Random(1))) as one:
             batches.store([[event("a", 100)]])
             catch_up(one, transactions)
-            door.faults = Faults(held_back=1.0)
+            proxy.faults = Faults(held_back=1.0)
             batches.store([[event("b", 100)]])
 
             def gave_up() -> int:
                 with suppress(SearchOutageError):
                     advance(one)
-                return door.counts["held_back"]
+                return proxy.counts["held_back"]
 
             eventually(gave_up)
-            door.faults = Faults()
+            proxy.faults = Faults()
             batches.store([[event("b", 80)]])
             _make_anew(then, transactions, client)
             look_again(one, transactions)
-            assert door.deliver_late()
+            assert proxy.deliver_late()
             look_again(one, transactions)
             search_oracle.check_documents(transactions, client)
 
@@ -197,7 +197,7 @@ def test_a_bulk_request_of_an_earlier_filling_arrives_late(
 def _make_anew(how: str, connection: Connection, client: OpenSearch) -> None:
     if how == "rebuilt":
         with connection, connection.cursor() as cursor:
-            search_cursor.forget(cursor)
+            checkpoint.forget(cursor)
     else:
         for name in client.indices.get(index="clickstream-*"):
             client.indices.delete(index=name)
@@ -206,7 +206,7 @@ def _make_anew(how: str, connection: Connection, client: OpenSearch) -> None:
 def test_an_index_that_postgresql_has_nothing_for_goes(
     searching: Settings, batches: Batches, transactions: Connection, client: OpenSearch
 ) -> None:
-    with closing(Follower(searching, Random(1))) as one:
+    with closing(Indexer(searching, Random(1))) as one:
         batches.store([[event("a", 100)]])
         catch_up(one, transactions)
         client.index(index="clickstream-events-2023.01", id="x", body={"user_id": "nobody"})
@@ -218,7 +218,7 @@ def test_two_databases_do_not_take_the_indexes_from_each_other_for_ever(
     searching: Settings, batches: Batches, transactions: Connection, client: OpenSearch
 ) -> None:
     """The one that was there says so, and waits."""
-    with closing(Follower(searching, Random(1))) as one:
+    with closing(Indexer(searching, Random(1))) as one:
         batches.store([[event("a", 100)]])
         catch_up(one, transactions)
         state = client.get(index="clickstream-search-state", id="state")["_source"]
@@ -263,7 +263,7 @@ def test_odd_replies_are_an_outage_and_change_nothing(
     transactions: Connection,
     client: OpenSearch,
 ) -> None:
-    """As of something between the follower and OpenSearch; no index is deleted for it."""
+    """As of something between the indexer and OpenSearch; no index is deleted for it."""
     upstream = (searching.opensearch_host, searching.opensearch_port)
     odd = threading.Event()
     deletions: list[str] = []
@@ -278,7 +278,7 @@ def test_odd_replies_are_an_outage_and_change_nothing(
         )
 
     with http_door(answer) as port:
-        one = Follower(replace(searching, opensearch_port=port), Random(1))
+        one = Indexer(replace(searching, opensearch_port=port), Random(1))
         one.start()
         batches.store([[event("a", 0)]])
         eventually(lambda: _caught_up(transactions))
@@ -306,9 +306,9 @@ def test_what_changes_during_a_filling_counts_as_backlog(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where the rows are a multiple of a step."""
-    monkeypatch.setattr(indexer, "ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(indexer_module, "ROWS_AT_ONCE", 100)
     batches.store([[event(f"u{number:03}", number) for number in range(200)]])
-    with closing(Follower(searching, Random(1))) as one:
+    with closing(Indexer(searching, Random(1))) as one:
         while not _filled_to_the_last(transactions):
             one.turn()
         batches.store([[event("u000", -5)]])
@@ -319,6 +319,6 @@ def test_what_changes_during_a_filling_counts_as_backlog(
 
 def _filled_to_the_last(connection: Connection) -> bool:
     with connection, connection.cursor() as cursor:
-        place = search_cursor.read(cursor)
+        current = checkpoint.read(cursor)
         cursor.execute("SELECT event_id::text FROM clickstream_events ORDER BY event_time DESC")
-        return place is not None and place.filled_id == cursor.fetchone()[0]
+        return current is not None and current.filled_id == cursor.fetchone()[0]

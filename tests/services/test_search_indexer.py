@@ -1,4 +1,4 @@
-"""What the follower makes of single histories, step by step."""
+"""What the indexer makes of single histories, step by step."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +11,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection, connect
-from clickstream.indexer.indexer import Follower
+from clickstream.indexer.indexer import Indexer
 from clickstream.model.events import parse
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
@@ -33,9 +33,9 @@ def batches(transactions: Connection) -> Batches:
 
 
 @pytest.fixture
-def follower(searching: Settings) -> Iterator[Follower]:
+def indexer(searching: Settings) -> Iterator[Indexer]:
     """One that works when it is told to."""
-    with closing(Follower(searching, Random(1))) as made:
+    with closing(Indexer(searching, Random(1))) as made:
         yield made
 
 
@@ -45,7 +45,7 @@ def check(connection: Connection, client: OpenSearch) -> None:
 
 def test_late_events_extend_merge_and_split_sessions_already_indexed(
     batches: Batches,
-    follower: Follower,
+    indexer: Indexer,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
@@ -58,7 +58,7 @@ def test_late_events_extend_merge_and_split_sessions_already_indexed(
         ([event("a", 30, "logout")], 3),
     ):
         batches.store([late])
-        catch_up(follower, transactions)
+        catch_up(indexer, transactions)
         assert len(query(SESSIONS)) == sessions
         check(transactions, client)
     assert query(CHANGES) == [(0,)], "what is indexed is pruned"
@@ -68,27 +68,27 @@ def test_late_events_extend_merge_and_split_sessions_already_indexed(
 def test_a_session_id_goes_and_comes_back(
     indexed_meanwhile: bool,
     batches: Batches,
-    follower: Follower,
+    indexer: Indexer,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
     batches.store([[event("a", 10)]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     ((first,),) = query(SESSIONS)
     batches.store([[event("a", 0)]])
     assert (first,) not in query(SESSIONS)
     if indexed_meanwhile:
-        catch_up(follower, transactions)
+        catch_up(indexer, transactions)
         check(transactions, client)
     batches.store([[event("a", 5, "logout")]])
     assert (first,) in query(SESSIONS)
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     check(transactions, client)
 
 
 def test_one_event_id_at_two_times_and_times_of_all_ages(
-    batches: Batches, follower: Follower, transactions: Connection, client: OpenSearch
+    batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
     """Two documents, and one index for all that is older than the product."""
     times = (
@@ -98,7 +98,7 @@ def test_one_event_id_at_two_times_and_times_of_all_ages(
     )  # fmt: skip
     same = event("a", 0)
     batches.store([[{**same, "timestamp": time} for time in times]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     check(transactions, client)
     found = [index for index, _ in search_oracle.indexed(client) if "events" in index]
     assert sorted(found) == sorted(
@@ -112,45 +112,45 @@ def test_one_event_id_at_two_times_and_times_of_all_ages(
 
 
 def test_texts_that_json_has_to_escape(
-    batches: Batches, follower: Follower, transactions: Connection, client: OpenSearch
+    batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
     odd = '"\\\n\r\t\x01\u2028%s%(x)s\U0001f600</script>'
     fields: dict[str, Any] = {"page_url": odd, "search_query": odd, odd: {odd: [None, 2**70, 1e-9]}}
     batches.store([[event(odd, 0, odd, **fields), event(odd, 1, "search", **fields)]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     check(transactions, client)
 
 
 def test_large_documents_are_read_alone(
-    batches: Batches, follower: Follower, transactions: Connection, client: OpenSearch
+    batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
     """An event whose numbers PostgreSQL writes out, and a session of long texts."""
     numbers = event("a", 0, numbers=[1e300] * 2_000)
     pages = [event("a", n, page_url=f"/{n:02}" + "€" * 8_000) for n in range(1, 20)]
     batches.store([[numbers, *pages, event("a", 21)]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     check(transactions, client)
 
 
 def test_transactions_that_commit_in_the_opposite_order_of_their_ids(
     batches: Batches,
-    follower: Follower,
+    indexer: Indexer,
     transactions: Connection,
     settings: Settings,
     client: OpenSearch,
 ) -> None:
     """The cursor never passes one that is still open: no row is skipped."""
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     late = event("late", 0, event_id=str(UUID(int=7)))
     with closing(connect(settings, application="test")) as slow:
         with slow.cursor() as cursor:
             cursor.execute("SELECT pg_current_xact_id()")
         batches.store([[event("early", 0)]])
-        advance(follower)
+        advance(indexer)
         _store_in(slow, batches, late)
-        advance(follower)
+        advance(indexer)
         slow.commit()
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     check(transactions, client)
 
 
@@ -164,31 +164,31 @@ def _store_in(connection: Connection, batches: Batches, content: Any) -> None:
 
 def test_a_cursor_that_nobody_followed_for_days_ends(
     batches: Batches,
-    follower: Follower,
+    indexer: Indexer,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
     """As where search was turned off: changes do not pile up, and the index is filled anew."""
     batches.store([[event("a", 10)]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
     batches.store([[event("a", 0)]])
     assert query(CHANGES) == [(1,)]
     query("UPDATE search_cursor SET moved_at = now() - interval '8 days'")
     batches.store([[event("a", -10)]])
     assert query(CHANGES) == [(1,)]
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]
     check(transactions, client)
 
 
 def test_a_cursor_stays_where_nothing_happens(
-    batches: Batches, follower: Follower, transactions: Connection, query: Query
+    batches: Batches, indexer: Indexer, transactions: Connection, query: Query
 ) -> None:
     batches.store([[event("a", 10)]])
-    catch_up(follower, transactions)
+    catch_up(indexer, transactions)
     query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
-    follower._looked = 0.0
-    follower.turn()
+    indexer._looked = 0.0
+    indexer.turn()
     assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]

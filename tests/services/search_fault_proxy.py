@@ -1,9 +1,9 @@
-"""A door in front of a search server that does to bulk requests what networks and servers do.
+"""Fault proxy before a search server: fails bulk requests as networks and servers do.
 
-with search_door(search, seed=1) as door:
-    door.faults = Faults(refused=0.2)
-    run_script("consumer.py", ..., **door.environment)
-    assert door.counts["refused"]
+with search_fault_proxy(search, seed=1) as proxy:
+    proxy.faults = Faults(refused=0.2)
+    run_script("consumer.py", ..., **proxy.environment)
+    assert proxy.counts["refused"]
 """
 
 import json
@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from tests.services.doors import Reply, Request, forward, http_door
 
 SHARES = ("refused", "unavailable", "cut", "held_back")
-BUSY = {"type": "rejected_execution_exception", "reason": "rejected execution of the test's door"}
+BUSY = {"type": "rejected_execution_exception", "reason": "rejected execution of the fault proxy"}
 # As a load balancer answers, who speaks no JSON.
 UNAVAILABLE = Reply(503, b"<html><h1>503 Service Unavailable</h1></html>", "text/html")
 
@@ -61,8 +61,8 @@ class Item:
 
 
 @dataclass(slots=True)
-class SearchDoor:
-    """The door: `faults` may be changed at any time, `environment` are the settings that lead here.
+class SearchFaultProxy:
+    """The proxy: `faults` may be changed at any time, `environment` has the settings for it.
 
     counts: how many `bulks` came, how many of them `passed`, and how often each fault happened, by
     its name; `refused_items` counts items, `delayed` replies.
@@ -137,17 +137,17 @@ class SearchDoor:
 
 
 @contextmanager
-def search_door(search: Mapping[str, str], seed: int) -> Iterator[SearchDoor]:
-    """A door in front of the search server of these settings (without TLS); at first no faults.
+def search_fault_proxy(search: Mapping[str, str], seed: int) -> Iterator[SearchFaultProxy]:
+    """Run a fault proxy before the search server of these settings (no TLS); at first no faults.
 
     What is still held back at the end is never delivered.
     """
     upstream = (search["OPENSEARCH_HOST"], int(search.get("OPENSEARCH_PORT", "9200")))
-    door = SearchDoor({}, upstream, random.Random(seed))
-    with http_door(door.answer) as port:
+    proxy = SearchFaultProxy({}, upstream, random.Random(seed))
+    with http_door(proxy.answer) as port:
         here = {"OPENSEARCH_HOST": "127.0.0.1", "OPENSEARCH_PORT": str(port)}
-        door.environment = {**search, **here}
-        yield door
+        proxy.environment = {**search, **here}
+        yield proxy
 
 
 def bulk_items(body: bytes) -> Iterator[Item]:

@@ -1,4 +1,4 @@
-"""The door in front of a search server does what it says, and nothing else."""
+"""The fault proxy injects the faults that it is told to, and nothing else."""
 
 import gzip
 import http.client
@@ -15,7 +15,7 @@ from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 from clickstream.clients.opensearch import connect
 from clickstream.settings import Settings
-from tests.services.search_door import Faults, SearchDoor, search_door
+from tests.services.search_fault_proxy import Faults, SearchFaultProxy, search_fault_proxy
 from tests.services.search_servers import SearchServer
 from tests.services.waiting import eventually
 
@@ -23,21 +23,21 @@ INDEX = "clickstream-sessions"
 
 
 @pytest.fixture
-def door(search: dict[str, str]) -> Iterator[SearchDoor]:
-    with search_door(search, seed=7) as opened:
+def proxy(search: dict[str, str]) -> Iterator[SearchFaultProxy]:
+    with search_fault_proxy(search, seed=7) as opened:
         yield opened
 
 
 @pytest.fixture
-def client(door: SearchDoor) -> Iterator[OpenSearch]:
-    """A client that comes through the door."""
-    with closing(connect(Settings.from_mapping(door.environment))) as opened:
+def client(proxy: SearchFaultProxy) -> Iterator[OpenSearch]:
+    """A client that comes through the proxy."""
+    with closing(connect(Settings.from_mapping(proxy.environment))) as opened:
         yield opened
 
 
 @pytest.fixture
 def direct(search: dict[str, str]) -> Iterator[OpenSearch]:
-    """A client that does not."""
+    """A client that connects to the search server itself."""
     with closing(connect(Settings.from_mapping(search))) as opened:
         yield opened
 
@@ -62,7 +62,7 @@ def stored(direct: OpenSearch) -> set[str]:
 
 
 def test_without_faults_it_is_not_noticed(
-    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     done = client.bulk(body=body("a", "b"))
     statuses = [next(iter(item.values()))["status"] for item in done["items"]]
@@ -72,14 +72,14 @@ def test_without_faults_it_is_not_noticed(
     assert client.get(index=INDEX, id="a") == direct.get(index=INDEX, id="a")
     client.delete(index=INDEX, id="a")
     assert stored(direct) == {"b"}
-    assert door.counts == {"bulks": 1, "passed": 1}
+    assert proxy.counts == {"bulks": 1, "passed": 1}
 
 
 @pytest.mark.parametrize(("fault", "status"), [("refused", 429), ("unavailable", 503)])
 def test_a_share_of_the_bulks_does_not_arrive(
-    door: SearchDoor, client: OpenSearch, direct: OpenSearch, fault: str, status: int
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch, fault: str, status: int
 ) -> None:
-    door.faults = Faults(**{fault: 0.3})
+    proxy.faults = Faults(**{fault: 0.3})
     arrived, statuses = set(), set()
     for number in range(60):
         try:
@@ -89,13 +89,13 @@ def test_a_share_of_the_bulks_does_not_arrive(
             statuses.add(error.status_code)
     assert statuses == {status}
     assert stored(direct) == arrived
-    assert 5 < door.counts[fault] == 60 - len(arrived) < 35
+    assert 5 < proxy.counts[fault] == 60 - len(arrived) < 35
 
 
 def test_a_share_of_the_items_is_refused_at_its_place(
-    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
-    door.faults = Faults(refused_items=0.3)
+    proxy.faults = Faults(refused_items=0.3)
     keys = [str(number) for number in range(60)]
     done = client.bulk(body=body(*keys), params={"filter_path": "errors"})
     assert done["errors"] is True
@@ -105,58 +105,60 @@ def test_a_share_of_the_items_is_refused_at_its_place(
     refused = {item["_id"] for _, item in items if item["status"] == 429}
     assert all(("error" in item) == (item["_id"] in refused) for _, item in items)
     assert stored(direct) == set(keys) - refused
-    assert 20 < door.counts["refused_items"] == len(refused) < 60
-    door.faults = Faults(refused_items=1.0)
+    assert 20 < proxy.counts["refused_items"] == len(refused) < 60
+    proxy.faults = Faults(refused_items=1.0)
     assert {i["index"]["status"] for i in client.bulk(body=body("x"))["items"][:1]} == {429}
     assert "x" not in stored(direct)
 
 
 def test_a_reply_is_cut_and_the_documents_are_there(
-    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
-    door.faults = Faults(cut=1.0)
+    proxy.faults = Faults(cut=1.0)
     with pytest.raises(Lost):
         client.bulk(body=body("a"))
     assert stored(direct) == {"a"}
-    assert door.counts["cut"] == 1
-    door.faults = Faults()
+    assert proxy.counts["cut"] == 1
+    proxy.faults = Faults()
     assert client.bulk(body=body("b"))["errors"] is False
 
 
-def test_a_reply_comes_late(door: SearchDoor, client: OpenSearch, direct: OpenSearch) -> None:
-    door.faults = Faults(delay_seconds=1.0)
+def test_a_reply_comes_late(
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
+) -> None:
+    proxy.faults = Faults(delay_seconds=1.0)
     begun = time.monotonic()
     client.bulk(body=body("a"))
     assert time.monotonic() - begun >= 1.0
     with pytest.raises(ConnectionTimeout):
         client.bulk(body=body("b"), request_timeout=0.2)
     eventually(lambda: stored(direct) == {"a", "b"})
-    eventually(lambda: door.counts["delayed"] == 2)
+    eventually(lambda: proxy.counts["delayed"] == 2)
 
 
 def test_a_bulk_arrives_after_its_client_gave_up(
-    door: SearchDoor, client: OpenSearch, direct: OpenSearch
+    proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
-    door.faults = Faults(held_back=1.0)
+    proxy.faults = Faults(held_back=1.0)
     with pytest.raises(Lost):
         client.bulk(body=body("a", "b", version=5))
-    assert door.counts["held_back"] == 1
-    door.faults = Faults()
+    assert proxy.counts["held_back"] == 1
+    proxy.faults = Faults()
     client.bulk(body=body("a", version=6))
     assert stored(direct) == {"a"}
-    (late,) = door.deliver_late()
+    (late,) = proxy.deliver_late()
     assert [next(iter(item.values()))["status"] for item in late["items"]] == [409, 409, 201, 404]
     assert stored(direct) == {"a", "b"}
-    assert door.deliver_late() == []
+    assert proxy.deliver_late() == []
 
 
 def test_bodies_in_chunks_and_compressed_on_one_connection(
-    door: SearchDoor, direct: OpenSearch
+    proxy: SearchFaultProxy, direct: OpenSearch
 ) -> None:
-    door.faults = Faults(refused_items=0.5)
+    proxy.faults = Faults(refused_items=0.5)
     kind = {"Content-Type": "application/x-ndjson"}
     with closing(
-        http.client.HTTPConnection("127.0.0.1", int(door.environment["OPENSEARCH_PORT"]))
+        http.client.HTTPConnection("127.0.0.1", int(proxy.environment["OPENSEARCH_PORT"]))
     ) as connection:
         sockets = set()
         for each in "abcdefgh":
@@ -167,13 +169,13 @@ def test_bodies_in_chunks_and_compressed_on_one_connection(
             sockets.add(connection.sock)
             assert len(json.load(connection.getresponse())["items"]) == 2
         assert len(sockets) == 1
-    assert door.counts["refused_items"] + len(stored(direct)) >= 8
+    assert proxy.counts["refused_items"] + len(stored(direct)) >= 8
     assert stored(direct) < set("abcdefgh")
 
 
 def test_a_server_that_is_gone_is_a_lost_connection(own_search: SearchServer) -> None:
-    with search_door(own_search.environment, seed=1) as door:
-        with closing(connect(Settings.from_mapping(door.environment))) as client:
+    with search_fault_proxy(own_search.environment, seed=1) as proxy:
+        with closing(connect(Settings.from_mapping(proxy.environment))) as client:
             client.bulk(body=body("a"))
             own_search.kill()
             with pytest.raises(Lost):
@@ -183,6 +185,6 @@ def test_a_server_that_is_gone_is_a_lost_connection(own_search: SearchServer) ->
             assert {"c"} <= stored(client) <= {"a", "c"}
             own_search.wipe()
             assert list(client.indices.get(index="*")) == []
-        client_after = connect(Settings.from_mapping(door.environment))
+        client_after = connect(Settings.from_mapping(proxy.environment))
     with closing(client_after), pytest.raises(Lost):
         client_after.info()
