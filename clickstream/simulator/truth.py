@@ -160,7 +160,7 @@ class Truth:
     def _write(self, head: bytes) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f"{self._path.name}.", dir=self._path.parent)
         try:
-            with open(descriptor, "wb") as file:
+            with open(descriptor, "wb") as file, self._closed:
                 file.write(head[:-1] + b',"sessions":[')
                 self._closed.seek(0)
                 for number, line in enumerate(self._closed):

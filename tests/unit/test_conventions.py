@@ -181,7 +181,7 @@ def is_ignored(path: str) -> bool:
         *("terraform/terraform.tfstate.1700000000.backup", "terraform/mine.tfplan"),
         *("terraform/.terraform/providers/x", "terraform-output.json"),
         *("terraform/terraform-outputs.json", "truth.json", "truth-7d.json", "mine.truth.json"),
-        *(".stack/stack.json", ".stack/postgres/PG_VERSION", ".demo/truth", ".venv/bin/python"),
+        *(".stack/stack.json", ".stack/postgres/PG_VERSION", ".demo/truth", ".venv"),
     ],
 )
 def test_secrets_and_local_data_are_ignored(path: str) -> None:
