@@ -5,17 +5,20 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-unit lint clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile
 
 demo: $(READY)   ## see the whole pipeline work, on servers of its own
 	@$(BIN)/python -m clickstream demo
 
 test: $(READY)   ## run every test, on servers of its own
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n auto
+
+test-unit: $(READY) ## run the tests that need no servers
+	@$(BIN)/pytest tests/unit
 
 lint: $(READY)   ## check style and types
 	$(BIN)/ruff check .

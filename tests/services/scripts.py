@@ -88,7 +88,7 @@ class RunScript(Protocol):
     """The fixture `run_script`: runs a script to its end."""
 
     def __call__(
-        self, name: str, *arguments: str, seconds: float = 60, stdin: str = "", **settings: str
+        self, name: str, *arguments: str, stdin: str = "", **settings: str
     ) -> subprocess.CompletedProcess[str]: ...
 
 

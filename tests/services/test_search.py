@@ -294,7 +294,7 @@ def test_turned_on_after_50_000_rows(
     assert sent.returncode == 0
     off = run_script("consumer.py", "--drain")
     assert off.stderr.count("OPENSEARCH_HOST is empty") == 1
-    drained = run_script("consumer.py", "--drain", seconds=120, **search)
+    drained = run_script("consumer.py", "--drain", **search)
     assert drained.returncode == 0, drained.stderr
     assert search_oracle.check({**environment, **search}) > 50_000
 
@@ -324,9 +324,7 @@ def test_a_drain_without_opensearch_says_what_is_wrong(
 ) -> None:
     """What is stored is stored."""
     send(environment, [event("a", 0)])
-    drained = run_script(
-        "consumer.py", "--drain", seconds=120, OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT="1"
-    )
+    drained = run_script("consumer.py", "--drain", OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT="1")
     assert drained.returncode == 1
     assert "error: the search index does not move: see whether OpenSearch at 127.0.0.1:1 " in (
         drained.stderr
