@@ -26,8 +26,8 @@ from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage.interruptible import interruptible_queries
 from clickstream.untrusted_text import clean
-from clickstream.verify.stored_sessions import verify
-from clickstream.verify.truth_file import compare
+from clickstream.verify.stored_sessions import verify_sessions
+from clickstream.verify.truth_file import compare_with_truth
 
 REFRESH_SECONDS = 2
 NO_EVENTS = """\
@@ -86,37 +86,32 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _verify(connection: Connection) -> int:
-    verdict = verify(connection)
+    found = verify_sessions(connection)
     checked = (
-        f"{verdict.counts.events:,} events, {verdict.counts.sessions:,} sessions and "
-        f"{verdict.counts.records:,} records in {verdict.seconds:.1f} s"
+        f"{found.counts.events:,} events, {found.counts.sessions:,} sessions and "
+        f"{found.counts.records:,} records in {found.seconds:.1f} s"
     )
-    if verdict.number:
-        _print_differences(verdict.differences, verdict.number)
-        print(f"Checked {checked}.")
-        return cli.FAILED
-    print(
-        f"Verified {checked}: every session is what the rule says of the events, every session id "
-        "is that of its first event, and records read = events + duplicates + rejected."
-    )
-    return cli.DONE
+    if not found.differences.number:
+        print(
+            f"Verified {checked}: every session is what the rule says of the events, every "
+            "session id is that of its first event, and records read = events + duplicates + "
+            "rejected."
+        )
+        return cli.DONE
+    print("\n".join(found.differences.lines()))
+    print(f"Checked {checked}.")
+    if found.in_sessions:
+        print("To recompute every session: python create_schema.py --rebuild-sessions")
+    return cli.FAILED
 
 
 def _compare(connection: Connection, path: Path) -> int:
-    differences = compare(connection, path)
-    if differences:
-        _print_differences(differences, len(differences))
+    differences = compare_with_truth(connection, path)
+    if differences.number:
+        print("\n".join(differences.lines()))
         return cli.FAILED
     print(f"The tables hold exactly what {clean(str(path))} says.")
     return cli.DONE
-
-
-def _print_differences(differences: list[str], number: int) -> None:
-    for difference in differences:
-        print(f"- {clean(difference)}")
-    if number > len(differences):
-        print(f"... and {number - len(differences):,} more")
-    print(f"{number:,} {'difference' if number == 1 else 'differences'} found.")
 
 
 def _what_if(console: Console, connection: Connection, arguments: argparse.Namespace) -> None:

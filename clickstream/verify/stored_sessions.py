@@ -1,6 +1,6 @@
-"""The proof: what the tables hold is what the session rule says of the stored events.
+"""Check of the stored sessions: recompute them from the stored events and compare.
 
-Everything is read in one snapshot, so it holds while consumers write.
+Everything is read in one snapshot, so the check is exact while consumers write.
 """
 
 import json
@@ -15,13 +15,11 @@ from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.sessions import Rule, session_id
 from clickstream.storage import session_rule
 from clickstream.storage.snapshot import snapshot
-from clickstream.untrusted_text import clip
+from clickstream.verify.differences import Differences, collect, different_fields, value_text
 
-SHOWN_DIFFERENCES = 20
 ROWS_AT_ONCE = 10_000
-SHOWN_CHARACTERS = 60
 
-# A session is recognised by its visitor and first event: its id is checked on its own.
+# Sessions are paired by visitor and first event; the session id is checked separately.
 DIFFERENCES = """
     SELECT to_jsonb(recomputed)::text, to_jsonb(stored)::text
     FROM recomputed
@@ -43,8 +41,8 @@ COUNTS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Numbers of rows, and the counters that moved with them."""
+class RowCounts:
+    """Numbers of rows in the tables, and the counters of stream_positions."""
 
     events: int
     sessions: int
@@ -55,70 +53,70 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was checked, in how many seconds, and what differs.
+class Verification:
+    """Result of the check.
 
-    differences: the first of them as sentences. number: of all of them.
+    counts: the rows that were checked. seconds: how long it took. differences: in counters and
+    sessions. in_sessions: the number of those that recomputing the sessions would repair.
     """
 
-    counts: Counts
+    counts: RowCounts
     seconds: float
-    differences: list[str]
-    number: int
+    differences: Differences
+    in_sessions: int
 
 
-def verify(connection: Connection) -> Verdict:
-    """Hold the tables against the session rule and against their own counters."""
+def verify_sessions(connection: Connection) -> Verification:
+    """Compare the stored sessions with recomputed ones, and the counters with the rows.
+
+    connection: not in autocommit and outside a transaction. Raises UserError if the tables do
+    not exist.
+    """
     started = monotonic()
     with snapshot(connection) as cursor:
         cursor.execute(COUNTS)
-        counts = Counts(*only_row(cursor))
+        counts = RowCounts(*only_row(cursor))
         rule = session_rule.of_tables(cursor)
-        found = chain(
-            _bookkeeping(counts),
-            _wrong_ids(connection),
-            _wrong_sessions(connection, cursor, rule) if rule else _without_rule(counts),
+        wrong_counters = _wrong_counters(counts)
+        differences = collect(
+            chain(
+                wrong_counters,
+                _wrong_ids(connection),
+                _wrong_sessions(connection, cursor, rule) if rule else _without_rule(counts),
+            )
         )
-        shown, number = _first(found)
-    return Verdict(counts, monotonic() - started, shown, number)
+    in_sessions = differences.number - len(wrong_counters)
+    return Verification(counts, monotonic() - started, differences, in_sessions)
 
 
-def _first(differences: Iterator[str]) -> tuple[list[str], int]:
-    """The first differences, and the number of all."""
-    shown: list[str] = []
-    number = 0
-    for number, difference in enumerate(differences, 1):
-        if number <= SHOWN_DIFFERENCES:
-            shown.append(difference)
-    return shown, number
-
-
-def _bookkeeping(counts: Counts) -> Iterator[str]:
-    """records read = rows + duplicates + rejected."""
-    ends = counts.events + counts.duplicates + counts.rejected_events
-    if counts.records != ends:
-        yield (
+def _wrong_counters(counts: RowCounts) -> list[str]:
+    """Check that records read = rows + duplicates + rejected."""
+    wrong = []
+    stored = counts.events + counts.duplicates + counts.rejected_events
+    if counts.records != stored:
+        wrong.append(
             f"{counts.records:,} records were read, but {counts.events:,} events, "
             f"{counts.duplicates:,} duplicates and {counts.rejected_events:,} rejected records "
-            f"make {ends:,}"
+            f"make {stored:,}"
         )
     if counts.rejected != counts.rejected_events:
-        yield (
+        wrong.append(
             f"{counts.rejected:,} records were counted as rejected, but rejected_events has "
             f"{counts.rejected_events:,} rows"
         )
+    return wrong
 
 
-def _without_rule(counts: Counts) -> Iterator[str]:
+def _without_rule(counts: RowCounts) -> Iterator[str]:
     if counts.events or counts.sessions:
-        yield "session_rule is empty, so that no rule says what the sessions should be"
+        yield "session_rule is empty, so the sessions cannot be recomputed"
 
 
 def _wrong_ids(connection: Connection) -> Iterator[str]:
     for stored, user_id, first_time, first_id in _stream(connection, SESSION_IDS):
         expected = session_id(user_id, first_time, first_id)
         if stored != expected:
-            yield f"session {stored} of visitor {_text(user_id)} should have the id {expected}"
+            yield f"session {stored} of visitor {value_text(user_id)} should have the id {expected}"
 
 
 def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Iterator[str]:
@@ -132,32 +130,22 @@ def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Itera
 def _stream(
     connection: Connection, query: str, values: dict[str, Any] | None = None
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows of a query of any size, in bounded memory."""
-    with connection.cursor("report") as reader:
+    """Yield the rows of a query of any size, in bounded memory."""
+    with connection.cursor("verify") as reader:
         reader.itersize = ROWS_AT_ONCE
         reader.execute(query, values)
         yield from reader
 
 
 def _difference(expected: dict[str, Any], stored: dict[str, Any]) -> str:
-    """One session, by column; nothing on the side where it does not exist."""
+    """Describe the difference of one session; a side is empty if it does not have the session."""
     session = expected or stored
     name = (
-        f"the session of visitor {_text(session['user_id'])} that begins at "
+        f"the session of visitor {value_text(session['user_id'])} that begins at "
         f"{session['first_event_timestamp']} with event {session['first_event_id']}"
     )
     if not stored:
         return f"{name} is missing"
     if not expected:
-        return f"{name} is stored, but the rule does not make it"
-    wrong = [
-        f"{column} is {_text(stored[column])}, not {_text(value)}"
-        for column, value in expected.items()
-        if stored[column] != value
-    ]
-    return f"{name}: {'; '.join(wrong)}"
-
-
-def _text(value: object) -> str:
-    shown = str(value) if isinstance(value, Decimal) else json.dumps(value, ensure_ascii=False)
-    return clip(shown, SHOWN_CHARACTERS)
+        return f"{name} is stored, but the session rule gives no such session"
+    return f"{name}: {different_fields(expected, stored)}"

@@ -1,6 +1,9 @@
-"""The database held against a truth file, which says what a perfect consumer must have stored."""
+"""Comparison of the tables with a truth file, the sessions that a perfect consumer stores."""
 
+import json
 from collections.abc import Iterator
+from decimal import Decimal
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,10 @@ from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
+from clickstream.verify.differences import Differences, collect, different_fields
 
 VERSION = 1
 HEAD = {"version", "rule", "events", "duplicates", "rejected", "sessions"}
-MOST_DIFFERENCES = 50
-LONGEST_VALUE = 80
 
 ONE_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
 CREATE_TRUE_SESSIONS = """
@@ -31,7 +33,7 @@ ADD_TRUE_SESSIONS = """
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
 # What the truth does not say: ids that the pipeline chooses, and the status.
 DIFFERENT_SESSIONS = """
-    SELECT truth, stored, count(*) OVER ()
+    SELECT truth::text, stored::text
     FROM (
         SELECT coalesce(t.user_id, s.user_id) AS user_id,
                coalesce(t.first_event_timestamp, s.first_event_timestamp) AS start,
@@ -45,7 +47,6 @@ DIFFERENT_SESSIONS = """
     ) AS joined
     WHERE truth IS DISTINCT FROM stored
     ORDER BY user_id, start
-    LIMIT %(most)s
 """
 UNSAID = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
 RULE = "SELECT timeout_seconds, start_events, end_events FROM session_rule"
@@ -54,12 +55,11 @@ DUPLICATES = "SELECT coalesce(sum(duplicates), 0)::bigint FROM stream_positions"
 REJECTED = "SELECT reason, count(*) FROM rejected_events GROUP BY reason"
 
 
-def compare(connection: Connection, path: Path) -> list[str]:
-    """Hold the tables against a truth file, in one snapshot: a sentence for each difference.
+def compare_with_truth(connection: Connection, path: Path) -> Differences:
+    """Compare the tables with a truth file, in one snapshot and in bounded memory.
 
-    At most 50 sentences about sessions, then their number. Memory does not grow with the file.
-    connection: outside of a transaction and not in autocommit. Raises UserError where the file
-    cannot be read.
+    connection: not in autocommit and outside a transaction. Raises UserError if the file cannot
+    be read.
     """
     with connection, connection.cursor() as cursor:
         cursor.execute(ONE_SNAPSHOT)
@@ -73,7 +73,7 @@ def compare(connection: Connection, path: Path) -> list[str]:
         except (UnicodeDecodeError, DataError):
             raise _no_truth_file(path) from None
         cursor.execute(ANALYZE_TRUE_SESSIONS)
-        return [*_counts(cursor, truth), *_session_differences(cursor)]
+        return collect(chain(_counts(cursor, truth), _session_differences(connection)))
 
 
 def _head(line: bytes, path: Path) -> dict[str, Any]:
@@ -112,13 +112,21 @@ def _counts(cursor: Cursor, truth: dict[str, Any]) -> Iterator[str]:
         cursor.execute(statement)
         (number,) = only_row(cursor)
         if number != truth[name]:
-            yield f"{name}: {truth[name]} expected, {number} found"
+            unknown = _unknown_events(number - truth[name]) if name == "events" else ""
+            yield f"{name}: {truth[name]:,} expected, {number:,} found{unknown}"
     cursor.execute(REJECTED)
     rejected = dict(cursor.fetchall())
     for reason in sorted({*rejected, *truth["rejected"]}):
         expected, found = truth["rejected"].get(reason, 0), rejected.get(reason, 0)
         if expected != found:
-            yield f"rejected as {reason}: {expected} expected, {found} found"
+            yield f"rejected as {reason}: {expected:,} expected, {found:,} found"
+
+
+def _unknown_events(number: int) -> str:
+    if number <= 0:
+        return ""
+    noun = "event" if number == 1 else "events"
+    return f": the database also holds {number:,} {noun} that this truth does not know"
 
 
 def _rule(timeout: int, starts: list[str], ends: list[str]) -> str:
@@ -128,31 +136,19 @@ def _rule(timeout: int, starts: list[str], ends: list[str]) -> str:
     return " with ".join(words)
 
 
-def _session_differences(cursor: Cursor) -> Iterator[str]:
-    cursor.execute(DIFFERENT_SESSIONS, {"unsaid": UNSAID, "most": MOST_DIFFERENCES})
-    rows = cursor.fetchall()
-    for truth, stored, _ in rows:
-        yield _difference(truth, stored)
-    number = rows[0][2] if rows else 0
-    if number > MOST_DIFFERENCES:
-        yield f"and {number - MOST_DIFFERENCES} more sessions differ"
+def _session_differences(connection: Connection) -> Iterator[str]:
+    with connection.cursor("compare") as reader:
+        reader.execute(DIFFERENT_SESSIONS, {"unsaid": UNSAID})
+        for row in reader:
+            yield _difference(*(json.loads(each or "{}", parse_float=Decimal) for each in row))
 
 
-def _difference(truth: dict[str, Any] | None, stored: dict[str, Any] | None) -> str:
-    session = truth or stored or {}
+def _difference(truth: dict[str, Any], stored: dict[str, Any]) -> str:
+    """Describe the difference of one session; a side is empty if it does not have the session."""
+    session = truth or stored
     name = f"session of {session['user_id']} from {session['first_event_timestamp']}"
-    if stored is None:
+    if not stored:
         return f"{name} to {session['last_event_timestamp']}: missing"
-    if truth is None:
+    if not truth:
         return f"{name} to {session['last_event_timestamp']}: not in the truth"
-    columns = [
-        f"{column} is {_short(stored[column])} instead of {_short(truth[column])}"
-        for column in truth
-        if truth[column] != stored[column]
-    ]
-    return f"{name}: {'; '.join(columns)}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+    return f"{name}: {different_fields(truth, stored)}"

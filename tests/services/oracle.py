@@ -15,7 +15,7 @@ from psycopg2.extras import RealDictCursor
 from clickstream.clients.postgres import Connection, connect
 from clickstream.model.sessions import NAMESPACE
 from clickstream.settings import Settings
-from clickstream.verify.stored_sessions import verify
+from clickstream.verify.stored_sessions import verify_sessions
 
 Row = dict[str, Any]
 
@@ -53,8 +53,8 @@ def check(environment: Mapping[str, str]) -> Row:
             starts=settings.session_start_events,
             ends=settings.session_end_events,
         )
-        verdict = verify(connection)
-        assert verdict.number == 0, verdict.differences
+        differences = verify_sessions(connection).differences
+        assert differences.number == 0, differences.first
         (counters,) = _read(connection, COUNTERS)
     assert counters["records"] == counters["rows"] + counters["duplicates"] + counters["rejected"]
     assert counters["rejected"] == counters["rejected_rows"]

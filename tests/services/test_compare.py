@@ -1,4 +1,4 @@
-"""The comparison with a truth file finds every difference, and none where there is none."""
+"""The comparison with a truth file finds every difference, and none if there is none."""
 
 import json
 from collections.abc import Callable
@@ -10,11 +10,12 @@ import pytest
 from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from clickstream.verify.truth_file import MOST_DIFFERENCES, compare
+from clickstream.verify.differences import KEPT_DIFFERENCES, Differences
+from clickstream.verify.truth_file import compare_with_truth
 from tests.services.databases import Query
 from tests.services.scripts import RunScript
 
-Compare = Callable[[], list[str]]
+Compare = Callable[[], Differences]
 
 HEAD = b'{"version":1,"rule":{"timeout_seconds":1800,"start_events":[],"end_events":[]},'
 HEAD += b'"events":0,"duplicates":0,"rejected":{},"sessions":[\n'
@@ -35,15 +36,17 @@ def truth(run_script: RunScript, tmp_path: Path) -> Path:
 def differences(settings: Settings, truth: Path) -> Compare:
     """Compares the tables with the truth file."""
 
-    def run() -> list[str]:
+    def run() -> Differences:
         with closing(connect(settings, application="test")) as connection:
-            return compare(connection, truth)
+            return compare_with_truth(connection, truth)
 
     return run
 
 
-def test_every_difference_is_a_sentence(differences: Compare, query: Query, truth: Path) -> None:
-    assert differences() == []
+def test_each_difference_is_one_sentence_and_counted_once(
+    differences: Compare, query: Query, truth: Path
+) -> None:
+    assert differences() == Differences(0, [])
     first, second, third = json.loads(truth.read_text(encoding="utf-8"))["sessions"][:3]
     one = "WHERE first_event_id = %s"
     query(f"UPDATE session_metrics SET total_revenue = 7, is_bounce = NOT is_bounce {one}",
@@ -54,35 +57,48 @@ def test_every_difference_is_a_sentence(differences: Compare, query: Query, trut
     query("UPDATE stream_positions SET duplicates = duplicates + 1 WHERE partition = 0")
     query("DELETE FROM rejected_events WHERE reason = 'not_json'")
     query("UPDATE session_rule SET timeout_seconds = 60, end_events = ARRAY['logout']")
-    found = "\n".join(differences())
+    counted = differences()
+    found = "\n".join(counted.first)
     assert "the truth follows a timeout of 1800 s, the tables a timeout of 60 s" in found
     assert "events: 600 expected, 599 found" in found
     assert "duplicates: " in found
     assert "rejected as not_json: 1 expected, 0 found" in found
     assert f"session of {first['user_id']} from " in found
-    assert "total_revenue is 7.0 instead of " in found
+    assert "total_revenue is 7.0000, not " in found
     assert "is_bounce is " in found
     assert f"session of {second['user_id']} from " in found
     assert found.count(": missing") == 2
     assert "session of somebody from " in found
     assert found.count(": not in the truth") == 1
-    assert len(found.splitlines()) == 8
+    assert counted.number == len(found.splitlines()) == 8
 
 
-def test_of_many_differences_the_first_are_told_and_the_others_counted(
+def test_events_that_the_truth_does_not_know_are_named(
+    differences: Compare, run_script: RunScript
+) -> None:
+    assert run_script("producer.py", "--backfill", "1h", "--events", "30").returncode == 0
+    assert run_script("consumer.py", "--drain").returncode == 0
+    assert differences().first[0] == (
+        "events: 600 expected, 630 found: the database also holds 30 events that this truth does "
+        "not know"
+    )
+
+
+def test_all_differences_are_counted_and_the_first_are_listed(
     settings: Settings, tmp_path: Path
 ) -> None:
     sessions = [
         {"user_id": f"{number:03d}", "first_event_timestamp": "2025-01-31T00:00:00Z"}
-        for number in range(MOST_DIFFERENCES + 7)
+        for number in range(80)
     ]
     path = tmp_path / "truth.json"
     path.write_bytes(HEAD + b",\n".join(json.dumps(each).encode() for each in sessions) + b"\n]}")
     with closing(connect(settings, application="test")) as connection:
-        found = compare(connection, path)
-    assert len(found) == MOST_DIFFERENCES + 1
-    assert found[0].startswith("session of 000 from 2025-01-31T00:00:00+00:00")
-    assert found[-1] == "and 7 more sessions differ"
+        found = compare_with_truth(connection, path)
+    assert found.number == 80
+    assert len(found.first) == KEPT_DIFFERENCES
+    assert found.first[0].startswith("session of 000 from 2025-01-31T00:00:00+00:00")
+    assert found.lines()[-2:] == ["... and 60 more", "80 differences found."]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,7 @@ def test_of_many_differences_the_first_are_told_and_the_others_counted(
         b"\xff\xfe\n",
     ],
 )
-def test_what_is_no_truth_file_is_refused(
+def test_a_file_that_is_no_whole_truth_file_is_refused(
     settings: Settings, tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "some.json"
@@ -110,4 +126,4 @@ def test_what_is_no_truth_file_is_refused(
         closing(connect(settings, application="test")) as connection,
         pytest.raises(UserError, match=r"some\.json"),
     ):
-        compare(connection, path)
+        compare_with_truth(connection, path)

@@ -18,7 +18,8 @@ from clickstream.clients.postgres import Connection, connect
 from clickstream.model.sessions import COLUMNS, Rule
 from clickstream.settings import Settings
 from clickstream.storage import session_rule
-from clickstream.verify.stored_sessions import Verdict, verify
+from clickstream.verify.differences import Differences
+from clickstream.verify.stored_sessions import Verification, verify_sessions
 from tests.services import oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
@@ -129,13 +130,13 @@ def stored(transactions: Connection) -> Connection:
 
 
 def test_what_a_consumer_stored_is_verified(stored: Connection) -> None:
-    verdict = verify(stored)
-    assert (verdict.differences, verdict.number) == ([], 0)
-    assert verdict.counts.events == 301
-    assert verdict.counts.sessions > 50
-    assert verdict.counts.records == 332
-    assert verdict.counts.duplicates == 30
-    assert verdict.counts.rejected_events == verdict.counts.rejected == 1
+    found = verify_sessions(stored)
+    assert found.differences == Differences(0, [])
+    assert found.counts.events == 301
+    assert found.counts.sessions > 50
+    assert found.counts.records == 332
+    assert found.counts.duplicates == 30
+    assert found.counts.rejected_events == found.counts.rejected == 1
 
 
 OF_BUYER = "UPDATE session_metrics SET {} WHERE user_id = 'buyer'"
@@ -170,38 +171,38 @@ def test_a_wrong_metric_is_found(stored: Connection, query: Query, column: str) 
     if column == "ended_by_event":
         change = "closed_at = now(), close_reason = 'end_event'"
     query(OF_BUYER.format(change))
-    (difference,) = the_differences(verify(stored))
+    (difference,) = the_differences(verify_sessions(stored))
     assert 'the session of visitor "buyer"' in difference
     assert f": {column} is " in difference
 
 
-def the_differences(verdict: Verdict) -> list[str]:
-    assert verdict.number == len(verdict.differences)
-    return verdict.differences
+def the_differences(found: Verification) -> list[str]:
+    assert found.differences.number == len(found.differences.first)
+    return found.differences.first
 
 
 def test_a_closing_by_timeout_is_only_a_status(stored: Connection, query: Query) -> None:
     query(OF_BUYER.format("closed_at = now(), close_reason = 'timeout'"))
-    assert verify(stored).number == 0
+    assert verify_sessions(stored).differences.number == 0
 
 
 def test_missing_and_additional_sessions_are_found(stored: Connection, query: Query) -> None:
     query("DELETE FROM session_metrics WHERE user_id = 'buyer'")
-    (missing,) = the_differences(verify(stored))
+    (missing,) = the_differences(verify_sessions(stored))
     assert missing.endswith("is missing")
     query("DELETE FROM clickstream_events WHERE user_id = 'buyer'")
     query("UPDATE stream_positions SET records = records - 1 WHERE partition = 0")
-    assert verify(stored).number == 0
+    assert verify_sessions(stored).differences.number == 0
     query(ADD_SESSION_OF_NOBODY)
-    wrong_id, additional = the_differences(verify(stored))
+    wrong_id, additional = the_differences(verify_sessions(stored))
     assert "should have the id" in wrong_id
-    assert additional.endswith("is stored, but the rule does not make it")
+    assert additional.endswith("is stored, but the session rule gives no such session")
 
 
 def test_a_wrong_id_is_found(stored: Connection, query: Query) -> None:
     ((right,),) = query("SELECT session_id FROM session_metrics WHERE user_id = 'buyer'")
     query(OF_BUYER.format("session_id = '00000000-0000-0000-0000-000000000000'"))
-    (difference,) = the_differences(verify(stored))
+    (difference,) = the_differences(verify_sessions(stored))
     assert difference == (
         'session 00000000-0000-0000-0000-000000000000 of visitor "buyer" should have the id '
         f"{right}"
@@ -210,37 +211,37 @@ def test_a_wrong_id_is_found(stored: Connection, query: Query) -> None:
 
 def test_books_that_do_not_balance_are_found(stored: Connection, query: Query) -> None:
     query("UPDATE stream_positions SET records = records + 1 WHERE partition = 0")
-    (difference,) = the_differences(verify(stored))
+    (difference,) = the_differences(verify_sessions(stored))
     assert difference == (
         "333 records were read, but 301 events, 30 duplicates and 1 rejected records make 332"
     )
     query("DELETE FROM rejected_events")
-    assert verify(stored).number == 2
+    assert verify_sessions(stored).differences.number == 2
 
 
 def test_sessions_without_a_rule_are_found(stored: Connection, query: Query) -> None:
     query("DELETE FROM session_rule")
-    assert the_differences(verify(stored)) == [
-        "session_rule is empty, so that no rule says what the sessions should be"
+    assert the_differences(verify_sessions(stored)) == [
+        "session_rule is empty, so the sessions cannot be recomputed"
     ]
 
 
 def test_verify_while_a_consumer_writes(
     transactions: Connection, settings: Settings, query: Query
 ) -> None:
-    """Every verdict is of one moment, whatever is committed meanwhile."""
+    """Each check reads one snapshot, whatever is committed meanwhile."""
     with closing(connect(settings, application="test")) as other:
         batches = Batches(other, PLAIN)
         events = random_events(4_000, 40, seed=2)
         parts = [events[first : first + 50] for first in range(0, len(events), 50)]
         writer = Thread(target=lambda: [batches.store([part]) for part in parts])
         writer.start()
-        verdicts = [verify(transactions)]
+        verified = [verify_sessions(transactions)]
         while writer.is_alive():
-            verdicts.append(verify(transactions))
+            verified.append(verify_sessions(transactions))
         writer.join()
-    assert [verdict.differences for verdict in verdicts] == [[]] * len(verdicts)
-    assert len({verdict.counts.events for verdict in verdicts}) > 2
+    assert [found.differences.number for found in verified] == [0] * len(verified)
+    assert len({found.counts.events for found in verified}) > 2
     assert query("SELECT count(*) FROM clickstream_events") == [(4_000,)]
 
 
@@ -262,4 +263,7 @@ def test_the_script_lists_twenty_differences_and_counts_the_rest(
     assert done.returncode == 1
     assert done.stdout.count("total_events is 1000, not ") == 20
     assert f"... and {sessions - 20} more\n{sessions} differences found.\n" in done.stdout
+    assert done.stdout.endswith(
+        "To recompute every session: python create_schema.py --rebuild-sessions\n"
+    )
     assert "\x1b" not in done.stdout
