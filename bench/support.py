@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from kafka import KafkaProducer
 
@@ -74,7 +75,7 @@ def records(events: int, visitors: int) -> Iterator[tuple[bytes, bytes]]:
         time += step
         user_id = f"user-{chance.randrange(visitors)}"
         event_type = chance.choice(TYPES)
-        event = {
+        event: dict[str, Any] = {
             "event_id": str(uuid.UUID(int=chance.getrandbits(128), version=4)),
             "event_type": event_type,
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

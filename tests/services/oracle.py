@@ -161,4 +161,4 @@ def _without_status(row: Row) -> Row:
 def _read(connection: Connection, query: str) -> list[Row]:
     with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(query)
-        return cursor.fetchall()
+        return [dict(row) for row in cursor.fetchall()]

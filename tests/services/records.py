@@ -74,8 +74,8 @@ def key_of(content: Any) -> bytes | None:
     return str(content.get("user_id")).encode() if isinstance(content, dict) else None
 
 
-def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int = 0) -> None:
-    """Send records to one partition, in order, and wait until all are acknowledged."""
+def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int = 0) -> int:
+    """Send records to one partition, in order, until all are acknowledged; return their number."""
     settings = Settings.from_mapping(environment)
     # Compressed, so that the broker takes values that are larger than its limit.
     options = {"compression_type": "gzip", "max_request_size": 8 << 20}
@@ -89,6 +89,7 @@ def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int
         producer.flush()
         for each in sent:
             each.get(timeout=10)
+    return len(sent)
 
 
 def send_by_visitor(environment: Mapping[str, str], contents: Iterable[Any]) -> None:

@@ -118,7 +118,7 @@ class SearchFaultProxy:
         if not any(refused):
             return forward(self.upstream, request)
         kept = b"".join(item.lines for item, no in zip(items, refused, strict=True) if not no)
-        whole = {"took": 0, "errors": False, "items": []}
+        whole: dict[str, Any] = {"took": 0, "errors": False, "items": []}
         if kept:
             reply = forward(self.upstream, _unfiltered(request, kept))
             if reply.status != 200:

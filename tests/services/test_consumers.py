@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from time import monotonic
 
@@ -113,7 +114,7 @@ def test_partitions_are_added_while_several_consumers_run(
     eventually(lambda: query("SELECT count(*) FROM stream_positions") == [(6,)])
     for partition in range(6):
         events = [event(f"visitor {partition}", seconds) for seconds in range(50)]
-        eventually(lambda own=events, to=partition: send(environment, own, to) or True)
+        eventually(partial(send, environment, events, partition))
     wait_until_read(query, 300)
     eventually(lambda: owned_by(query, first, second))
     eventually(lambda: "partitions were added" in first.output + second.output)

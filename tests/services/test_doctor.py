@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
 from clickstream.doctor.checks import Check, Finding, Verdict, carry_out
 from clickstream.doctor.kafka_checks import places
+from clickstream.indexer.indexes import STATE
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
@@ -158,7 +160,7 @@ def test_postgres_that_was_stopped_and_started(own_postgres: OwnServer) -> None:
     ],
 )
 def test_postgres_settings_that_are_wrong(
-    changes: dict[str, str],
+    changes: dict[str, Any],
     name: str,
     words: str,
     settings: Settings,
@@ -570,7 +572,7 @@ def test_an_opensearch_password_that_is_wrong(
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
-@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, opensearch_checks.STATE])
+@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, STATE])
 def test_indexes_that_the_user_may_not_reach(name: str, searching: Settings, guarded: Door) -> None:
     found = seen(opensearch_checks.checks, let_in(searching, guarded(name.removesuffix("*"))))
     assert found["rights"].verdict is Verdict.PROBLEM

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, only_row
 from clickstream.model.sessions import Rule
 from tests.services.batches import Batches
 from tests.services.oracle import check_sessions
@@ -76,9 +76,9 @@ def test_random_histories_equal_the_oracle(
 def _check_books(connection: Connection, sent: int) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT sum(records), sum(duplicates), sum(rejected) FROM stream_positions")
-        records, duplicates, rejected = cursor.fetchone()
+        records, duplicates, rejected = only_row(cursor)
         cursor.execute("SELECT count(*) FROM clickstream_events")
-        (rows,) = cursor.fetchone()
+        (rows,) = only_row(cursor)
         cursor.execute("SELECT count(*) FROM rejected_events")
         assert cursor.fetchone() == (rejected,)
     assert sent == records == rows + duplicates + rejected

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -164,6 +165,10 @@ def test_a_changed_rule_is_refused_until_sessions_are_rebuilt(
     oracle.check({**environment, **OTHER_SETTINGS})
 
 
+def _has_read_more_than(query: Query, number: int) -> bool:
+    return bool(query(RECORDS_READ)[0][0] > number)
+
+
 def test_rebuilds_while_a_consumer_runs(
     environment: dict[str, str],
     transactions: Connection,
@@ -177,7 +182,7 @@ def test_rebuilds_while_a_consumer_runs(
         events = random_events(1_000, 30, seed=seed + 10)
         send_by_visitor(environment, events)
         before, sent = sent, sent + len(events)
-        eventually(lambda before=before: query(RECORDS_READ)[0][0] > before)
+        eventually(partial(_has_read_more_than, query, before))
         rebuild(transactions, rule_of(Settings.from_mapping(environment)))
     wait_until_read(query, sent)
     assert consumer.is_running

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, only_row
 from clickstream.model.sessions import Rule
 from tests.services import oracle
 from tests.services.batches import Batches
@@ -229,9 +229,9 @@ def test_random_bytes_and_random_json_end_as_rows_or_as_rejections(
     oracle.check_sessions(transactions, timeout=1800)
     with transactions, transactions.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM clickstream_events")
-        (rows,) = cursor.fetchone()
+        (rows,) = only_row(cursor)
         cursor.execute("SELECT count(*) FROM clickstream_events WHERE user_id = 'good'")
-        assert cursor.fetchone()[0] >= 2
+        assert only_row(cursor)[0] >= 2
         cursor.execute(REJECTED)
         rejected = cursor.fetchall()
     assert tally.records == len(values) + 2 == rows + tally.duplicates + tally.rejected

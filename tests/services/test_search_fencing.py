@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, only_row
 from clickstream.indexer import backlog, checkpoint
 from clickstream.indexer import indexer as indexer_module
 from clickstream.indexer.bulk import SearchOutageError
@@ -321,4 +321,4 @@ def _filled_to_the_last(connection: Connection) -> bool:
     with connection, connection.cursor() as cursor:
         current = checkpoint.read(cursor)
         cursor.execute("SELECT event_id::text FROM clickstream_events ORDER BY event_time DESC")
-        return current is not None and current.filled_id == cursor.fetchone()[0]
+        return current is not None and current.filled_id == only_row(cursor)[0]

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +23,7 @@ import pytest
 from dotenv import dotenv_values
 from kafka import KafkaAdminClient
 
-from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import UserError
 from clickstream.local import kafka_server, postgres_server, processes, search_server, stack
 from clickstream.local.stack import Condition, Status
@@ -81,7 +82,7 @@ class Clone:
     def count_events(self) -> int:
         with closing(self.connect()) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM clickstream_events")
-            return int(cursor.fetchone()[0])
+            return int(only_row(cursor)[0])
 
     def store_event(self) -> None:
         with closing(self.connect()) as connection, connection.cursor() as cursor:
@@ -176,7 +177,7 @@ def test_servers_that_died_are_reported_and_started_again(clone: Clone) -> None:
     clone.store_event()
     for name in ("kafka", "postgres"):
         os.kill(before[name], signal.SIGKILL)
-        eventually(lambda name=name: is_gone(before[name]))
+        eventually(partial(is_gone, before[name]))
 
     result = clone.run("status")
     assert result.returncode == 1

@@ -84,7 +84,7 @@ def transactions(settings: Settings) -> Iterator[Connection]:
 def read(connection: Connection, sql: str, values: Any = None) -> list[dict[str, Any]]:
     with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(sql, values)
-        return cursor.fetchall()
+        return [dict(row) for row in cursor.fetchall()]
 
 
 def by_the_rule(connection: Connection, rule: Rule, ending: str) -> list[dict[str, Any]]:

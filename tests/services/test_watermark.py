@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, only_row
 from clickstream.model.sessions import Rule
 from clickstream.storage.watermark import close_sessions, pipeline_watermark
 from tests.services import oracle
@@ -79,7 +79,7 @@ def test_the_watermark_of_the_pipeline(
             cursor.execute(ADD, (TOPIC.name, number, TOPIC.topic_id, *ago))
         cursor.execute(ADD, (TOPIC.name, len(stored), "its log is gone", *LONG_AGO))
         cursor.execute("SELECT now()")
-        (now,) = cursor.fetchone()
+        (now,) = only_row(cursor)
         watermark = pipeline_watermark(cursor, TOPIC)
     assert watermark == (None if expected is None else now - timedelta(seconds=expected))
 

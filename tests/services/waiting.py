@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T], seconds: float = 30.0) -> T:
+def eventually(check: Callable[[], T | None], seconds: float = 30.0) -> T:
     """Call `check` until its result is true and return it; fail after `seconds`.
 
     An AssertionError inside `check` counts as not yet.
@@ -15,9 +15,10 @@ def eventually(check: Callable[[], T], seconds: float = 30.0) -> T:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            last: object = check()
-            if last:
-                return last  # type: ignore[return-value]
+            result = check()
+            if result:
+                return result
+            last: object = result
         except AssertionError as error:
             last = error
         if time.monotonic() > deadline:

@@ -55,7 +55,7 @@ def read(value: bytes | None, latest: datetime = LATEST) -> Event:
     return parse(value, origin=ORIGIN, latest=latest)
 
 
-def of(latest: datetime = LATEST, **fields: Any) -> Event:
+def of(latest: datetime = LATEST, /, **fields: Any) -> Event:
     """The event of a valid record with some fields changed."""
     return read(json.dumps(VALID | fields).encode(), latest)
 
@@ -68,7 +68,7 @@ def reason(value: bytes | None, latest: datetime = LATEST) -> str:
     return refused.value.reason
 
 
-def reason_of(latest: datetime = LATEST, **fields: Any) -> str:
+def reason_of(latest: datetime = LATEST, /, **fields: Any) -> str:
     return reason(json.dumps(VALID | fields).encode(), latest)
 
 
@@ -237,8 +237,8 @@ def test_an_event_may_be_as_far_ahead_as_the_latest_time_and_no_further() -> Non
 
 def test_numbers_from_10_to_the_11_up_are_milliseconds() -> None:
     assert of(timestamp=10**11).event_time == datetime(1973, 3, 3, 9, 46, 40, tzinfo=UTC)
-    assert of(timestamp=10**11 - 1, latest=FAR_FUTURE).event_time.year == 5138
-    assert of(timestamp=10**11 - 0.5, latest=FAR_FUTURE).event_time.year == 5138
+    assert of(FAR_FUTURE, timestamp=10**11 - 1).event_time.year == 5138
+    assert of(FAR_FUTURE, timestamp=10**11 - 0.5).event_time.year == 5138
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_null_is_absent() -> None:
 
 
 def test_every_column_has_its_field() -> None:
-    fields = {name: f"value of {name}" for name in TEXTS}
+    fields: dict[str, Any] = {name: f"value of {name}" for name in TEXTS}
     fields |= {"ip_address": "::1", "success": False, "price": 1.5, "quantity": 2}
     event = of(**fields)
     for name in COLUMNS[4:-1]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
+from typing import Any
 
 import psutil
 import pytest
@@ -57,7 +58,7 @@ def test_a_deaf_process_is_killed_with_its_children(tmp_path: Path) -> None:
     ids=["another start", "another command", "no command"],
 )
 def test_a_process_that_differs_in_anything_is_not_ours(
-    sleeper: Process, change: dict[str, object]
+    sleeper: Process, change: dict[str, Any]
 ) -> None:
     other = replace(sleeper, **change)
     assert not processes.is_running(other)

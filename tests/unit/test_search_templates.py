@@ -22,7 +22,7 @@ TYPES = {
 OF_THEIR_OWN = {"ip_address": "ip", "properties": "object"}
 
 
-def python_type(hint: object) -> object:
+def python_type(hint: type) -> type:
     """Of `str | None`: str."""
     return getattr(hint, "__args__", (hint,))[0]
 

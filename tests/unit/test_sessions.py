@@ -222,7 +222,7 @@ def test_an_array_shows_the_1000_smallest_values_and_its_number_counts_up_to_100
     field: str, number: int
 ) -> None:
     event_type, array, count = SETS[field]
-    values = [f"{n:05}" for n in range(number)]
+    values: list[Any] = [f"{n:05}" for n in range(number)]
     Random(number).shuffle(values)
     one = event(event_type=event_type)
     shown = only([one._replace(**{field: value}) for value in values])
@@ -389,10 +389,10 @@ def real_log() -> tuple[Event, ...]:
 
 
 def reference_sessions() -> list[tuple[str, int, int, int]]:
-    names = ("start_ms", "end_ms", "events")
     with gzip.open(DATA / "apache_logs.30m.inclusive.csv.gz", "rt") as file:
         return sorted(
-            (row["user_id"], *(int(row[name]) for name in names)) for row in csv.DictReader(file)
+            (row["user_id"], int(row["start_ms"]), int(row["end_ms"]), int(row["events"]))
+            for row in csv.DictReader(file)
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from clickstream.doctor import opensearch_checks
+from clickstream.indexer.indexes import STATE
 from clickstream.indexer.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ def test_the_pages_name_what_there_is(page: str) -> None:
 def test_the_doctor_asks_for_the_indexes_that_the_rules_allow() -> None:
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
     allowed = set(re.findall(r'"(.+?)"', rules))
-    assert allowed == {*opensearch_checks.PATTERNS, opensearch_checks.STATE}
+    assert allowed == {*opensearch_checks.PATTERNS, STATE}
     templates_for = {name for each in TEMPLATES.values() for name in each["index_patterns"]}
     assert set(opensearch_checks.PATTERNS) == templates_for
 

@@ -20,7 +20,7 @@ def events() -> list[Event]:
     return live(5_000)
 
 
-def run(events: list[Event], plan: Plan) -> tuple[Faults, list[Record]]:
+def run(events: list[Event], plan: Plan) -> tuple[Faults, list[Event | Record]]:
     faults = Faults(plan, Random(5))
     return faults, list(faults.records(events))
 

@@ -70,7 +70,7 @@ def test_only_what_is_in_the_cart_is_bought_or_removed(
     for visit in visits:
         cart: Counter[str] = Counter()
         for step in visit:
-            kind, product = step["event_type"], step.get("product_id")
+            kind, product = step["event_type"], step.get("product_id", "")
             if kind == "add_to_cart":
                 cart[product] += step["quantity"]
             elif kind in ("purchase", "remove_from_cart"):

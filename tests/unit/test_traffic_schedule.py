@@ -44,7 +44,7 @@ def test_the_number_of_active_visitors_stays_constant() -> None:
 
 
 def test_visits_and_pauses_between_actions_keep_their_limits() -> None:
-    knobs = {
+    knobs: dict[str, Any] = {
         "SESSION_DURATION_MIN": "20",
         "SESSION_DURATION_MAX": "120",
         "ACTION_DELAY_MIN": "2",
@@ -76,7 +76,7 @@ def test_the_share_of_failed_logouts(probability: str, all_log_out: bool) -> Non
 
 
 def test_who_failed_to_log_out_keeps_the_place_for_the_grace() -> None:
-    knobs = {"LOGOUT_FAILURE_PROB": "1", "SESSION_INACTIVITY_GRACE": "500"}
+    knobs: dict[str, Any] = {"LOGOUT_FAILURE_PROB": "1", "SESSION_INACTIVITY_GRACE": "500"}
     visits = by_visit(live(3_000, profile="news", places=1, **knobs))
     for visit, following in pairwise(visits):
         logged_in = any(event.payload.get("success") for event in visit)
