@@ -1,6 +1,7 @@
 """The command lines of the scripts and of `python -m clickstream`: help, version, misuse."""
 
 import argparse
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,46 @@ def test_the_version_is_printed(command: list[str]) -> None:
     done = run(*command, "--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"clickstream {clickstream.__version__}\n"
+
+
+@pytest.mark.parametrize("command", [*([name] for name in SCRIPTS), ["-m", "clickstream"]])
+def test_the_help_is_printed_and_the_exit_status_is_0(command: list[str]) -> None:
+    done = run(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")
+
+
+class ParserBuilt(Exception):  # noqa: N818 - not an error
+    """Carries a parser out of the main function of a script."""
+
+
+@pytest.fixture(params=[*SCRIPTS, "clickstream"])
+def parser(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> argparse.ArgumentParser:
+    """The parser of a script, as its main function builds it."""
+    if request.param == "clickstream":
+        return commands.build_parser()
+
+    def leave(self: argparse.ArgumentParser, *_: object) -> None:
+        raise ParserBuilt(self)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", leave)
+    with pytest.raises(ParserBuilt) as built:
+        importlib.import_module(request.param.removesuffix(".py")).main([])
+    found: argparse.ArgumentParser = built.value.args[0]
+    return found
+
+
+def test_every_option_and_every_command_has_a_help_text(parser: argparse.ArgumentParser) -> None:
+    for each in parsers(parser):
+        assert each.format_help()
+        for action in each._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                explained = {command.dest for command in action._choices_actions if command.help}
+                assert explained == set(action.choices), each.prog
+            else:
+                assert action.help, f"{each.prog} {action.option_strings or action.dest}"
 
 
 @pytest.mark.parametrize("command", [[], ["stack"], ["rejected"]])

@@ -1,0 +1,57 @@
+"""The requirements files: pinned versions, and everything that production imports."""
+
+import ast
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from tests.unit.source_files import PACKAGE, ROOT, SCRIPTS, modules
+
+FILES = ["requirements.txt", "requirements-dev.txt"]
+PINNED = re.compile(r"(\[[a-z0-9,]+\])?==[0-9][0-9a-z.]*( ; [^#]+)?( +#.+)?")
+
+
+def requirements(file: str) -> dict[str, str]:
+    """Return the packages of a requirements file, each with the text after its name."""
+    lines = [line for line in (ROOT / file).read_text().splitlines() if line[:1].isalpha()]
+    found = [re.match(r"([A-Za-z0-9._-]+)(.*)", line) for line in lines]
+    return {match[1].lower(): match[2] for match in found if match}
+
+
+def imported_packages(tree: ast.Module) -> set[str]:
+    """Return the top-level names that a module imports, also inside of functions."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_requirements_are_pinned(file: str) -> None:
+    found = requirements(file)
+    assert found
+    assert [name for name, rest in found.items() if not PINNED.fullmatch(rest)] == []
+
+
+def test_requirements_txt_lists_all_that_production_imports() -> None:
+    """The local servers need more, which requirements-dev.txt lists."""
+    production = [tree for name, tree in modules().items() if f"{PACKAGE}.local" not in name]
+    imported = set().union(*map(imported_packages, production))
+    scripts = {name.removesuffix(".py") for name in SCRIPTS}
+    foreign = imported - {*sys.stdlib_module_names, *scripts, PACKAGE}
+    distributions = packages_distributions()
+    listed = requirements("requirements.txt").keys()
+    missing = {name for name in foreign if not {d.lower() for d in distributions[name]} & listed}
+    assert foreign
+    assert missing == set()
+
+
+def test_pre_commit_runs_the_ruff_of_requirements_dev_txt() -> None:
+    pre_commit = (ROOT / ".pre-commit-config.yaml").read_text()
+    (version,) = re.findall(r"ruff-pre-commit\n +rev: v(\S+)", pre_commit)
+    assert requirements("requirements-dev.txt")["ruff"].startswith(f"=={version} ")
