@@ -91,6 +91,20 @@ TEXTS = (
     "article_category",
     "visit_id",
 )
+# The fields that a record may have, by their native names; all other keys are properties.
+RECORD_FIELDS = (
+    "event_id",
+    "event_type",
+    "timestamp",
+    "user_id",
+    *TEXTS,
+    "ip_address",
+    "success",
+    "price",
+    "quantity",
+)
+# Second native names, used if a record does not have the first.
+OTHER_NAMES = {"ip_address": ("ip",), "device_type": ("device",)}
 _TEXT_TYPES = frozenset({str, type(None)})
 
 
