@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 from clickstream import cli
-from clickstream.durations import parse_length, parse_since
+from clickstream.durations import parse_duration, parse_since
 from clickstream.report import command
 from clickstream.settings import load
 
@@ -22,8 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--since",
         type=parse_since,
         metavar="WHEN",
-        help="only events that happened and sessions that began since then: a length of time "
-        "back from now (90m, 24h, 7d) or a time in ISO 8601 (UTC where it has no zone)",
+        help="only events that happened and sessions that began since then: a duration back from "
+        "now (90m, 1.5h, 7d) or a time in ISO 8601 (UTC if it has no zone)",
     )
     _add_questions(parser.add_mutually_exclusive_group())
     _add_forms(parser.add_mutually_exclusive_group())
@@ -45,9 +45,9 @@ def _add_questions(group: argparse._MutuallyExclusiveGroup) -> None:
     )
     group.add_argument(
         "--what-if-timeout",
-        type=parse_length,
-        metavar="LENGTH",
-        help="how the sessions would look under another timeout (45s, 10m, 1h)",
+        type=parse_duration,
+        metavar="DURATION",
+        help="the sessions under another timeout (45s, 10m, 1.5h)",
     )
     group.add_argument(
         "--session",

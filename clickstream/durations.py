@@ -1,59 +1,75 @@
-"""Lengths of time and moments, as people write and read them."""
+"""Durations and times as people write and read them on a command line or in a report."""
 
 import argparse
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
-UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def parse_length(text: str) -> timedelta:
-    """A length of time such as 45s, 90m, 24h or 7d, of at least a second."""
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text.strip())
-    seconds = int(match[1]) * UNITS[match[2]] if match else 0
-    if not 0 < seconds <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length of time like 45s, 90m, 24h or 7d")
-    return timedelta(seconds=seconds)
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+# Keeps a time that lies this far before now within the years that datetime has.
+LONGEST = timedelta(days=100_000)
+MICROSECOND = timedelta(microseconds=1)
 
 
-def parse_since(text: str) -> timedelta | datetime:
-    """A length of time back from now, or a moment in ISO 8601, read as UTC where it has no zone."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return parse_length(text)
-    except argparse.ArgumentTypeError:
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as 45s, 90m, 1.5h or 7d, from one microsecond to LONGEST.
+
+    Blanks around it are ignored. Raises ArgumentTypeError, so that it can be the type of an option.
+    """
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([smhd])", text.strip())
+    microseconds = int(Decimal(match[1]) * UNIT_SECONDS[match[2]] * 1_000_000) if match else 0
+    if not 0 < microseconds <= LONGEST // MICROSECOND:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a length of time like 24h or 7d nor a time like "
-            "2026-01-31T12:00:00Z"
+            f"{text!r} is not a duration such as 45s, 90m, 1.5h or 7d (at most {LONGEST.days}d)"
+        )
+    return microseconds * MICROSECOND
+
+
+def parse_time(text: str) -> datetime:
+    """Read an ISO 8601 time, in UTC if it names no zone. Raises ArgumentTypeError."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time such as 2026-01-31T12:00:00Z"
         ) from None
 
 
-def since_when(now: datetime, since: timedelta | datetime | None) -> datetime | None:
-    """The moment that a length of time back from now, or a moment, means."""
+def parse_since(text: str) -> timedelta | datetime:
+    """Read a duration that counts back from now, or an ISO 8601 time. Raises ArgumentTypeError."""
+    for parse in (parse_duration, parse_time):
+        try:
+            return parse(text)
+        except argparse.ArgumentTypeError:
+            continue
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is neither a duration such as 1.5h or 7d nor a time such as 2026-01-31T12:00:00Z"
+    )
+
+
+def since_time(now: datetime, since: timedelta | datetime | None) -> datetime | None:
+    """Return the time that --since means; None if the option was not given."""
     return now - since if isinstance(since, timedelta) else since
 
 
-def show_length(length: timedelta) -> str:
-    """A length of time in its two largest units: '42 min', '1 h 5 min', '3 d 2 h', '12.5 s'."""
-    seconds = abs(length.total_seconds())
-    if seconds < UNITS["m"]:
+def format_duration(duration: timedelta) -> str:
+    """Show a duration in its two largest units: '42 min', '1 h 5 min', '3 d 2 h', '12.5 s'.
+
+    The sign is not shown.
+    """
+    seconds = abs(duration.total_seconds())
+    if seconds < UNIT_SECONDS["m"]:
         return f"{seconds:.6f}".rstrip("0").rstrip(".") + " s"
-    names = {"d": "d", "h": "h", "m": "min", "s": "s"}
     parts = []
     rest = int(seconds)
-    for unit, name in names.items():
-        number, rest = divmod(rest, UNITS[unit])
+    for unit, name in (("d", "d"), ("h", "h"), ("m", "min"), ("s", "s")):
+        number, rest = divmod(rest, UNIT_SECONDS[unit])
         parts.append((number, name))
     first = next(index for index, (number, _) in enumerate(parts) if number)
     return " ".join(f"{number} {name}" for number, name in parts[first : first + 2] if number)
 
 
-def show_time(moment: datetime | None) -> str:
-    """A moment in UTC to the second, with its zone."""
-    if moment is None:
-        return "never"
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def format_time(time: datetime) -> str:
+    """Show a time in UTC to the second, with its zone."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

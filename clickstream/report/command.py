@@ -12,7 +12,7 @@ from rich.live import Live
 
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain
-from clickstream.durations import show_time
+from clickstream.durations import format_time
 from clickstream.errors import UsageError, UserError
 from clickstream.report import terminal
 from clickstream.report.figures import Report
@@ -149,7 +149,7 @@ def _nothing(report: Report) -> str | None:
     if newest is None and not report.quality.records:
         return NO_EVENTS.format(clean(report.database))
     if not report.overview.events and not report.overview.sessions and report.since and newest:
-        return NO_EVENTS_SINCE.format(show_time(report.since), show_time(newest))
+        return NO_EVENTS_SINCE.format(format_time(report.since), format_time(newest))
     return None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from clickstream.durations import show_length, show_time
+from clickstream.durations import format_duration, format_time
 from clickstream.indexer.backlog import MOST_COUNTED, Backlog
 from clickstream.report.figures import Quality, Report, Segment, Traffic
 from clickstream.report.what_if import WhatIf
@@ -48,14 +48,14 @@ def key_figures(report: Report) -> Facts:
 def period(report: Report) -> str:
     """Of which time the figures are."""
     if report.since is not None:
-        return f"events that happened and sessions that began since {show_time(report.since)}"
-    overview = report.overview
-    return f"{show_time(overview.first_event)} to {show_time(overview.last_event)}"
+        return f"events that happened and sessions that began since {format_time(report.since)}"
+    first, last = report.overview.first_event, report.overview.last_event
+    return f"{format_time(first)} to {format_time(last)}" if first and last else "no events yet"
 
 
 def traffic_title(traffic: Traffic) -> str:
     """What a bar of the traffic stands for."""
-    return f"Events per {show_length(timedelta(seconds=traffic.bucket_seconds))}"
+    return f"Events per {format_duration(timedelta(seconds=traffic.bucket_seconds))}"
 
 
 def sections(report: Report) -> list[Section]:
@@ -117,7 +117,9 @@ def _rule(report: Report) -> str:
     rule = report.rule
     if rule is None:
         return "none stored"
-    parts = [f"more than {show_length(timedelta(seconds=rule.timeout_seconds))} without an event"]
+    parts = [
+        f"more than {format_duration(timedelta(seconds=rule.timeout_seconds))} without an event"
+    ]
     parts += [f"before {name}" for name in rule.start_events]
     parts += [f"after {name}" for name in rule.end_events]
     return f"a session ends with {', or '.join(parts)}"
@@ -205,7 +207,7 @@ def _visitors(report: Report) -> Section:
                 number(each.sessions),
                 number(each.events),
                 money(each.revenue),
-                show_time(each.last_seen),
+                format_time(each.last_seen),
             )
             for each in report.visitors
         ],
@@ -259,7 +261,7 @@ def _backlog(waiting: Backlog) -> str:
     at_least = "at least " if waiting.rows >= MOST_COUNTED else ""
     return (
         f"{at_least}{number(waiting.rows)} rows to be indexed, the first for "
-        f"{show_length(timedelta(seconds=round(waiting.seconds)))}"
+        f"{format_duration(timedelta(seconds=round(waiting.seconds)))}"
     )
 
 
@@ -272,10 +274,10 @@ def _sum(figures: Quality) -> str:
 def what_if_section(found: WhatIf) -> Section:
     """Two timeouts side by side."""
     pairs = (found.current, found.other)
-    lengths = [show_length(timedelta(seconds=each.timeout_seconds)) for each in pairs]
+    lengths = [format_duration(timedelta(seconds=each.timeout_seconds)) for each in pairs]
     return Section(
         "Sessions under another timeout",
-        facts=[("since", show_time(found.since))] if found.since else [],
+        facts=[("since", format_time(found.since))] if found.since else [],
         columns=("timeout", f"{lengths[0]} (now)", lengths[1], "change"),
         rows=[
             (

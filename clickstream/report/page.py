@@ -2,7 +2,7 @@
 
 from html import escape
 
-from clickstream.durations import show_time
+from clickstream.durations import format_time
 from clickstream.report.figures import Report, Traffic
 from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
 from clickstream.untrusted_text import clean
@@ -68,7 +68,7 @@ def as_html(report: Report) -> str:
     parts = [_chart(report.traffic)] if report.traffic.buckets else []
     parts += [_section(section) for section in sections(report)]
     return PAGE.format(
-        time=show_time(report.generated_at),
+        time=format_time(report.generated_at),
         style=STYLE,
         database=_text(report.database),
         period=_text(period(report)),
@@ -132,12 +132,12 @@ def _chart(traffic: Traffic) -> str:
         bars.append(
             f'<rect x="{width * index:.2f}" y="{CHART_HEIGHT - height:.2f}" '
             f'width="{width * 0.86:.2f}" height="{height:.2f}" rx="2">'
-            f"<title>{show_time(bucket.start)}: {bucket.events:,} events</title></rect>"
+            f"<title>{format_time(bucket.start)}: {bucket.events:,} events</title></rect>"
         )
     return (
         f'<section class="wide"><h2>{traffic_title(traffic)}</h2>'
         f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
         f'aria-label="Events over time">{"".join(bars)}</svg>'
-        f"<p>{show_time(buckets[0].start)} to {show_time(buckets[-1].start)}, "
+        f"<p>{format_time(buckets[0].start)} to {format_time(buckets[-1].start)}, "
         f"at most {highest:,}</p></section>"
     )

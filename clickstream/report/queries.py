@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.durations import since_when
+from clickstream.durations import since_time
 from clickstream.indexer import backlog
 from clickstream.report.figures import (
     Bucket,
@@ -166,7 +166,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
     """
     with snapshot(connection) as cursor:
         now = one(cursor, NOW)["now"]
-        moment = since_when(now, since)
+        moment = since_time(now, since)
         values = {"since": moment or "-infinity", "rows": SHOWN_ROWS, "types": SHOWN_TYPES}
         types = rows(cursor, EVENTS, values)
         sessions = one(cursor, SESSIONS, values)

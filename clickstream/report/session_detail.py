@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.durations import show_length, show_time
+from clickstream.durations import format_duration, format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.storage import session_rule
@@ -137,11 +137,11 @@ def _ended(rule: Rule, session: Row, last: Neighbour, after: Neighbour | None) -
     if session["close_reason"] == "end_event":
         status = f"end event {last.event_type}"
     elif session["close_reason"] == "timeout":
-        status = f"timeout: no event within {show_length(rule.timeout)}"
+        status = f"timeout: no event within {format_duration(rule.timeout)}"
     else:
         status = "still open"
     if session["closed_at"] is not None:
-        status += f", closed at {show_time(session['closed_at'])}"
+        status += f", closed at {format_time(session['closed_at'])}"
     if after is not None:
         reasons = " and ".join(_borders(rule, last, after))
         status += f"; the visitor's next event begins another session: {reasons}"
@@ -153,7 +153,7 @@ def _borders(rule: Rule, last: Neighbour, first: Neighbour) -> list[str]:
     gap = first.event_time - last.event_time
     reasons = []
     if gap > rule.timeout:
-        reasons.append(f"gap of {_longer(gap, rule.timeout)} > {show_length(rule.timeout)}")
+        reasons.append(f"gap of {_longer(gap, rule.timeout)} > {format_duration(rule.timeout)}")
     if first.event_type in rule.start_events:
         reasons.append(f"start event {first.event_type}")
     if last.event_type in rule.end_events:
@@ -163,5 +163,5 @@ def _borders(rule: Rule, last: Neighbour, first: Neighbour) -> list[str]:
 
 def _longer(gap: timedelta, timeout: timedelta) -> str:
     """A gap, exact where rounding would make it look like the timeout."""
-    shown = show_length(gap)
-    return shown if shown != show_length(timeout) else f"{gap.total_seconds():f} s"
+    shown = format_duration(gap)
+    return shown if shown != format_duration(timeout) else f"{gap.total_seconds():f} s"

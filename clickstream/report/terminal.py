@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from clickstream.durations import show_length, show_time
+from clickstream.durations import format_duration, format_time
 from clickstream.report.figures import Report, Traffic
 from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
 from clickstream.report.session_detail import Detail, Step
@@ -80,7 +80,7 @@ def _head(report: Report) -> RenderableType:
     names.add_row(*(Text(name, style="dim") for name, _ in figures))
     title = Text.assemble(
         ("Clickstream", "bold cyan"),
-        f"  database {clean(report.database)}, {show_time(report.generated_at)}",
+        f"  database {clean(report.database)}, {format_time(report.generated_at)}",
     )
     return Group(title, Text(period(report), style="dim"), Text(), _indented(names), Text())
 
@@ -92,7 +92,7 @@ def _sparkline(traffic: Traffic) -> RenderableType:
     line = "".join(
         LEVELS[(count * len(LEVELS) - 1) // highest] if count else " " for count in counts
     )
-    caption = f"from {show_time(traffic.buckets[0].start)}, at most {highest:,}"
+    caption = f"from {format_time(traffic.buckets[0].start)}, at most {highest:,}"
     return Group(
         _title(traffic_title(traffic)),
         _indented(Text(line, style="green")),
@@ -154,8 +154,8 @@ def _session_facts(detail: Detail) -> Facts:
     metrics = detail.metrics
     status = [
         ("visitor", metrics["user_id"]),
-        ("began", f"{show_time(metrics['first_event_timestamp'])}: {detail.began}"),
-        ("last event", show_time(metrics["last_event_timestamp"])),
+        ("began", f"{format_time(metrics['first_event_timestamp'])}: {detail.began}"),
+        ("last event", format_time(metrics["last_event_timestamp"])),
         ("ended", detail.ended),
         ("duration", minutes(metrics["session_duration_minutes"])),
         ("events", f"{number(metrics['total_events'])}: {_counts(metrics['event_type_counts'])}"),
@@ -196,7 +196,7 @@ def _events(events: Sequence[Step]) -> Table:
 
 
 def _passed(length: timedelta) -> str:
-    return show_length(timedelta(milliseconds=round(length / timedelta(milliseconds=1))))
+    return format_duration(timedelta(milliseconds=round(length / timedelta(milliseconds=1))))
 
 
 def _what(event: Step) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.durations import show_time, since_when
+from clickstream.durations import format_time, since_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.storage import session_rule
@@ -34,7 +34,7 @@ NO_SESSIONS_SINCE = "no session began since {}; give --since an earlier time"
 class Figures:
     """Sessions under one timeout; durations in minutes, rates as fractions of 1."""
 
-    timeout_seconds: int
+    timeout_seconds: int | float
     sessions: int
     events_mean: float
     duration_mean: float
@@ -62,16 +62,23 @@ def what_if(
     none to compare.
     """
     with snapshot(connection) as cursor:
-        moment = since_when(one(cursor, NOW)["now"], since)
+        moment = since_time(one(cursor, NOW)["now"], since)
         rule = session_rule.of_tables(cursor)
         found = _figures(cursor, rule, timeout, moment) if rule else {}
         if rule is None or len(found) < 2:
-            raise UserError(NO_SESSIONS_SINCE.format(show_time(moment)) if moment else NO_SESSIONS)
+            raise UserError(
+                NO_SESSIONS_SINCE.format(format_time(moment)) if moment else NO_SESSIONS
+            )
         current, other = (
-            fill(Figures, found[version] | {"timeout_seconds": int(length.total_seconds())})
+            fill(Figures, found[version] | {"timeout_seconds": _seconds(length)})
             for version, length in (("current", rule.timeout), ("other", timeout))
         )
     return WhatIf(moment, current, other)
+
+
+def _seconds(length: timedelta) -> int | float:
+    seconds = length.total_seconds()
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def _figures(

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from clickstream.durations import show_length, show_time
+from clickstream.durations import format_duration, format_time
 
 NOTHING = "-"
 
@@ -27,7 +27,7 @@ def percent(value: float | None) -> str:
 
 def minutes(value: float | None) -> str:
     """A duration in minutes, to the second."""
-    return NOTHING if value is None else show_length(timedelta(seconds=round(60 * value)))
+    return NOTHING if value is None else format_duration(timedelta(seconds=round(60 * value)))
 
 
 def age(moment: datetime | None, now: datetime) -> str:
@@ -35,4 +35,6 @@ def age(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "never"
     passed = timedelta(seconds=round((now - moment).total_seconds()))
-    return f"{show_time(moment)}, {show_length(passed)} {'ahead' if passed.days < 0 else 'ago'}"
+    return (
+        f"{format_time(moment)}, {format_duration(passed)} {'ahead' if passed.days < 0 else 'ago'}"
+    )

@@ -3,7 +3,6 @@
 import argparse
 import math
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clickstream import cli
+from clickstream.durations import MICROSECOND, parse_duration, parse_time
 from clickstream.errors import UsageError
 from clickstream.settings import Settings, load
 from clickstream.simulator.event_json import SECOND, microseconds
@@ -52,7 +52,6 @@ KNOBS = {
 }
 
 ENDLESS = -1  # events
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 # Of --rate and --speed; one process sends some ten thousand events per second.
 LOWEST, HIGHEST = 0.001, 100_000
 DEFAULT_BACKFILL = 86_400 * SECOND
@@ -319,15 +318,8 @@ def _number(low: float, high: float) -> Callable[[str], float]:
 
 
 def _duration(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhd])", text)
-    length = int(float(match[1]) * UNITS[match[2]] * SECOND) if match else 0
-    if not length:
-        raise argparse.ArgumentTypeError("must be a length of time like 45s, 90m, 36h or 7d")
-    return length
+    return parse_duration(text) // MICROSECOND
 
 
 def _time(text: str) -> int:
-    try:
-        return microseconds(datetime.fromisoformat(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a time like 2025-01-31T12:00:00Z") from None
+    return microseconds(parse_time(text))

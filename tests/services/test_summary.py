@@ -304,6 +304,7 @@ def test_what_if(run_script: RunScript) -> None:
     assert found["other"]["timeout_seconds"] == 59
     assert found["other"]["sessions"] == 6  # the gap of 60 s splits, that of 55 s does not
     assert found["other"]["events_mean"] == pytest.approx(10 / 6)
+    assert as_json(run_script, "--what-if-timeout", "59.5s")["other"]["timeout_seconds"] == 59.5
     text = run_script("summary.py", "--what-if-timeout", "59s").stdout
     assert "sessions" in text
     assert "+20.0%" in text

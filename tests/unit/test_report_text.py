@@ -1,6 +1,5 @@
 """What visitors sent never steers a terminal, and figures are shown as people read them."""
 
-import argparse
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,12 +7,10 @@ from decimal import Decimal
 from html.parser import HTMLParser
 from io import StringIO
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from clickstream.durations import parse_length, parse_since, show_length
 from clickstream.report import figures
 from clickstream.report.layout import sections
 from clickstream.report.machine import as_json
@@ -157,56 +154,6 @@ def test_books_that_do_not_balance_are_pointed_out() -> None:
     assert "does not add up" in printed(replace(EMPTY, quality=quality))
     balanced = replace(quality, rejected=1)
     assert "does not add up" not in printed(replace(EMPTY, quality=balanced))
-
-
-@pytest.mark.parametrize(
-    ("text", "length"),
-    [
-        ("45s", timedelta(seconds=45)),
-        ("90m", timedelta(minutes=90)),
-        ("24h", timedelta(hours=24)),
-        ("7d", timedelta(days=7)),
-    ],
-)
-def test_lengths_of_time(text: str, length: timedelta) -> None:
-    assert parse_length(text) == length
-    assert parse_since(text) == length
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0s", "10", "m", "-5m", "1.5h", "5w", "99999999d", "\u0661\u0660m"]
-)
-def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="45s, 90m, 24h or 7d"):
-        parse_length(text)
-
-
-def test_since_a_moment_is_utc_where_it_has_no_zone() -> None:
-    assert parse_since("2025-06-02T12:00:00") == NOW
-    assert parse_since("2025-06-02T14:00:00+02:00") == NOW
-    assert parse_since("2025-06-02") == NOW.replace(hour=0)
-
-
-@pytest.mark.parametrize("text", ["yesterday", "0001-01-01T00:00:00+05:00", "2025-13-01"])
-def test_what_is_no_moment(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="neither a length of time"):
-        parse_since(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"),
-    [
-        (0, "0 s"),
-        (0.000001, "0.000001 s"),
-        (59.5, "59.5 s"),
-        (60, "1 min"),
-        (2_550, "42 min 30 s"),
-        (3_600, "1 h"),
-        (90_061, "1 d 1 h"),
-    ],
-)
-def test_shown_lengths(seconds: float, shown: str) -> None:
-    assert show_length(timedelta(seconds=seconds)) == shown
 
 
 def test_shown_figures() -> None:
