@@ -1,3 +1,3 @@
 """A real-time clickstream pipeline: Kafka in, exact sessions in PostgreSQL and OpenSearch out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
