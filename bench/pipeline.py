@@ -1,9 +1,8 @@
-"""From topic to PostgreSQL: the consumer's rate, its memory, and the share of each step.
+"""Benchmark of the consumer from topic to PostgreSQL: events/s, memory, seconds of each step.
 
-On a local broker and PostgreSQL of its own, or on those that TEST_KAFKA_* and TEST_POSTGRES_*
-name. For comparison, in the same run on the same servers: the same records only polled, the same
-rows only copied, and one INSERT and COMMIT per event. Run from the project's folder:
-python -m bench.pipeline
+It starts a broker and a PostgreSQL, or uses those of TEST_KAFKA_* and TEST_POSTGRES_*. On the same
+servers it also measures three limits: only polling the records, only copying the rows, and one
+INSERT and COMMIT per event. Run it from the project's folder: python -m bench.pipeline
 """
 
 import argparse
@@ -31,7 +30,7 @@ from clickstream.signals import Stop
 from clickstream.storage import event_table, positions, rejections, session_table
 from clickstream.storage.copy_rows import copy, line
 
-# Reading runs beside storing; the indented steps are parts of the one above them.
+# Reading runs beside storing. An indented step is a part of the step above it.
 STEPS: list[tuple[str, Any, str]] = [
     ("read from Kafka", Stream, "read"),
     ("store", batch, "store"),
@@ -51,7 +50,7 @@ INSERT = f"INSERT INTO clickstream_events ({_NAMES}) VALUES ({_PLACES})"
 
 
 class Clock:
-    """Seconds spent in each step, and when the first and the last one ran."""
+    """Seconds spent in each step; start of the first and end of the last measured call."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -59,7 +58,7 @@ class Clock:
         self.last = 0.0
 
     def measure(self, name: str, owner: Any, attribute: str) -> None:
-        """Time a function from now on."""
+        """Replace a function by one that also adds its time to `seconds[name]`."""
         original = getattr(owner, attribute)
 
         @wraps(original)
@@ -77,7 +76,7 @@ class Clock:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the results; the exit status."""
+    """Measure, print the results and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
     parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
@@ -88,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(events: int, visitors: int) -> int:
     with support.servers(["kafka", "postgres"]) as settings:
         support.produce(settings, events, visitors)
-        polled = _poll(replace(settings, kafka_group_id=f"{settings.kafka_group_id}-poll"), events)
+        polled = _polled_per_second(
+            replace(settings, kafka_group_id=f"{settings.kafka_group_id}-poll"), events
+        )
         sample = list(_events(min(events, 50_000), visitors))
         copied = _rate(len(sample), lambda: _copy(settings, sample))
         classic = _rate(CLASSIC_EVENTS, lambda: _insert_each(settings, sample[:CLASSIC_EVENTS]))
@@ -129,8 +130,8 @@ def _rate(events: int, work: Callable[[], None]) -> float:
     return events / (perf_counter() - started)
 
 
-def _poll(settings: Settings, events: int) -> float:
-    """Records per second when they are only read."""
+def _polled_per_second(settings: Settings, events: int) -> float:
+    """Return the records per second if they are only read."""
     with closing(Stream(settings)) as stream:
         while not stream.settled:
             stream.read()
@@ -171,7 +172,7 @@ def _empty(settings: Settings) -> None:
 
 @contextmanager
 def _cursor(settings: Settings) -> Iterator[Cursor]:
-    """A cursor of a connection of its own, in one transaction."""
+    """Yield a database cursor in one transaction on a new connection."""
     with (
         closing(connect(settings, application="bench")) as connection,
         connection,

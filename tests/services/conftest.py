@@ -1,9 +1,10 @@
-"""Servers for the service tests: an own local stack for the whole run, or others by TEST_*.
+"""Fixtures of the service tests: servers, a topic and a database of each test, scripts.
 
-TEST_KAFKA_BOOTSTRAP_SERVERS, TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST each replace one server;
-TEST_ before any other setting of that server is passed on too (TEST_POSTGRES_PASSWORD; the user
-needs CREATEDB). `.env` is never read. Search servers are in search_servers.py: a local one for each
-worker, and a real OpenSearch for the whole run where there is a Java for it.
+The tests start a local broker and PostgreSQL for the whole run. TEST_KAFKA_BOOTSTRAP_SERVERS,
+TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST each name a server to use instead; its other settings
+are given with the same prefix (TEST_POSTGRES_PASSWORD; the user needs CREATEDB). `.env` is never
+read. Search servers are in search_servers.py: a local one for each worker, and one real OpenSearch
+for the whole run if there is a Java for it.
 """
 
 import os
@@ -60,31 +61,31 @@ GIVEN_BY = {
     "postgres": "TEST_POSTGRES_HOST",
     "opensearch": "TEST_OPENSEARCH_HOST",
 }
-# Where a given server's other settings are not given: those of a server for tests.
+# Settings of a given server that are not given.
 GIVEN_DEFAULTS = {"POSTGRES_DATABASE": "postgres", "OPENSEARCH_USE_SSL": "false"}
 # A script that runs longer has hung; a slow machine needs a part of this.
 SCRIPT_SECONDS = 240
 SEARCH_SERVERS = ["local_search", "real_search"]
 
-# A run in the background of a shell ignores Ctrl-C, and so would every script that it starts.
+# A shell starts background jobs with SIGINT ignored, and the scripts under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# == Servers, once for the whole run ============================================================
+# == Servers of the whole run ===================================================================
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of this run that all workers have in common."""
+    """The folder of this run that all workers share."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def servers(shared_folder: Path) -> Iterator[dict[str, str]]:
-    """The settings that lead to the servers of this run; to a search server only if one is given.
+    """The settings of the servers of this run; of a search server only if one is given.
 
-    Tests that search ask for `search`.
+    Tests that need a search server ask for the fixture `search`.
     """
     wanted = [name for name in ("kafka", "postgres") if GIVEN_BY[name] not in os.environ]
     folder = shared_folder / "servers"
@@ -114,20 +115,20 @@ def real_search(
     shared_folder: Path,
     testrun_uid: str,
 ) -> Iterator[RealSearch]:
-    """The real OpenSearch of this run; skips, with the reason, where there cannot be one.
+    """The real OpenSearch of this run; skips with the reason if this machine cannot run one.
 
-    Begun after `servers` in every worker: who leaves either waits for all others to leave it, and
-    two workers that left them in different orders would wait for each other for ever.
+    Every worker enters it after `servers`. Leaving either of them waits until all other workers
+    have left it, so two workers that left them in different orders would wait for each other.
     """
     if reason := missing():
         pytest.skip(reason)
-    # Under root it runs as nobody, who may not enter pytest's folders.
+    # Started by root it runs as nobody, who may not enter pytest's folders.
     data = Path(gettempdir()) / f"clickstream-opensearch-{testrun_uid}"
     with shared_real_search(shared_folder, data) as server:
         installed = server.ask("install", INSTALL_SECONDS)
         if installed.returncode:
             refuse = pytest.fail if "CI" in os.environ else pytest.skip
-            refuse(f"OpenSearch's jars cannot be had: {installed.stderr.strip()[:500]}")
+            refuse(f"cannot download OpenSearch: {installed.stderr.strip()[:500]}")
         yield server
 
 
@@ -148,7 +149,7 @@ def admin(servers: dict[str, str]) -> Iterator[KafkaAdminClient]:
 
 @pytest.fixture(scope="session")
 def maintenance(servers: dict[str, str]) -> Iterator[Callable[[str], None]]:
-    """Runs a statement such as CREATE DATABASE outside of any test's database."""
+    """Runs a statement outside of the tests' databases, such as CREATE DATABASE."""
     with closing(connect(Settings.from_mapping(servers), application="tests")) as connection:
         connection.autocommit = True
 
@@ -161,7 +162,7 @@ def maintenance(servers: dict[str, str]) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(scope="session")
 def template(servers: dict[str, str], maintenance: Callable[[str], None]) -> Iterator[str]:
-    """The name of a database with the schema, to be copied."""
+    """The name of a database with the schema, which the tests' databases are copies of."""
     name = f"template_{uuid.uuid4().hex[:12]}"
     maintenance(CREATE_DATABASE.format(name=name))
     schema.apply_tables(Settings.from_mapping({**servers, "POSTGRES_DATABASE": name}))
@@ -171,12 +172,12 @@ def template(servers: dict[str, str], maintenance: Callable[[str], None]) -> Ite
     maintenance(DROP_DATABASE.format(name=name))
 
 
-# == What each test has for itself ==============================================================
+# == Topic, database and settings of one test ===================================================
 
 
 @pytest.fixture
 def create_topic(admin: KafkaAdminClient) -> Iterator[Callable[[int], str]]:
-    """Creates a fresh topic with so many partitions and returns its name; deleted at the end."""
+    """Creates a topic with this many partitions and returns its name; deletes it at the end."""
     names: list[str] = []
 
     def create(partitions: int) -> str:
@@ -199,7 +200,10 @@ def _has_partitions(admin: KafkaAdminClient, topic: str, partitions: int) -> boo
 
 @pytest.fixture
 def partitions(request: pytest.FixtureRequest) -> int:
-    """Of `topic`: 3, or as `@pytest.mark.parametrize("partitions", [1], indirect=True)` says."""
+    """The number of partitions of `topic`: 3, or given by an indirect parameter.
+
+    `@pytest.mark.parametrize("partitions", [1], indirect=True)`
+    """
     return int(getattr(request, "param", 3))
 
 
@@ -222,7 +226,7 @@ def database(template: str, maintenance: Callable[[str], None]) -> Iterator[str]
 def environment(
     servers: dict[str, str], topic: str, partitions: int, database: str
 ) -> dict[str, str]:
-    """The settings for the scripts: own topic, database and consumer group; search is off."""
+    """The settings of the scripts: topic, database and group of this test; search is off."""
     return {
         **servers,
         "KAFKA_TOPIC": topic,
@@ -235,16 +239,17 @@ def environment(
 
 @pytest.fixture
 def settings(environment: dict[str, str]) -> Settings:
-    """The same, for what runs in the test's own process."""
+    """`environment` as a Settings object, for code that runs in the test's process."""
     return Settings.from_mapping(environment)
 
 
 @pytest.fixture(params=["given_search"] if GIVEN_BY["opensearch"] in os.environ else SEARCH_SERVERS)
 def search(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The settings that turn search on, once for each kind of server: local and real, or given.
+    """The settings that turn search on; runs the test on a local and on a real server.
 
-    The server is empty and nobody else's until the test ends: all tests use the same names of
-    indexes. A test has this or `own_search`, not both, and skips where there is no such server.
+    A server of TEST_OPENSEARCH_HOST replaces both. The server is empty, and no other test uses it
+    until this one ends: all tests use the same index names. A test uses this fixture or
+    `own_search`, not both; it is skipped if there is no such server.
     """
     with request.getfixturevalue(request.param).fresh() as server:
         yield server.environment
@@ -252,7 +257,7 @@ def search(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def searching(search: dict[str, str], environment: dict[str, str]) -> Settings:
-    """The settings of the test's database and of the search server."""
+    """`settings` with search on."""
     return Settings.from_mapping({**environment, **search})
 
 
@@ -272,7 +277,7 @@ def connection(settings: Settings) -> Iterator[Connection]:
 
 @pytest.fixture
 def transactions(settings: Settings) -> Iterator[Connection]:
-    """A connection to the test's database whose commits need not outlive a crash."""
+    """A connection to the test's database whose commits do not wait for the disk."""
     with closing(connect(settings, application="test")) as opened:
         with opened, opened.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
@@ -298,8 +303,9 @@ def query(connection: Connection) -> Query:
 def run_script(environment: dict[str, str], tmp_path: Path) -> RunScript:
     """Runs a script to its end: `run_script("summary.py", "--json", SESSION_TIMEOUT_SECONDS="60")`.
 
-    "clickstream" as its name is `python -m clickstream`. stdin: text. settings beat `environment`.
-    Returns the completed process with its stdout and stderr as text, whatever its exit status.
+    The name "clickstream" runs `python -m clickstream`; stdin is text; settings override those of
+    `environment`. Returns the completed process, whatever its exit status, with stdout and stderr
+    as text.
     """
 
     def run(
@@ -323,8 +329,9 @@ def run_script(environment: dict[str, str], tmp_path: Path) -> RunScript:
 def start_script(
     request: pytest.FixtureRequest, environment: dict[str, str], tmp_path: Path
 ) -> Iterator[StartScript]:
-    """Starts a script in the background, see `scripts.Script`; it is gone when the test ends."""
-    # Before the search server is the next test's, where no such script may write any more.
+    """Starts a script in the background, see `scripts.Script`; kills it when the test ends."""
+    # The search server is requested first, so that the scripts are killed before it is released:
+    # none may write to the server while the next test uses it.
     for name in {"search", "own_search"} & set(request.fixturenames):
         request.getfixturevalue(name)
     started: list[Script] = []
@@ -339,14 +346,14 @@ def start_script(
         script.kill()
 
 
-# == Servers of one test, to be stopped and killed ==============================================
+# == Servers that a test may stop and kill ======================================================
 
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[OwnServer]:
-    """A PostgreSQL of the test alone: `.stop()`, `.start()`, `.kill()`, `.environment`.
+    """A PostgreSQL of this test: `.stop()`, `.start()`, `.kill()`, `.environment`.
 
-    Its database has the schema. Used as `run_script(..., **own_postgres.environment)`.
+    Its database has the schema. Use it as `run_script(..., **own_postgres.environment)`.
     """
     folder = tmp_path / "own-postgres"
     with temporary_stack(folder, ["postgres"]) as settings:
@@ -356,7 +363,7 @@ def own_postgres(tmp_path: Path) -> Iterator[OwnServer]:
 
 @pytest.fixture
 def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
-    """A broker of the test alone; it keeps its log in memory, so a restart is a fresh log."""
+    """A broker of this test. Its log is in memory: after a restart it is empty."""
     folder = tmp_path / "own-broker"
     with temporary_stack(folder, ["kafka"]):
         yield OwnServer(folder, "kafka")
@@ -364,10 +371,10 @@ def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
 
 @pytest.fixture(params=SEARCH_SERVERS)
 def own_search(request: pytest.FixtureRequest) -> Iterator[SearchServer]:
-    """A search server to be stopped: `.stop()`, `.start()`, `.kill()`, `.wipe()`, `.environment`.
+    """A search server of this test: `.stop()`, `.start()`, `.kill()`, `.wipe()`, `.environment`.
 
-    Once for each kind, empty at first, and nobody else's until the test ends. The local one loses
-    everything when it is stopped, the real one when it is wiped. Not beside `search`.
+    Runs the test on a local and on a real server, empty at first. The local server loses its data
+    when it stops, the real one only when it is wiped. A test uses this fixture or `search`.
     """
     with request.getfixturevalue(request.param).fresh() as server:
         yield server

@@ -17,19 +17,19 @@ SETTING_NAMES = frozenset(item.name.upper() for item in fields(Settings))
 
 
 def command(name: str, *arguments: str) -> list[str]:
-    """The command line of a script ("producer.py"); "clickstream" is `python -m clickstream`."""
+    """Return the command line of a script; "clickstream" stands for `python -m clickstream`."""
     program = [str(PROJECT / name)] if name.endswith(".py") else ["-m", name]
     return [sys.executable, *program, *arguments]
 
 
 def plain_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a script: these settings and none of the user's."""
+    """Return the environment of a script: these settings and none of the user's."""
     kept = {name: value for name, value in os.environ.items() if name not in SETTING_NAMES}
     return {**kept, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
 
 
 class Script:
-    """A script that runs in the background; stdout and stderr go to one file."""
+    """A script in the background; its stdout and stderr go to one file."""
 
     def __init__(self, line: list[str], environment: Mapping[str, str], folder: Path) -> None:
         self._output = folder / f"output-{time.monotonic_ns()}"
@@ -46,32 +46,32 @@ class Script:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     @property
     def output(self) -> str:
-        """All that it has printed so far."""
+        """Everything the script has printed so far."""
         return self._output.read_text(encoding="utf-8", errors="replace")
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True until the script has ended."""
         return self._process.poll() is None
 
     def send_signal(self, number: Signals) -> None:
-        """Send a signal to the script itself."""
+        """Send a signal to the script."""
         self._process.send_signal(number)
 
     def wait(self, seconds: float = 30.0) -> int:
-        """Wait for its end and return its exit status; fail, with its output, after `seconds`."""
+        """Wait for the end and return the exit status; fail with the output after `seconds`."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds:g} s:\n{self.output}") from None
 
     def wait_for_output(self, text: str, seconds: float = 30.0) -> None:
-        """Wait until it has printed this text; fail, with its output, at its end or too late."""
+        """Wait until the script has printed a text; fail if it ends before, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
             if not self.is_running or time.monotonic() > deadline:
@@ -79,7 +79,7 @@ class Script:
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Make sure that it is gone (SIGKILL, also where it is stopped by SIGSTOP)."""
+        """Send SIGKILL, which also ends a script that SIGSTOP has stopped, and wait for the end."""
         self._process.kill()
         self._process.wait()
 

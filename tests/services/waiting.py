@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 def eventually(check: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """Call `check` until its result is true and return it; fail after `seconds`.
+    """Call `check` until its result is true, and return that result; fail after `seconds`.
 
-    An AssertionError inside `check` counts as not yet.
+    An AssertionError inside `check` counts as a result that is not true.
     """
     deadline = time.monotonic() + seconds
     while True:
