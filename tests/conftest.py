@@ -1,8 +1,20 @@
-"""Settings of the whole test run."""
+"""Settings of the whole test run: workers, and the number of examples of property tests."""
 
 import os
 
+from hypothesis import HealthCheck, settings
+
+# Property tests that store each example in a server take a fraction of these numbers.
+for profile, max_examples in {"fast": 60, "thorough": 300}.items():
+    settings.register_profile(
+        profile,
+        max_examples=max_examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+settings.load_profile("thorough" if "CI" in os.environ else "fast")
+
 
 def pytest_xdist_auto_num_workers() -> int:
-    """The workers of `pytest -n auto`: tests of servers wait more than they compute."""
+    """Return the workers of `pytest -n auto`: tests of servers wait more than they compute."""
     return 2 * (os.cpu_count() or 1)

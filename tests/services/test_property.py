@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -52,9 +52,7 @@ SEQUELS = st.sampled_from([None] * 8 + ["restart", 0, 100, 200])
 STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
 
-@examples(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=examples().max_examples // 4)
 @given(rule=st.sampled_from(RULES), steps=STEPS)
 def test_random_histories_equal_the_oracle(
     transactions: Connection, rule: Rule, steps: list[Any]

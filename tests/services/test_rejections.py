@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -216,9 +216,7 @@ VALUES = st.one_of(
 )
 
 
-@examples(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=examples().max_examples // 2)
 @given(values=st.lists(VALUES, min_size=1, max_size=20))
 def test_random_bytes_and_random_json_end_as_rows_or_as_rejections(
     transactions: Connection, values: list[bytes | None]

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from opensearchpy import OpenSearch
@@ -39,9 +39,7 @@ def close_sessions(connection: Connection, seconds: int, rule: Rule) -> None:
         watermark.close_sessions(cursor, START + timedelta(seconds=seconds), rule.timeout)
 
 
-@examples(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=examples().max_examples // 5)
 @given(rule=st.sampled_from(RULES), most=st.integers(1, 8), steps=STEPS)
 def test_random_histories_are_indexed(
     transactions: Connection,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from psycopg2.extras import RealDictCursor
@@ -98,9 +98,7 @@ def by_the_oracle(connection: Connection, rule: Rule) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name not in unsaid} for row in found]
 
 
-@examples(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=examples().max_examples // 5)
 @given(events=st.lists(EVENTS, max_size=30), rule=RULES)
 def test_the_rule_in_sql_equals_the_oracle(
     transactions: Connection, events: list[Any], rule: Rule

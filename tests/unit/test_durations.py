@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given
-from hypothesis import settings as examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import summary
@@ -70,7 +69,6 @@ def accepted(read: Callable[[str], object], text: str) -> object:
         return None
 
 
-@examples(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(DURATION_LIKE)
 @example("1.5h")
 @example(" 1.5h ")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
@@ -129,7 +129,6 @@ random_fields = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=200)
 @given(some_fields, random_fields, st.sets(st.sampled_from(sorted(VALID)), max_size=1))
 def test_both_agree_on_events_with_anything_changed(
     fields: dict[str, Any], more: dict[str, Any], missing: set[str]
@@ -138,7 +137,6 @@ def test_both_agree_on_events_with_anything_changed(
     assert is_valid(event) == is_parsed(event)
 
 
-@settings(deadline=None)
 @given(st.decimals(-(10**11), 10**11, places=5))
 def test_both_agree_on_prices(price: Decimal) -> None:
     event = VALID | {"price": float(price)}

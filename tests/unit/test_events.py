@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clickstream.model.events import (
@@ -418,7 +418,6 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(unicode_text.map(lambda name: f"_{name}"), json_values, max_size=3),
     st.booleans(),
@@ -510,20 +509,17 @@ fields = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=300)
 @given(anything | fields, st.booleans())
 def test_random_json_is_refused_or_becomes_an_event(value: Any, escaped: bool) -> None:
     check(json.dumps(value, ensure_ascii=escaped).encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None, max_examples=300)
 @given(fields, st.booleans())
 def test_random_fields_of_a_valid_event(changed: dict[str, Any], escaped: bool) -> None:
     record = json.dumps(VALID | changed, ensure_ascii=escaped)
     check(record.encode("utf-8", "surrogatepass"))
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_valid_event_with_some_bytes_changed(data: st.DataObject) -> None:
     value = bytearray(json.dumps(VALID | {"price": 1.5, "extra": [r"\u0000", "1e5"]}).encode())

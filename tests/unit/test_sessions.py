@@ -17,7 +17,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clickstream.model.events import EPOCH, Event, parse
@@ -341,14 +341,12 @@ by_key = attrgetter("key")
 rules = st.builds(Rule, st.sampled_from([TIMEOUT, timedelta(seconds=10)]), some_types, some_types)
 
 
-@settings(deadline=None)
 @given(histories(), rules)
 def test_sessions_and_metrics_are_those_of_the_oracle(events: list[Event], rule: Rule) -> None:
     found = [metrics(session, rule) for session in fold(sorted(events, key=by_key), rule)]
     assert found == [oracle_metrics(group, rule) for group in oracle(events, rule)]
 
 
-@settings(deadline=None)
 @given(histories(), rules, st.randoms(use_true_random=False))
 def test_metrics_do_not_depend_on_the_order_in_which_events_are_added(
     events: list[Event], rule: Rule, chance: Random
