@@ -1,4 +1,4 @@
-# Shortcuts; each line also works by hand. `make help` lists them.
+# Shortcuts: every command here also works by hand. `make help` lists them.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -11,16 +11,16 @@ READY  := $(VENV)/.ready
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile
 
-demo: $(READY)   ## see the whole pipeline work, on servers of its own
+demo: $(READY)   ## run the whole pipeline once on temporary servers
 	@$(BIN)/python -m clickstream demo
 
-test: $(READY)   ## run every test, on servers of its own
-	@$(BIN)/pytest -n auto
+test: $(READY)   ## run all tests on temporary servers
+	@$(BIN)/pytest -n auto --dist worksteal
 
 test-unit: $(READY) ## run the tests that need no servers
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest -n auto tests/unit
 
-lint: $(READY)   ## check style and types
+lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -30,7 +30,7 @@ clean:           ## remove the virtual environment and caches (not the data of `
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The virtual environment, made anew when the requirements change.
+# The virtual environment; its packages are installed again when the requirements change.
 $(READY): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)

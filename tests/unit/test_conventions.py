@@ -33,6 +33,38 @@ def test_no_function_is_longer_than_40_lines() -> None:
     assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
 
 
+# == Time and randomness ========================================================================
+
+PURE_FOLDERS = ("clickstream.model.", "clickstream.simulator.")
+CLOCKS_AND_RANDOM = {"now", "utcnow", "today", "uuid1", "uuid4"}
+
+
+def test_model_and_simulator_read_no_clock_and_no_global_random_generator() -> None:
+    read = {
+        f"{name}: {imported}"
+        for name, tree in modules().items()
+        if name.startswith(PURE_FOLDERS)
+        for imported in clocks_and_random(tree)
+    }
+    assert read == set()
+
+
+def clocks_and_random(tree: ast.Module) -> Iterator[str]:
+    """Yield what a module imports of `time`, `random` and `secrets`, and its calls of a clock.
+
+    The class `Random` is allowed: whoever creates one gives it a seed.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from {alias.name for alias in node.names} & {"time", "random", "secrets"}
+        elif isinstance(node, ast.ImportFrom) and node.module in {"time", "random", "secrets"}:
+            yield from {alias.name for alias in node.names} - {"Random"}
+        elif isinstance(node, ast.Call):
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            yield from {name} & CLOCKS_AND_RANDOM
+
+
 # == Docstrings =================================================================================
 
 
