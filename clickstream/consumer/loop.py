@@ -18,6 +18,7 @@ from kafka.errors import (
     OffsetOutOfRangeError,
 )
 
+from clickstream.backoff import Backoff
 from clickstream.clients.postgres import Connection, Cursor, connect, only_row
 from clickstream.consumer import batch
 from clickstream.consumer.batch import Assignment, Batch
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 APPLICATION = "clickstream consumer"
 SWEEP_SECONDS = 5.0
 FIRST_BACKOFF_SECONDS = 0.2
-LAST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 5.0
 # After this time a heartbeat has told whether the group still counts on this consumer. One that
 # was frozen would otherwise take its partitions back from those who took them over.
 HEARTBEAT_SECONDS = 2.5
@@ -75,7 +76,7 @@ class Consumer:
         self._settings = settings
         self._stop = stop
         self._drain = drain
-        self._chance = chance
+        self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, chance)
         self._report_also = report_also
         self._drained = False
         self._cache = SessionCache(stored_rule.rule_of(settings))
@@ -301,8 +302,7 @@ class Consumer:
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
-        longest = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self._failures)
-        seconds = longest * self._chance.uniform(0.5, 1)
+        seconds = self._backoff.seconds(self._failures)
         logger.warning("%s; trying again in %.1f s", sentence(error, self._settings), seconds)
         self._start_over()
         if isinstance(error, CorruptRecordError):

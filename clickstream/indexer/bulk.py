@@ -20,13 +20,14 @@ from opensearchpy.exceptions import (
 )
 from opensearchpy.exceptions import ConnectionError as NoConnectionError
 
+from clickstream.backoff import Backoff
 from clickstream.indexer.documents import ALIAS_MARK
 
 ATTEMPTS = 5
 # An indexer that was frozen must not go on with what it had, long after another took its place.
 GIVE_UP_SECONDS = 300.0
 FIRST_PAUSE_SECONDS = 0.1
-LAST_PAUSE_SECONDS = 2.0
+MAX_PAUSE_SECONDS = 2.0
 # What an error of urllib3 says of its objects.
 OBJECT = re.compile(r"<[^>]*>: |\S+\(.*?\): ")
 # Of an item, what decides.
@@ -82,7 +83,7 @@ class Sender:
     ) -> None:
         self.most_bytes = MOST_BYTES
         self._client = client
-        self._chance = chance
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, chance)
         self._pause = pause
 
     def send(self, actions: Sequence[bytes]) -> list[Refusal]:
@@ -102,8 +103,7 @@ class Sender:
             if in_vain == ATTEMPTS or monotonic() - began > GIVE_UP_SECONDS:
                 raise SearchOutageError(reply.why)
             actions = reply.again
-            longest = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**in_vain)
-            self._pause(longest * self._chance.uniform(0.5, 1))
+            self._pause(self._backoff.seconds(in_vain))
 
     def _post(self, actions: Sequence[bytes]) -> Reply:
         body = b"\n".join(actions) + b"\n"

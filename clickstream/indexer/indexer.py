@@ -18,6 +18,7 @@ from time import monotonic, time_ns
 import psycopg2
 from opensearchpy.exceptions import OpenSearchException
 
+from clickstream.backoff import Backoff
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import first_line
@@ -45,7 +46,7 @@ CATCH_UP_SECONDS = 10.0
 # So often an index that nothing is written to is looked after, and the others ask who leads.
 LOOK_SECONDS = 2.0
 FIRST_BACKOFF_SECONDS = 0.5
-LAST_BACKOFF_SECONDS = 10.0
+MAX_BACKOFF_SECONDS = 10.0
 
 # Every query here finds its rows by an index; the planner, which knows little of ranges of
 # transactions, would now and then read whole tables. An indexer that is frozen, whether it waits
@@ -79,7 +80,7 @@ class Indexer:
 
     def __init__(self, settings: Settings, chance: random.Random) -> None:
         self._settings = settings
-        self._chance = chance
+        self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, chance)
         self._address = f"{settings.opensearch_host}:{settings.opensearch_port}"
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
@@ -292,8 +293,7 @@ class Indexer:
         self._trouble = trouble
         self._let_go()
         self._failures += 1
-        longest = min(LAST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2**self._failures)
-        self._ending.wait(longest * self._chance.uniform(0.5, 1))
+        self._ending.wait(self._backoff.seconds(self._failures))
 
     def _sentence(self, error: Exception) -> str:
         if isinstance(error, psycopg2.Error):
