@@ -155,7 +155,12 @@ def _check_brokers(admin: KafkaAdminClient, settings: Settings) -> str:
 
     They are asked one by one, since the client would wait for a silent one without end.
     """
-    brokers = [Place(each.host, each.port, SETTING) for each in admin._client.cluster.brokers()]
+    described = admin.describe_cluster()["brokers"]
+    brokers = [
+        Place(broker["host"], broker["port"], SETTING)
+        for broker in described
+        if not broker.get("is_fenced")  # clients are not sent to it
+    ]
     for place in brokers:
         try:
             network.resolve(place)
