@@ -18,6 +18,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
+from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
 from clickstream.settings import Settings
@@ -103,13 +104,13 @@ class Stream:
         A broker older than topic ids is told by its cluster. Raises
         UnknownTopicOrPartitionError while Kafka does not know the topic.
         """
-        cluster = self._consumer._client.cluster  # kafka-python has no public way
-        topic_id = cluster.topic_id(self.topic)
+        topic_id = kafka_private.topic_id(self._consumer, self.topic)
         if topic_id is not None:
-            return TopicIdentity(self.topic, str(topic_id))
+            return TopicIdentity(self.topic, topic_id)
         if self._consumer.config["api_version"] >= TOPIC_IDS_SINCE:
             raise UnknownTopicOrPartitionError(f"topic {self.topic} does not exist")
-        return TopicIdentity(self.topic, f"{cluster.cluster_id}/{self.topic}")
+        cluster_id = kafka_private.cluster_id(self._consumer)
+        return TopicIdentity(self.topic, f"{cluster_id}/{self.topic}")
 
     def partitions(self) -> set[int]:
         """All partitions of the topic; empty while it does not exist."""
@@ -128,11 +129,10 @@ class Stream:
 
         The ends known so far are forgotten: they may be older than what others stored meanwhile.
         """
-        for number, offset in starts.items():
-            partition = TopicPartition(self.topic, number)
+        partitions = {TopicPartition(self.topic, n): offset for n, offset in starts.items()}
+        for partition, offset in partitions.items():
             self._consumer.seek(partition, offset)
-            # kafka-python has no public way
-            self._consumer._subscription.assignment[partition].highwater = None
+        kafka_private.forget_high_watermarks(self._consumer, partitions)
         self._rebalances.changed = False
 
     def read(self) -> Batch | None:
@@ -156,10 +156,7 @@ class Stream:
         return Batch(records, self._positions())
 
     def _poll(self, limit: int) -> dict[TopicPartition, list[Any]]:
-        # kafka-python 3.0.12 forgets a join that outlasts one poll where only new metadata had
-        # asked for it, and then waits for ever without partitions.
-        if self._consumer._coordinator.rejoining:
-            self._consumer._coordinator.request_rejoin()
+        kafka_private.resume_join(self._consumer)
         try:
             polled: dict[TopicPartition, list[Any]] = self._consumer.poll(
                 timeout_ms=POLL_MS, max_records=limit
@@ -240,10 +237,12 @@ class Stream:
 
         The local broker would count on the member it has just let in for ever.
         """
-        coordinator = self._consumer._coordinator  # kafka-python has no public way
         deadline = monotonic() + JOIN_SECONDS
         try:
-            while not (self.settled or coordinator.coordinator_unknown() or monotonic() > deadline):
+            while not self.settled and self._can_join() and monotonic() < deadline:
                 self._poll(1)
         finally:
             self._consumer.close(autocommit=False, timeout_ms=REQUEST_SECONDS * 1000)
+
+    def _can_join(self) -> bool:
+        return kafka_private.knows_coordinator(self._consumer)

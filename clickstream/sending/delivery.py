@@ -17,6 +17,7 @@ from kafka.errors import (
 )
 from kafka.partitioner import DefaultPartitioner, murmur2
 
+from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.errors import UserError
 from clickstream.settings import Settings
@@ -170,9 +171,7 @@ class Kafka:
     def close(self) -> None:
         for producer in filter(None, (self._producer, self._large_producer)):
             if self._pending:
-                # close() would wait for them and raise; kafka-python has no public way to give up.
-                producer._sender.force_close()
-                producer._sender.join(CLOSE_TIMEOUT_SECONDS)
+                kafka_private.abort_pending_records(producer, CLOSE_TIMEOUT_SECONDS)
             producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
         self.settle()
 

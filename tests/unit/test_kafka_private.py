@@ -1,0 +1,63 @@
+"""The private attributes of kafka-python that the product uses are still there.
+
+A test that fails after an upgrade of kafka-python names the function of clients/kafka_private.py
+that has to be written again.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from clickstream.clients import kafka_private
+
+# A given version of the broker lets a client start without a broker. Nothing listens here.
+UNREACHABLE = {"bootstrap_servers": "127.0.0.1:1", "api_version": (3, 9)}
+
+
+@pytest.fixture
+def consumer() -> Iterator[KafkaConsumer]:
+    with closing(KafkaConsumer(group_id="group", **UNREACHABLE)) as client:
+        yield client
+
+
+def test_topic_id_reads_the_metadata_of_the_consumer(consumer: KafkaConsumer) -> None:
+    assert kafka_private.topic_id(consumer, "unknown") is None
+
+
+def test_cluster_id_reads_the_metadata_of_the_consumer(consumer: KafkaConsumer) -> None:
+    assert kafka_private.cluster_id(consumer) is None
+
+
+def test_forget_high_watermarks_changes_what_the_public_method_returns(
+    consumer: KafkaConsumer,
+) -> None:
+    partition = TopicPartition("topic", 0)
+    consumer.assign([partition])
+    consumer._subscription.assignment[partition].highwater = 7
+    assert consumer.highwater(partition) == 7
+    kafka_private.forget_high_watermarks(consumer, [partition])
+    assert consumer.highwater(partition) is None
+
+
+def test_resume_join_asks_the_coordinator_to_join_again(consumer: KafkaConsumer) -> None:
+    coordinator = consumer._coordinator
+    coordinator.rejoin_needed = False
+    kafka_private.resume_join(consumer)
+    assert (coordinator.rejoining, coordinator.rejoin_needed) == (False, False)
+    coordinator.rejoining = True
+    kafka_private.resume_join(consumer)
+    assert coordinator.rejoin_needed is True
+
+
+def test_knows_coordinator_is_false_without_a_broker(consumer: KafkaConsumer) -> None:
+    assert kafka_private.knows_coordinator(consumer) is False
+
+
+def test_abort_pending_records_ends_the_thread_that_sends() -> None:
+    producer = KafkaProducer(**UNREACHABLE)
+    assert producer._sender.is_alive()
+    kafka_private.abort_pending_records(producer, seconds=10)
+    assert not producer._sender.is_alive()
+    producer.close(timeout=0)
