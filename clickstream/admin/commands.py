@@ -11,7 +11,7 @@ from clickstream import cli
 from clickstream.admin import position_commands, rejected, retry, search_commands
 from clickstream.admin.rejected import Choice
 from clickstream.clients.postgres import connect_or_explain
-from clickstream.errors import UsageError, UserError
+from clickstream.errors import UsageError, UserError, first_line
 from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream operations"
@@ -59,7 +59,7 @@ def _explained(command: cli.Command, arguments: argparse.Namespace) -> int:
     try:
         return command(arguments)
     except psycopg2.Error as error:
-        raise UserError(f"PostgreSQL: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"PostgreSQL: {first_line(error)}") from None
 
 
 def _place(text: str) -> tuple[int, int]:

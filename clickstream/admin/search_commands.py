@@ -6,6 +6,7 @@ from contextlib import closing
 from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.clients import opensearch
+from clickstream.clients.addresses import opensearch_address
 from clickstream.clients.postgres import connect_or_explain
 from clickstream.errors import UserError
 from clickstream.indexer import checkpoint, refused_documents
@@ -31,7 +32,7 @@ def verify(settings: Settings) -> IndexDifferences:
             return Check(settings, connection, client).run()
         except OpenSearchException as error:
             raise UserError(
-                f"OpenSearch at {settings.opensearch_host}:{settings.opensearch_port} does not "
+                f"{opensearch_address(settings)} does not "
                 f"answer ({describe_error(error)}); ask: python -m clickstream doctor"
             ) from None
 

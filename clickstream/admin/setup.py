@@ -13,8 +13,9 @@ from opensearchpy.exceptions import (
 )
 
 from clickstream.clients import opensearch
+from clickstream.clients.addresses import kafka_address, opensearch_address
 from clickstream.clients.kafka import connection_options
-from clickstream.errors import UserError
+from clickstream.errors import UserError, first_line
 from clickstream.indexer import templates
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
@@ -55,9 +56,8 @@ def apply_topic(settings: Settings) -> str:
         ) from None
     except (KafkaError, OSError) as error:
         raise UserError(
-            f"cannot create topic {topic} at {settings.kafka_bootstrap_servers}: "
-            f"{type(error).__name__}; check KAFKA_* in .env, or start local servers with: "
-            "python -m clickstream stack up"
+            f"cannot create topic {topic} on {kafka_address(settings)}: {first_line(error)}; "
+            "check KAFKA_* in .env, or start local servers with: python -m clickstream stack up"
         ) from None
     return f"Topic {topic} was created with {partitions} partitions."
 
@@ -66,24 +66,24 @@ def apply_search(settings: Settings) -> str | None:
     """Put the index templates, old or new; None where search is off."""
     if not settings.opensearch_host:
         return None
-    place = f"{settings.opensearch_host}:{settings.opensearch_port}"
+    server = opensearch_address(settings)
     try:
         with closing(opensearch.connect(settings)) as client:
             templates.put(client)
     except (AuthenticationException, AuthorizationException):
         raise UserError(
-            f"OpenSearch at {place} does not let OPENSEARCH_USER put index templates; check "
+            f"{server} does not let OPENSEARCH_USER put index templates; check "
             "OPENSEARCH_PASSWORD, or give an administrator's user and password in the environment "
             "of: python create_schema.py"
         ) from None
     except RequestError as error:
         raise UserError(
-            f"OpenSearch at {place} refuses an index template ({str(error).splitlines()[0]}); "
+            f"{server} refuses an index template ({first_line(error)}); "
             "remove or change there what stands in its way"
         ) from None
     except OpenSearchException as error:
         raise UserError(
-            f"cannot put the index templates into OpenSearch at {place}: {type(error).__name__}; "
+            f"cannot put the index templates into {server}: {type(error).__name__}; "
             "check OPENSEARCH_* in .env, or ask: python -m clickstream doctor"
         ) from None
     return f"Index templates {' and '.join(templates.TEMPLATES)} are there."

@@ -16,7 +16,7 @@ from clickstream import cli
 from clickstream.aiven.outputs import Outputs, read
 from clickstream.clients.postgres import Connection, connect_or_explain, only_row
 from clickstream.clients.privileges import GRANT_CREATE
-from clickstream.errors import UserError
+from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream grant"
@@ -70,7 +70,7 @@ def grant(connection: Connection, role: str, database: str) -> None:
             cursor.execute(HAS_CREATE, [role])
             (granted,) = only_row(cursor)
     except psycopg2.Error as error:
-        raise UserError(f"PostgreSQL refused the grant: {str(error).splitlines()[0]}") from None
+        raise UserError(f"PostgreSQL refused the grant: {first_line(error)}") from None
     if not granted:  # PostgreSQL only warns where the right was not the grantor's to give
         raise UserError(
             f"the administrator does not own the database {database!r}; let its owner run: "

@@ -1,24 +1,27 @@
 """Connections to PostgreSQL."""
 
+import re
 from typing import Any, TypeAlias
 
 import psycopg2
 import psycopg2.extensions
 
-from clickstream.errors import UserError
+from clickstream.clients.addresses import postgres_address
+from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 
 Connection: TypeAlias = psycopg2.extensions.connection
 Cursor: TypeAlias = psycopg2.extensions.cursor
 
 CONNECT_TIMEOUT_SECONDS = 10
+LIBPQ_PREFIX = re.compile(r"^connection to server .*? failed: (FATAL: +)?")
 
 
 def connect(settings: Settings, *, application: str) -> Connection:
     """Open a connection whose session speaks UTC, in a transaction per statement group.
 
-    application: shown in pg_stat_activity. Raises psycopg2.OperationalError while the server is
-    not there; `connect_or_explain` is the door for scripts that do not wait.
+    application: shown in pg_stat_activity. Raises psycopg2.OperationalError while the server
+    cannot be reached; commands that do not wait for it call `connect_or_explain`.
     """
     optional: dict[str, Any] = {
         "password": settings.postgres_password,
@@ -43,16 +46,23 @@ def connect(settings: Settings, *, application: str) -> Connection:
 
 
 def connect_or_explain(settings: Settings, *, application: str) -> Connection:
-    """`connect`, with a sentence for the user in place of the driver's error."""
+    """Open a connection like `connect`; raise UserError in place of the driver's error."""
     try:
         return connect(settings, application=application)
     except psycopg2.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("FATAL:").strip()
         raise UserError(
-            f"cannot connect to PostgreSQL at {settings.postgres_host}:{settings.postgres_port}, "
-            f"database {settings.postgres_database!r}, as {settings.postgres_user!r}: {reason}; "
-            "check POSTGRES_* in .env, or start local servers with: python -m clickstream stack up"
+            f"cannot connect to {postgres_address(settings)}, as {settings.postgres_user!r}: "
+            f"{connection_failure(error)}; check POSTGRES_* in .env, or start local servers with: "
+            "python -m clickstream stack up"
         ) from None
+
+
+def connection_failure(error: psycopg2.Error) -> str:
+    """Return why libpq could not connect, without the address: "Connection refused".
+
+    libpq gives a line for each address and attempt, and adds hints; its first line is the cause.
+    """
+    return LIBPQ_PREFIX.sub("", first_line(error))
 
 
 def only_row(cursor: Cursor) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from kafka.errors import (
     NoError,
 )
 
+from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
 from clickstream.doctor import credential_files, kafka_wire, network
 from clickstream.doctor.checks import Check
@@ -144,7 +145,7 @@ def _ask(settings: Settings, question: Callable[[KafkaAdminClient], T]) -> T:
             return question(client)
     except (KafkaError, OSError) as error:
         raise UserError(
-            f"{settings.kafka_bootstrap_servers} answers, but not to this client "
+            f"{kafka_address(settings)} answers, but not to this client "
             f"({type(error).__name__}); does KAFKA_SECURITY_PROTOCOL="
             f"{settings.kafka_security_protocol} fit the port?"
         ) from None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
-from clickstream.clients.postgres import Connection, connect, only_row
+from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import room_for_tables
 from clickstream.doctor import credential_files, network
 from clickstream.doctor.checks import Check
@@ -139,11 +139,11 @@ def _ask(settings: Settings, question: Callable[[Connection], str]) -> str:
         with closing(connect(settings, application=APPLICATION)) as connection:
             return question(connection)
     except psycopg2.OperationalError as error:
-        raise UserError(_not_let_in(settings, str(error))) from None
+        raise UserError(_not_let_in(settings, error)) from None
 
 
-def _not_let_in(settings: Settings, message: str) -> str:
-    reason = message.strip().splitlines()[-1].rpartition("FATAL:")[2].strip()
+def _not_let_in(settings: Settings, error: psycopg2.OperationalError) -> str:
+    reason = connection_failure(error)
     cures = {
         "password authentication failed": "check POSTGRES_USER and POSTGRES_PASSWORD (on Aiven: "
         "python -m clickstream env)",
@@ -154,7 +154,7 @@ def _not_let_in(settings: Settings, message: str) -> str:
         "remaining connection slots": "too many connections are open: stop what is not needed, or "
         "take a larger plan",
     }
-    cure = next((cure for part, cure in cures.items() if part in message), "check POSTGRES_*")
+    cure = next((cure for part, cure in cures.items() if part in str(error)), "check POSTGRES_*")
     return (
         f"PostgreSQL does not let {settings.postgres_user!r} into the database "
         f"{settings.postgres_database!r}: {reason}; {cure}"

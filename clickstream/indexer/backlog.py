@@ -7,6 +7,7 @@ from time import monotonic
 
 import psycopg2
 
+from clickstream.clients.addresses import opensearch_address
 from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.errors import UserError
 from clickstream.indexer import checkpoint
@@ -135,8 +136,8 @@ def _look(settings: Settings, before: str | None) -> tuple[str, Backlog, Checkpo
 def stuck(settings: Settings) -> UserError:
     """What to tell the user where the index does not catch up."""
     return UserError(
-        f"the search index does not move: see whether OpenSearch at {settings.opensearch_host}:"
-        f"{settings.opensearch_port} takes documents (python -m clickstream doctor), and whether "
+        f"the search index does not move: see whether {opensearch_address(settings)} "
+        "takes documents (python -m clickstream doctor), and whether "
         "a transaction was left open in PostgreSQL (the oldest xact_start of pg_stat_activity); "
         "a consumer goes on with the index whenever it runs"
     )

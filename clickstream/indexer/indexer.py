@@ -20,6 +20,7 @@ from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.backoff import Backoff
 from clickstream.clients import opensearch
+from clickstream.clients.addresses import opensearch_address
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import first_line
 from clickstream.indexer import checkpoint, document_reader, indexes
@@ -81,7 +82,7 @@ class Indexer:
     def __init__(self, settings: Settings, chance: random.Random) -> None:
         self._settings = settings
         self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, chance)
-        self._address = f"{settings.opensearch_host}:{settings.opensearch_port}"
+        self._address = opensearch_address(settings)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
         self._client = opensearch.connect(settings)
@@ -128,7 +129,7 @@ class Indexer:
             self._back_off(error)
             return False
         if self._failures and self._leads:
-            logger.info("indexing into OpenSearch at %s again", self._address)
+            logger.info("indexing into %s again", self._address)
         self._failures, self._trouble = 0, ""
         return worked
 
@@ -165,7 +166,7 @@ class Indexer:
                 (self._leads,) = only_row(cursor)
                 self._database = checkpoint.database(cursor)
             if self._leads and not self._failures:
-                logger.info("indexing into OpenSearch at %s", self._address)
+                logger.info("indexing into %s", self._address)
         return self._connection if self._leads else None
 
     def _look(self, current: Checkpoint | None) -> str | None:
@@ -299,7 +300,7 @@ class Indexer:
         if isinstance(error, psycopg2.Error):
             return f"the search index waits for PostgreSQL ({first_line(error)})"
         return (
-            f"OpenSearch at {self._address} does not take documents ({describe_error(error)}); "
+            f"{self._address} does not take documents ({describe_error(error)}); "
             "PostgreSQL goes on, and the index will catch up"
         )
 

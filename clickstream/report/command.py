@@ -13,7 +13,7 @@ from rich.live import Live
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.durations import format_time
-from clickstream.errors import UsageError, UserError
+from clickstream.errors import UsageError, UserError, first_line
 from clickstream.report import terminal
 from clickstream.report.figures import Report
 from clickstream.report.layout import what_if_section
@@ -51,7 +51,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         ):
             return _answer(connection, arguments)
     except psycopg2.Error as error:
-        raise UserError(f"PostgreSQL: {str(error).strip().splitlines()[0]}") from None
+        raise UserError(f"PostgreSQL: {first_line(error)}") from None
 
 
 def _answer(connection: Connection, arguments: argparse.Namespace) -> int:

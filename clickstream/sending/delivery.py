@@ -18,8 +18,9 @@ from kafka.errors import (
 from kafka.partitioner import DefaultPartitioner, murmur2
 
 from clickstream.clients import kafka_private
+from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
-from clickstream.errors import UserError
+from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import Event, Record
 
@@ -201,7 +202,7 @@ class Kafka:
 
     def _fail(self, error: Exception) -> None:
         self.failed += 1
-        self.reason = self.reason or _sentence(error)
+        self.reason = self.reason or first_line(error)
 
 
 def _warn_of_weak_acks(settings: Settings) -> None:
@@ -249,23 +250,19 @@ def _check_topic(settings: Settings) -> None:
     problem = for_code(described[0]["error_code"])
     if problem is UnknownTopicOrPartitionError:
         raise UserError(
-            f"topic {settings.kafka_topic!r} does not exist on "
-            f"{settings.kafka_bootstrap_servers}; create it with: python create_schema.py"
+            f"topic {settings.kafka_topic!r} does not exist on {kafka_address(settings)}; "
+            "create it with: python create_schema.py"
         )
     if problem is not NoError:
         raise UserError(
-            f"topic {settings.kafka_topic!r} on {settings.kafka_bootstrap_servers} cannot be "
-            f"used: {problem.__name__}; check KAFKA_TOPIC and the rights of the Kafka user"
+            f"topic {settings.kafka_topic!r} on {kafka_address(settings)} cannot be used: "
+            f"{problem.__name__}; check KAFKA_TOPIC and the rights of the Kafka user"
         )
 
 
 def _out_of_reach(settings: Settings, error: Exception) -> UserError:
     return UserError(
-        f"cannot reach Kafka at {settings.kafka_bootstrap_servers}: {_sentence(error)}; "
+        f"cannot reach {kafka_address(settings)}: {first_line(error)}; "
         "find the cause with: python -m clickstream doctor, "
         "or start local servers with: python -m clickstream stack up"
     )
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import psycopg2
 
 from clickstream.clients.postgres import Cursor
+from clickstream.errors import first_line
 from clickstream.model.events import COLUMNS, Event, Key
 from clickstream.storage.copy_rows import copy, line
 
@@ -76,7 +77,7 @@ def _insert_part(cursor: Cursor, events: list[Event], inserted: Inserted) -> Non
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT insert_events")
         if len(events) == 1:
-            inserted.refused[events[0].key] = str(error).splitlines()[0]
+            inserted.refused[events[0].key] = first_line(error)
             return
         middle = len(events) // 2
         _insert_part(cursor, events[:middle], inserted)

@@ -11,7 +11,7 @@ from psycopg2 import errors
 
 from clickstream.clients.postgres import Connection, Cursor, connect_or_explain, only_row
 from clickstream.clients.privileges import make_room_for_tables
-from clickstream.errors import UserError
+from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.storage.positions import STOP_WRITERS
 
@@ -90,7 +90,7 @@ def _missing_right(connection: Connection, settings: Settings, error: Exception)
         (role,) = only_row(cursor)
     return UserError(
         f"role {role!r} may not change the tables in database {settings.postgres_database!r} "
-        f"({str(error).splitlines()[0]}); run this as the role that created them"
+        f"({first_line(error)}); run this as the role that created them"
     )
 
 
@@ -123,7 +123,7 @@ def _create_hypertable(cursor: Cursor) -> bool:
         cursor.execute(CREATE_HYPERTABLE.format(schema=schema))
     except psycopg2.Error as error:  # a table with rows stays what it is
         cursor.execute("ROLLBACK TO SAVEPOINT hypertable")
-        logger.warning("staying with a plain table: %s", str(error).splitlines()[0])
+        logger.warning("staying with a plain table: %s", first_line(error))
         return False
     return True
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from psycopg2 import errors
 
 from clickstream.clients.postgres import Connection, Cursor
-from clickstream.errors import UserError
+from clickstream.errors import UserError, first_line
 
 BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -29,7 +29,7 @@ def snapshot(connection: Connection) -> Iterator[Cursor]:
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise UserError(
             f"database {connection.info.dbname} has no tables of this version "
-            f"({str(error).splitlines()[0]}); create them with: python create_schema.py"
+            f"({first_line(error)}); create them with: python create_schema.py"
         ) from None
 
 
