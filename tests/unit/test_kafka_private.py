@@ -4,21 +4,32 @@ A test that fails after an upgrade of kafka-python names the function of clients
 that has to be written again.
 """
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from clickstream.clients import kafka_private
 
-# A given version of the broker lets a client start without a broker. Nothing listens here.
-UNREACHABLE = {"bootstrap_servers": "127.0.0.1:1", "api_version": (3, 9)}
+
+@pytest.fixture
+def options() -> Iterator[dict[str, Any]]:
+    """Options of clients that start without a broker: a port that accepts and never answers.
+
+    A given version of the broker spares the client to ask for it. (kafka-python leaks the socket
+    of a connection that is refused.)
+    """
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        yield {"bootstrap_servers": f"127.0.0.1:{port}", "api_version": (3, 9)}
 
 
 @pytest.fixture
-def consumer() -> Iterator[KafkaConsumer]:
-    with closing(KafkaConsumer(group_id="group", **UNREACHABLE)) as client:
+def consumer(options: dict[str, Any]) -> Iterator[KafkaConsumer]:
+    with closing(KafkaConsumer(group_id="group", **options)) as client:
         yield client
 
 
@@ -55,8 +66,8 @@ def test_knows_coordinator_is_false_without_a_broker(consumer: KafkaConsumer) ->
     assert kafka_private.knows_coordinator(consumer) is False
 
 
-def test_abort_pending_records_ends_the_thread_that_sends() -> None:
-    producer = KafkaProducer(**UNREACHABLE)
+def test_abort_pending_records_ends_the_thread_that_sends(options: dict[str, Any]) -> None:
+    producer = KafkaProducer(**options)
     assert producer._sender.is_alive()
     kafka_private.abort_pending_records(producer, seconds=10)
     assert not producer._sender.is_alive()
