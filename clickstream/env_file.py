@@ -1,8 +1,4 @@
-"""Writing `.env`: one owner per file, nothing lost, nobody else can read it.
-
-The first line names the command that wrote the file. Only that command writes it again without
-being forced, and it replaces its own values only: lines that a person added stay.
-"""
+"""Writing `.env` for a command, which keeps the lines that a person added."""
 
 import re
 import sys
@@ -10,11 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from clickstream.errors import UserError
-from clickstream.files import OWNER, back_up, check_writable, owner, replace_file, text_lines
+from clickstream.generated_files import (
+    OWNER,
+    back_up,
+    check_writable,
+    owner,
+    replace_file,
+    text_lines,
+)
 
 __all__ = ["check_writable", "warn_if_overruled", "write_env_file"]
 
-_NOTE = "# It replaces its own values each time it runs; lines that you add stay."
+_NOTE = "# Each run of it replaces its own values; lines that you add are kept."
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@,+-]*")
 
@@ -22,11 +25,10 @@ _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@,+-]*")
 def write_env_file(
     path: Path, values: Mapping[str, str], written_by: str, force: bool = False
 ) -> Path | None:
-    """Write variable names and values to `path` at once (mode 0600), or leave it untouched.
+    """Write settings to a file; return the path of the backup, if any.
 
-    written_by: the command, e.g. "python -m clickstream env". A file of another author is
-    replaced only with `force`; the backup that is kept then is returned.
-    Raises UserError when the file belongs to somebody else or cannot be written.
+    values: variable name to value. In a file that the same command wrote earlier, the other lines
+    are kept. The rest is as with `write_file`.
     """
     check_writable(path, written_by, force)
     assignments = {name: f"{name}={_quoted(name, value)}" for name, value in values.items()}
@@ -43,20 +45,22 @@ def write_env_file(
 def warn_if_overruled(
     path: Path, values: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
-    """Tell on stderr which of the values that were written the environment beats."""
+    """Warn on stderr of environment variables that override the written values."""
     others = [name for name, value in values.items() if environment.get(name, value) != value]
     if others:
         print(
-            f"warning: the environment sets {', '.join(others)}, which beats {path}: "
-            "the scripts will use other servers; unset it",
+            f"warning: the environment sets {', '.join(others)} and overrides {path}: "
+            "the scripts will use other servers; unset the variables",
             file=sys.stderr,
         )
 
 
 def _quoted(name: str, value: str) -> str:
-    """The value as python-dotenv reads it."""
+    """Return the value in the syntax of python-dotenv."""
     if any(character in value for character in "\r\n\0"):
-        raise UserError(f"the value of {name} has a line break or a NUL in it; .env cannot hold it")
+        raise UserError(
+            f"the value of {name} contains a line break or a NUL, which .env cannot hold"
+        )
     if _PLAIN_VALUE.fullmatch(value):
         return value
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -64,7 +68,7 @@ def _quoted(name: str, value: str) -> str:
 
 
 def _merged(lines: list[str], assignments: Mapping[str, str]) -> list[str]:
-    """The lines with the given assignments in place of older ones, new ones at the end."""
+    """Return the lines with the assignments in place of earlier ones, and new ones at the end."""
     waiting = dict(assignments)
     merged = []
     for line in lines:

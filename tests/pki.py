@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, and what it signs, as PEM text."""
+"""A certification authority for tests, and the certificates that it signs, as PEM text."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -48,7 +48,7 @@ class Authority:
 
     @cached_property
     def certificate(self) -> str:
-        """Its own, signed by itself."""
+        """The self-signed CA certificate."""
         made = _builder(self._name, self._name, self._key, 0, self._days)
         return _text(
             made.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -60,7 +60,11 @@ class Authority:
     def issue(
         self, name: str, *, days: float = 820, begins: float = 0, hosts: tuple[str, ...] = ()
     ) -> Pair:
-        """Sign a new pair, valid from so many days from now on and for so many days."""
+        """Issue a certificate with a new key.
+
+        days: length of its validity. begins: start of its validity, in days from now.
+        hosts: names and addresses of the server.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         made = _builder(_name(name), self._name, key, begins, days).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._public), critical=False
@@ -73,7 +77,7 @@ class Authority:
 
 
 def key_text(key: ec.EllipticCurvePrivateKey, passphrase: bytes | None = None) -> str:
-    """A key as PEM."""
+    """Return a key as PEM text."""
     encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
 

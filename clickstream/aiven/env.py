@@ -1,4 +1,4 @@
-"""`python -m clickstream env`: from Terraform's outputs to `.env` and the files in `certs/`."""
+"""`python -m clickstream env`: write `.env` and the files in `certs/` from Terraform's outputs."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from clickstream.aiven.outputs import Outputs, read
 from clickstream.clients import certificates
 from clickstream.env_file import warn_if_overruled, write_env_file
 from clickstream.errors import UserError
-from clickstream.files import check_writable, write_file
+from clickstream.generated_files import check_writable, write_file
 from clickstream.settings import DEFAULT_ENV_FILE, Settings
 
 WRITTEN_BY = "python -m clickstream env"
@@ -19,19 +19,19 @@ CERTS = Path("certs")
 CA_FILE = CERTS / "ca.pem"
 CERT_FILE = CERTS / "service.cert"
 KEY_FILE = CERTS / "service.key"
-REFRESH = "bring the outputs up to date: terraform -chdir=terraform apply -refresh-only"
+REFRESH = "update the outputs: terraform -chdir=terraform apply -refresh-only"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check everything, then write everything, and say what comes next."""
+    """Check all outputs, then write all files, and print the next steps."""
     outputs = read(arguments.terraform, arguments.file)
     valid_until = check_credentials(outputs, datetime.now(UTC))
     values = settings_of(outputs)
     Settings.from_mapping(values)
     backups = write(outputs, values, arguments.force)
-    print(f"Written, readable by you only: {DEFAULT_ENV_FILE}, {CA_FILE}, {CERT_FILE}, {KEY_FILE}.")
+    print(f"Written with mode 0600: {DEFAULT_ENV_FILE}, {CA_FILE}, {CERT_FILE}, {KEY_FILE}.")
     for backup in backups:
-        print(f"What was there is kept as {backup}.")
+        print(f"The earlier file is kept as {backup}.")
     print(f"The client certificate is valid until {valid_until:%Y-%m-%d}.")
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
     print(next_steps(outputs))
@@ -39,7 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def check_credentials(outputs: Outputs, now: datetime) -> datetime:
-    """When the client certificate ends; UserError where a PEM text is of no use at `now`."""
+    """Return the end date of the client certificate.
+
+    Raises UserError if a certificate or key is unusable at `now`.
+    """
     (ca, *_) = certificates.read_certificates(
         outputs.project_ca_cert.encode(), "the output project_ca_cert", REFRESH
     )
@@ -58,7 +61,7 @@ def check_credentials(outputs: Outputs, now: datetime) -> datetime:
 
 
 def settings_of(outputs: Outputs) -> dict[str, str]:
-    """What goes to `.env`: variable name to value."""
+    """Return the settings for `.env`: variable name to value."""
     by_consumer = outputs.opensearch_sink == "consumer"
     return {
         "KAFKA_BOOTSTRAP_SERVERS": outputs.kafka_bootstrap_servers,
@@ -80,16 +83,16 @@ def settings_of(outputs: Outputs) -> dict[str, str]:
         "OPENSEARCH_USER": outputs.opensearch_user,
         "OPENSEARCH_PASSWORD": outputs.opensearch_password,
         "OPENSEARCH_USE_SSL": "true",
-        # Publicly trusted: the project's CA would refuse it.
+        # A public CA signed the certificate of OpenSearch, not the project's CA.
         "OPENSEARCH_CAFILE": "",
         "OPENSEARCH_DASHBOARDS_URL": outputs.opensearch_dashboards_url,
     }
 
 
 def write(outputs: Outputs, values: Mapping[str, str], force: bool) -> list[Path]:
-    """Write the certificates and `.env`; the backups that were kept.
+    """Write the certificates and `.env`, and return the paths of the backups.
 
-    Raises UserError before the first file is touched where one of them is not this command's.
+    Raises UserError before the first write if one of the files belongs to another command.
     """
     texts = {
         CA_FILE: outputs.project_ca_cert,
@@ -110,19 +113,19 @@ def _make_folder() -> None:
     try:
         CERTS.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {CERTS}: {error.strerror}") from None
+        raise UserError(f"cannot create the folder {CERTS}: {error.strerror}") from None
 
 
 def next_steps(outputs: Outputs) -> str:
-    """The commands that come next."""
+    """Return the text about the commands to run next."""
     templates = f"OPENSEARCH_HOST={outputs.opensearch_host} python create_schema.py"
     by_connector = outputs.opensearch_sink == "connector"
     return "\n".join(
         [
             "",
             "Next:",
-            "  python -m clickstream grant    # once: lets the pipeline's role create its tables",
+            "  python -m clickstream grant    # once: lets the role create its tables",
             f"  {templates if by_connector else 'python create_schema.py'}",
-            "  python -m clickstream doctor   # says whether everything is as it should be",
+            "  python -m clickstream doctor   # checks servers, credentials and rights",
         ]
     )

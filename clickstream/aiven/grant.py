@@ -1,8 +1,8 @@
-"""`python -m clickstream grant`: let the pipeline's role create its tables, as the administrator.
+"""`python -m clickstream grant`: allow the pipeline's PostgreSQL role to create its tables.
 
-Terraform makes the role and the database but cannot grant in SQL. This does it, with the
-administrator's password from Terraform's outputs, which stays in memory. Once is enough; again is
-harmless.
+Terraform creates the role and the database but cannot run a GRANT. This command runs it as the
+administrator, whose password it takes from Terraform's outputs and stores nowhere. Running it
+again is harmless.
 """
 
 import argparse
@@ -24,7 +24,7 @@ HAS_CREATE = "SELECT has_database_privilege(%s, current_database(), 'CREATE')"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Grant, and make sure that it took."""
+    """Run the GRANT and print the next step."""
     outputs = read(arguments.terraform, arguments.file)
     settings = administrator(load(arguments.env_file), outputs)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
@@ -37,17 +37,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def administrator(settings: Settings, outputs: Outputs) -> Settings:
-    """The settings with the administrator in place of the pipeline's role.
+    """Return the settings with the administrator in place of the pipeline's role.
 
-    Raises UserError where the settings are of another server: it must not see the password.
+    Raises UserError if the settings name another server, which must not get the password.
     """
-    place = (outputs.postgres_host, outputs.postgres_port, outputs.postgres_database)
-    if (settings.postgres_host, settings.postgres_port, settings.postgres_database) != place:
+    expected = (outputs.postgres_host, outputs.postgres_port, outputs.postgres_database)
+    if (settings.postgres_host, settings.postgres_port, settings.postgres_database) != expected:
         raise UserError(
-            f"POSTGRES_* lead to {settings.postgres_host}:{settings.postgres_port}/"
+            f"POSTGRES_* name {settings.postgres_host}:{settings.postgres_port}/"
             f"{settings.postgres_database}, Terraform's outputs to "
             f"{outputs.postgres_host}:{outputs.postgres_port}/{outputs.postgres_database}; "
-            "run first: python -m clickstream env"
+            "run this first: python -m clickstream env"
         )
     return replace(
         settings,
@@ -57,9 +57,9 @@ def administrator(settings: Settings, outputs: Outputs) -> Settings:
 
 
 def grant(connection: Connection, role: str, database: str) -> None:
-    """Let `role` create schemas in the connected database, `database`.
+    """Grant `role` the right to create schemas in `database`, the connected one.
 
-    Raises UserError where the connected role may not say so.
+    Raises UserError if the connected role may not grant it.
     """
     statement = sql.SQL(GRANT_CREATE).format(
         database=sql.Identifier(database), role=sql.Identifier(role)
@@ -71,8 +71,8 @@ def grant(connection: Connection, role: str, database: str) -> None:
             (granted,) = only_row(cursor)
     except psycopg2.Error as error:
         raise UserError(f"PostgreSQL refused the grant: {first_line(error)}") from None
-    if not granted:  # PostgreSQL only warns where the right was not the grantor's to give
+    if not granted:  # without the right to grant, PostgreSQL only warns
         raise UserError(
-            f"the administrator does not own the database {database!r}; let its owner run: "
+            f"the administrator does not own the database {database!r}; its owner has to run: "
             f"{statement.as_string(connection)}"
         )

@@ -1,4 +1,4 @@
-"""What Terraform says of the services it made: `terraform output -json`, read once."""
+"""Terraform's outputs: reading `terraform output -json`."""
 
 import json
 import subprocess
@@ -9,15 +9,15 @@ from typing import Any
 
 from clickstream.errors import UserError
 
-# Reading outputs of a state kept elsewhere goes over the network.
+# Outputs of a remote state are read over the network.
 TERRAFORM_TIMEOUT_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """The outputs by their names. Those with a default are absent where there is no OpenSearch.
+    """The outputs that are used. Those with a default are absent without OpenSearch.
 
-    Secrets do not show in the repr.
+    Secrets are not in the repr.
     """
 
     kafka_bootstrap_servers: str
@@ -42,17 +42,21 @@ class Outputs:
 
 
 def read(terraform: Path, file: Path | None) -> Outputs:
-    """The outputs that the file holds or, without one, of the module in the folder `terraform`.
+    """Read the outputs from a file or, without one, from the module in the folder `terraform`.
 
-    Raises UserError with the cure.
+    Raises UserError with the remedy.
     """
-    return parse(_from_file(file), str(file)) if file else parse(_ask(terraform), str(terraform))
+    return (
+        parse(_from_file(file), str(file))
+        if file
+        else parse(_run_terraform(terraform), str(terraform))
+    )
 
 
 def parse(text: str, origin: str) -> Outputs:
-    """Read the JSON of `terraform output -json`.
+    """Parse the JSON of `terraform output -json`.
 
-    origin: where it is from, for the sentences. Raises UserError for what is missing or unreadable.
+    origin: the file or folder, for errors. Raises UserError for missing or malformed outputs.
     """
     values = _values(text, origin)
     if not values:
@@ -75,8 +79,8 @@ def _refuse_missing(values: Mapping[str, Any], origin: str) -> None:
     ]
     if missing:
         raise UserError(
-            f"{origin} lacks the outputs {', '.join(missing)}: the apply ended half-way, or was "
-            "made by another version; run it again: terraform -chdir=terraform apply"
+            f"{origin} lacks the outputs {', '.join(missing)}: the apply is incomplete, or of "
+            "another version; run it again: terraform -chdir=terraform apply"
         )
 
 
@@ -88,18 +92,18 @@ def _refuse_wrong(values: Mapping[str, Any], origin: str) -> None:
     ]
     if wrong:
         raise UserError(
-            f"the outputs {', '.join(wrong)} in {origin} are not of the kind that "
-            "terraform/outputs.tf makes them; give the text of: terraform output -json"
+            f"the outputs {', '.join(wrong)} in {origin} do not have the types of "
+            "terraform/outputs.tf; save the output of: terraform output -json"
         )
 
 
 def _values(text: str, origin: str) -> Mapping[str, Any]:
-    """Output name to value, without those that are null."""
+    """Return output name to value, without null values."""
     try:
         entries = json.loads(text)
         values = {name: entry["value"] for name, entry in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise UserError(f"{origin} does not hold the text of `terraform output -json`") from None
+        raise UserError(f"{origin} is not the output of: terraform output -json") from None
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -107,19 +111,19 @@ def _from_file(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise UserError(f"{file} does not hold the text of `terraform output -json`") from None
+        raise UserError(f"{file} is not the output of: terraform output -json") from None
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror}; check --from") from None
 
 
-def _ask(folder: Path) -> str:
+def _run_terraform(folder: Path) -> str:
     if not folder.is_dir():
         raise UserError(
-            f"there is no folder {folder}; run this at the top of the project, or give --terraform"
+            f"there is no folder {folder}; run this in the project folder, or give --terraform"
         )
     try:
         done = subprocess.run(
-            ["terraform", f"-chdir={folder}", "output", "-json", "-no-color"],  # noqa: S607 - of PATH
+            ["terraform", f"-chdir={folder}", "output", "-json", "-no-color"],  # noqa: S607 - from PATH
             capture_output=True,
             text=True,
             timeout=TERRAFORM_TIMEOUT_SECONDS,
@@ -127,21 +131,21 @@ def _ask(folder: Path) -> str:
         )
     except OSError:
         raise UserError(
-            "terraform is not installed, or cannot be run from the PATH; install it "
-            "(https://developer.hashicorp.com/terraform/install), or save the text of "
-            "`terraform output -json` where it is and give it with --from FILE.json"
+            "terraform is not installed, or is not in the PATH; install it "
+            "(https://developer.hashicorp.com/terraform/install), or run terraform output -json on "
+            "another machine and give its output with --from FILE"
         ) from None
     except subprocess.TimeoutExpired:
         raise UserError(
-            f"`terraform output` in {folder} did not end within {TERRAFORM_TIMEOUT_SECONDS} s; "
-            "is its state out of reach?"
+            f"terraform output in {folder} did not end within {TERRAFORM_TIMEOUT_SECONDS} s; "
+            "check that its state can be reached"
         ) from None
     if done.returncode != 0:
-        raise UserError(f"`terraform output` failed in {folder}: {_reason(done.stderr)}")
+        raise UserError(f"terraform output failed in {folder}: {_reason(done.stderr)}")
     return done.stdout
 
 
 def _reason(stderr: str) -> str:
-    """The first error of Terraform's box-drawn message."""
+    """Return the first error in Terraform's message, without the drawn box."""
     lines = [line.strip(" │╷╵") for line in stderr.splitlines()]
     return next((line for line in lines if line.startswith("Error")), " ".join(lines).strip())

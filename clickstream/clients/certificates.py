@@ -1,6 +1,7 @@
-"""Certificates and keys as PEM: do they parse, are they in date, do they belong together.
+"""Reading certificates and keys in PEM format, and checking their dates and that they match.
 
-origin: what the text is. cure: what helps where it is of no use. Both are for the sentence.
+origin: the file or output that the text comes from. remedy: what to do if it is unusable. Both
+are for the error.
 """
 
 from collections.abc import Sequence
@@ -17,39 +18,41 @@ RENEW_BEFORE = timedelta(days=30)
 RENEW = "README.md, section On Aiven, says how to renew it"
 
 
-def read_certificates(pem: bytes, origin: str, cure: str) -> Sequence[x509.Certificate]:
-    """The certificates of a PEM text, the first one first. Raises UserError where there is none."""
+def read_certificates(pem: bytes, origin: str, remedy: str) -> Sequence[x509.Certificate]:
+    """Return the certificates of a PEM text in order. Raises UserError if there is none."""
     try:
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise UserError(f"{origin} is not a certificate in PEM format; {cure}") from None
+        raise UserError(f"{origin} is not a certificate in PEM format; {remedy}") from None
 
 
-def read_key(pem: bytes, origin: str, cure: str) -> PrivateKeyTypes:
-    """The private key of a PEM text. Raises UserError where there is none that can be used."""
+def read_key(pem: bytes, origin: str, remedy: str) -> PrivateKeyTypes:
+    """Return the private key of a PEM text. Raises UserError if there is no usable one."""
     try:
         return load_pem_private_key(pem, password=None)
     except TypeError:
         raise UserError(
-            f"{origin} is protected by a passphrase, which nobody can give; take it off with: "
+            f"{origin} is protected by a passphrase, which is not supported; remove it with: "
             "openssl pkey"
         ) from None
     except ValueError:
-        raise UserError(f"{origin} is not a private key in PEM format; {cure}") from None
+        raise UserError(f"{origin} is not a private key in PEM format; {remedy}") from None
 
 
-def check_dates(certificate: x509.Certificate, origin: str, now: datetime, cure: str) -> None:
-    """Raise UserError for a certificate that is not valid at `now`."""
+def check_dates(certificate: x509.Certificate, origin: str, now: datetime, remedy: str) -> None:
+    """Raise UserError if a certificate is not valid at `now`."""
     if now < certificate.not_valid_before_utc:
         raise UserError(
-            f"{origin} begins only at {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
-            "is the clock of this machine right?"
+            f"{origin} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC; "
+            "check the clock of this machine"
         )
     if now > certificate.not_valid_after_utc:
-        raise UserError(f"{origin} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; {cure}")
+        raise UserError(f"{origin} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; {remedy}")
 
 
-def check_pair(certificate: x509.Certificate, key: PrivateKeyTypes, origin: str, cure: str) -> None:
-    """Raise UserError where the key is not the certificate's."""
+def check_pair(
+    certificate: x509.Certificate, key: PrivateKeyTypes, origin: str, remedy: str
+) -> None:
+    """Raise UserError if the key does not belong to the certificate."""
     if certificate.public_key() != key.public_key():
-        raise UserError(f"{origin} do not belong together; {cure}")
+        raise UserError(f"{origin} do not belong together; {remedy}")

@@ -1,4 +1,4 @@
-"""A check, what it finds, and how a row of them is carried out."""
+"""Checks, their findings, and the order in which they run."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -7,43 +7,48 @@ from enum import StrEnum
 from clickstream.errors import UserError
 
 
-class Verdict(StrEnum):
-    """What a check came to, as it is printed."""
+class Outcome(StrEnum):
+    """The result of a check, as it is printed."""
 
-    FINE = "ok"
+    OK = "ok"
     PROBLEM = "PROBLEM"
     SKIPPED = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at."""
+    """One thing to check.
+
+    run: returns a description of what was found, or raises UserError with the problem and the
+    remedy.
+    vital: the checks after this one make no sense if it finds a problem.
+    """
 
     name: str
-    run: Callable[[], str]  # what it saw; UserError: the problem and its cure, in one sentence
-    vital: bool = True  # without it the checks that follow make no sense
+    run: Callable[[], str]
+    vital: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of a check."""
+    """The result of a check, and its description."""
 
     name: str
-    verdict: Verdict
+    outcome: Outcome
     text: str
 
 
-def carry_out(checks: Iterable[Check]) -> Iterator[Finding]:
-    """Run the checks in order, up to the first vital one that finds a problem."""
+def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
+    """Run the checks in order; those after a problem of a vital check are skipped."""
     stopped = False
     for check in checks:
-        finding = Finding(check.name, Verdict.SKIPPED, "not looked at") if stopped else _run(check)
-        stopped = stopped or (check.vital and finding.verdict is Verdict.PROBLEM)
+        finding = Finding(check.name, Outcome.SKIPPED, "not checked") if stopped else _run(check)
+        stopped = stopped or (check.vital and finding.outcome is Outcome.PROBLEM)
         yield finding
 
 
 def _run(check: Check) -> Finding:
     try:
-        return Finding(check.name, Verdict.FINE, check.run())
+        return Finding(check.name, Outcome.OK, check.run())
     except UserError as error:
-        return Finding(check.name, Verdict.PROBLEM, str(error))
+        return Finding(check.name, Outcome.PROBLEM, str(error))

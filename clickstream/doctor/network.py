@@ -1,4 +1,4 @@
-"""The way to a server: its name, a connection, TLS."""
+"""Reaching a server: name resolution, TCP connection, TLS handshake."""
 
 import socket
 import ssl
@@ -19,8 +19,8 @@ UNKNOWN_ISSUER = (18, 19, 20, 21)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a server is, and the setting that says so."""
+class Endpoint:
+    """Host and port of a server, and the name of the setting that they come from."""
 
     host: str
     port: int
@@ -30,127 +30,127 @@ class Place:
         return f"{self.host}:{self.port}"
 
 
-def resolve(place: Place) -> str:
-    """Look the name up. Raises UserError with the cure."""
+def resolve(endpoint: Endpoint) -> str:
+    """Resolve the name and return its addresses. Raises UserError with the remedy."""
     try:
-        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise UserError(
-            f"the name {place.host} of {place.setting} cannot be resolved; check it for a slip, "
-            "then this machine's network (a service on Aiven that is powered off or deleted has "
-            "no name)"
+            f"the name {endpoint.host} of {endpoint.setting} cannot be resolved; check its "
+            "spelling and this machine's network (an Aiven service that is powered off has no name)"
         ) from None
     return ", ".join(sorted({str(address[4][0]) for address in found}))
 
 
-def reach(place: Place) -> str:
-    """Connect once. Raises UserError with the cure."""
-    open_connection(place).close()
+def reach(endpoint: Endpoint) -> str:
+    """Connect once. Raises UserError with the remedy."""
+    open_connection(endpoint).close()
     return "open"
 
 
-def open_connection(place: Place) -> socket.socket:
-    """A TCP connection. Raises UserError with the cure."""
+def open_connection(endpoint: Endpoint) -> socket.socket:
+    """Return a new TCP connection. Raises UserError with the remedy."""
     try:
-        return socket.create_connection((place.host, place.port), TIMEOUT_SECONDS)
+        return socket.create_connection((endpoint.host, endpoint.port), TIMEOUT_SECONDS)
     except TimeoutError:
         raise UserError(
-            f"{place} does not answer within {TIMEOUT_SECONDS:g} s; a firewall or the service's "
-            "IP filter may keep this machine out"
+            f"{endpoint} does not answer within {TIMEOUT_SECONDS:g} s; a firewall or the service's "
+            "IP filter may block this machine"
         ) from None
     except ConnectionRefusedError:
-        raise UserError(f"nothing listens at {place}; {IS_IT_ON}") from None
+        raise UserError(f"nothing listens at {endpoint}; {IS_IT_ON}") from None
     except OSError as error:
         raise UserError(
-            f"{place} cannot be reached ({error.strerror}); check this machine's network"
+            f"{endpoint} cannot be reached ({error.strerror}); check this machine's network"
         ) from None
 
 
 def context(
     cafile: str, *, verify: bool = True, check_hostname: bool = True, strict: bool = False
 ) -> ssl.SSLContext:
-    """How to check the server: against `cafile`, or the system's certificates where it is empty.
+    """Return a TLS context that checks the server as its client would.
 
-    strict: as Python's default context, which from 3.13 on wants more of a certificate than
-    OpenSSL does by itself. A doctor must be as strict as the client that it speaks for.
-    Raises UserError where the file cannot be used.
+    cafile: the CA certificates to trust; those of the system if empty.
+    strict: apply Python's default checks too, as opensearch-py does; from Python 3.13 on they
+    require more of a certificate than OpenSSL alone.
+    Raises UserError if the file cannot be used.
     """
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname = verify and check_hostname
-    made.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname = verify and check_hostname
+    tls.verify_mode = ssl.CERT_REQUIRED if verify else ssl.CERT_NONE
     if strict:
-        made.verify_flags |= ssl.create_default_context().verify_flags
+        tls.verify_flags |= ssl.create_default_context().verify_flags
     if not cafile:
-        made.load_default_certs()
-        return made
+        tls.load_default_certs()
+        return tls
     try:
-        made.load_verify_locations(cafile)
+        tls.load_verify_locations(cafile)
     except OSError as error:
         raise UserError(
             f"OpenSSL cannot use the CA file {cafile} ({error}); get another from the server's "
             "operator"
         ) from None
-    return made
+    return tls
 
 
-def identify(how: ssl.SSLContext, certfile: str, keyfile: str) -> None:
-    """Show a client certificate to the server. Raises UserError where it cannot be used."""
+def add_client_certificate(tls: ssl.SSLContext, certfile: str, keyfile: str) -> None:
+    """Add a client certificate to a context. Raises UserError if it cannot be used."""
     try:
-        how.load_cert_chain(certfile, keyfile)
+        tls.load_cert_chain(certfile, keyfile)
     except OSError as error:
         raise UserError(
             f"OpenSSL cannot use {certfile} with {keyfile} ({error}); make new ones"
         ) from None
 
 
-def trust(setting: str, cafile: str) -> str:
-    """What the server's certificate is checked against, for a sentence."""
-    return f"{setting} ({cafile})" if cafile else f"this machine, {setting} being empty,"
+def describe_trust(setting: str, cafile: str) -> str:
+    """Describe the CA certificates that are trusted, for an error message."""
+    return f"{setting} ({cafile})" if cafile else f"this machine's CA store (as {setting} is empty)"
 
 
 def start_tls(
-    connection: socket.socket, place: Place, how: ssl.SSLContext, trusted: str
+    connection: socket.socket, endpoint: Endpoint, tls: ssl.SSLContext, trusted: str
 ) -> ssl.SSLSocket:
-    """Shake hands on a fresh connection. Raises UserError with the cure.
+    """Do the TLS handshake on a new connection. Raises UserError with the remedy.
 
-    trusted: what `trust` says.
+    trusted: the text of `describe_trust`.
     """
     try:
-        return how.wrap_socket(connection, server_hostname=place.host)
+        return tls.wrap_socket(connection, server_hostname=endpoint.host)
     except ssl.SSLCertVerificationError as error:
-        raise UserError(_refused(error, place, trusted)) from None
+        raise UserError(_refused(error, endpoint, trusted)) from None
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
         raise UserError(
-            f"{place} does not answer in TLS ({reason}); is that the port for TLS, and does the "
-            "server use it?"
+            f"{endpoint} does not answer in TLS ({reason}); check that this is the "
+            "port for TLS and that the server has TLS turned on"
         ) from None
 
 
-def _refused(error: ssl.SSLCertVerificationError, place: Place, trusted: str) -> str:
+def _refused(error: ssl.SSLCertVerificationError, endpoint: Endpoint, trusted: str) -> str:
     if error.verify_code == EXPIRED:
-        return f"the certificate of {place} has expired; its operator has to renew it"
+        return f"the certificate of {endpoint} has expired; its operator has to renew it"
     if error.verify_code == NOT_YET_VALID:
-        return f"the certificate of {place} is not valid yet; is the clock of this machine right?"
+        return f"the certificate of {endpoint} is not valid yet; check the clock of this machine"
     if error.verify_code in (OTHER_HOST, OTHER_ADDRESS):
         return (
-            f"the certificate of {place} is for another name; {place.setting} must have the name "
-            "that the operator gives, not an alias or an address"
+            f"the certificate of {endpoint} is for another name; set {endpoint.setting} to the "
+            "name that the operator gives, not to an alias or an address"
         )
     if error.verify_code in UNKNOWN_ISSUER:
         return (
-            f"the certificate of {place} is not signed by a CA that {trusted} knows "
+            f"the certificate of {endpoint} is not signed by a CA of {trusted} "
             f"({error.verify_message}); get the CA's file from the server's operator (on Aiven: "
             "python -m clickstream env)"
         )
     return (
-        f"the certificate of {place} is not taken ({error.verify_message}); its operator has to "
-        "make a new one"
+        f"the certificate of {endpoint} is not accepted ({error.verify_message}); its operator has "
+        "to issue a new one"
     )
 
 
 def describe(secured: ssl.SSLSocket) -> str:
-    """Version of TLS and end of the server's certificate."""
+    """Describe the TLS version and the server's certificate."""
     encoded = secured.getpeercert(binary_form=True)
     if encoded is None:
         return f"{secured.version()}"

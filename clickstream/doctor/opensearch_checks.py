@@ -1,4 +1,4 @@
-"""OpenSearch, from TLS to the right to reach the pipeline's indexes."""
+"""Checks of OpenSearch, from the TLS handshake to the rights on the pipeline's indexes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -12,9 +12,9 @@ from opensearchpy.exceptions import (
 )
 
 from clickstream.clients.opensearch import connect
-from clickstream.doctor import credential_files, network
+from clickstream.doctor import certificate_files, network
 from clickstream.doctor.checks import Check
-from clickstream.doctor.network import Place
+from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.indexer.indexes import STATE
 from clickstream.settings import Settings
@@ -23,64 +23,64 @@ PATTERNS = ("clickstream-events*", "clickstream-sessions*")
 
 
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
-    """Everything, in the order in which it is needed."""
-    place = Place(settings.opensearch_host, settings.opensearch_port, "OPENSEARCH_HOST")
+    """Yield the checks of OpenSearch; each depends on those before it."""
+    endpoint = Endpoint(settings.opensearch_host, settings.opensearch_port, "OPENSEARCH_HOST")
     cafile = settings.opensearch_cafile
     if settings.opensearch_use_ssl and cafile:
-        yield Check("CA file", lambda: credential_files.check_ca("OPENSEARCH_CAFILE", cafile, now))
-    yield Check("name", lambda: network.resolve(place))
-    yield Check("connection", lambda: network.reach(place))
+        yield Check("CA file", lambda: certificate_files.check_ca("OPENSEARCH_CAFILE", cafile, now))
+    yield Check("name", lambda: network.resolve(endpoint))
+    yield Check("connection", lambda: network.reach(endpoint))
     if settings.opensearch_use_ssl:
-        yield Check("TLS", lambda: _check_tls(settings, place))
-    yield Check("credentials", lambda: _ask(settings, _check_credentials))
-    yield Check("rights", lambda: _ask(settings, _check_rights), False)
-    yield Check("templates", lambda: _ask(settings, _check_templates), False)
+        yield Check("TLS", lambda: _check_tls(settings, endpoint))
+    yield Check("credentials", lambda: _with_client(settings, _check_credentials))
+    yield Check("rights", lambda: _with_client(settings, _check_rights), False)
+    yield Check("templates", lambda: _with_client(settings, _check_templates), False)
 
 
-def _check_tls(settings: Settings, place: Place) -> str:
+def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
     cafile = settings.opensearch_cafile or Connection.default_ca_certs() or ""
-    how = network.context(cafile, strict=True)
-    trust = network.trust("OPENSEARCH_CAFILE", settings.opensearch_cafile)
+    tls = network.context(cafile, strict=True)
+    trusted = network.describe_trust("OPENSEARCH_CAFILE", settings.opensearch_cafile)
     with (
-        network.open_connection(place) as connection,
-        network.start_tls(connection, place, how, trust) as secured,
+        network.open_connection(endpoint) as connection,
+        network.start_tls(connection, endpoint, tls, trusted) as secured,
     ):
         return network.describe(secured)
 
 
-def _ask(settings: Settings, question: Callable[[OpenSearch], str]) -> str:
-    """Put a question to the server. Raises UserError where it has no answer."""
+def _with_client(settings: Settings, check: Callable[[OpenSearch], str]) -> str:
+    """Call `check` with a client. Raises UserError if the server does not serve it."""
     try:
         with closing(connect(settings)) as client:
-            return question(client)
+            return check(client)
     except AuthenticationException:
         raise UserError(
-            "OpenSearch refuses OPENSEARCH_USER and OPENSEARCH_PASSWORD; copy them again from its "
-            "operator (on Aiven: python -m clickstream env)"
+            "OpenSearch refuses OPENSEARCH_USER and OPENSEARCH_PASSWORD; get them again from "
+            "its operator (on Aiven: python -m clickstream env)"
         ) from None
     except OpenSearchException as error:
         raise UserError(
-            f"what answers at OPENSEARCH_HOST does not speak as OpenSearch "
+            f"the server at OPENSEARCH_HOST does not answer as OpenSearch does "
             f"({type(error).__name__}); check OPENSEARCH_PORT and OPENSEARCH_USE_SSL"
         ) from None
 
 
 def _check_credentials(client: OpenSearch) -> str:
-    told = client.info()
-    if not isinstance(told, dict) or "number" not in told.get("version", {}):
-        raise UserError("what answers at OPENSEARCH_HOST is not OpenSearch; check OPENSEARCH_PORT")
-    return f"let in, OpenSearch {told['version']['number']}"
+    reply = client.info()
+    if not isinstance(reply, dict) or "number" not in reply.get("version", {}):
+        raise UserError("the server at OPENSEARCH_HOST is not OpenSearch; check OPENSEARCH_PORT")
+    return f"accepted, OpenSearch {reply['version']['number']}"
 
 
 def _check_rights(client: OpenSearch) -> str:
-    """Only reading can be asked without writing."""
+    """Check the right to read; the right to write cannot be checked without writing."""
     for name in (*PATTERNS, STATE):
         try:
             client.count(index=name, params={"ignore_unavailable": "true"})
         except AuthorizationException:
             raise UserError(
-                f"the user may not read the indexes {name}; on Aiven `terraform apply` restores "
-                "its rights, elsewhere an administrator of OpenSearch grants them"
+                f"the user may not read the indexes {name}; on Aiven restore its rights "
+                "with: terraform apply; elsewhere an administrator of OpenSearch grants them"
             ) from None
     return f"may read {', '.join(PATTERNS)} and {STATE}"
 
@@ -99,4 +99,4 @@ def _check_templates(client: OpenSearch) -> str:
         raise UserError(
             f"there is no index template for {' and '.join(missing)}; run: python create_schema.py"
         )
-    return f"there for {' and '.join(PATTERNS)}"
+    return f"present for {' and '.join(PATTERNS)}"

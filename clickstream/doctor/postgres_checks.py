@@ -1,4 +1,4 @@
-"""PostgreSQL, from TLS to the right to write the tables."""
+"""Checks of PostgreSQL, from the TLS handshake to the rights on the tables."""
 
 import socket
 import ssl
@@ -12,16 +12,16 @@ import psycopg2
 
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import room_for_tables
-from clickstream.doctor import credential_files, network
+from clickstream.doctor import certificate_files, network
 from clickstream.doctor.checks import Check
-from clickstream.doctor.network import Place
+from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage.schema import VERSION
 
 APPLICATION = "clickstream doctor"
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
-# What libpq reads where POSTGRES_SSLROOTCERT is empty.
+# The file that libpq reads if POSTGRES_SSLROOTCERT is empty.
 LIBPQ_ROOT = Path.home() / ".postgresql" / "root.crt"
 
 TABLES = [
@@ -37,8 +37,8 @@ TABLES = [
 ]
 READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
 MISSING_TABLES = """
-    SELECT name FROM unnest(%s) WITH ORDINALITY AS tables (name, place)
-    WHERE to_regclass(name) IS NULL ORDER BY place
+    SELECT name FROM unnest(%s) WITH ORDINALITY AS tables (name, number)
+    WHERE to_regclass(name) IS NULL ORDER BY number
 """
 STORED_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 MISSING_RIGHTS = """
@@ -51,29 +51,29 @@ MISSING_RIGHTS = """
 
 
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
-    """Everything, in the order in which it is needed."""
-    place = Place(settings.postgres_host, settings.postgres_port, "POSTGRES_HOST")
+    """Yield the checks of PostgreSQL; each depends on those before it."""
+    endpoint = Endpoint(settings.postgres_host, settings.postgres_port, "POSTGRES_HOST")
     if _verifies(settings):
         yield Check("CA file", lambda: _check_root(settings, now))
-    if not settings.postgres_host.startswith("/"):  # else the folder of a socket
-        yield Check("name", lambda: network.resolve(place))
-        yield Check("connection", lambda: network.reach(place))
-        yield Check("TLS", lambda: _check_tls(settings, place))
-    yield Check("credentials", lambda: _ask(settings, _check_session))
-    yield Check("tables", lambda: _ask(settings, _check_tables))
-    yield Check("rights", lambda: _ask(settings, _check_rights))
-    yield Check("version", lambda: _ask(settings, _check_version))
+    if not settings.postgres_host.startswith("/"):  # else it is the folder of a Unix socket
+        yield Check("name", lambda: network.resolve(endpoint))
+        yield Check("connection", lambda: network.reach(endpoint))
+        yield Check("TLS", lambda: _check_tls(settings, endpoint))
+    yield Check("credentials", lambda: _with_connection(settings, _check_session))
+    yield Check("tables", lambda: _with_connection(settings, _check_tables))
+    yield Check("rights", lambda: _with_connection(settings, _check_rights))
+    yield Check("schema", lambda: _with_connection(settings, _check_version))
 
 
 def _root(settings: Settings) -> str:
-    """The file of CA certificates that libpq uses; empty where there is none."""
+    """Return the file of CA certificates that libpq uses, or "" if there is none."""
     if settings.postgres_sslrootcert:
         return settings.postgres_sslrootcert
     return str(LIBPQ_ROOT) if LIBPQ_ROOT.is_file() else ""
 
 
 def _verifies(settings: Settings) -> bool:
-    """As libpq has it: `require` verifies as soon as there is a root certificate."""
+    """Return True if libpq verifies the server: `require` does if a CA certificate is found."""
     mode = settings.postgres_sslmode
     return mode.startswith("verify") or (mode == "require" and bool(_root(settings)))
 
@@ -87,25 +87,25 @@ def _check_root(settings: Settings, now: datetime) -> str:
         )
     if root == "system":
         return "the system's certificates"
-    return credential_files.check_ca("POSTGRES_SSLROOTCERT", root, now)
+    return certificate_files.check_ca("POSTGRES_SSLROOTCERT", root, now)
 
 
-def _check_tls(settings: Settings, place: Place) -> str:
+def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
     if settings.postgres_sslmode == "disable":
         return "off, by POSTGRES_SSLMODE=disable"
-    with network.open_connection(place) as connection:
-        answer = _offer_tls(connection)
+    with network.open_connection(endpoint) as connection:
+        answer = _request_tls(connection)
         if answer == b"N":
-            return _without_tls(settings, place)
+            return _without_tls(settings, endpoint)
         if answer != b"S":
-            raise UserError(f"what answers at {place} is not PostgreSQL; check POSTGRES_PORT")
-        trust = network.trust("POSTGRES_SSLROOTCERT", settings.postgres_sslrootcert)
-        with network.start_tls(connection, place, _context(settings), trust) as secured:
+            raise UserError(f"the server at {endpoint} is not PostgreSQL; check POSTGRES_PORT")
+        trusted = network.describe_trust("POSTGRES_SSLROOTCERT", settings.postgres_sslrootcert)
+        with network.start_tls(connection, endpoint, _context(settings), trusted) as secured:
             return network.describe(secured)
 
 
-def _offer_tls(connection: socket.socket) -> bytes:
-    """What the server says to the question whether to go on in TLS: S, N, or not PostgreSQL."""
+def _request_tls(connection: socket.socket) -> bytes:
+    """Return the reply to an SSLRequest: S, N, or anything else if it is not PostgreSQL."""
     try:
         connection.sendall(SSL_REQUEST)
         return connection.recv(1)
@@ -113,13 +113,13 @@ def _offer_tls(connection: socket.socket) -> bytes:
         return b""
 
 
-def _without_tls(settings: Settings, place: Place) -> str:
+def _without_tls(settings: Settings, endpoint: Endpoint) -> str:
     if settings.postgres_sslmode in ("allow", "prefer"):
-        return "the server has none, and POSTGRES_SSLMODE does not ask for it"
+        return "the server has none, and POSTGRES_SSLMODE does not require it"
     raise UserError(
-        f"the PostgreSQL at {place} has no TLS, and POSTGRES_SSLMODE={settings.postgres_sslmode} "
-        "asks for it; turn it on in the server, or set POSTGRES_SSLMODE=prefer for a server on "
-        "this machine"
+        f"the PostgreSQL at {endpoint} has no TLS, but POSTGRES_SSLMODE="
+        f"{settings.postgres_sslmode} requires it; turn it on in the server, or for a server on "
+        "this machine set POSTGRES_SSLMODE=prefer"
     )
 
 
@@ -133,31 +133,33 @@ def _context(settings: Settings) -> ssl.SSLContext:
     )
 
 
-def _ask(settings: Settings, question: Callable[[Connection], str]) -> str:
-    """Put a question to the database. Raises UserError where it lets nobody in."""
+def _with_connection(settings: Settings, check: Callable[[Connection], str]) -> str:
+    """Call `check` with a connection. Raises UserError if the server refuses it."""
     try:
         with closing(connect(settings, application=APPLICATION)) as connection:
-            return question(connection)
+            return check(connection)
     except psycopg2.OperationalError as error:
-        raise UserError(_not_let_in(settings, error)) from None
+        raise UserError(_describe_refusal(settings, error)) from None
 
 
-def _not_let_in(settings: Settings, error: psycopg2.OperationalError) -> str:
+def _describe_refusal(settings: Settings, error: psycopg2.OperationalError) -> str:
     reason = connection_failure(error)
-    cures = {
+    remedies = {
         "password authentication failed": "check POSTGRES_USER and POSTGRES_PASSWORD (on Aiven: "
         "python -m clickstream env)",
         "no password supplied": "set POSTGRES_PASSWORD",
         "does not exist": "check POSTGRES_DATABASE and POSTGRES_USER (on Aiven: terraform apply)",
-        "no pg_hba.conf entry": "the server does not expect this user from here, or not without "
-        "TLS: check POSTGRES_SSLMODE",
-        "remaining connection slots": "too many connections are open: stop what is not needed, or "
-        "take a larger plan",
+        "no pg_hba.conf entry": "the server does not allow this user from this address, or only "
+        "with TLS: check POSTGRES_SSLMODE",
+        "remaining connection slots": "too many connections are open: stop some clients, or use a "
+        "larger plan",
     }
-    cure = next((cure for part, cure in cures.items() if part in str(error)), "check POSTGRES_*")
+    remedy = next(
+        (text for part, text in remedies.items() if part in str(error)), "check POSTGRES_*"
+    )
     return (
-        f"PostgreSQL does not let {settings.postgres_user!r} into the database "
-        f"{settings.postgres_database!r}: {reason}; {cure}"
+        f"PostgreSQL refuses {settings.postgres_user!r} access to the database "
+        f"{settings.postgres_database!r}: {reason}; {remedy}"
     )
 
 
@@ -167,12 +169,11 @@ def _check_session(connection: Connection) -> str:
         (read_only,) = only_row(cursor)
     if read_only:
         raise UserError(
-            "the database only lets read: its disk is full (Aiven then stops writing; take a "
-            "larger plan or delete data), or it is a standby: set POSTGRES_HOST to the primary"
+            "the database is read-only: its disk is full (Aiven then stops writes; use a larger "
+            "plan or delete data), or it is a standby: set POSTGRES_HOST to the primary"
         )
-    return (
-        f"{connection.info.user!r} is let in, PostgreSQL {connection.info.server_version // 10_000}"
-    )
+    info = connection.info
+    return f"{info.user!r} is accepted, PostgreSQL {info.server_version // 10_000}"
 
 
 def _check_tables(connection: Connection) -> str:
@@ -186,7 +187,7 @@ def _check_tables(connection: Connection) -> str:
         raise UserError(
             f"{which} are missing; {first if grant else 'run'}: python create_schema.py"
         )
-    return "all there"
+    return "all present"
 
 
 def _check_rights(connection: Connection) -> str:
@@ -207,12 +208,12 @@ def _check_version(connection: Connection) -> str:
         (version,) = only_row(cursor)
     if version < VERSION:
         raise UserError(
-            f"the tables are of version {version} and this program wants {VERSION}; "
+            f"the tables have version {version} and this program needs {VERSION}; "
             "run: python create_schema.py"
         )
     if version > VERSION:
         raise UserError(
-            f"the tables are of version {version} and this program knows {VERSION}; "
+            f"the tables have version {version} and this program needs {VERSION}; "
             "use the newer version of the program"
         )
-    return f"{version}"
+    return f"version {version}"

@@ -1,4 +1,4 @@
-"""What `python -m clickstream stack` does and prints."""
+"""The commands of `python -m clickstream stack` and their output."""
 
 import argparse
 import os
@@ -17,9 +17,9 @@ from clickstream.settings import DEFAULT_ENV_FILE, Settings
 
 FOLDER = Path(".stack")
 WRITTEN_BY = "python -m clickstream stack up"
-FINE = (Condition.RUNNING, Condition.UNAVAILABLE)
+COMPLETE = (Condition.RUNNING, Condition.UNAVAILABLE)
 NEXT_STEPS = """
-Next, each in a terminal of its own:
+Next, each in its own terminal:
   python consumer.py
   python producer.py
   python summary.py
@@ -37,37 +37,35 @@ def up(arguments: argparse.Namespace) -> int:
     for sentence in setup.apply(_settings(values)):
         print(sentence)
     if backup:
-        print(f"The {DEFAULT_ENV_FILE} that was there is kept as {backup}.")
-    print(
-        f"The scripts find the servers by {DEFAULT_ENV_FILE}, where PostgreSQL's password is too."
-    )
+        print(f"The earlier {DEFAULT_ENV_FILE} is kept as {backup}.")
+    print(f"The scripts read the addresses and PostgreSQL's password from {DEFAULT_ENV_FILE}.")
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
     print(NEXT_STEPS)
     return cli.DONE
 
 
 def down(_: argparse.Namespace) -> int:
-    """Stop the servers."""
+    """Stop the servers and print their names."""
     stopped = stack.down(FOLDER.resolve())
     print(f"Stopped: {', '.join(stopped)}." if stopped else "No server was running.")
     return cli.DONE
 
 
 def status(_: argparse.Namespace) -> int:
-    """Show each server; fail unless all run."""
+    """Print the condition of each server; exit status 1 unless all are running."""
     found = stack.status(FOLDER.resolve())
     _print_table(found)
     for each in found:
         if each.condition in (Condition.DIED, Condition.SILENT):
             print(f"{each.server.title}: {each.condition}; its log is {each.server.log}")
-    if all(each.condition in FINE for each in found):
+    if all(each.condition in COMPLETE for each in found):
         return cli.DONE
-    print("Start what does not run: python -m clickstream stack up")
+    print("Start the missing servers: python -m clickstream stack up")
     return cli.FAILED
 
 
 def reset(_: argparse.Namespace) -> int:
-    """Delete everything in the servers, saying what."""
+    """Delete all data and print what was deleted."""
     folder = FOLDER.resolve()
     found = stack.contents(folder)
     for path in found:
@@ -83,7 +81,7 @@ def reset(_: argparse.Namespace) -> int:
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
-    """The user's settings, but on these servers whatever the environment says."""
+    """Return the user's settings with the local servers, which beat the environment here."""
     stored = dotenv_values(DEFAULT_ENV_FILE, interpolate=False)
     filled = {name: value for name, value in stored.items() if value is not None}
     return Settings.from_mapping({**filled, **os.environ, **values})
@@ -91,9 +89,9 @@ def _settings(values: Mapping[str, str]) -> Settings:
 
 def _print_table(found: list[Status], started: list[str] | None = None) -> None:
     for each in found:
-        place = f"{HOST}:{each.port}" if each.port else "-"
+        address = f"{HOST}:{each.port}" if each.port else "-"
         state = "started" if each.server.name in (started or []) else each.condition
-        print(f"{each.server.name:<11} {place:<16} {state:<16} {each.server.title}")
+        print(f"{each.server.name:<11} {address:<16} {state:<16} {each.server.title}")
 
 
 def _mebibytes(folder: Path) -> float:

@@ -1,6 +1,6 @@
-"""`python -m clickstream demo`: the whole pipeline once, by the scripts that people use.
+"""`python -m clickstream demo`: run the scripts of the whole pipeline once on temporary servers.
 
-On servers of its own, which are gone afterwards; neither `.env` nor the user's settings count.
+The servers are deleted afterwards. Neither `.env` nor the user's settings are used.
 """
 
 import argparse
@@ -23,20 +23,20 @@ from clickstream.settings import Settings
 STEPS = (
     ("Create tables and topic", ("create_schema.py",)),
     (
-        "Send what simulated visitors do",
+        "Send simulated visitor traffic",
         ("producer.py", "--events", "20000", "--backfill", "2d", "--seed", "7"),
     ),
-    ("Store each event once, its session, and index both", ("consumer.py", "--drain")),
-    ("See what happened", ("summary.py",)),
-    ("Work out every session again, in SQL: any difference?", ("summary.py", "--verify")),
+    ("Store and index events and sessions", ("consumer.py", "--drain")),
+    ("Print the report", ("summary.py",)),
+    ("Recompute all sessions in SQL and compare", ("summary.py", "--verify")),
 )
 SEARCH_STEP = (
-    "Compare the index with PostgreSQL: any difference?",
+    "Compare the index with PostgreSQL",
     ("-m", "clickstream", "search", "verify"),
 )
 STOP_SECONDS = 5.0
 NEXT_STEPS = """
-To play with it, on servers that stay:
+To go on with servers that keep running:
   python -m clickstream stack up
   python consumer.py                # in a second terminal
   python producer.py                # in a third one
@@ -44,29 +44,29 @@ To play with it, on servers that stay:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Run every step; fail with the first one that fails."""
+    """Run all steps. Raises UserError if one of them fails."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     began = time.monotonic()
-    print("Starting a broker, PostgreSQL and a search server for this demo", flush=True)
+    print("Starting a temporary broker, PostgreSQL and search server", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="clickstream-demo-"))
     with temporary_stack(folder) as servers:
-        searches = bool(servers["OPENSEARCH_HOST"])
-        if not searches:
-            print("There is no search server for this platform; the demo goes without")
-        steps = (*STEPS, SEARCH_STEP) if searches else STEPS
+        has_search = bool(servers["OPENSEARCH_HOST"])
+        if not has_search:
+            print("There is no search server for this platform; the demo runs without one")
+        steps = (*STEPS, SEARCH_STEP) if has_search else STEPS
         environment = _environment(servers)
         for number, (title, line) in enumerate(steps, start=1):
             print(f"\n== {number}/{len(steps)} {title}: python {' '.join(line)}", flush=True)
             _run(line, environment, folder)
     seconds = time.monotonic() - began
-    print(f"\nThe demo passed in {seconds:.0f} s; its servers are stopped and removed.")
+    print(f"\nThe demo passed in {seconds:.0f} s; its servers are stopped and deleted.")
     print(NEXT_STEPS)
     return cli.DONE
 
 
 def _environment(servers: Mapping[str, str]) -> dict[str, str]:
-    """The environment without any setting of the user's, and with these servers."""
+    """Return the environment with these servers and without the user's settings."""
     names = {item.name.upper() for item in fields(Settings)}
     others = {name: value for name, value in os.environ.items() if name not in names}
     return {**others, **servers, "PYTHONPATH": str(PROJECT)}
@@ -78,8 +78,8 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
     child = subprocess.Popen(
         [sys.executable, program, *arguments],
         env=environment,
-        cwd=folder,  # there is no .env
-        start_new_session=True,  # Ctrl-C ends the demo, and the demo ends the script
+        cwd=folder,  # a folder without a .env
+        start_new_session=True,  # Ctrl-C interrupts the demo, and the demo stops the script
     )
     try:
         status = child.wait()
@@ -90,7 +90,7 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Make sure that it is gone, in its own way or not."""
+    """Stop a script if it still runs: by SIGTERM, and after STOP_SECONDS by SIGKILL."""
     if child.poll() is not None:
         return
     child.terminate()

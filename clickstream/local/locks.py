@@ -1,4 +1,4 @@
-"""File locks that end with the process that holds them, however it ends."""
+"""File locks, which the operating system releases when the holder ends, also by SIGKILL."""
 
 import fcntl
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock of a file, waiting for it as long as it takes.
+    """Hold the lock of a file; wait for it without a time limit.
 
-    shared: any number of holders at once, but none beside one who does not share. The holder may
-    delete the file: who waits for it then takes the next file of that name.
+    shared: several processes may hold it at once, but not beside an exclusive holder.
+    The holder may delete the file: waiting processes then lock the next file of that name.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -28,7 +28,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
-    """Whether the descriptor is of the file that has this name now."""
+    """Return True if the descriptor belongs to the file that has this name now."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:

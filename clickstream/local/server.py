@@ -1,4 +1,4 @@
-"""A server of the stack, and how any of them is started and stopped."""
+"""A server of the stack: its description, start and stop."""
 
 import time
 from collections.abc import Callable
@@ -16,15 +16,15 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server in a folder of its own.
+    """Description of a server of the stack.
 
-    name: one word for files and tables; title: what it is, for people.
-    folder: everything of it lies here; without the folder it is empty.
-    stop_signals: how to stop it, each signal with the seconds that it is given.
-    prepare: creates what must be there before a start, and clears what a crash left.
-    command: the command line that serves on 127.0.0.1 and the given port.
-    answers: whether the process serves requests on the port.
-    account: the user it runs as; None is the one who starts it.
+    name: one word, for the state file and the command line; title: name and product, for people.
+    folder: the folder of its data and its log; deleting it empties the server.
+    stop_signals: the signals that stop it, each with the seconds to wait after it.
+    prepare: creates what a start needs, and cleans up after a crash.
+    command: returns the command line that serves on 127.0.0.1 and the given port.
+    answers: returns True if the process serves requests on the port.
+    account: the user that it runs as; None for the user who starts it.
     """
 
     name: str
@@ -38,12 +38,12 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """The file that its output is added to."""
+        """The file that its output is appended to."""
         return self.folder / "log"
 
 
 def begin(server: Server, port: int) -> Process:
-    """Prepare and start a server without waiting for it."""
+    """Prepare and start a server, without waiting until it answers."""
     server.prepare()
     return processes.start(
         server.command(port), log=server.log, folder=server.folder, account=server.account
@@ -53,27 +53,27 @@ def begin(server: Server, port: int) -> Process:
 def wait_until_ready(
     server: Server, process: Process, port: int, seconds: float = START_SECONDS
 ) -> None:
-    """Return when the server answers. Raises UserError when it ended or takes too long."""
+    """Wait until the server answers. Raises UserError if it ended or after `seconds`."""
     deadline = time.monotonic() + seconds
     while not server.answers(process, port):
         if not processes.is_running(process):
             raise UserError(
-                f"{server.title} ended at its start: {last_words(server.log)} "
+                f"{server.title} ended during its start: {last_line(server.log)} "
                 f"(its log is {server.log})"
             )
         if time.monotonic() > deadline:
             raise UserError(
-                f"{server.title} does not answer for {seconds:.0f} s (its log is {server.log})"
+                f"{server.title} has not answered for {seconds:.0f} s (its log is {server.log})"
             )
         time.sleep(_POLL_SECONDS)
 
 
 def stop(server: Server, process: Process) -> None:
-    """Stop a server cleanly where it listens, and for certain where not."""
+    """Stop a server by its stop signals, and kill it if they do not help."""
     processes.stop(process, server.stop_signals)
 
 
-def last_words(log: Path) -> str:
-    """The last line of a log that says anything."""
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not empty."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "no output")

@@ -1,7 +1,7 @@
 """The stack: the local servers of one folder, with their ports and processes in a state file.
 
-Every change is made under a file lock, so any number of commands may run at once. Ports are kept
-as long as they are free, so that settings stay right over `down` and `up`.
+Every change is made under a file lock, so several commands may run at once. A server gets its
+earlier port again if that is free, so that settings stay valid over `down` and `up`.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clickstream.errors import UserError
-from clickstream.files import replace_file
+from clickstream.generated_files import replace_file
 from clickstream.local import processes, search_server, server
 from clickstream.local.kafka_server import broker
 from clickstream.local.locks import locked
@@ -25,12 +25,12 @@ from clickstream.local.processes import Process
 from clickstream.local.server import Server
 
 NAMES = ("kafka", "postgres", "opensearch")
-# With a server that runs and does not answer: to give up on a busy broker is to lose its log.
+# Wait for a running server that does not answer: restarting a busy broker would lose its log.
 PATIENCE_SECONDS = 30.0
 
 
 class Condition(StrEnum):
-    """How a server is."""
+    """State of a server, as it is printed."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -41,7 +41,7 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A server as it is now; `port` is None where it never ran, `process` where it was stopped."""
+    """Current state of a server; `port` is None if it never ran, `process` if it was stopped."""
 
     server: Server
     port: int | None
@@ -50,18 +50,18 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is remembered of a server; `process` is None after it was stopped."""
+class Entry:
+    """Entry of the state file; `process` is None after a stop."""
 
     port: int
     process: Process | None
 
 
 def up(folder: Path, names: Collection[str] = NAMES) -> list[str]:
-    """Start the servers that do not run, and wait until they answer; the names of those started.
+    """Start the servers that do not run, wait until they answer, and return their names.
 
-    names: the servers wanted, some of NAMES. Without a program for it the search server is left
-    out. Raises UserError where one cannot be started; the others stay.
+    names: the wanted servers, from NAMES. The search server is left out on platforms without it.
+    Raises UserError if one cannot be started; the others keep running.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     with _held(folder):
@@ -69,7 +69,7 @@ def up(folder: Path, names: Collection[str] = NAMES) -> list[str]:
 
 
 def down(folder: Path) -> list[str]:
-    """Stop the servers; the names of those that ran. Data stay."""
+    """Stop the servers and return the names of those that ran. The data is kept."""
     if not folder.exists():
         return []
     with _held(folder):
@@ -77,14 +77,14 @@ def down(folder: Path) -> list[str]:
 
 
 def reset(folder: Path) -> list[str]:
-    """Delete everything that the servers hold; those that ran run again, empty, on their ports.
+    """Delete all data, restart the servers that were running, and return their names.
 
-    Returns the names of the ones that run again.
+    They keep their ports.
     """
     if not folder.exists():
         return []
     with _held(folder):
-        was_up = [name for name, known in _load(folder).items() if known.process]
+        was_up = [name for name, entry in _load(folder).items() if entry.process]
         _stop(folder)
         for path in contents(folder):
             shutil.rmtree(path)
@@ -92,7 +92,7 @@ def reset(folder: Path) -> list[str]:
 
 
 def remove(folder: Path) -> None:
-    """Stop the servers and delete them with the folder itself."""
+    """Stop the servers and delete their data and the folder."""
     if not folder.exists():
         return
     with _held(folder):
@@ -102,24 +102,24 @@ def remove(folder: Path) -> None:
 
 
 def contents(folder: Path) -> list[Path]:
-    """The folders that hold the servers' data, as far as they are there."""
+    """Return the existing data folders of the servers."""
     return [each.folder for each in servers(folder) if each.folder.exists()]
 
 
 def status(folder: Path) -> list[Status]:
-    """Every server as it is now."""
+    """Return the current state of every server."""
     _refuse_foreign(folder)
     state = _load(folder)
     return [_status(each, state.get(each.name)) for each in servers(folder)]
 
 
 def servers(folder: Path) -> list[Server]:
-    """The servers of a stack, available here or not, in the order in which they start."""
+    """Return all servers of a stack in the order of their start, also unavailable ones."""
     return [broker(folder), postgres(folder), search_server.search(folder)]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The settings that lead to the servers which have been started in this folder."""
+    """Return the settings for the servers that were started in this folder."""
     state = _load(folder)
     settings = {}
     if "kafka" in state:
@@ -145,12 +145,12 @@ def _start(folder: Path, names: Collection[str]) -> list[str]:
     state = _load(folder)
     started = []
     for each in servers(folder):
-        known = state.get(each.name)
-        if not _is_wanted(each, names) or (known and _serves(each, known)):
+        entry = state.get(each.name)
+        if not _is_wanted(each, names) or (entry and _serves(each, entry)):
             continue
-        port = free_port(known.port if known else None)
+        port = free_port(entry.port if entry else None)
         process = server.begin(each, port)
-        state[each.name] = Known(port, process)
+        state[each.name] = Entry(port, process)
         _save(folder, state)
         started.append((each, process, port))
     for each, process, port in started:
@@ -162,14 +162,14 @@ def _is_wanted(each: Server, names: Collection[str]) -> bool:
     return each.name in names and (each.name != "opensearch" or search_server.is_available())
 
 
-def _serves(each: Server, known: Known) -> bool:
-    """Whether a server runs and answers; one that runs and does not is stopped."""
-    if known.process is None or not processes.is_running(known.process):
+def _serves(each: Server, entry: Entry) -> bool:
+    """Return True if a server runs and answers; stop it if it runs and does not answer."""
+    if entry.process is None or not processes.is_running(entry.process):
         return False
     try:
-        server.wait_until_ready(each, known.process, known.port, PATIENCE_SECONDS)
+        server.wait_until_ready(each, entry.process, entry.port, PATIENCE_SECONDS)
     except UserError:
-        server.stop(each, known.process)
+        server.stop(each, entry.process)
         return False
     return True
 
@@ -178,30 +178,30 @@ def _stop(folder: Path) -> list[str]:
     state = _load(folder)
     ran = []
     for each in reversed(servers(folder)):
-        known = state.get(each.name)
-        if known is None or known.process is None:
+        entry = state.get(each.name)
+        if entry is None or entry.process is None:
             continue
-        if processes.is_running(known.process):
+        if processes.is_running(entry.process):
             ran.append(each.name)
-        server.stop(each, known.process)
-        state[each.name] = Known(known.port, None)
+        server.stop(each, entry.process)
+        state[each.name] = Entry(entry.port, None)
         _save(folder, state)
     return ran
 
 
-def _status(each: Server, known: Known | None) -> Status:
-    if known is None:
-        return Status(each, None, None, _condition(each, known))
-    return Status(each, known.port, known.process, _condition(each, known))
+def _status(each: Server, entry: Entry | None) -> Status:
+    if entry is None:
+        return Status(each, None, None, _condition(each, entry))
+    return Status(each, entry.port, entry.process, _condition(each, entry))
 
 
-def _condition(each: Server, known: Known | None) -> Condition:
-    if known is None or known.process is None:
+def _condition(each: Server, entry: Entry | None) -> Condition:
+    if entry is None or entry.process is None:
         missing = each.name == "opensearch" and not search_server.is_available()
         return Condition.UNAVAILABLE if missing else Condition.STOPPED
-    if not processes.is_running(known.process):
+    if not processes.is_running(entry.process):
         return Condition.DIED
-    answers = each.answers(known.process, known.port)
+    answers = each.answers(entry.process, entry.port)
     return Condition.RUNNING if answers else Condition.SILENT
 
 
@@ -215,29 +215,29 @@ def _held(folder: Path) -> Iterator[None]:
 def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and folder.stat().st_uid != os.geteuid():
         raise UserError(
-            f"the local servers in {folder} belong to another user; run this as that user"
+            f"the local servers in {folder} belong to another user; run the command as that user"
         )
 
 
-def _load(folder: Path) -> dict[str, Known]:
+def _load(folder: Path) -> dict[str, Entry]:
     path = folder / "state.json"
     if not path.exists():
         return {}
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: _known(**entry) for name, entry in stored.items()}
+        return {name: _entry(**entry) for name, entry in stored.items()}
     except (ValueError, TypeError, AttributeError, KeyError):
         raise UserError(
-            f"{path} is damaged; stop the servers that still run by hand, and delete it"
+            f"{path} is damaged; stop the running servers by hand and delete the file"
         ) from None
 
 
-def _known(port: int, process: Mapping[str, Any] | None) -> Known:
+def _entry(port: int, process: Mapping[str, Any] | None) -> Entry:
     if process is None:
-        return Known(port, None)
-    return Known(port, Process(process["pid"], process["started"], tuple(process["command"])))
+        return Entry(port, None)
+    return Entry(port, Process(process["pid"], process["started"], tuple(process["command"])))
 
 
-def _save(folder: Path, state: Mapping[str, Known]) -> None:
-    stored = {name: asdict(known) for name, known in state.items()}
+def _save(folder: Path, state: Mapping[str, Entry]) -> None:
+    stored = {name: asdict(entry) for name, entry in state.items()}
     replace_file(folder / "state.json", json.dumps(stored, indent=2) + "\n")

@@ -1,7 +1,8 @@
-"""Servers that live as long as somebody uses them, and leave nothing behind.
+"""Temporary servers, shared by several processes and deleted after the last one.
 
-Each user starts a guardian: a process that notices the user's end, however it came, and that of
-all other users by a lock which they share; then it stops the servers and deletes their folder.
+Each process that uses them starts a watchdog process. The watchdog waits until its parent has
+ended, also by SIGKILL, and until no other process holds the shared lock. Then it stops the servers
+and deletes their folder.
 """
 
 import subprocess
@@ -19,27 +20,27 @@ PROJECT = Path(__file__).parents[2]
 
 @contextmanager
 def temporary_stack(folder: Path, names: Collection[str] = stack.NAMES) -> Iterator[dict[str, str]]:
-    """Servers in a folder that several processes may share; yields the settings that lead to them.
+    """Start the servers of a folder, which processes may share, and yield their settings.
 
-    Leaving waits until the last user has left too, and servers and folder are gone.
+    Leaving the context waits until all processes have left it and the folder is deleted.
     """
     folder = folder.resolve()
-    guardian = subprocess.Popen(
+    watchdog = subprocess.Popen(
         [sys.executable, "-m", __name__, str(folder)],
         cwd=PROJECT,
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the user, not for the guardian
+        start_new_session=True,  # Ctrl-C must not reach the watchdog
     )
     try:
         with locked(_lock_file(folder), shared=True):
             stack.up(folder, names)
             yield stack.environment(folder)
     finally:
-        guardian.communicate()
+        watchdog.communicate()
 
 
-def guard(folder: Path) -> int:
-    """Wait for the end of the own user and of all others, then remove the servers."""
+def watch(folder: Path) -> int:
+    """Wait until the parent and all other users have ended, then delete the servers."""
     sys.stdin.read()
     lock = _lock_file(folder)
     with locked(lock):
@@ -53,4 +54,4 @@ def _lock_file(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.run(lambda: guard(Path(sys.argv[1]))))
+    raise SystemExit(cli.run(lambda: watch(Path(sys.argv[1]))))

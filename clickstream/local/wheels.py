@@ -1,13 +1,13 @@
-"""Where an installed wheel keeps its programs."""
+"""Paths of programs in installed wheels."""
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 
 def installed(package: str, relative: str) -> Path | None:
-    """The path of a file or folder of an installed package; None where it is not to be had.
+    """Return the path of a file or folder of a package, or None if it is not installed.
 
-    relative: below site-packages, with forward slashes.
+    relative: the path below site-packages, with forward slashes.
     """
     try:
         path = Path(str(distribution(package).locate_file(relative)))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.services.doors import Reply, Request, forward, http_door
+from tests.services.http_proxy import Reply, Request, forward, http_proxy
 
 SHARES = ("refused", "unavailable", "cut", "held_back")
 BUSY = {"type": "rejected_execution_exception", "reason": "rejected execution of the fault proxy"}
@@ -144,7 +144,7 @@ def search_fault_proxy(search: Mapping[str, str], seed: int) -> Iterator[SearchF
     """
     upstream = (search["OPENSEARCH_HOST"], int(search.get("OPENSEARCH_PORT", "9200")))
     proxy = SearchFaultProxy({}, upstream, random.Random(seed))
-    with http_door(proxy.answer) as port:
+    with http_proxy(proxy.answer) as port:
         here = {"OPENSEARCH_HOST": "127.0.0.1", "OPENSEARCH_PORT": str(port)}
         proxy.environment = {**search, **here}
         yield proxy

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from clickstream.clients.opensearch import connect
-from clickstream.files import replace_file
+from clickstream.generated_files import replace_file
 from clickstream.local.locks import locked
 from clickstream.local.ports import HOST, free_port
 from clickstream.settings import Settings

@@ -1,4 +1,4 @@
-"""What `terraform output -json` says of the servers of a test."""
+"""The output of `terraform output -json` for the servers of a test."""
 
 import json
 from pathlib import Path
@@ -8,9 +8,10 @@ from tests.pki import Authority
 
 
 def write_outputs(pipeline: Settings, owner: Settings, authority: Authority, folder: Path) -> Path:
-    """Write it for these servers, this administrator of the database, and a new client certificate.
+    """Write outputs for these servers, with a new client certificate; return the path.
 
-    There is no OpenSearch: that of Aiven is publicly trusted, which no server here can be.
+    owner: the settings of the database's administrator.
+    There is no OpenSearch: Aiven's has a certificate of a public CA, which a test cannot have.
     """
     client = authority.issue("clickstream")
     values = {

@@ -1,4 +1,4 @@
-"""`python -m clickstream demo`: works on its own servers whatever is set, and leaves nothing."""
+"""`python -m clickstream demo`: uses its own servers whatever the settings, and deletes them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +10,18 @@ from clickstream.local import postgres_server, search_server
 from tests.services.scripts import Script, command
 from tests.services.waiting import eventually
 
-# Neither of these may count.
-HOSTILE_SETTINGS = {
+# The demo must use neither of these.
+UNUSABLE_SETTINGS = {
     "KAFKA_BOOTSTRAP_SERVERS": "nowhere.invalid:1",
     "KAFKA_SECURITY_PROTOCOL": "SSL",
     "SESSION_TIMEOUT_SECONDS": "not a number",
 }
-HOSTILE_FILE = "POSTGRES_HOST=nowhere.invalid\nPOSTGRES_SSLMODE=verify-full\n"
+UNUSABLE_FILE = "POSTGRES_HOST=nowhere.invalid\nPOSTGRES_SSLMODE=verify-full\n"
 
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Path:
-    """The folder below which the demo makes its own."""
+    """The folder for temporary files, in which the demo creates its own folder."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     return folder
@@ -29,8 +29,8 @@ def temporary(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
-    (tmp_path / ".env").write_text(HOSTILE_FILE)
-    environment = {**HOSTILE_SETTINGS, "TMPDIR": str(temporary)}
+    (tmp_path / ".env").write_text(UNUSABLE_FILE)
+    environment = {**UNUSABLE_SETTINGS, "TMPDIR": str(temporary)}
     script = Script(command("clickstream", "demo"), environment, tmp_path)
     yield script
     script.kill()

@@ -1,7 +1,6 @@
 """`python -m clickstream doctor`: each server stopped, each credential wrong, each file missing.
 
-What the servers of the tests do not have themselves, TLS and passwords, stands before them as a
-door.
+The servers of the tests have neither TLS nor passwords; proxies in front of them add both.
 """
 
 import os
@@ -18,49 +17,50 @@ import pytest
 
 from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
-from clickstream.doctor.checks import Check, Finding, Verdict, carry_out
-from clickstream.doctor.kafka_checks import places
+from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
+from clickstream.doctor.kafka_checks import endpoints
 from clickstream.indexer.indexes import STATE
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
 from tests.pki import Authority, Pair
 from tests.services.databases import Query
-from tests.services.doors import password_door, tls_door
+from tests.services.http_proxy import password_proxy
 from tests.services.own_server import OwnServer
 from tests.services.scripts import RunScript
+from tests.services.tls_proxy import tls_proxy
 from tests.services.waiting import eventually
 
 NOW = datetime.now(UTC)
-# What is wrong; what to do.
-CURE = r"; .{10,}"
+# Every problem ends with what to do.
+REMEDY = r"; .{10,}"
 
 Checks = Callable[[Settings, datetime], Iterator[Check]]
-Door = Callable[..., int]
+StartProxy = Callable[..., int]
 
 
 def problem(checks: Checks, settings: Settings) -> Finding:
-    """The one problem that the checks find, with its cure; nothing after it may be looked at."""
-    found = list(carry_out(checks(settings, NOW)))
-    one = next(finding for finding in found if finding.verdict is Verdict.PROBLEM)
+    """Return the only problem that the checks find; the checks after it must be skipped."""
+    found = list(run_checks(checks(settings, NOW)))
+    one = next(finding for finding in found if finding.outcome is Outcome.PROBLEM)
     after = found[found.index(one) + 1 :]
-    assert all(finding.verdict is Verdict.SKIPPED for finding in after), found
-    assert re.search(CURE, one.text), one.text
+    assert all(finding.outcome is Outcome.SKIPPED for finding in after), found
+    assert re.search(REMEDY, one.text), one.text
     assert "\n" not in one.text
     return one
 
 
-def seen(checks: Checks, settings: Settings) -> dict[str, Finding]:
-    """What the checks find, by their names."""
-    return {finding.name: finding for finding in carry_out(checks(settings, NOW))}
+def findings(checks: Checks, settings: Settings) -> dict[str, Finding]:
+    """Return the findings by the names of the checks."""
+    return {finding.name: finding for finding in run_checks(checks(settings, NOW))}
 
 
 def problems(checks: Checks, settings: Settings) -> list[Finding]:
-    """All problems that the checks find."""
+    """Return the problems that the checks find."""
     return [
         finding
-        for finding in carry_out(checks(settings, NOW))
-        if finding.verdict is Verdict.PROBLEM
+        for finding in run_checks(checks(settings, NOW))
+        if finding.outcome is Outcome.PROBLEM
     ]
 
 
@@ -71,8 +71,8 @@ def authority() -> Authority:
 
 
 @pytest.fixture(autouse=True)
-def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers on this machine that do not answer at once do not answer."""
+def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the timeout: servers on this machine answer at once or not at all."""
     monkeypatch.setattr(network, "TIMEOUT_SECONDS", 2.0)
 
 
@@ -87,7 +87,7 @@ def closed_port() -> Iterator[int]:
 # == The command ================================================================================
 
 
-def test_all_is_well(run_script: RunScript) -> None:
+def test_without_a_problem_the_exit_status_is_0(run_script: RunScript) -> None:
     done = run_script("clickstream", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith("All is well.\n")
@@ -95,9 +95,7 @@ def test_all_is_well(run_script: RunScript) -> None:
     assert not done.stderr
 
 
-def test_each_stopped_server_is_a_problem_of_its_own(
-    run_script: RunScript, closed_port: int
-) -> None:
+def test_each_stopped_server_is_reported(run_script: RunScript, closed_port: int) -> None:
     done = run_script(
         "clickstream", "doctor",
         KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{closed_port}",
@@ -124,7 +122,7 @@ def test_no_secret_is_ever_shown(run_script: RunScript, authority: Authority) ->
     assert authority.certificate not in done.stdout
 
 
-def test_settings_that_cannot_work_are_the_first_problem(run_script: RunScript) -> None:
+def test_invalid_settings_are_reported_before_anything_else(run_script: RunScript) -> None:
     done = run_script("clickstream", "doctor", POSTGRES_PORT="abc")
     assert done.returncode == 1
     assert "POSTGRES_PORT" in done.stdout
@@ -134,7 +132,7 @@ def test_settings_that_cannot_work_are_the_first_problem(run_script: RunScript) 
 # == PostgreSQL =================================================================================
 
 
-def test_postgres_that_was_stopped_and_started(own_postgres: OwnServer) -> None:
+def test_a_stopped_postgres_and_one_started_again(own_postgres: OwnServer) -> None:
     settings = Settings.from_mapping(own_postgres.environment)
     assert not problems(postgres_checks.checks, settings)
     own_postgres.stop()
@@ -159,7 +157,7 @@ def test_postgres_that_was_stopped_and_started(own_postgres: OwnServer) -> None:
         ),
     ],
 )
-def test_postgres_settings_that_are_wrong(
+def test_each_wrong_postgres_setting_is_named(
     changes: dict[str, Any],
     name: str,
     words: str,
@@ -174,10 +172,10 @@ def test_postgres_settings_that_are_wrong(
     assert words in found.text
 
 
-def test_something_else_at_postgres_port(settings: Settings) -> None:
-    (place,) = places(settings.kafka_bootstrap_servers)
+def test_another_kind_of_server_at_the_postgres_port(settings: Settings) -> None:
+    (broker,) = endpoints(settings.kafka_bootstrap_servers)
     other = replace(
-        settings, postgres_host=place.host, postgres_port=place.port, postgres_sslmode="prefer"
+        settings, postgres_host=broker.host, postgres_port=broker.port, postgres_sslmode="prefer"
     )
     found = problem(postgres_checks.checks, other)
     assert (found.name, "is not PostgreSQL" in found.text) == ("TLS", True)
@@ -190,7 +188,7 @@ def test_a_database_without_the_tables(settings: Settings) -> None:
     assert found.text == "the tables are missing; run: python create_schema.py"
 
 
-def test_a_table_that_is_missing_is_named(settings: Settings, query: Query) -> None:
+def test_a_missing_table_is_named(settings: Settings, query: Query) -> None:
     query("DROP TABLE session_changes")
     assert "session_changes" in problem(postgres_checks.checks, settings).text
 
@@ -202,10 +200,10 @@ def test_tables_of_another_version(settings: Settings, query: Query) -> None:
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
 
 
-def test_a_database_that_only_lets_read(settings: Settings, query: Query) -> None:
+def test_a_read_only_database(settings: Settings, query: Query) -> None:
     query(f'ALTER DATABASE "{settings.postgres_database}" SET default_transaction_read_only = on')
     found = problem(postgres_checks.checks, settings)
-    assert (found.name, "only lets read" in found.text) == ("credentials", True)
+    assert (found.name, "is read-only" in found.text) == ("credentials", True)
 
 
 def test_the_tables_of_the_doctor_are_those_of_the_schema(query: Query) -> None:
@@ -217,15 +215,15 @@ def test_the_tables_of_the_doctor_are_those_of_the_schema(query: Query) -> None:
 
 
 @pytest.fixture
-def postgres_door(tmp_path: Path, settings: Settings) -> Iterator[Door]:
-    """Puts TLS before the test's PostgreSQL: `postgres_door(pair)` is its port."""
+def postgres_proxy(tmp_path: Path, settings: Settings) -> Iterator[StartProxy]:
+    """Starts a TLS proxy in front of the test's PostgreSQL: `postgres_proxy(pair)` is its port."""
     upstream = (settings.postgres_host, settings.postgres_port)
-    with ExitStack() as doors:
-        yield lambda pair: doors.enter_context(tls_door(tmp_path, upstream, pair, postgres=True))
+    with ExitStack() as proxies:
+        yield lambda pair: proxies.enter_context(tls_proxy(tmp_path, upstream, pair, postgres=True))
 
 
 def verified(settings: Settings, port: int, authority: Authority, folder: Path) -> Settings:
-    """PostgreSQL on this port, checked against the authority to the full."""
+    """Return settings for PostgreSQL on this port, with the server verified by the authority."""
     root = folder / "root.pem"
     root.write_text(authority.certificate)
     return replace(
@@ -238,18 +236,18 @@ def verified(settings: Settings, port: int, authority: Authority, folder: Path) 
 
 
 def test_postgres_with_verified_tls(
-    settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
+    settings: Settings, postgres_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
-    port = postgres_door(authority.issue("server", hosts=("localhost",), days=100))
-    found = seen(postgres_checks.checks, verified(settings, port, authority, tmp_path))
-    assert {finding.verdict for finding in found.values()} == {Verdict.FINE}, found
+    port = postgres_proxy(authority.issue("server", hosts=("localhost",), days=100))
+    found = findings(postgres_checks.checks, verified(settings, port, authority, tmp_path))
+    assert {finding.outcome for finding in found.values()} == {Outcome.OK}, found
     assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
 
 
-def test_a_ca_file_that_the_mode_does_not_use_is_not_missed(
-    settings: Settings, postgres_door: Door, authority: Authority
+def test_a_missing_ca_file_is_no_problem_if_the_sslmode_does_not_use_it(
+    settings: Settings, postgres_proxy: StartProxy, authority: Authority
 ) -> None:
-    port = postgres_door(authority.issue("server", hosts=("localhost",)))
+    port = postgres_proxy(authority.issue("server", hosts=("localhost",)))
     changed = replace(
         settings,
         postgres_host="localhost",
@@ -261,12 +259,12 @@ def test_a_ca_file_that_the_mode_does_not_use_is_not_missed(
 
 
 def server_certificates(authority: Authority) -> dict[str, tuple[Pair, str]]:
-    """Certificates that a client must not take, each with words of its sentence."""
+    """Return certificates that a client must refuse, each with words of its error."""
     here = ("localhost",)
     return {
         "unknown CA": (Authority("another").issue("server", hosts=here), "is not signed by"),
         "expired": (authority.issue("server", hosts=here, begins=-900), "has expired"),
-        "of tomorrow": (authority.issue("server", hosts=here, begins=2), "is not valid yet"),
+        "not valid yet": (authority.issue("server", hosts=here, begins=2), "is not valid yet"),
         "another name": (authority.issue("server", hosts=("db.example",)), "for another name"),
     }
 
@@ -275,12 +273,12 @@ SERVER_CASES = list(server_certificates(Authority("names only")))
 
 
 @pytest.mark.parametrize("case", SERVER_CASES)
-def test_a_postgres_certificate_that_is_not_taken(
-    case: str, settings: Settings, postgres_door: Door, authority: Authority, tmp_path: Path
+def test_a_postgres_certificate_that_must_be_refused(
+    case: str, settings: Settings, postgres_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     pair, words = server_certificates(authority)[case]
     found = problem(
-        postgres_checks.checks, verified(settings, postgres_door(pair), authority, tmp_path)
+        postgres_checks.checks, verified(settings, postgres_proxy(pair), authority, tmp_path)
     )
     assert found.name == "TLS"
     assert words in found.text
@@ -297,7 +295,7 @@ def test_a_postgres_certificate_that_is_not_taken(
         ("localhost:x", "name", "not a host and a port"),
     ],
 )
-def test_kafka_servers_that_are_wrong(
+def test_malformed_and_unknown_kafka_servers(
     listed: str, name: str, words: str, settings: Settings
 ) -> None:
     found = problem(kafka_checks.checks, replace(settings, kafka_bootstrap_servers=listed))
@@ -305,7 +303,7 @@ def test_kafka_servers_that_are_wrong(
     assert words in found.text
 
 
-def test_a_broker_that_was_stopped(own_broker: OwnServer) -> None:
+def test_a_stopped_broker(own_broker: OwnServer) -> None:
     settings = Settings.from_mapping(own_broker.environment)
     setup.apply_topic(settings)
     assert not problems(kafka_checks.checks, settings)
@@ -313,17 +311,17 @@ def test_a_broker_that_was_stopped(own_broker: OwnServer) -> None:
     assert problem(kafka_checks.checks, settings).name == "connection"
 
 
-def test_a_topic_that_is_missing(settings: Settings) -> None:
+def test_a_missing_topic_is_named(settings: Settings) -> None:
     found = problem(kafka_checks.checks, replace(settings, kafka_topic="test-never-made"))
     assert (found.name, "test-never-made" in found.text) == ("topic", True)
 
 
-def test_the_topics_partitions_are_told(settings: Settings, partitions: int) -> None:
-    assert f"{partitions} partitions" in seen(kafka_checks.checks, settings)["topic"].text
+def test_the_number_of_partitions_is_reported(settings: Settings, partitions: int) -> None:
+    assert f"{partitions} partitions" in findings(kafka_checks.checks, settings)["topic"].text
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
-def test_something_else_at_kafkas_port(protocol: str, settings: Settings) -> None:
+def test_another_kind_of_server_at_the_kafka_port(protocol: str, settings: Settings) -> None:
     other = f"{settings.postgres_host}:{settings.postgres_port}"
     found = problem(
         kafka_checks.checks,
@@ -334,7 +332,7 @@ def test_something_else_at_kafkas_port(protocol: str, settings: Settings) -> Non
 
 @pytest.fixture
 def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
-    """A broker that knows no user and lets none in without."""
+    """A broker that requires authentication and has no users."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     built = kafka_server.broker(tmp_path)
@@ -350,13 +348,13 @@ def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
             "KAFKA_SASL_PASSWORD": "wrong",
         }
     )
-    eventually(lambda: seen(kafka_checks.checks, settings)["connection"].verdict is Verdict.FINE)
+    eventually(lambda: findings(kafka_checks.checks, settings)["connection"].outcome is Outcome.OK)
     yield settings
     server.stop(built, process)
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_a_user_whom_the_broker_refuses(mechanism: str, guarded_broker: Settings) -> None:
+def test_a_user_that_the_broker_refuses(mechanism: str, guarded_broker: Settings) -> None:
     found = problem(kafka_checks.checks, replace(guarded_broker, kafka_sasl_mechanism=mechanism))
     assert found.name == "credentials"
     assert "refuses KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in found.text
@@ -366,17 +364,17 @@ def test_a_user_whom_the_broker_refuses(mechanism: str, guarded_broker: Settings
 
 
 @pytest.fixture
-def kafka_door(tmp_path: Path, settings: Settings) -> Iterator[Door]:
-    """Puts TLS before the broker: `kafka_door(pair, client_ca)` is its port."""
-    (place, *_) = places(settings.kafka_bootstrap_servers)
-    with ExitStack() as doors:
-        yield lambda pair, client_ca="": doors.enter_context(
-            tls_door(tmp_path, (place.host, place.port), pair, client_ca=client_ca)
+def kafka_proxy(tmp_path: Path, settings: Settings) -> Iterator[StartProxy]:
+    """Starts a TLS proxy in front of the broker: `kafka_proxy(pair, client_ca)` is its port."""
+    (broker, *_) = endpoints(settings.kafka_bootstrap_servers)
+    with ExitStack() as proxies:
+        yield lambda pair, client_ca="": proxies.enter_context(
+            tls_proxy(tmp_path, (broker.host, broker.port), pair, client_ca=client_ca)
         )
 
 
 def with_client(settings: Settings, folder: Path, authority: Authority, pair: Pair) -> Settings:
-    """Kafka by TLS, with this client certificate, and the authority to check the server."""
+    """Return settings for Kafka with TLS, this client certificate and the authority as the CA."""
     texts = {"ca.pem": authority.certificate, "service.cert": pair.certificate}
     for name, text in {**texts, "service.key": pair.key}.items():
         (folder / name).write_text(text)
@@ -390,66 +388,66 @@ def with_client(settings: Settings, folder: Path, authority: Authority, pair: Pa
     )
 
 
-def at_door(settings: Settings, port: int) -> Settings:
+def at_port(settings: Settings, port: int) -> Settings:
     return replace(settings, kafka_bootstrap_servers=f"localhost:{port}")
 
 
-def test_a_client_certificate_that_is_let_in(
+def test_a_client_certificate_that_is_accepted(
     settings: Settings,
-    kafka_door: Door,
+    kafka_proxy: StartProxy,
     authority: Authority,
     tmp_path: Path,
 ) -> None:
-    """The broker behind the door sends clients on to its own port, where TLS is not answered."""
-    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    """The broker behind the proxy directs clients to its own port, which has no TLS."""
+    port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
-    found = seen(kafka_checks.checks, at_door(client, port))
+    found = findings(kafka_checks.checks, at_port(client, port))
     for name in ("CA file", "certificate", "key's mode", "renewal", "TLS", "credentials"):
-        assert found[name].verdict is Verdict.FINE, found[name]
-    assert found["credentials"].text == "the certificate is let in"
-    assert found["brokers"].verdict is Verdict.PROBLEM
-    assert f"sends its clients on to {settings.kafka_bootstrap_servers}" in found["brokers"].text
+        assert found[name].outcome is Outcome.OK, found[name]
+    assert found["credentials"].text == "the client certificate is accepted"
+    assert found["brokers"].outcome is Outcome.PROBLEM
+    assert f"directs clients to {settings.kafka_bootstrap_servers}" in found["brokers"].text
 
 
 @pytest.mark.parametrize("case", SERVER_CASES)
-def test_a_broker_certificate_that_is_not_taken(
-    case: str, settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+def test_a_broker_certificate_that_must_be_refused(
+    case: str, settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     pair, words = server_certificates(authority)[case]
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
-    found = problem(kafka_checks.checks, at_door(client, kafka_door(pair)))
+    found = problem(kafka_checks.checks, at_port(client, kafka_proxy(pair)))
     assert found.name == "TLS"
     assert words in found.text
 
 
 def test_a_client_certificate_of_another_project(
-    settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+    settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
-    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
     stranger = Authority("another").issue("clickstream")
     found = problem(
-        kafka_checks.checks, at_door(with_client(settings, tmp_path, authority, stranger), port)
+        kafka_checks.checks, at_port(with_client(settings, tmp_path, authority, stranger), port)
     )
     assert found.name == "credentials"
     assert "refuses the client certificate" in found.text
 
 
-def test_no_client_certificate_where_one_is_wanted(
-    settings: Settings, kafka_door: Door, authority: Authority, tmp_path: Path
+def test_a_missing_client_certificate(
+    settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
-    port = kafka_door(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     without = replace(client, kafka_ssl_certfile="", kafka_ssl_keyfile="")
-    found = problem(kafka_checks.checks, at_door(without, port))
+    found = problem(kafka_checks.checks, at_port(without, port))
     assert found.name == "credentials"
     assert "KAFKA_SSL_CERTFILE" in found.text
 
 
-def test_plain_text_at_a_port_for_tls(
-    settings: Settings, kafka_door: Door, authority: Authority
+def test_plaintext_to_a_tls_port(
+    settings: Settings, kafka_proxy: StartProxy, authority: Authority
 ) -> None:
-    port = kafka_door(authority.issue("server", hosts=("localhost",)))
-    found = problem(kafka_checks.checks, at_door(settings, port))
+    port = kafka_proxy(authority.issue("server", hosts=("localhost",)))
+    found = problem(kafka_checks.checks, at_port(settings, port))
     assert found.name == "credentials"
     assert "SASL_SSL" in found.text
 
@@ -466,7 +464,7 @@ def test_plain_text_at_a_port_for_tls(
     ],
 )
 @pytest.mark.parametrize("content", [None, "not PEM"])
-def test_each_of_kafkas_files_missing_and_broken(
+def test_each_kafka_file_that_is_missing_or_not_pem_is_named(
     setting: str,
     name: str,
     content: str | None,
@@ -484,7 +482,7 @@ def test_each_of_kafkas_files_missing_and_broken(
     assert f"{path} of {setting.upper()}" in found.text
 
 
-def test_a_key_that_is_not_the_certificates(
+def test_a_key_that_does_not_belong_to_the_certificate(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = Pair(authority.issue("clickstream").certificate, authority.issue("other").key)
@@ -492,7 +490,7 @@ def test_a_key_that_is_not_the_certificates(
     assert "do not belong together" in found.text
 
 
-def test_a_client_certificate_that_has_expired(
+def test_an_expired_client_certificate(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", begins=-900)
@@ -500,23 +498,23 @@ def test_a_client_certificate_that_has_expired(
     assert (found.name, "expired on" in found.text) == ("certificate", True)
 
 
-@pytest.mark.parametrize(("days", "verdict"), [(29, Verdict.PROBLEM), (31, Verdict.FINE)])
-def test_a_client_certificate_is_to_be_renewed_30_days_before_its_end(
-    days: int, verdict: Verdict, settings: Settings, authority: Authority, tmp_path: Path
+@pytest.mark.parametrize(("days", "outcome"), [(29, Outcome.PROBLEM), (31, Outcome.OK)])
+def test_a_renewal_is_due_30_days_before_the_client_certificate_expires(
+    days: int, outcome: Outcome, settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", days=days)
-    found = seen(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
-    assert found["renewal"].verdict is verdict
-    assert found["name"].verdict is Verdict.FINE, "what follows is looked at all the same"
+    found = findings(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
+    assert found["renewal"].outcome is outcome
+    assert found["name"].outcome is Outcome.OK, "the checks after it run all the same"
 
 
-def test_a_key_that_others_can_read(
+def test_a_key_that_other_users_can_read(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     Path(client.kafka_ssl_keyfile).chmod(0o640)
-    found = seen(kafka_checks.checks, client)["key's mode"]
-    assert found.verdict is Verdict.PROBLEM
+    found = findings(kafka_checks.checks, client)["key's mode"]
+    assert found.outcome is Outcome.PROBLEM
     assert "mode 0640" in found.text
     assert f"chmod 600 {client.kafka_ssl_keyfile}" in found.text
 
@@ -526,7 +524,7 @@ def test_a_key_that_others_can_read(
 
 @pytest.fixture
 def searching(settings: Settings, search: dict[str, str]) -> Settings:
-    """The settings with search on, and the index templates there."""
+    """Settings with search turned on and with the index templates in place."""
     on = Settings.from_mapping(search)
     changed = replace(
         settings,
@@ -539,16 +537,16 @@ def searching(settings: Settings, search: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def guarded(searching: Settings) -> Iterator[Door]:
-    """Puts a user and password before OpenSearch: `guarded(closed)` is its port."""
+def guarded(searching: Settings) -> Iterator[StartProxy]:
+    """Starts a proxy that asks for a password in front of OpenSearch: `guarded(forbidden)`."""
     upstream = (searching.opensearch_host, searching.opensearch_port)
-    with ExitStack() as doors:
-        yield lambda closed="": doors.enter_context(
-            password_door(upstream, "clickstream", "right", closed=closed)
+    with ExitStack() as proxies:
+        yield lambda forbidden="": proxies.enter_context(
+            password_proxy(upstream, "clickstream", "right", forbidden=forbidden)
         )
 
 
-def let_in(settings: Settings, port: int, password: str = "right") -> Settings:
+def with_password(settings: Settings, port: int, password: str = "right") -> Settings:
     return replace(
         settings,
         opensearch_host="127.0.0.1",
@@ -558,53 +556,57 @@ def let_in(settings: Settings, port: int, password: str = "right") -> Settings:
     )
 
 
-def test_opensearch_is_well(searching: Settings, guarded: Door) -> None:
+def test_opensearch_without_a_problem(searching: Settings, guarded: StartProxy) -> None:
     assert not problems(opensearch_checks.checks, searching)
-    assert not problems(opensearch_checks.checks, let_in(searching, guarded()))
+    assert not problems(opensearch_checks.checks, with_password(searching, guarded()))
 
 
 @pytest.mark.parametrize("password", ["wrong", ""])
-def test_an_opensearch_password_that_is_wrong(
-    password: str, searching: Settings, guarded: Door
+def test_a_wrong_opensearch_password(
+    password: str, searching: Settings, guarded: StartProxy
 ) -> None:
-    found = problem(opensearch_checks.checks, let_in(searching, guarded(), password))
+    found = problem(opensearch_checks.checks, with_password(searching, guarded(), password))
     assert found.name == "credentials"
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
 @pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, STATE])
-def test_indexes_that_the_user_may_not_reach(name: str, searching: Settings, guarded: Door) -> None:
-    found = seen(opensearch_checks.checks, let_in(searching, guarded(name.removesuffix("*"))))
-    assert found["rights"].verdict is Verdict.PROBLEM
+def test_indexes_that_the_user_may_not_read(
+    name: str, searching: Settings, guarded: StartProxy
+) -> None:
+    found = findings(
+        opensearch_checks.checks, with_password(searching, guarded(name.removesuffix("*")))
+    )
+    assert found["rights"].outcome is Outcome.PROBLEM
     assert f"may not read the indexes {name};" in found["rights"].text
-    assert found["templates"].verdict is Verdict.FINE
+    assert found["templates"].outcome is Outcome.OK
 
 
-def test_templates_that_the_user_may_not_see(searching: Settings, guarded: Door) -> None:
-    found = seen(opensearch_checks.checks, let_in(searching, guarded("_index_template")))
-    assert found["templates"].verdict is Verdict.PROBLEM
+def test_templates_that_the_user_may_not_see(searching: Settings, guarded: StartProxy) -> None:
+    found = findings(opensearch_checks.checks, with_password(searching, guarded("_index_template")))
+    assert found["templates"].outcome is Outcome.PROBLEM
     assert "administrator" in found["templates"].text
 
 
-def test_templates_that_are_missing(search: dict[str, str]) -> None:
+def test_missing_templates(search: dict[str, str]) -> None:
     settings = Settings.from_mapping(search)
-    found = seen(opensearch_checks.checks, settings)["templates"]
-    assert (found.verdict, "create_schema.py" in found.text) == (Verdict.PROBLEM, True)
+    found = findings(opensearch_checks.checks, settings)["templates"]
+    assert (found.outcome, "create_schema.py" in found.text) == (Outcome.PROBLEM, True)
     setup.apply_search(settings)
     assert not problems(opensearch_checks.checks, settings)
 
 
-def test_opensearch_at_a_name_that_is_wrong(searching: Settings) -> None:
+def test_an_opensearch_host_that_cannot_be_resolved(searching: Settings) -> None:
     found = problem(opensearch_checks.checks, replace(searching, opensearch_host="nowhere.invalid"))
     assert (found.name, "OPENSEARCH_HOST" in found.text) == ("name", True)
 
 
-def test_opensearch_without_tls_where_it_is_asked_for(searching: Settings) -> None:
+def test_opensearch_without_tls_although_tls_is_set(searching: Settings) -> None:
     found = problem(opensearch_checks.checks, replace(searching, opensearch_use_ssl=True))
     assert (found.name, "does not answer in TLS" in found.text) == ("TLS", True)
 
 
-def test_something_else_at_opensearchs_port(searching: Settings) -> None:
+def test_another_kind_of_server_at_the_opensearch_port(searching: Settings) -> None:
     other = replace(
         searching, opensearch_host=searching.postgres_host, opensearch_port=searching.postgres_port
     )
@@ -619,7 +621,7 @@ def test_an_opensearch_certificate(
     pair, words = {"good": (good, ""), **server_certificates(authority)}[case]
     (tmp_path / "root.pem").write_text(authority.certificate)
     upstream = (searching.opensearch_host, searching.opensearch_port)
-    with tls_door(tmp_path, upstream, pair) as port:
+    with tls_proxy(tmp_path, upstream, pair) as port:
         found = problems(
             opensearch_checks.checks,
             replace(
@@ -634,6 +636,6 @@ def test_an_opensearch_certificate(
     assert all(words in finding.text for finding in found)
 
 
-def test_opensearchs_ca_file_that_is_missing(searching: Settings) -> None:
+def test_a_missing_opensearch_ca_file(searching: Settings) -> None:
     changed = replace(searching, opensearch_use_ssl=True, opensearch_cafile="none.pem")
     assert "none.pem of OPENSEARCH_CAFILE" in problem(opensearch_checks.checks, changed).text

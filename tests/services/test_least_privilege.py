@@ -14,12 +14,12 @@ import pytest
 
 from clickstream.clients.postgres import connect
 from clickstream.doctor import postgres_checks
-from clickstream.doctor.checks import Verdict, carry_out
+from clickstream.doctor.checks import Outcome, run_checks
 from clickstream.local import search_server as local_search
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from tests.pki import Authority
-from tests.services.doors import rules_door
+from tests.services.http_proxy import index_rules_proxy
 from tests.services.scripts import RunScript
 from tests.services.terraform_outputs import write_outputs
 
@@ -129,7 +129,7 @@ def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', OPENSEARCH_RULES.read_text())
     with temporary_stack(tmp_path / "own-search", ["opensearch"]) as own:
         upstream = (own["OPENSEARCH_HOST"], int(own["OPENSEARCH_PORT"]))
-        with rules_door(upstream, re.findall(r'"(.+?)"', rules)) as port:
+        with index_rules_proxy(upstream, re.findall(r'"(.+?)"', rules)) as port:
             search = {
                 "OPENSEARCH_HOST": "127.0.0.1",
                 "OPENSEARCH_PORT": str(port),
@@ -184,13 +184,13 @@ def test_the_doctor_prints_the_grants_that_are_missing_and_they_suffice(
 ) -> None:
     as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
     run_script("create_schema.py", **as_owner)
-    checks = list(carry_out(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
-    (problem,) = [found for found in checks if found.verdict is Verdict.PROBLEM]
+    checks = list(run_checks(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
+    (problem,) = [found for found in checks if found.outcome is Outcome.PROBLEM]
     assert problem.name == "rights"
 
     execute(foreign.owner, problem.text.partition("run: ")[2])
-    checks = list(carry_out(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
-    assert {found.verdict for found in checks} == {Verdict.FINE}
+    checks = list(run_checks(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
+    assert {found.outcome for found in checks} == {Outcome.OK}
 
 
 def test_tables_of_another_role_are_left_as_they_are(

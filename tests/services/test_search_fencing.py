@@ -18,7 +18,7 @@ from clickstream.settings import Settings
 from tests.services import search_oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
-from tests.services.doors import Reply, Request, forward, http_door
+from tests.services.http_proxy import Reply, Request, forward, http_proxy
 from tests.services.records import event
 from tests.services.search_fault_proxy import Faults, search_fault_proxy
 from tests.services.search_oracle import advance, catch_up
@@ -72,7 +72,7 @@ def proxy(searching: Settings) -> HoldingProxy:
 def through(proxy: HoldingProxy, settings: Settings) -> Iterator[Indexer]:
     """An indexer that connects to the proxy."""
     with (
-        http_door(proxy.answer) as port,
+        http_proxy(proxy.answer) as port,
         closing(Indexer(replace(settings, opensearch_port=port), Random(1))) as made,
     ):
         yield made
@@ -277,7 +277,7 @@ def test_odd_replies_are_an_outage_and_change_nothing(
             else forward(upstream, request)
         )
 
-    with http_door(answer) as port:
+    with http_proxy(answer) as port:
         one = Indexer(replace(searching, opensearch_port=port), Random(1))
         one.start()
         batches.store([[event("a", 0)]])

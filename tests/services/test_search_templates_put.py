@@ -15,7 +15,7 @@ from clickstream.errors import UserError
 from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
 from clickstream.settings import Settings
 from tests.services.databases import Query
-from tests.services.doors import password_door
+from tests.services.http_proxy import password_proxy
 from tests.services.scripts import RunScript
 from tests.services.search_servers import SearchServer
 
@@ -171,7 +171,7 @@ def test_a_server_out_of_reach_is_one_sentence(run_script: RunScript) -> None:
 @pytest.mark.parametrize(("password", "closed"), [("wrong", ""), ("right", "_index_template")])
 def test_a_user_without_the_right(searching: Settings, password: str, closed: str) -> None:
     upstream = (searching.opensearch_host, searching.opensearch_port)
-    with password_door(upstream, "clickstream", "right", closed=closed) as port:
+    with password_proxy(upstream, "clickstream", "right", forbidden=closed) as port:
         settings = Settings.from_mapping(
             {
                 "OPENSEARCH_HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""`python -m clickstream stack` as people use it: the real command, real servers, real signals."""
+"""`python -m clickstream stack`: the real command with real servers and signals."""
 
 import json
 import os
@@ -35,7 +35,7 @@ HAS_SEARCH = search_server.is_available()
 
 
 class Clone:
-    """A folder in which the stack's commands are run."""
+    """A folder in which the stack's commands run."""
 
     def __init__(self, folder: Path, user: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.folder = folder
@@ -59,7 +59,7 @@ class Clone:
             return False
 
     def done(self, *arguments: str) -> str:
-        """Run a command that must succeed; what it printed."""
+        """Run a command that must succeed, and return its output."""
         result = self.run(*arguments)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
@@ -100,7 +100,7 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """Servers that are up, for tests that leave them so."""
+    """Running servers, for tests that do not stop them."""
     clone = Clone(tmp_path_factory.mktemp("running"))
     clone.done("up")
     yield clone
@@ -109,7 +109,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
 
 @pytest.fixture
 def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is none of the stack's business, of the user that PostgreSQL runs as."""
+    """A process that does not belong to the stack, of the user that PostgreSQL runs as."""
     account = postgres_server.postgres(tmp_path).account
     with subprocess.Popen(["sleep", "300"], **processes.run_options(Path("/"), account)) as process:
         yield process
@@ -118,7 +118,7 @@ def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def is_gone(pid: int) -> bool:
-    # Where process 1 collects no orphans, as in some containers, a dead one stays as a zombie.
+    # In containers whose process 1 does not reap orphans, an ended process stays as a zombie.
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -145,7 +145,7 @@ def test_up_twice_down_and_up_again_keeps_data_and_ports(clone: Clone) -> None:
     assert clone.count_events() == 1
 
 
-def test_env_file_leads_to_every_server(running: Clone) -> None:
+def test_the_env_file_has_the_address_of_every_server(running: Clone) -> None:
     settings = load(running.folder / ".env", environment={})
     assert running.count_events() == 0
     with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)) as admin:
@@ -155,12 +155,12 @@ def test_env_file_leads_to_every_server(running: Clone) -> None:
     assert stat.S_IMODE((running.folder / ".env").stat().st_mode) == 0o600
 
 
-def test_everything_listens_on_this_machine_only(running: Clone) -> None:
+def test_all_servers_listen_on_the_loopback_interface_only(running: Clone) -> None:
     for pid in running.pids().values():
         listening = [
-            place.laddr.ip
-            for place in psutil.Process(pid).net_connections()
-            if place.status == psutil.CONN_LISTEN
+            each.laddr.ip
+            for each in psutil.Process(pid).net_connections()
+            if each.status == psutil.CONN_LISTEN
         ]
         assert listening == ["127.0.0.1"]
 
@@ -171,7 +171,7 @@ def test_a_wrong_password_is_refused(running: Clone) -> None:
         connect(settings, application="test")
 
 
-def test_servers_that_died_are_reported_and_started_again(clone: Clone) -> None:
+def test_dead_servers_are_reported_and_started_again(clone: Clone) -> None:
     clone.done("up")
     before = clone.pids()
     clone.store_event()
@@ -192,7 +192,9 @@ def test_servers_that_died_are_reported_and_started_again(clone: Clone) -> None:
     assert clone.count_events() == 1
 
 
-def test_reset_empties_running_servers_in_place_and_stopped_ones_to_nothing(clone: Clone) -> None:
+def test_reset_restarts_running_servers_empty_and_deletes_the_data_of_stopped_ones(
+    clone: Clone,
+) -> None:
     assert clone.done("reset") == "There is nothing to delete.\n"
     clone.done("up")
     settings = (clone.folder / ".env").read_text()
@@ -210,7 +212,7 @@ def test_reset_empties_running_servers_in_place_and_stopped_ones_to_nothing(clon
     assert stack.contents(clone.stack) == []
 
 
-def test_two_at_once_start_one_set_of_servers(clone: Clone) -> None:
+def test_two_concurrent_starts_start_each_server_once(clone: Clone) -> None:
     line = command("clickstream", "stack", "up")
     running = [
         subprocess.Popen(line, cwd=clone.folder, env=plain_environment({}), stdout=subprocess.PIPE)
@@ -239,7 +241,7 @@ def living_processes() -> dict[int, str]:
 # == .env =======================================================================================
 
 
-def test_a_hand_made_env_file_stops_up_before_anything_is_started(clone: Clone) -> None:
+def test_up_refuses_to_replace_a_hand_made_env_file_before_it_starts_a_server(clone: Clone) -> None:
     env_file = clone.folder / ".env"
     env_file.write_text("KAFKA_TOPIC=mine\n")
     result = clone.run("up")
@@ -253,7 +255,7 @@ def test_a_hand_made_env_file_stops_up_before_anything_is_started(clone: Clone) 
     assert "POSTGRES_PORT" in dotenv_values(env_file)
 
 
-def test_lines_added_to_env_stay_and_count(clone: Clone) -> None:
+def test_lines_added_to_the_env_file_are_kept_and_used(clone: Clone) -> None:
     clone.done("up")
     with (clone.folder / ".env").open("a") as file:
         file.write("KAFKA_TOPIC_PARTITIONS=2\nKAFKA_TOPIC=narrow\n")
@@ -261,10 +263,10 @@ def test_lines_added_to_env_stay_and_count(clone: Clone) -> None:
     assert dotenv_values(clone.folder / ".env")["KAFKA_TOPIC"] == "narrow"
 
 
-# == What crashes and strangers leave ===========================================================
+# == After a crash ==============================================================================
 
 
-def test_a_taken_port_is_replaced_and_env_follows(clone: Clone) -> None:
+def test_an_occupied_port_is_replaced_and_the_env_file_updated(clone: Clone) -> None:
     clone.done("up")
     before = load(clone.folder / ".env", environment={})
     clone.done("down")
@@ -276,7 +278,7 @@ def test_a_taken_port_is_replaced_and_env_follows(clone: Clone) -> None:
     assert clone.run("status").returncode == 0
 
 
-def test_a_process_that_got_a_dead_servers_id_is_never_signalled(
+def test_another_process_with_the_id_of_a_dead_server_is_never_signalled(
     clone: Clone, bystander: subprocess.Popen[bytes]
 ) -> None:
     stack.up(clone.stack, ["kafka"])
@@ -296,7 +298,7 @@ def test_a_process_that_got_a_dead_servers_id_is_never_signalled(
         assert bystander.poll() is None
 
 
-def test_postgres_starts_where_another_process_has_its_dead_servers_id(
+def test_postgres_starts_although_its_lock_file_names_another_process(
     clone: Clone, bystander: subprocess.Popen[bytes]
 ) -> None:
     stack.up(clone.stack, ["postgres"])
@@ -308,7 +310,9 @@ def test_postgres_starts_where_another_process_has_its_dead_servers_id(
     assert clone.server("postgres").condition == Condition.RUNNING
 
 
-def test_postgres_of_a_lost_state_file_is_taken_over_with_its_data(clone: Clone) -> None:
+def test_without_the_state_file_a_running_postgres_is_replaced_and_its_data_kept(
+    clone: Clone,
+) -> None:
     stack.up(clone.stack, ["postgres"])
     forgotten = clone.pids()["postgres"]
     (clone.stack / "state.json").unlink()
@@ -320,7 +324,7 @@ def test_postgres_of_a_lost_state_file_is_taken_over_with_its_data(clone: Clone)
     assert data.stat().st_ino == before
 
 
-def test_half_made_data_of_an_interrupted_first_start_are_made_anew(clone: Clone) -> None:
+def test_partial_data_of_an_interrupted_first_start_is_created_again(clone: Clone) -> None:
     part = clone.server("postgres").server.folder / "data.part"
     clone.stack.mkdir()
     part.mkdir(parents=True)
@@ -330,7 +334,7 @@ def test_half_made_data_of_an_interrupted_first_start_are_made_anew(clone: Clone
     assert not part.exists()
 
 
-def test_a_frozen_server_is_reported(clone: Clone) -> None:
+def test_a_frozen_server_is_reported_as_not_answering(clone: Clone) -> None:
     stack.up(clone.stack, ["postgres"])
     pid = clone.pids()["postgres"]
     os.kill(pid, signal.SIGSTOP)
@@ -339,7 +343,7 @@ def test_a_frozen_server_is_reported(clone: Clone) -> None:
     eventually(lambda: clone.server("postgres").condition == Condition.RUNNING)
 
 
-def test_a_damaged_state_file_gets_a_sentence(clone: Clone) -> None:
+def test_a_damaged_state_file_is_an_error_without_a_traceback(clone: Clone) -> None:
     clone.stack.mkdir()
     (clone.stack / "state.json").write_text('{"kafka": 1}')
     result = clone.run("status")
@@ -353,10 +357,10 @@ def kill(status: Status) -> None:
     processes.stop(status.process)
 
 
-# == Where and as whom ==========================================================================
+# == Permissions and users ======================================================================
 
 
-def test_no_permission_outside_its_own_folders_changes(clone: Clone) -> None:
+def test_no_permission_outside_the_stacks_folders_changes(clone: Clone) -> None:
     package = Path(sys.prefix)
     watched = {*clone.folder.parents, *PROJECT.parents, PROJECT, package, *package.parents}
     watched |= {Path("/var/lib"), Path("/var/tmp"), *package.glob("lib/*/site-packages/*")}
@@ -372,7 +376,9 @@ def permissions(path: Path) -> tuple[int, int, int]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_keeps_postgres_where_its_unprivileged_user_reaches_it(clone: Clone) -> None:
+def test_root_runs_postgres_as_an_unprivileged_user_in_a_folder_that_it_can_enter(
+    clone: Clone,
+) -> None:
     clone.folder.chmod(0o700)
     stack.up(clone.stack, ["postgres"])
     folder = clone.server("postgres").server.folder
@@ -384,7 +390,7 @@ def test_root_keeps_postgres_where_its_unprivileged_user_reaches_it(clone: Clone
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
-def test_a_normal_user_has_a_stack_too_and_another_user_cannot_touch_it() -> None:
+def test_a_normal_user_can_run_a_stack_that_other_users_cannot_stop() -> None:
     nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as name:
         os.chown(name, nobody.pw_uid, nobody.pw_gid)
@@ -401,10 +407,10 @@ def test_a_normal_user_has_a_stack_too_and_another_user_cannot_touch_it() -> Non
         assert as_nobody.run("status").returncode == 1
 
 
-# == Where a server does not exist ==============================================================
+# == Platforms without a server =================================================================
 
 
-def test_without_a_search_server_the_rest_runs_and_says_so(
+def test_on_a_platform_without_a_search_server_the_other_servers_run(
     clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_server, "installed", lambda *_: None)
@@ -413,7 +419,7 @@ def test_without_a_search_server_the_rest_runs_and_says_so(
     assert clone.server("opensearch").condition == Condition.UNAVAILABLE
 
 
-def test_without_a_broker_a_sentence_says_what_to_do(
+def test_on_a_platform_without_a_broker_the_error_says_what_to_do(
     clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_server, "installed", lambda *_: None)
@@ -433,7 +439,7 @@ with temporary_stack(Path(sys.argv[1]), ["kafka", "postgres"]):
 """
 
 
-def test_temporary_servers_stay_for_the_last_user_and_go_even_if_it_is_killed(
+def test_temporary_servers_run_until_the_last_user_ends_even_by_sigkill(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "shared"

@@ -1,4 +1,4 @@
-"""`python -m clickstream env`: what it writes, what it refuses, what it never shows."""
+"""`python -m clickstream env`: the files that it writes and the outputs that it refuses."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from tests.pki import Authority, key_text
 ROOT = Path(__file__).parents[2]
 WRITTEN = [".env", "certs/ca.pem", "certs/service.cert", "certs/service.key"]
 SECRETS = ["pg-secret", "admin-secret", "search-secret"]
-# Outputs for people, in a browser or another client.
+# Outputs that people use in a browser or in another client.
 FOR_PEOPLE = {"schema_registry_url", "opensearch_admin_user", "opensearch_admin_password"}
 
 Write = Callable[..., Path]
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def write(folder: Path, values: dict[str, Any]) -> Write:
-    """Writes the outputs, changed as given (None: absent), as `terraform output -json` does."""
+    """Writes the outputs with changes (None: absent) in the form of `terraform output -json`."""
 
     def to_file(**changes: Any) -> Path:
         merged = {**values, **changes}
@@ -96,7 +96,7 @@ def write(folder: Path, values: dict[str, Any]) -> Write:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """What there is, by name."""
+    """Return the texts of all files below a folder, by name."""
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in sorted(folder.rglob("*"))
@@ -104,10 +104,12 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-# == What it writes =============================================================================
+# == The files ==================================================================================
 
 
-def test_the_scripts_find_everything_afterwards(write: Write, values: dict[str, Any]) -> None:
+def test_the_settings_name_the_servers_and_files_of_the_outputs(
+    write: Write, values: dict[str, Any]
+) -> None:
     assert main(["env", "--from", str(write())]) == 0
     settings = load()
     assert settings.kafka_bootstrap_servers == "kafka.example:12835"
@@ -126,13 +128,13 @@ def test_the_scripts_find_everything_afterwards(write: Write, values: dict[str, 
         assert Path(name).read_text().endswith(values[output])
 
 
-def test_only_the_user_can_read_what_it_writes(write: Write, folder: Path) -> None:
+def test_the_files_have_mode_0600(write: Write, folder: Path) -> None:
     main(["env", "--from", str(write())])
     for name in WRITTEN:
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
 
 
-def test_it_says_what_it_wrote_and_what_comes_next_and_no_secret(
+def test_the_output_names_the_files_and_the_next_steps_and_no_secret(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["env", "--from", str(write())])
@@ -143,14 +145,14 @@ def test_it_says_what_it_wrote_and_what_comes_next_and_no_secret(
     assert not [secret for secret in [*SECRETS, "PRIVATE KEY"] if secret in out]
 
 
-def test_the_administrators_password_reaches_no_file(write: Write, folder: Path) -> None:
+def test_the_administrators_password_is_written_to_no_file(write: Write, folder: Path) -> None:
     outputs = write()
     main(["env", "--from", str(outputs)])
     outputs.unlink()
     assert not [name for name, text in files(folder).items() if "admin-secret" in text]
 
 
-def test_with_the_connector_the_consumer_has_search_off(
+def test_with_the_connector_search_is_off_in_the_consumer(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["env", "--from", str(write(opensearch_sink="connector"))])
@@ -164,7 +166,7 @@ def test_without_opensearch_its_outputs_may_be_absent(write: Write, values: dict
     assert load().opensearch_host == ""
 
 
-def test_an_environment_that_beats_the_file_is_told(
+def test_a_variable_that_overrides_the_file_is_a_warning(
     write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POSTGRES_HOST", "localhost")
@@ -172,10 +174,12 @@ def test_an_environment_that_beats_the_file_is_told(
     assert "POSTGRES_HOST" in capsys.readouterr().err
 
 
-# == What it never overwrites ===================================================================
+# == Files that it must not replace =============================================================
 
 
-def test_its_own_files_are_written_again(write: Write, authority: Authority, folder: Path) -> None:
+def test_its_own_files_are_replaced_without_a_backup(
+    write: Write, authority: Authority, folder: Path
+) -> None:
     main(["env", "--from", str(write())])
     renewed = authority.issue("clickstream")
     outputs = write(kafka_access_cert=renewed.certificate, kafka_access_key=renewed.key)
@@ -185,7 +189,7 @@ def test_its_own_files_are_written_again(write: Write, authority: Authority, fol
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_hand_made_file_stays_unless_forced(
+def test_a_hand_made_file_is_replaced_only_by_force_and_with_a_backup(
     name: str, write: Write, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = write()
@@ -194,7 +198,7 @@ def test_a_hand_made_file_stays_unless_forced(
     before = files(folder)
     assert main(["env", "--from", str(outputs)]) == 1
     assert name in capsys.readouterr().err
-    assert files(folder) == before, "nothing may be touched, the other files included"
+    assert files(folder) == before, "no file may be changed, not even the others"
 
     assert main(["env", "--from", str(outputs), "--force"]) == 0
     (backup,) = folder.rglob("*backup*")
@@ -202,13 +206,13 @@ def test_a_hand_made_file_stays_unless_forced(
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
 
 
-def test_the_local_stacks_env_file_stays(write: Write, folder: Path) -> None:
+def test_the_env_file_of_the_local_stack_is_not_replaced(write: Write, folder: Path) -> None:
     (folder / ".env").write_text("# Written by: python -m clickstream stack up\nKAFKA_TOPIC=a\n")
     assert main(["env", "--from", str(write())]) == 1
     assert dotenv_values(folder / ".env") == {"KAFKA_TOPIC": "a"}
 
 
-# Runs the command and dies when it is about to give the file of this number its name.
+# Runs the command and kills itself before the rename that completes the file of this number.
 KILLED = """
 import os, signal, sys
 from clickstream.__main__ import main
@@ -226,7 +230,7 @@ main(sys.argv[1:])
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 @pytest.mark.parametrize("number", range(len(WRITTEN)))
-def test_killed_at_any_file_it_leaves_each_whole(
+def test_after_a_kill_at_any_file_each_file_is_complete(
     number: int, write: Write, authority: Authority, folder: Path
 ) -> None:
     main(["env", "--from", str(write())])
@@ -253,17 +257,17 @@ def test_killed_at_any_file_it_leaves_each_whole(
     assert sum(left[name] == new[name] for name in WRITTEN) == number
 
 
-# == What is checked before anything is replaced ================================================
+# == Checks before anything is replaced =========================================================
 
 
 def bad_credentials(authority: Authority) -> dict[str, tuple[dict[str, str], str]]:
-    """Changes to the outputs, each with a word of its sentence."""
+    """Return changes to the outputs, each with a word of its error."""
     expired = authority.issue("clickstream", begins=-900)
     early = authority.issue("clickstream", begins=2)
     locked = key_text(ec.generate_private_key(ec.SECP256R1()), b"passphrase")
     return {
         "no CA": ({"project_ca_cert": ""}, "project_ca_cert"),
-        "a CA that is none": ({"project_ca_cert": "-----BEGIN CERTIFICATE-----"}, "PEM"),
+        "a CA that is not PEM": ({"project_ca_cert": "-----BEGIN CERTIFICATE-----"}, "PEM"),
         "an expired CA": ({"project_ca_cert": Authority("old", days=0).certificate}, "expired"),
         "no certificate": ({"kafka_access_cert": "x"}, "kafka_access_cert"),
         "no key": ({"kafka_access_key": "x"}, "kafka_access_key"),
@@ -273,7 +277,7 @@ def bad_credentials(authority: Authority) -> dict[str, tuple[dict[str, str], str
             {"kafka_access_cert": expired.certificate, "kafka_access_key": expired.key},
             "expired",
         ),
-        "a certificate of tomorrow": (
+        "a certificate that is not valid yet": (
             {"kafka_access_cert": early.certificate, "kafka_access_key": early.key},
             "clock",
         ),
@@ -312,7 +316,7 @@ def test_unusable_credentials_replace_nothing(
         ('{"kafka_topic": {"value": "shop"}}', "kafka_bootstrap_servers"),
     ],
 )
-def test_outputs_that_are_not_there_get_a_sentence(
+def test_missing_or_malformed_outputs_are_an_error_for_the_user(
     text: str, word: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "outputs.json").write_text(text)
@@ -330,7 +334,7 @@ def test_missing_outputs_are_named(write: Write, capsys: pytest.CaptureFixture[s
     assert "apply" in err
 
 
-def test_an_output_of_another_kind_is_named(
+def test_an_output_of_another_type_is_named(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["env", "--from", str(write(postgres_port="12691"))]) == 1
@@ -340,7 +344,7 @@ def test_an_output_of_another_kind_is_named(
 # == Terraform itself ===========================================================================
 
 
-def test_no_terraform_gets_a_sentence(
+def test_a_missing_terraform_is_an_error_for_the_user(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "terraform").mkdir()
@@ -350,7 +354,9 @@ def test_no_terraform_gets_a_sentence(
 
 
 @pytest.mark.usefixtures("folder")
-def test_no_terraform_folder_gets_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_terraform_folder_is_an_error_for_the_user(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["env"]) == 1
     assert "--terraform" in capsys.readouterr().err
 
@@ -370,20 +376,20 @@ def state(write: Write, folder: Path) -> Path:
     return folder / "module"
 
 
-def test_terraform_is_asked(state: Path) -> None:
+def test_the_outputs_are_read_from_terraform(state: Path) -> None:
     assert main(["env", "--terraform", str(state)]) == 0
     assert load().postgres_host == "pg.example"
 
 
-def test_before_the_first_apply(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_before_the_first_apply_are_an_error_for_the_user(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (state / "terraform.tfstate").unlink()
     assert main(["env", "--terraform", str(state)]) == 1
     assert "nothing has been applied yet" in capsys.readouterr().err
 
 
-def test_a_failure_of_terraform_is_told_in_its_words(
-    state: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_error_of_terraform_is_shown(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (state / "terraform.tfstate").write_text("{")
     assert main(["env", "--terraform", str(state)]) == 1
     err = capsys.readouterr().err
@@ -391,7 +397,7 @@ def test_a_failure_of_terraform_is_told_in_its_words(
     assert err.count("\n") == 1
 
 
-# == Names held together ========================================================================
+# == Names of outputs and settings ==============================================================
 
 
 def declared_outputs() -> dict[str, bool]:
@@ -400,24 +406,24 @@ def declared_outputs() -> dict[str, bool]:
     return {block.split('"')[1]: "sensitive   = true" in block for block in blocks}
 
 
-def test_terraform_has_the_outputs_that_are_read() -> None:
+def test_the_outputs_that_are_read_are_those_of_the_module() -> None:
     assert {item.name for item in fields(Outputs)} == declared_outputs().keys() - FOR_PEOPLE
 
 
-def test_what_terraform_hides_is_hidden_here() -> None:
+def test_sensitive_outputs_are_not_in_the_repr() -> None:
     hidden = {item.name for item in fields(Outputs) if not item.repr}
     sensitive = {name for name, secret in declared_outputs().items() if secret}
     assert hidden == sensitive - FOR_PEOPLE
 
 
-def test_what_is_written_are_settings(write: Write) -> None:
+def test_every_name_that_is_written_is_a_setting(write: Write) -> None:
     written = env.settings_of(parse(write().read_text(), "outputs"))
     names = {item.name.upper() for item in fields(Settings)}
     assert written.keys() <= names
     assert Settings.from_mapping(written)
 
 
-def test_every_output_is_written_under_its_name(write: Write) -> None:
+def test_every_output_is_written_under_its_own_name(write: Write) -> None:
     outputs = parse(write().read_text(), "outputs")
     written = env.settings_of(outputs)
     elsewhere = {

@@ -1,4 +1,4 @@
-"""The rules of a generated `.env`: who may write it, and what it never loses."""
+"""Generated `.env` files: their owner, backups, and lines that a person added."""
 
 import stat
 from pathlib import Path
@@ -24,14 +24,14 @@ def test_the_first_line_names_the_command(path: Path) -> None:
     assert dotenv_values(path) == {"POSTGRES_PORT": "5433"}
 
 
-def test_nobody_else_can_read_it(path: Path) -> None:
+def test_other_users_cannot_read_the_file(path: Path) -> None:
     write_env_file(path, {"POSTGRES_PASSWORD": "x"}, STACK)
     write_env_file(path, {"POSTGRES_PASSWORD": "y"}, STACK)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("value", ["", "a b", "it's", "a\\b\\'", "#x", 'say "x"', "${HOME}", "é€"])
-def test_every_value_is_read_back_as_it_was(path: Path, value: str) -> None:
+def test_every_value_is_read_back_unchanged(path: Path, value: str) -> None:
     write_env_file(path, {"SECRET": value, "AFTER": "1"}, STACK)
     assert dotenv_values(path, interpolate=False) == {"SECRET": value, "AFTER": "1"}
 
@@ -43,7 +43,7 @@ def test_a_value_with_a_line_break_is_refused_before_anything_is_written(path: P
 
 
 @pytest.mark.parametrize("text", ["", "KAFKA_TOPIC=mine\n", f"# Written by: {CLOUD}\nA=1\n"])
-def test_a_file_of_another_author_is_left_as_it_is(path: Path, text: str) -> None:
+def test_a_file_of_another_owner_is_not_changed(path: Path, text: str) -> None:
     path.write_text(text)
     for refuse in (check_writable, lambda *rest: write_env_file(rest[0], {"A": "2"}, *rest[1:])):
         with pytest.raises(UserError, match="--force"):
@@ -63,7 +63,7 @@ def test_force_keeps_a_backup_and_never_overwrites_an_earlier_one(path: Path) ->
     assert path.with_name(".env.backup-1").read_text() == "A=first\n"
 
 
-def test_its_own_file_is_written_again_and_added_lines_stay(path: Path) -> None:
+def test_the_owner_replaces_its_own_values_and_keeps_added_lines(path: Path) -> None:
     write_env_file(path, {"A": "1", "B": "1"}, STACK)
     path.write_text(path.read_text() + "# my own\nTARGET_ACTIVE_USERS=500\nexport A=mine\n")
     assert write_env_file(path, {"A": "2", "C": "3"}, STACK) is None
@@ -72,7 +72,7 @@ def test_its_own_file_is_written_again_and_added_lines_stay(path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_folder_of_that_name_gets_a_sentence(path: Path) -> None:
+def test_a_folder_of_that_name_is_an_error_for_the_user(path: Path) -> None:
     path.mkdir()
     with pytest.raises(UserError, match="folder"):
         write_env_file(path, {"A": "1"}, STACK, force=True)

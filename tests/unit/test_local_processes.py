@@ -1,4 +1,4 @@
-"""Processes, locks and ports of the local servers, without any server."""
+"""Processes, locks and ports of the local servers, tested without a server."""
 
 import socket
 import subprocess
@@ -19,7 +19,9 @@ from clickstream.local import ports, processes
 from clickstream.local.locks import locked
 from clickstream.local.processes import Process
 
-DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True)"
+IGNORES_SIGTERM = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True)"
+)
 WAIT = "import time; time.sleep(300)"
 
 
@@ -30,20 +32,20 @@ def sleeper(tmp_path: Path) -> Iterator[Process]:
     processes.stop(process)
 
 
-def test_a_process_is_stopped_by_the_first_signal_that_it_heeds(sleeper: Process) -> None:
+def test_a_process_is_stopped_by_its_stop_signal(sleeper: Process) -> None:
     assert processes.is_running(sleeper)
     processes.stop(sleeper, [(SIGTERM, 10)])
     assert not processes.is_running(sleeper)
 
 
-def test_a_deaf_process_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_with_its_children(tmp_path: Path) -> None:
     child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {WAIT!r}])"
     log = tmp_path / "log"
     process = processes.start(
-        [sys.executable, "-c", f"{child}; {DEAF}; {WAIT}"], log=log, folder=tmp_path
+        [sys.executable, "-c", f"{child}; {IGNORES_SIGTERM}; {WAIT}"], log=log, folder=tmp_path
     )
     deadline = time.monotonic() + 10
-    while "deaf" not in log.read_text() and time.monotonic() < deadline:
+    while "ready" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
     assert len(family) == 2
@@ -57,7 +59,7 @@ def test_a_deaf_process_is_killed_with_its_children(tmp_path: Path) -> None:
     [{"started": 0.0}, {"command": ("sleep", "301")}, {"command": ()}],
     ids=["another start", "another command", "no command"],
 )
-def test_a_process_that_differs_in_anything_is_not_ours(
+def test_a_process_with_another_start_or_command_line_is_not_signalled(
     sleeper: Process, change: dict[str, Any]
 ) -> None:
     other = replace(sleeper, **change)
@@ -66,14 +68,14 @@ def test_a_process_that_differs_in_anything_is_not_ours(
     assert processes.is_running(sleeper)
 
 
-def test_a_process_is_recognised_by_arguments_side_by_side(sleeper: Process) -> None:
+def test_a_process_is_recognised_by_adjacent_arguments(sleeper: Process) -> None:
     found = processes.recognise(sleeper.pid, ["sleep", "300"])
     assert found is not None
     assert processes.is_running(found)
     assert processes.recognise(sleeper.pid, ["300", "sleep"]) is None
 
 
-def test_servers_get_none_of_the_users_variables(
+def test_servers_do_not_get_the_users_environment_variables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTENER_URL", "tcp://0.0.0.0:9092")
@@ -81,19 +83,19 @@ def test_servers_get_none_of_the_users_variables(
     assert set(processes.run_options(tmp_path, None)["env"]) <= {"PATH", "HOME", "TMPDIR", "LC_ALL"}
 
 
-def test_a_program_that_cannot_run_gets_a_sentence(tmp_path: Path) -> None:
+def test_a_program_that_cannot_run_is_an_error_for_the_user(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot start /nowhere: No such file"):
         processes.start(["/nowhere"], log=tmp_path / "log", folder=tmp_path)
 
 
-def test_a_free_port_stays_and_a_taken_one_is_replaced() -> None:
+def test_a_free_preferred_port_is_kept_and_an_occupied_one_replaced() -> None:
     port = ports.free_port()
     assert ports.free_port(port) == port
     with socket.create_server((ports.HOST, port)):
         assert ports.free_port(port) != port
 
 
-def test_shared_locks_go_together_and_keep_an_exclusive_one_out(tmp_path: Path) -> None:
+def test_shared_locks_exclude_an_exclusive_lock_but_not_each_other(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     order = []
 
@@ -110,7 +112,9 @@ def test_shared_locks_go_together_and_keep_an_exclusive_one_out(tmp_path: Path) 
     assert order == ["shared", "exclusive"]
 
 
-def test_who_waited_for_a_deleted_lock_takes_the_next_file_of_that_name(tmp_path: Path) -> None:
+def test_after_the_lock_file_is_deleted_a_waiting_process_locks_the_next_file(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "lock"
     took = threading.Event()
     leave = threading.Event()
@@ -132,7 +136,7 @@ def test_who_waited_for_a_deleted_lock_takes_the_next_file_of_that_name(tmp_path
 
 
 @pytest.mark.parametrize("missing", ["psutil", "fcntl"])
-def test_where_a_module_is_missing_a_sentence_says_what_to_do(missing: str) -> None:
+def test_a_missing_module_is_an_error_that_says_what_to_install(missing: str) -> None:
     program = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from clickstream.__main__ import main\n"

@@ -1,4 +1,4 @@
-"""The Terraform module: its own checks and tests, and what they cannot see."""
+"""The Terraform module: its own tests, and properties that Terraform does not check."""
 
 import importlib.util
 import re
@@ -17,7 +17,7 @@ from clickstream.indexer.templates import TEMPLATES
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform"
 README = MODULE / "README.md"
-# Serves the provider's schema, where somebody has put it beside this checkout.
+# Serves the provider's schema, if it is present beside this checkout.
 STUB = ROOT.parent / "shared" / "terraform" / "tfstub.py"
 INIT_SECONDS = 120
 TEST_SECONDS = 120
@@ -29,8 +29,8 @@ def run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
-def brings_the_provider(command: list[str]) -> bool:
-    """Initialise; false where the provider is out of reach. Any other failure is one."""
+def can_download_provider(command: list[str]) -> bool:
+    """Run terraform init; return False if the provider cannot be downloaded."""
     try:
         done = run([*command, "init", "-backend=false", "-no-color"], INIT_SECONDS)
     except subprocess.TimeoutExpired:
@@ -50,16 +50,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def terraform(copy: Path) -> Terraform:
-    """Runs Terraform on the copy; skips where it or its provider is not to be had."""
+    """Runs Terraform on the copy; skips the test if it or its provider is missing."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     command = ["terraform", f"-chdir={copy}"]
     if STUB.is_file():
         if importlib.util.find_spec("grpc") is None:
-            pytest.skip(f"{STUB.name} is there, but not what it needs: its requirements.txt")
+            pytest.skip(f"{STUB.name} needs the packages of its requirements.txt")
         command = [sys.executable, str(STUB), *command]
-    elif not brings_the_provider(command):
-        pytest.skip("terraform init cannot bring the provider")
+    elif not can_download_provider(command):
+        pytest.skip("terraform init cannot download the provider")
     return lambda *arguments: run([*command, *arguments, "-no-color"], TEST_SECONDS)
 
 
@@ -76,13 +76,13 @@ def test_the_module_is_valid_without_warnings(terraform: Terraform) -> None:
     assert "Warning" not in done.stdout
 
 
-def test_the_modules_own_tests_pass(terraform: Terraform) -> None:
+def test_the_tests_of_the_module_pass(terraform: Terraform) -> None:
     done = terraform("test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"Success! \d\d passed, 0 failed", done.stdout)
 
 
-def test_what_the_readme_adds_to_the_module_is_valid(terraform: Terraform, copy: Path) -> None:
+def test_the_example_of_the_readme_is_valid(terraform: Terraform, copy: Path) -> None:
     (text,) = re.findall(r"^```hcl\n(.+?)^```", README.read_text(), flags=re.M | re.S)
     added = copy / "shop.tf"
     added.write_text(text)
@@ -93,11 +93,11 @@ def test_what_the_readme_adds_to_the_module_is_valid(terraform: Terraform, copy:
     assert formatted.returncode == 0, formatted.stdout
 
 
-# == What Terraform does not look at ============================================================
+# == Properties that Terraform does not check ===================================================
 
 
 def blocks(kind: str, file: str) -> dict[str, str]:
-    """The text of each block of a kind, by its label."""
+    """Return the text of each block of a kind, by its label."""
     parts = re.split(rf"^{kind} ", (MODULE / file).read_text(), flags=re.M)[1:]
     return {part.split('"')[1]: part for part in parts}
 
@@ -111,7 +111,7 @@ def test_every_variable_is_described_and_checked() -> None:
 
 
 def test_every_validation_is_tested() -> None:
-    """A run expects each variable to fail; that none of them is superfluous is not seen here."""
+    """Every variable with a validation is expected to fail in some run of the module's tests."""
     tested = set(re.findall(r"var\.(\w+)\]", (MODULE / "tests/validations.tftest.hcl").read_text()))
     checked = {
         name for name, text in blocks("variable", "variables.tf").items() if "validation {" in text
@@ -131,7 +131,7 @@ def test_the_example_names_every_variable_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("page", ["README.md", "terraform/README.md"])
-def test_the_pages_name_what_there_is(page: str) -> None:
+def test_the_readme_names_only_resources_outputs_and_variables_that_exist(page: str) -> None:
     text = (ROOT / page).read_text()
     sources = "".join(path.read_text() for path in [*MODULE.glob("*.tf"), README])
     made = {".".join(names) for names in re.findall(r'^resource "(\w+)" "(\w+)"', sources, re.M)}
@@ -143,7 +143,7 @@ def test_the_pages_name_what_there_is(page: str) -> None:
     assert assigned <= blocks("variable", "variables.tf").keys()
 
 
-def test_the_doctor_asks_for_the_indexes_that_the_rules_allow() -> None:
+def test_the_doctor_checks_the_indexes_that_the_access_rules_allow() -> None:
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
     allowed = set(re.findall(r'"(.+?)"', rules))
     assert allowed == {*opensearch_checks.PATTERNS, STATE}

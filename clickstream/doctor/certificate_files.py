@@ -1,4 +1,7 @@
-"""Files with certificates and keys that the settings name."""
+"""Checks of the certificate and key files that the settings name.
+
+setting: the name of the setting, for the error. name: the path of the file.
+"""
 
 import os
 import stat
@@ -16,14 +19,14 @@ GET_BOTH_AGAIN = "get both again (on Aiven: python -m clickstream env)"
 
 
 def check_ca(setting: str, name: str, now: datetime) -> str:
-    """Look at a file of CA certificates. Raises UserError with the cure."""
+    """Check a file of CA certificates and return its name. Raises UserError with the remedy."""
     for certificate in _certificates(setting, name):
         certificates.check_dates(certificate, f"{name} of {setting}", now, GET_AGAIN)
     return name
 
 
 def check_client(certificate_name: str, key_name: str, now: datetime) -> str:
-    """Look at Kafka's client certificate and its key. Raises UserError with the cure."""
+    """Check Kafka's client certificate and its key. Raises UserError with the remedy."""
     (certificate, *_) = _certificates("KAFKA_SSL_CERTFILE", certificate_name)
     origin = f"{key_name} of KAFKA_SSL_KEYFILE"
     key = certificates.read_key(_read("KAFKA_SSL_KEYFILE", key_name), origin, GET_AGAIN)
@@ -33,7 +36,7 @@ def check_client(certificate_name: str, key_name: str, now: datetime) -> str:
 
 
 def check_renewal(name: str, now: datetime) -> str:
-    """When the client certificate ends. Raises UserError where that is soon."""
+    """Return when to renew the client certificate. Raises UserError if that time has come."""
     (certificate, *_) = _certificates("KAFKA_SSL_CERTFILE", name)
     end = certificate.not_valid_after_utc
     if end - now < certificates.RENEW_BEFORE:
@@ -44,13 +47,13 @@ def check_renewal(name: str, now: datetime) -> str:
 
 
 def check_mode(setting: str, name: str) -> str:
-    """Whether others may read the key. Raises UserError with the cure."""
+    """Return the mode of a key file. Raises UserError if other users can read it."""
     if os.name != "posix":
-        return "this system has none"
+        return "not checked on this system"
     mode = stat.S_IMODE(Path(name).stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise UserError(
-            f"the file {name} of {setting} has mode {mode:04o}, so that others can read the key; "
+            f"the file {name} of {setting} has mode {mode:04o}: other users can read the key; "
             f"run: chmod 600 {name}"
         )
     return f"{mode:04o}"

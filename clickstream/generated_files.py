@@ -1,7 +1,7 @@
-"""Files with credentials: one owner per file, replaced at once, readable by the user only.
+"""Files that a command generates: written atomically, with mode 0600, and with an owner.
 
-The first line names the command that wrote the file; no other command replaces it, and none a file
-made by hand, unless it is forced to, and then a backup is kept.
+The first line names the command that wrote the file, its owner. A file of another owner, or one
+made by hand, is replaced only with `force`, and then a backup is kept.
 """
 
 import os
@@ -15,22 +15,22 @@ OWNER = "# Written by: "
 
 
 def check_writable(path: Path, written_by: str, force: bool) -> None:
-    """Raise UserError where writing would be refused, before anything else is done."""
+    """Raise UserError if `write_file` would refuse to write to this path."""
     if path.is_dir():
-        raise UserError(f"{path} is a folder, so no file can be written there; rename it")
+        raise UserError(f"{path} is a folder, so the file cannot be written; rename the folder")
     if force or not path.exists():
         return
     author = owner(path)
     if author != written_by:
-        author = f"`{author}`" if author else "hand"
+        author = f"the command {author}" if author else "hand"
         raise UserError(
-            f"{path} was written by {author} and is left as it is; "
-            f"move it away, or run `{written_by} --force`, which keeps a backup beside it"
+            f"{path} was written by {author} and was not changed; "
+            f"move it away, or replace it and keep a backup with: {written_by} --force"
         )
 
 
 def owner(path: Path) -> str | None:
-    """The command that the first line names; None for a file made by hand."""
+    """Return the command that the first line names, or None for a file made by hand."""
     try:
         first = next(iter(text_lines(path)), "")
     except OSError as error:
@@ -39,15 +39,15 @@ def owner(path: Path) -> str | None:
 
 
 def text_lines(path: Path) -> list[str]:
-    """Its lines, with bytes that are not UTF-8 kept as surrogates."""
+    """Return the lines of a file; bytes that are not UTF-8 become surrogates."""
     return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
 
 
 def write_file(path: Path, text: str, written_by: str, force: bool = False) -> Path | None:
-    """Write a line that names the owner, and the text, to `path` at once (mode 0600).
+    """Write the owner's line and the text to a file; return the path of the backup, if any.
 
-    A file of another author is replaced only with `force`; the backup that is kept then is
-    returned. Raises UserError when the file belongs to somebody else or cannot be written.
+    written_by: the command, e.g. "python -m clickstream env".
+    Raises UserError if the file has another owner and not `force`, or cannot be written.
     """
     check_writable(path, written_by, force)
     try:
@@ -60,7 +60,7 @@ def write_file(path: Path, text: str, written_by: str, force: bool = False) -> P
 
 
 def back_up(path: Path) -> Path:
-    """Copy the file beside itself, under a name that no earlier backup has."""
+    """Copy a file to a new name beside it, with mode 0600, and return that path."""
     for number in count(1):
         backup = path.with_name(f"{path.name}.backup-{number}")
         try:
@@ -74,9 +74,11 @@ def back_up(path: Path) -> Path:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file at once (mode 0600): readers see the old text or the new one, never a part."""
-    # The temporary name starts like the file's, so that .gitignore covers it too.
-    descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # mode 0600
+    """Write a file atomically, with mode 0600: readers see the old text or the new one."""
+    # The temporary name begins with the file's name, so that .gitignore covers it too.
+    descriptor, temporary = tempfile.mkstemp(
+        prefix=f"{path.name}.", dir=path.parent
+    )  # with mode 0600
     try:
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
             file.write(text)
