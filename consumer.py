@@ -10,7 +10,7 @@ from clickstream import cli
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer
 from clickstream.indexer import backlog
-from clickstream.indexer.indexer import running_indexer
+from clickstream.indexer.background import running_indexer
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
 
@@ -49,13 +49,10 @@ def consume(arguments: argparse.Namespace) -> int:
 
 
 def _drain_index(settings: Settings, stop: Stop) -> None:
-    def tell(behind: backlog.Backlog) -> None:
-        logger.info("waiting for the search index: %s", behind)
-
-    if backlog.wait_until_indexed(settings, stop, tell=tell):
+    if backlog.wait_until_indexed(settings, stop):
         logger.info("everything that is stored is indexed")
     elif not stop.requested:
-        raise backlog.stuck(settings)
+        raise backlog.stuck_error(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

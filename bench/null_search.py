@@ -1,8 +1,8 @@
-"""A search server that accepts everything at once and keeps nothing but a few small documents.
+"""Null search server: replies success to every bulk request and stores none of the documents.
 
-What a consumer costs with search on is measured in front of it, where no search server competes
-for the same cores. It knows what is needed for that: _bulk (JSON without compression), documents
-by their id, indexes that were created, templates; searches find nothing.
+It shows what the indexer costs the consumer if no search server uses the same cores. It implements
+what that needs: _bulk (JSON without compression), documents by id, indexes, templates. A search
+finds nothing.
 """
 
 import json
@@ -26,9 +26,9 @@ ROOT = {
 }
 INDEXED = b'{"index":{"_version":1,"result":"created","status":201}}'
 DELETED = b'{"delete":{"_version":1,"result":"deleted","status":200}}'
-DELETE = b'{"delete"'
+DELETE_ACTION = b'{"delete"'
 SHARDS = {"total": 1, "successful": 1, "failed": 0}
-NOTHING = {
+EMPTY_RESULT = {
     "took": 0,
     "timed_out": False,
     "count": 0,
@@ -43,10 +43,10 @@ Answer = tuple[int, Any]
 
 
 def bulk(body: bytes, filters: str) -> bytes:
-    """The reply to a bulk request: every action succeeded; short where only errors are wanted."""
+    """Return the reply that every action succeeded; a short one if only errors are asked for."""
     if filters and all("error" in each for each in filters.split(",")):
         return b'{"errors":false}'
-    deletions = body.count(b"\n" + DELETE) + body.startswith(DELETE)
+    deletions = body.count(b"\n" + DELETE_ACTION) + body.startswith(DELETE_ACTION)
     items = _items(body) if deletions else [INDEXED] * (body.count(b"\n") // 2)
     return b'{"took":0,"errors":false,"items":[' + b",".join(items) + b"]}"
 
@@ -55,14 +55,14 @@ def _items(body: bytes) -> list[bytes]:
     items = []
     lines = iter(body.splitlines())
     for line in lines:
-        items.append(DELETED if line.startswith(DELETE) else INDEXED)
+        items.append(DELETED if line.startswith(DELETE_ACTION) else INDEXED)
         if items[-1] is INDEXED:
             next(lines)
     return items
 
 
 class Memory:
-    """The documents, indexes and templates that were put by name."""
+    """Documents, indexes and templates that were stored by name, not by a bulk request."""
 
     def __init__(self) -> None:
         self._documents: dict[tuple[str, str], Any] = {}
@@ -70,7 +70,7 @@ class Memory:
         self._templates: dict[str, Any] = {}
 
     def answer(self, method: str, path: str, body: bytes) -> Answer:
-        """Status and JSON for anything but a bulk request."""
+        """Return the status and the JSON for any request but a bulk request."""
         sent = json.loads(body) if body.startswith(b"{") and body.count(b"\n") < 2 else {}
         match [unquote(part) for part in path.strip("/").split("/")]:
             case [""]:
@@ -84,7 +84,7 @@ class Memory:
             case [index] if not index.startswith("_"):
                 return self._index(method, index, sent)
             case [*_, "_search" | "_count"]:
-                return 200, NOTHING
+                return 200, EMPTY_RESULT
             case [*_, "_refresh" | "_flush"]:
                 return 200, {"_shards": SHARDS}
         return 200, {"acknowledged": True}
@@ -132,12 +132,12 @@ class Memory:
         return [name for name in self._indexes if any(fnmatchcase(name, one) for one in each)]
 
 
-class Connection(socketserver.StreamRequestHandler):
-    """A client's connection, kept as long as the client wants."""
+class ClientHandler(socketserver.StreamRequestHandler):
+    """A client's connection, open until the client closes it."""
 
     rbufsize = 1 << 20
     disable_nagle_algorithm = True
-    server: "Server"
+    server: "NullServer"
 
     def handle(self) -> None:
         while line := self.rfile.readline():
@@ -167,23 +167,23 @@ class Connection(socketserver.StreamRequestHandler):
         self.wfile.write(head.encode() + (b"" if method == "HEAD" else body))
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """A thread for each connection."""
+class NullServer(socketserver.ThreadingTCPServer):
+    """The server, with a thread for each connection."""
 
     allow_reuse_address = True
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__((HOST, 0), Connection)
+        super().__init__((HOST, 0), ClientHandler)
         self.memory = Memory()
 
     def handle_error(self, *_: object) -> None:
-        """A client that goes is no news."""
+        """Ignore clients that disconnect."""
 
 
 @contextmanager
 def null_search() -> Iterator[dict[str, str]]:
-    """Run one in a process of its own; yields the settings that lead to it."""
+    """Run the server in a process of its own and yield the settings for it."""
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -197,8 +197,8 @@ def null_search() -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """Serve on a free port, which is printed, until standard input ends."""
-    with Server() as server:
+    """Serve on a free port, print that port, and end when standard input does."""
+    with NullServer() as server:
         print(server.server_address[1], flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         sys.stdin.read()

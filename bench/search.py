@@ -1,11 +1,11 @@
-"""How fast the index follows, and what that costs the consumer.
+"""Speed of the indexer, and what it costs the consumer.
 
-1. Documents per second of the indexer, from PostgreSQL into OpenSearch, as a share of what
-opensearchpy's parallel_bulk does with the same documents ready in memory, to the same server, in
-turns. 2. Events per second of the consumer with the indexer, as a share of those without, where
-the search server costs next to nothing (bench/null_search.py).
+1. Documents per second that the indexer brings from PostgreSQL into OpenSearch, as a share of what
+opensearchpy's parallel_bulk does on the same server with the same documents ready in memory; the
+two take turns. 2. Events per second of the consumer with the indexer, as a share of those without,
+with a search server that uses almost no CPU (bench/null_search.py).
 
-The servers are local ones of the benchmark alone, or those of TEST_KAFKA_BOOTSTRAP_SERVERS,
+The servers are local ones for the benchmark alone, or those of TEST_KAFKA_BOOTSTRAP_SERVERS,
 TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST. Run from the project's folder: python -m bench.search
 """
 
@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from statistics import median
-from time import perf_counter, time_ns
+from time import perf_counter
 
 import orjson
+from opensearchpy import OpenSearch
 from opensearchpy.helpers import parallel_bulk
 
 from bench import support
@@ -29,21 +30,24 @@ from clickstream.clients.postgres import connect
 from clickstream.consumer import batch
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.loop import Consumer
-from clickstream.indexer import checkpoint, document_reader, indexes
+from clickstream.indexer import checkpoint
+from clickstream.indexer.background import running_indexer
 from clickstream.indexer.backlog import wait_until_indexed
-from clickstream.indexer.indexer import running_indexer
+from clickstream.indexer.document_reader import read_actions
+from clickstream.indexer.indexer import ROWS_PER_STEP
+from clickstream.indexer.indexes import IndexSet
+from clickstream.indexer.steps import BACKFILL_START, backfill_step
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
-ROWS_AT_ONCE = 10_000
-EMPTY = """
+EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions,
         session_changes, search_cursor
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the results; the exit status."""
+    """Print the results and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=50_000, help="default: %(default)s")
     parser.add_argument("--visitors", type=int, default=5_000, help="default: %(default)s")
@@ -68,54 +72,53 @@ def _run(events: int, visitors: int, rounds: int) -> int:
 def _compare_indexing(settings: Settings, rounds: int) -> None:
     documents = _documents(settings)
     size = sum(len(lines) for _, lines in documents) / len(documents)
-    print(f"{len(documents):,} documents of {size:.0f} bytes with their actions")
+    print(f"{len(documents):,} documents, {size:.0f} bytes each with the action line")
     print(f"{'parallel_bulk':>16} {'indexer':>14} {'share':>7}")
     shares = []
     for _ in range(rounds):
         plain = len(documents) / _bulk(settings, documents)
-        followed = len(documents) / _follow(settings)
-        shares.append(followed / plain)
-        print(f"{plain:>14,.0f}/s {followed:>12,.0f}/s {shares[-1]:>7.2f}")
+        indexed = len(documents) / _backfill(settings)
+        shares.append(indexed / plain)
+        print(f"{plain:>14,.0f}/s {indexed:>12,.0f}/s {shares[-1]:>7.2f}")
     print(f"median share: {median(shares):.2f}")
 
 
 def _documents(settings: Settings) -> list[tuple[str, bytes]]:
-    """Index and lines of all documents that there are."""
+    """Return the index name and the bulk action of every document."""
     found: list[tuple[str, bytes]] = []
-    current = checkpoint.BEGINNING
+    current = BACKFILL_START
     with closing(connect(settings, application="bench")) as connection:
-        while current.filled_time is not None:
+        while current.backfilled_to is not None:
             with connection:
-                step = checkpoint.backfill_step(connection.cursor(), current, ROWS_AT_ONCE)
-                found += document_reader.actions(connection, step)
+                step = backfill_step(connection.cursor(), current, ROWS_PER_STEP)
+                found += read_actions(connection, step)
             current = step.after
     return found
 
 
 def _bulk(settings: Settings, documents: list[tuple[str, bytes]]) -> float:
-    """Seconds that parallel_bulk takes for documents that are there, into fresh indexes."""
+    """Return the seconds that parallel_bulk takes to index the documents into new indexes."""
     actions = []
     for _, lines in documents:
         action, source = map(orjson.loads, lines.split(b"\n"))
         actions.append({**action["index"], "_source": source})
     with closing(opensearch.connect(settings)) as client:
-        _fresh_indexes(settings, {name for name, _ in documents})
+        _create_indexes(client, {name for name, _ in documents})
         started = perf_counter()
         for done, item in parallel_bulk(client, actions):
             assert done, item
         return perf_counter() - started
 
 
-def _fresh_indexes(settings: Settings, names: set[str]) -> None:
-    with closing(opensearch.connect(settings)) as client:
-        state = indexes.State("bench", "bench", time_ns() // 1000)
-        state = indexes.delete_unknown(client, indexes.begin(client, state))
-        for name in sorted(names):
-            state = indexes.create(client, state, name)
+def _create_indexes(client: OpenSearch, names: set[str]) -> None:
+    indexes = IndexSet(client)
+    indexes.start_backfill("bench", "bench")
+    for name in sorted(names):
+        indexes.ensure(name)
 
 
-def _follow(settings: Settings) -> float:
-    """Seconds that the indexer takes to fill a new index."""
+def _backfill(settings: Settings) -> float:
+    """Return the seconds that the indexer takes to backfill a new index."""
     with closing(connect(settings, application="bench")) as connection, connection:
         checkpoint.forget(connection.cursor())
     started = perf_counter()
@@ -136,9 +139,9 @@ def _compare_consuming(settings: Settings, clock: Clock, events: int, rounds: in
 
 
 def _consume(settings: Settings, clock: Clock) -> float:
-    """Seconds from the first batch to the last, from empty tables."""
+    """Return the seconds from the first batch to the last, with empty tables at first."""
     with closing(connect(settings, application="bench")) as connection, connection:
-        connection.cursor().execute(EMPTY)
+        connection.cursor().execute(EMPTY_TABLES)
     clock.first = None
     with running_indexer(settings) if settings.opensearch_host else nullcontext():
         Consumer(settings, Stop(), Drain(), random.Random()).run()

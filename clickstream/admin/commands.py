@@ -128,14 +128,12 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
 
 def _verify_index(arguments: argparse.Namespace) -> int:
     settings = _with_search(arguments)
-    verdict = search_commands.verify(settings)
-    documents = sum(verdict.documents.values())
-    if not verdict.number:
-        print(f"Verified {documents:,} documents: OpenSearch has what PostgreSQL says.")
+    verification = search_commands.verify(settings)
+    if not verification.differences.number:
+        print(f"Verified {verification.documents:,} documents: OpenSearch matches PostgreSQL.")
         return cli.DONE
-    for difference in verdict.differences:
-        print(f"  {difference}")
-    print(f"{verdict.number:,} differences between OpenSearch and {documents:,} documents.")
+    print("\n".join(verification.differences.lines()))
+    print(f"Compared {verification.documents:,} documents of PostgreSQL with OpenSearch.")
     return cli.FAILED
 
 

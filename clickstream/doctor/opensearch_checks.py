@@ -16,7 +16,7 @@ from clickstream.doctor import certificate_files, network
 from clickstream.doctor.checks import Check
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
-from clickstream.indexer.indexes import STATE
+from clickstream.indexer.index_state import STATE_INDEX
 from clickstream.settings import Settings
 
 PATTERNS = ("clickstream-events*", "clickstream-sessions*")
@@ -74,7 +74,7 @@ def _check_credentials(client: OpenSearch) -> str:
 
 def _check_rights(client: OpenSearch) -> str:
     """Check the right to read; the right to write cannot be checked without writing."""
-    for name in (*PATTERNS, STATE):
+    for name in (*PATTERNS, STATE_INDEX):
         try:
             client.count(index=name, params={"ignore_unavailable": "true"})
         except AuthorizationException:
@@ -82,7 +82,7 @@ def _check_rights(client: OpenSearch) -> str:
                 f"the user may not read the indexes {name}; on Aiven restore its rights "
                 "with: terraform apply; elsewhere an administrator of OpenSearch grants them"
             ) from None
-    return f"may read {', '.join(PATTERNS)} and {STATE}"
+    return f"may read {', '.join(PATTERNS)} and {STATE_INDEX}"
 
 
 def _check_templates(client: OpenSearch) -> str:

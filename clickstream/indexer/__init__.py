@@ -1,1 +1,4 @@
-"""The indexer: keeps OpenSearch up to date with what PostgreSQL has committed."""
+"""The indexer: keeps the search index in OpenSearch up to date with PostgreSQL.
+
+indexer.py does the work step by step, background.py runs it in a thread beside the consumer.
+"""

@@ -1,8 +1,8 @@
-"""What is stored and not indexed yet, as PostgreSQL alone tells it."""
+"""The backlog: rows that are stored and not indexed yet, counted in PostgreSQL alone."""
 
-from collections.abc import Callable
+import logging
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from time import monotonic
 
 import psycopg2
@@ -12,41 +12,48 @@ from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.errors import UserError
 from clickstream.indexer import checkpoint
 from clickstream.indexer.checkpoint import Checkpoint
+from clickstream.indexer.leadership import APPLICATION
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
-APPLICATION = "clickstream search"
-# More rows are not counted: that would take longer than it is worth.
-MOST_COUNTED = 100_000
-POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 60.0
-TELL_SECONDS = 10.0
+logger = logging.getLogger(__name__)
 
-NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
-UNFILLED = """
+# Rows beyond this number are not counted, because that would take too long.
+MAX_COUNTED_ROWS = 100_000
+POLL_SECONDS = 0.5
+INDEXING_PATIENCE_SECONDS = 60.0
+LOG_SECONDS = 10.0
+
+SELECT_NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
+# Number of events that the backfill has not reached, and the age of the oldest in seconds.
+COUNT_EVENTS_TO_BACKFILL = """
     SELECT count(*), greatest(0, extract(epoch FROM now() - min(since)))::double precision
     FROM (SELECT stored_at AS since FROM clickstream_events
           WHERE (event_time, event_id) > (%(filled_time)s::timestamptz, %(filled_id)s::uuid)
-          ORDER BY event_time, event_id LIMIT %(most)s) AS events
+          ORDER BY event_time, event_id LIMIT %(max_rows)s) AS events
 """
-# Rows of a database that was restored may carry transaction ids of the future: they do not count.
-CHANGED = """
+# Number of rows that transactions changed since the checkpoint, and the age of the oldest. The
+# upper limit excludes rows of a restored database whose transaction ids lie in the future.
+COUNT_CHANGED_ROWS = """
     SELECT count(*), greatest(0, extract(epoch FROM now() - min(since)))::double precision
     FROM ((SELECT stored_at AS since FROM clickstream_events
-           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8 ORDER BY xid LIMIT %(most)s)
+           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8
+           ORDER BY xid LIMIT %(max_rows)s)
           UNION ALL
           (SELECT changed_at FROM session_changes
-           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8 ORDER BY xid LIMIT %(most)s)
+           WHERE xid >= %(horizon)s::xid8 AND xid < %(before)s::xid8
+           ORDER BY xid LIMIT %(max_rows)s)
          ) AS rows
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Rows that wait to be indexed (up to MOST_COUNTED of a kind), and how long the first has.
+    """Rows that are not indexed yet.
 
-    begun: whether there is an index of this database at all. caught_up: whether it is full, and
-    nothing waits.
+    begun: False if there is no index of this database. caught_up: True if the backfill is complete
+    and no row is left. rows: their number, each kind counted up to MAX_COUNTED_ROWS. seconds: age
+    of the oldest.
     """
 
     begun: bool
@@ -57,59 +64,57 @@ class Backlog:
     def __str__(self) -> str:
         if not self.begun:
             return "nothing indexed yet"
-        more = "+" if self.rows >= MOST_COUNTED else ""
+        more = "+" if self.rows >= MAX_COUNTED_ROWS else ""
         return f"{self.rows}{more} rows, {self.seconds:.0f} s behind"
 
 
 def next_transaction(cursor: Cursor) -> str:
-    """The transaction id before which everything is that was committed until now."""
-    cursor.execute(NEXT_TRANSACTION)
+    """Return a transaction id that is later than everything committed until now."""
+    cursor.execute(SELECT_NEXT_TRANSACTION)
     return str(only_row(cursor)[0])
 
 
 def read(cursor: Cursor, before: str | None = None) -> Backlog:
-    """The backlog now, or of what was there before a transaction."""
+    """Return the backlog of now, or only that of transactions before this transaction id."""
     current = checkpoint.read(cursor)
     if current is None:
         return Backlog(begun=False, caught_up=False, rows=0, seconds=0.0)
-    values = {
-        **asdict(current),
+    limits = {
         "horizon": str(current.horizon),
         "before": before or next_transaction(cursor),
-        "most": MOST_COUNTED,
+        "max_rows": MAX_COUNTED_ROWS,
     }
-    cursor.execute(CHANGED, values)
+    cursor.execute(COUNT_CHANGED_ROWS, limits)
     rows, seconds = only_row(cursor)
-    if current.filled_time is None:
+    if current.backfilled_to is None:
         return Backlog(True, rows == 0, rows, seconds)
-    cursor.execute(UNFILLED, values)
-    unfilled, age = only_row(cursor)
-    return Backlog(True, False, rows + unfilled, max(seconds, age))
+    filled_time, filled_id = current.backfilled_to
+    cursor.execute(
+        COUNT_EVENTS_TO_BACKFILL, {**limits, "filled_time": filled_time, "filled_id": filled_id}
+    )
+    events, age = only_row(cursor)
+    return Backlog(True, False, rows + events, max(seconds, age))
 
 
 def describe(cursor: Cursor) -> str:
-    """The backlog now, for a line of the log."""
+    """Return the backlog of now in words, for a log line."""
     return f"search index {read(cursor)}"
 
 
 def wait_until_indexed(
-    settings: Settings,
-    stop: Stop,
-    *,
-    patience: float = PATIENCE_SECONDS,
-    tell: Callable[[Backlog], object] | None = None,
+    settings: Settings, stop: Stop, *, patience: float = INDEXING_PATIENCE_SECONDS
 ) -> bool:
-    """Return when all that is stored now is indexed, by whichever indexer.
+    """Wait until everything that is stored now is indexed, by an indexer of any process.
 
-    False at a stop, or where nothing moves for the patience (seconds). tell: is told the backlog
-    now and then.
+    Logs the backlog every LOG_SECONDS. Return False at a stop, or if the index makes no progress
+    for `patience` seconds.
     """
     before: str | None = None
     current: Checkpoint | None = None
-    moved = told = monotonic()
+    moved = logged = monotonic()
     while not stop.requested and monotonic() - moved < patience:
         try:
-            before, backlog, latest = _look(settings, before)
+            before, backlog, latest = _poll(settings, before)
         except psycopg2.Error:  # PostgreSQL may come back
             stop.wait(POLL_SECONDS)
             continue
@@ -117,14 +122,14 @@ def wait_until_indexed(
             return True
         if latest != current:
             current, moved = latest, monotonic()
-        if tell and monotonic() - told > TELL_SECONDS:
-            tell(backlog)
-            told = monotonic()
+        if monotonic() - logged > LOG_SECONDS:
+            logger.info("waiting for the search index: %s", backlog)
+            logged = monotonic()
         stop.wait(POLL_SECONDS)
     return False
 
 
-def _look(settings: Settings, before: str | None) -> tuple[str, Backlog, Checkpoint | None]:
+def _poll(settings: Settings, before: str | None) -> tuple[str, Backlog, Checkpoint | None]:
     with (
         closing(connect(settings, application=APPLICATION)) as connection,
         connection.cursor() as cursor,
@@ -133,11 +138,11 @@ def _look(settings: Settings, before: str | None) -> tuple[str, Backlog, Checkpo
         return before, read(cursor, before), checkpoint.read(cursor)
 
 
-def stuck(settings: Settings) -> UserError:
-    """What to tell the user where the index does not catch up."""
+def stuck_error(settings: Settings) -> UserError:
+    """Return the error for the user if the index does not catch up."""
     return UserError(
-        f"the search index does not move: see whether {opensearch_address(settings)} "
-        "takes documents (python -m clickstream doctor), and whether "
-        "a transaction was left open in PostgreSQL (the oldest xact_start of pg_stat_activity); "
-        "a consumer goes on with the index whenever it runs"
+        f"the search index makes no progress: see if {opensearch_address(settings)} accepts "
+        "documents (python -m clickstream doctor), and if a transaction was left open in "
+        "PostgreSQL (the oldest xact_start in pg_stat_activity); a running consumer continues "
+        "with the index by itself"
     )

@@ -1,12 +1,11 @@
-"""Bulk requests, of whose replies every item is read.
+"""Bulk requests to OpenSearch, with every item of every reply read.
 
-What OpenSearch refuses for its content is given back; whatever may go through later is sent again.
+A document that OpenSearch refuses for its content is returned to the caller; everything that may
+succeed later is sent again.
 """
 
-import random
-import re
 from collections.abc import Callable, Sequence
-from time import monotonic
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 import orjson
@@ -14,48 +13,41 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import (
     AuthenticationException,
     AuthorizationException,
-    ConnectionTimeout,
     SerializationError,
     TransportError,
 )
-from opensearchpy.exceptions import ConnectionError as NoConnectionError
 
 from clickstream.backoff import Backoff
 from clickstream.indexer.documents import ALIAS_MARK
+from clickstream.indexer.opensearch_errors import SearchOutageError, describe_cause, describe_error
 
-ATTEMPTS = 5
-# An indexer that was frozen must not go on with what it had, long after another took its place.
-GIVE_UP_SECONDS = 300.0
-FIRST_PAUSE_SECONDS = 0.1
-MAX_PAUSE_SECONDS = 2.0
-# What an error of urllib3 says of its objects.
-OBJECT = re.compile(r"<[^>]*>: |\S+\(.*?\): ")
-# Of an item, what decides.
-PARAMETERS = {
+MAX_FAILURES_IN_A_ROW = 5
+# After a process was frozen, it must not go on with old documents long after another indexer
+# became the leader.
+MAX_SENDING_SECONDS = 300.0
+FIRST_RETRY_SECONDS = 0.1
+MAX_RETRY_SECONDS = 2.0
+MAX_BULK_BYTES = 4 << 20
+BULK_PARAMETERS = {
     "filter_path": "items.*.status,items.*.error",
     "require_alias": "true",
     "request_timeout": 20,
 }
-MOST_BYTES = 4 << 20
-DONE_BELOW = 300
-REFUSED, NOT_FOUND, CONFLICT, TOO_LARGE = 400, 404, 409, 413
-# Refused with the same status, but not for the document's content.
-NOT_CONTENT = {"index_closed_exception", "validation_exception"}
-
-
-class SearchOutageError(Exception):
-    """OpenSearch does not take documents now."""
+REFUSED_STATUS = HTTPStatus.BAD_REQUEST
+TOO_LARGE_STATUS = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+# Errors with REFUSED_STATUS that do not come from the document's content.
+ERRORS_OF_THE_INDEX = {"index_closed_exception", "validation_exception"}
 
 
 class Document(NamedTuple):
-    """What identifies a document."""
+    """A document's index and id, which identify it."""
 
     index_name: str
     document_id: str
 
 
 class Refusal(NamedTuple):
-    """A document that OpenSearch refuses for its content."""
+    """A document that OpenSearch refused for its content."""
 
     index_name: str
     document_id: str
@@ -63,98 +55,123 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class Reply(NamedTuple):
-    """What became of actions: those to send again and why, and what was refused."""
+class BulkResult(NamedTuple):
+    """Result of one bulk request.
 
-    again: list[bytes]
+    unfinished: the actions to send again. refusals: the documents that were refused. reason: why
+    the last of the unfinished actions did not succeed.
+    """
+
+    unfinished: list[bytes]
     refusals: list[Refusal]
-    why: str
+    reason: str
 
 
-class Sender:
-    """Sends actions: the lines of documents.py. May be used by several threads at a time.
+class BulkSender:
+    """Sends bulk actions until each is done; several threads may use it at a time.
 
-    most_bytes: the largest request that OpenSearch is known to take.
-    pause: lets so many seconds pass.
+    An action is bytes: its lines as documents.py makes them. backoff: between attempts. pause:
+    waits for a number of seconds. clock: gives seconds. max_bytes: the largest request that
+    OpenSearch is known to accept.
     """
 
     def __init__(
-        self, client: OpenSearch, chance: random.Random, pause: Callable[[float], object]
+        self,
+        client: OpenSearch,
+        backoff: Backoff,
+        pause: Callable[[float], object],
+        clock: Callable[[], float],
     ) -> None:
-        self.most_bytes = MOST_BYTES
+        self.max_bytes = MAX_BULK_BYTES
         self._client = client
-        self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, chance)
+        self._backoff = backoff
         self._pause = pause
+        self._clock = clock
 
     def send(self, actions: Sequence[bytes]) -> list[Refusal]:
-        """Send until each is indexed or deleted; those that are refused.
+        """Send until each document is indexed or deleted, and return those that were refused.
 
-        Raises SearchOutageError where ATTEMPTS in a row bring nothing, or it takes too long.
+        Raises SearchOutageError after MAX_FAILURES_IN_A_ROW requests without any success, or if
+        it takes longer than MAX_SENDING_SECONDS.
         """
         refusals: list[Refusal] = []
-        in_vain = 0
-        began = monotonic()
+        failures = 0
+        started = self._clock()
         while True:
-            reply = self._post(actions)
-            refusals += reply.refusals
-            if not reply.again:
+            result = self._post(actions)
+            refusals += result.refusals
+            if not result.unfinished:
                 return refusals
-            in_vain = in_vain + 1 if len(reply.again) == len(actions) else 0
-            if in_vain == ATTEMPTS or monotonic() - began > GIVE_UP_SECONDS:
-                raise SearchOutageError(reply.why)
-            actions = reply.again
-            self._pause(self._backoff.seconds(in_vain))
+            failures = failures + 1 if len(result.unfinished) == len(actions) else 0
+            if failures == MAX_FAILURES_IN_A_ROW or self._clock() - started > MAX_SENDING_SECONDS:
+                raise SearchOutageError(result.reason)
+            actions = result.unfinished
+            self._pause(self._backoff.seconds(failures))
 
-    def _post(self, actions: Sequence[bytes]) -> Reply:
+    def _post(self, actions: Sequence[bytes]) -> BulkResult:
         body = b"\n".join(actions) + b"\n"
         try:
-            found = self._client.bulk(body=body, params=PARAMETERS)
+            reply = self._client.bulk(body=body, params=BULK_PARAMETERS)
         except (AuthenticationException, AuthorizationException) as error:
             raise SearchOutageError(describe_error(error)) from None
         except TransportError as error:
-            if error.status_code == TOO_LARGE:
-                self.most_bytes = min(self.most_bytes, max(1, len(body) // 2))
-            if error.status_code in (REFUSED, TOO_LARGE):
-                return self._divide(actions, error)
-            return Reply(list(actions), [], describe_error(error))
-        except SerializationError as error:  # the reply is cut
-            return Reply(list(actions), [], describe_error(error))
-        return _sort_out(actions, found)
+            if error.status_code == TOO_LARGE_STATUS:
+                self.max_bytes = min(self.max_bytes, max(1, len(body) // 2))
+            if error.status_code in (REFUSED_STATUS, TOO_LARGE_STATUS):
+                return self._bisect(actions, error)
+            return BulkResult(list(actions), [], describe_error(error))
+        except SerializationError as error:  # the reply is cut off
+            return BulkResult(list(actions), [], describe_error(error))
+        return _read_reply(actions, reply)
 
-    def _divide(self, actions: Sequence[bytes], error: TransportError) -> Reply:
-        """Find what a whole request was refused for, by halves."""
+    def _bisect(self, actions: Sequence[bytes], error: TransportError) -> BulkResult:
+        """Find the document for which OpenSearch refuses a whole request."""
         if len(actions) == 1:
-            return Reply(
-                [], [_refusal(actions[0], int(error.status_code), describe_error(error))], ""
-            )
+            refusal = _refusal(actions[0], int(error.status_code), describe_error(error))
+            return BulkResult([], [refusal], "")
         middle = len(actions) // 2
         first, second = self._post(actions[:middle]), self._post(actions[middle:])
-        return Reply(
-            first.again + second.again, first.refusals + second.refusals, first.why or second.why
+        return BulkResult(
+            first.unfinished + second.unfinished,
+            first.refusals + second.refusals,
+            first.reason or second.reason,
         )
 
 
-def _sort_out(actions: Sequence[bytes], found: dict[str, Any]) -> Reply:
-    items = found.get("items", [])
+def _read_reply(actions: Sequence[bytes], reply: dict[str, Any]) -> BulkResult:
+    items = reply.get("items", [])
     if len(items) != len(actions):
-        return Reply(list(actions), [], f"{len(items)} items in the reply to {len(actions)}")
-    again: list[bytes] = []
+        return BulkResult(list(actions), [], f"{len(items)} items in the reply to {len(actions)}")
+    unfinished: list[bytes] = []
     refusals: list[Refusal] = []
-    why = ""
+    reason = ""
     for action, item in zip(actions, items, strict=True):
         ((kind, result),) = item.items()
-        status = result["status"]
-        # Something newer is indexed already, or what is to go is gone.
-        if status < DONE_BELOW or status == CONFLICT or (kind, status) == ("delete", NOT_FOUND):
+        if _is_done(kind, result["status"]):
             continue
-        error = result.get("error")
-        reason = _reason(error)
-        if status == REFUSED and not (isinstance(error, dict) and error["type"] in NOT_CONTENT):
-            refusals.append(_refusal(action, status, reason))
+        cause = describe_cause(result.get("error"))
+        if _is_refused(result):
+            refusals.append(_refusal(action, result["status"], cause))
         else:
-            again.append(action)
-            why = f"{status}: {reason}"
-    return Reply(again, refusals, why)
+            unfinished.append(action)
+            reason = f"{result['status']}: {cause}"
+    return BulkResult(unfinished, refusals, reason)
+
+
+def _is_done(kind: str, status: int) -> bool:
+    """Return True if an item succeeded.
+
+    A conflict means that a newer version is indexed already.
+    """
+    deleted_before = kind == "delete" and status == HTTPStatus.NOT_FOUND
+    return status < HTTPStatus.MULTIPLE_CHOICES or status == HTTPStatus.CONFLICT or deleted_before
+
+
+def _is_refused(result: dict[str, Any]) -> bool:
+    """Return True if an item failed for the document's content."""
+    error = result.get("error")
+    of_the_index = isinstance(error, dict) and error["type"] in ERRORS_OF_THE_INDEX
+    return result["status"] == REFUSED_STATUS and not of_the_index
 
 
 def _refusal(action: bytes, status: int, reason: str) -> Refusal:
@@ -162,29 +179,6 @@ def _refusal(action: bytes, status: int, reason: str) -> Refusal:
 
 
 def document_of(action: bytes) -> Document:
-    """The document that lines of documents.py are for, by its index, whatever the alias."""
+    """Return the document of an action, by its index even if the action names an alias."""
     ((_, target),) = orjson.loads(action.partition(b"\n")[0]).items()
     return Document(target["_index"].partition(ALIAS_MARK)[0], target["_id"])
-
-
-def _reason(error: Any) -> str:
-    if not isinstance(error, dict):
-        return str(error)
-    cause = error.get("caused_by") or {}
-    parts = (error.get("type"), error.get("reason"), cause.get("reason"))
-    return ": ".join(part for part in parts if part)
-
-
-def describe_error(error: Exception) -> str:
-    """What an error of the client says, in one line."""
-    if isinstance(error, ConnectionTimeout):
-        return "it does not answer in time"
-    if isinstance(error, TransportError):
-        status, kind, detail = (*error.args, "", None)[:3]
-        if isinstance(detail, dict) and "error" in detail:
-            return f"{status}: {_reason(detail['error'])}"
-        text = (OBJECT.sub("", str(kind)).splitlines() or ["without a reason"])[0]
-        return text if isinstance(error, NoConnectionError) else f"{status}: {text}"
-    if isinstance(error, SearchOutageError):
-        return str(error)
-    return f"an odd reply: {type(error).__name__}"

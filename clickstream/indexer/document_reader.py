@@ -1,45 +1,54 @@
-"""Documents read from PostgreSQL, in bounded memory however large they are."""
+"""Documents read from PostgreSQL as bulk actions, in bounded memory however large they are."""
 
 from collections.abc import Iterable, Iterator
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer.checkpoint import IndexStep
-from clickstream.indexer.documents import ONE_EVENT, ONE_SESSION, SESSIONS
+from clickstream.indexer.documents import (
+    SELECT_EVENT_DOCUMENT,
+    SELECT_SESSION_DOCUMENT,
+    SESSION_INDEX,
+)
+from clickstream.indexer.steps import IndexStep
 
 FETCH_ROWS = 100
 
 
-def actions(
+def read_actions(
     connection: Connection, step: IndexStep, alias_suffix: str = ""
 ) -> Iterator[tuple[str, bytes]]:
-    """The actions of a step, each with the name of its index; within the caller's transaction.
+    """Yield the name of the index and the action of each document of a step.
 
-    alias_suffix: what the names of the indexes get, to be written through aliases.
+    connection: in the caller's transaction. alias_suffix: appended to the index name within the
+    action, so that the document is written through that alias.
     """
     parameters = {**step.parameters, "alias_suffix": alias_suffix}
     with connection.cursor("documents") as reader:
         reader.itersize = FETCH_ROWS
-        reader.execute(step.statement, parameters)
-        for index_name, document_id, lines in reader:
-            if lines is not None:
-                yield index_name, lines.encode()
+        reader.execute(step.query, parameters)
+        for index_name, document_id, action in reader:
+            if action is not None:
+                yield index_name, action.encode()
                 continue
             with connection.cursor() as cursor:
-                one = ONE_SESSION if index_name == SESSIONS else ONE_EVENT
-                cursor.execute(one, {**parameters, "id": document_id})
-                for (large,) in cursor:  # none, where a session has just ceased to exist
+                is_session = index_name == SESSION_INDEX
+                query = SELECT_SESSION_DOCUMENT if is_session else SELECT_EVENT_DOCUMENT
+                cursor.execute(query, {**parameters, "id": document_id})
+                for (large,) in cursor:  # no row if a session was removed since
                     yield index_name, large.encode()
 
 
-def parts(actions: Iterable[bytes], most: int, most_bytes: int) -> Iterator[list[bytes]]:
-    """Actions in lists of so many and so many bytes; a larger one goes alone."""
-    part: list[bytes] = []
+def split(actions: Iterable[bytes], max_actions: int, max_bytes: int) -> Iterator[list[bytes]]:
+    """Split actions into lists of at most this many actions and bytes.
+
+    An action of more than max_bytes has a list of its own.
+    """
+    chunk: list[bytes] = []
     size = 0
     for action in actions:
-        if part and (len(part) == most or size + len(action) > most_bytes):
-            yield part
-            part, size = [], 0
-        part.append(action)
+        if chunk and (len(chunk) == max_actions or size + len(action) > max_bytes):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(action)
         size += len(action) + 1
-    if part:
-        yield part
+    if chunk:
+        yield chunk

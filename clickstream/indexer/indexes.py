@@ -1,137 +1,158 @@
-"""The indexes in OpenSearch, and the state document that says which they are.
+"""The indexes of events and sessions in OpenSearch: created, checked and deleted.
 
-The state carries the token that stands beside the cursor in PostgreSQL, and the UUID of each
-index: one that was deleted, even if it was made again, is noticed. It is written under ever higher
-versions, so that an indexer that was replaced, and a request that arrives late, cannot write it;
-whoever deletes an index writes it before.
-
-Documents are written through an alias that carries the token: what was sent to an earlier filling
-finds none, however late it arrives.
+Documents are written through an alias that carries the token of the backfill: a request of an
+earlier backfill, however late it arrives, finds no such alias.
 """
 
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from time import time_ns
 from typing import Any
 
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import ConflictError, NotFoundError
 
-from clickstream.indexer import templates
-from clickstream.indexer.bulk import SearchOutageError
-from clickstream.indexer.documents import ALIAS_MARK, EVENTS, SESSIONS
+from clickstream.indexer import index_state
+from clickstream.indexer.checkpoint import Checkpoint
+from clickstream.indexer.documents import ALIAS_MARK, EVENT_INDEX_PREFIX, SESSION_INDEX
+from clickstream.indexer.index_state import UNKNOWN_STATE, IndexState
+from clickstream.indexer.opensearch_errors import SearchOutageError
+from clickstream.indexer.templates import TEMPLATES
 
-STATE = "clickstream-search-state"
-STATE_ID = "state"
-STATE_MAPPING = {"dynamic": "false"}
-# Nobody else's: a topic that a connector writes may be called clickstream-events.
-OURS = re.compile(rf"{EVENTS}-([0-9]+\.[0-9]{{2}}|older)|{SESSIONS}")
-# A delete is remembered so long, and with it that what arrives late is older.
+# Exact, because a connector that copies a topic may create an index named clickstream-events.
+OUR_INDEX = re.compile(rf"{EVENT_INDEX_PREFIX}-([0-9]+\.[0-9]{{2}}|older)|{SESSION_INDEX}")
+# How long OpenSearch keeps the version of a deleted document, and so ignores older ones.
 GC_DELETES = "1h"
 
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """What the state document says.
-
-    database: whose index it is. version: that of the document. horizon: that of the cursor,
-    written after it: one that is ahead of the cursor shows that the database was set back.
-    indexes: UUIDs by name.
-    """
-
-    token: str
-    database: str
-    version: int
-    horizon: int = 0
-    indexes: dict[str, str] = field(default_factory=dict)
-
-
-UNKNOWN = State(token="", database="", version=0)
-
-
-def alias_suffix(token: str) -> str:
-    """What the names of the aliases of a filling have behind those of the indexes."""
-    return f"{ALIAS_MARK}{token}"
-
-
-def read(client: OpenSearch) -> State | None:
-    """The stored state; None where there is none."""
-    try:
-        found = client.get(index=STATE, id=STATE_ID)
-    except NotFoundError as error:
-        if not _is_of_opensearch(error.info):
-            raise SearchOutageError(f"404 of something before it: {error.error}") from None
-        return None
-    source = dict(found["_source"])
-    try:
-        return State(**{**source, "version": found["_version"]})
-    except TypeError:  # of another version of the product
-        return replace(UNKNOWN, version=found["_version"])
-
-
-def _is_of_opensearch(reply: Any) -> bool:
-    """Whether a 404 says that there is no such document or index."""
-    if not isinstance(reply, dict):
-        return False
-    error = reply.get("error")
-    return "found" in reply or (
-        isinstance(error, dict) and error.get("type") == "index_not_found_exception"
-    )
-
-
-def begin(client: OpenSearch, state: State) -> State:
-    """Store the first state of a filling."""
-    if not client.indices.exists(index=STATE):
-        client.indices.create(index=STATE, body={"mappings": STATE_MAPPING})
-    return write(client, state)
-
-
-def write(client: OpenSearch, state: State) -> State:
-    """Store the state under the next version, which it then has.
-
-    Raises SearchOutageError where another indexer has written it meanwhile.
-    """
-    state = replace(state, version=state.version + 1)
-    version = {"version": state.version, "version_type": "external"}
-    try:
-        client.index(index=STATE, id=STATE_ID, body=asdict(state), params=version)
-    except ConflictError:
-        raise SearchOutageError("another indexer works on its indexes") from None
-    return state
-
-
-def present(client: OpenSearch) -> dict[str, str]:
-    """The UUIDs of the indexes of events and sessions that there are, by name."""
-    found: dict[str, Any] = client.indices.get_settings(
-        index=f"{EVENTS}-*,{SESSIONS}*", name="index.uuid", params={"flat_settings": "true"}
+def uuids(client: OpenSearch) -> dict[str, str]:
+    """Return the UUIDs of the existing indexes of events and sessions, by name."""
+    reply: dict[str, Any] = client.indices.get_settings(
+        index=f"{EVENT_INDEX_PREFIX}-*,{SESSION_INDEX}*",
+        name="index.uuid",
+        params={"flat_settings": "true"},
     )
     return {
-        name: each["settings"]["index.uuid"] for name, each in found.items() if OURS.fullmatch(name)
+        name: found["settings"]["index.uuid"]
+        for name, found in reply.items()
+        if OUR_INDEX.fullmatch(name)
     }
 
 
-def create(client: OpenSearch, state: State, name: str) -> State:
-    """Make an index and enter it into the state.
+class IndexSet:
+    """The indexes of events and sessions that belong to one checkpoint; for the leader only.
 
-    One of this name that the state does not know has nothing of ours, and goes.
+    Every change writes the state document first. That fails if another indexer has become the
+    leader since, so an old leader deletes and creates nothing.
     """
-    state = write(client, state)
-    client.indices.delete(index=name, ignore_unavailable=True)
-    template = templates.TEMPLATES[SESSIONS if name == SESSIONS else EVENTS]["template"]
-    body = {
-        "settings": {"index.gc_deletes": GC_DELETES},
-        "mappings": template["mappings"],
-        "aliases": {f"{name}{alias_suffix(state.token)}": {}},
-    }
-    client.indices.create(index=name, body=body)
-    uuid = present(client)[name]
-    return write(client, replace(state, indexes={**state.indexes, name: uuid}))
 
+    def __init__(self, client: OpenSearch) -> None:
+        self._client = client
+        self._state = UNKNOWN_STATE
+        self._last_token = ""  # of the last check that found no mismatch
 
-def delete_unknown(client: OpenSearch, state: State) -> State:
-    """Delete the indexes of events and sessions that the state does not know, each by its name."""
-    unknown = sorted(present(client).keys() - state.indexes.keys())
-    if unknown:
-        state = write(client, state)
-    for name in unknown:
-        client.indices.delete(index=name, ignore_unavailable=True)
-    return state
+    @property
+    def alias_suffix(self) -> str:
+        """Return what follows the name of an index in the name of the alias for writing."""
+        return f"{ALIAS_MARK}{self._state.token}"
+
+    def check(self, checkpoint: Checkpoint | None, database: str) -> str | None:
+        """Return why the indexes do not belong to the checkpoint; None if they do.
+
+        If they do, indexes that the state does not list are deleted. Raises SearchOutageError if
+        another database has taken the indexes over.
+        """
+        state = index_state.read(self._client)
+        self._refuse_take_over(checkpoint, state, database)
+        mismatch = self._mismatch(checkpoint, state, database)
+        if state is None or mismatch is not None:
+            self._state = state or UNKNOWN_STATE
+            return mismatch
+        if self._state == UNKNOWN_STATE:
+            # From now on, whoever was the leader before can no longer write it.
+            state = index_state.write(self._client, state)
+        self._state = state
+        self._last_token = state.token
+        self._delete_unlisted()
+        return None
+
+    def start_backfill(self, token: str, database: str) -> None:
+        """Write the state of a new, empty set of indexes, and delete all others.
+
+        If this is interrupted, the next check finds a mismatch, or deletes the rest.
+        """
+        # Higher than any version written before, even if the state document is gone.
+        version = max(self._state.version, time_ns() // 1000)
+        index_state.create_index(self._client)
+        self._write(IndexState(token, database, version))
+        self._delete_unlisted()
+
+    def ensure(self, name: str) -> None:
+        """Create the index of this name unless the state lists it.
+
+        An index of this name that the state does not list has nothing of ours and is deleted.
+        """
+        if name in self._state.indexes:
+            return
+        self._write(self._state)
+        self._client.indices.delete(index=name, ignore_unavailable=True)
+        self._client.indices.create(index=name, body=self._definition(name))
+        uuid = uuids(self._client)[name]
+        self._write(replace(self._state, indexes={**self._state.indexes, name: uuid}))
+
+    def store_horizon(self, horizon: int) -> None:
+        """Store the horizon of the checkpoint in the state."""
+        self._write(replace(self._state, horizon=horizon))
+
+    def release(self) -> None:
+        """Forget the state, which another leader may change from now on."""
+        self._state = UNKNOWN_STATE
+
+    def _refuse_take_over(
+        self, checkpoint: Checkpoint | None, state: IndexState | None, database: str
+    ) -> None:
+        """Raise if the indexes, until now ours, belong to another database.
+
+        Otherwise two databases would delete each other's indexes without end.
+        """
+        if checkpoint is None or state is None or checkpoint.token != self._last_token:
+            return
+        if state.token != checkpoint.token and state.database not in {"", database}:
+            raise SearchOutageError(
+                f"its indexes were taken over for {state.database}; give each database an "
+                "OpenSearch of its own"
+            )
+
+    def _mismatch(
+        self, checkpoint: Checkpoint | None, state: IndexState | None, database: str
+    ) -> str | None:
+        if checkpoint is None:
+            return "nothing of this database is indexed yet"
+        if state is None:
+            return "OpenSearch has no index of this database"
+        if (state.token, state.database) != (checkpoint.token, database):
+            return "the index in OpenSearch was not made from this database"
+        if state.horizon > checkpoint.horizon:
+            return "the database was restored to an earlier state"
+        if not state.indexes.items() <= uuids(self._client).items():
+            return "an index was deleted"
+        return None
+
+    def _definition(self, name: str) -> dict[str, Any]:
+        template = TEMPLATES[SESSION_INDEX if name == SESSION_INDEX else EVENT_INDEX_PREFIX]
+        return {
+            "settings": {"index.gc_deletes": GC_DELETES},
+            "mappings": template["template"]["mappings"],
+            "aliases": {f"{name}{self.alias_suffix}": {}},
+        }
+
+    def _delete_unlisted(self) -> None:
+        """Delete the indexes of events and sessions that the state does not list."""
+        unlisted = sorted(uuids(self._client).keys() - self._state.indexes.keys())
+        if unlisted:
+            self._write(self._state)
+        for name in unlisted:
+            # One by one: a server may refuse to delete by a pattern.
+            self._client.indices.delete(index=name, ignore_unavailable=True)
+
+    def _write(self, state: IndexState) -> None:
+        self._state = index_state.write(self._client, state)

@@ -1,7 +1,7 @@
-"""Index templates: what every index of events and of sessions is made with.
+"""Index templates: settings and mappings of the indexes of events and sessions.
 
-The field names are those of the event, and the columns of session_metrics. A field that has no
-mapping here stays in the document and is not indexed: what visitors send adds no fields.
+The fields are those of an event and the columns of session_metrics. A field without a mapping here
+is kept in the document and not indexed, so events cannot add fields to the mapping.
 """
 
 from typing import Any
@@ -10,11 +10,11 @@ from opensearchpy import OpenSearch
 
 from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXTS
 
-VERSION = 1
-# Above what a template for all indexes has, so that ours decides.
+MAPPING_VERSION = 1
+# Higher than that of a template for all indexes, so that ours is applied.
 PRIORITY = 100
 
-# The longest text an event may have: at three bytes a character still a term that Lucene takes.
+# The longest text of an event. At three bytes a character it is within the limit of a Lucene term.
 KEYWORD = {"type": "keyword", "ignore_above": MAX_TEXT_CHARACTERS}
 SEARCHABLE = {**KEYWORD, "fields": {"text": {"type": "text"}}}
 DATE = {"type": "date"}
@@ -24,10 +24,10 @@ LONG = {"type": "long"}
 DOUBLE = {"type": "double"}
 IP = {"type": "ip"}
 MONEY = {"type": "scaled_float", "scaling_factor": 10_000}
-# Not flat_object: it refuses the whole document for one value of more than 32,766 bytes.
+# Not flat_object, which refuses the whole document if one value is longer than 32,766 bytes.
 NOT_INDEXED = {"type": "object", "enabled": False}
 
-EVENT_FIELDS: dict[str, dict[str, Any]] = {
+EVENT_MAPPING: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("event_id", "session_id", "event_type", "user_id", *TEXTS), KEYWORD),
     **dict.fromkeys(("page_url", "user_agent", "search_query"), SEARCHABLE),
     "timestamp": DATE,
@@ -38,7 +38,7 @@ EVENT_FIELDS: dict[str, dict[str, Any]] = {
     "properties": NOT_INDEXED,
 }
 
-SESSION_FIELDS: dict[str, dict[str, Any]] = {
+SESSION_MAPPING: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         (
             "session_id",
@@ -77,7 +77,7 @@ def _template(pattern: str, fields: dict[str, dict[str, Any]]) -> dict[str, Any]
         "template": {
             "settings": {"index": {"number_of_shards": "1"}},
             "mappings": {
-                "_meta": {"version": VERSION},
+                "_meta": {"version": MAPPING_VERSION},
                 "dynamic": "false",
                 "properties": fields,
             },
@@ -85,15 +85,15 @@ def _template(pattern: str, fields: dict[str, dict[str, Any]]) -> dict[str, Any]
     }
 
 
-# By name, for the name of a template cannot be a pattern.
+# By the name of the template.
 TEMPLATES = {
-    "clickstream-events": _template("clickstream-events*", EVENT_FIELDS),
-    "clickstream-sessions": _template("clickstream-sessions*", SESSION_FIELDS),
+    "clickstream-events": _template("clickstream-events*", EVENT_MAPPING),
+    "clickstream-sessions": _template("clickstream-sessions*", SESSION_MAPPING),
 }
 
 
 def put(client: OpenSearch) -> None:
-    """Put the templates, whatever is there; indexes that exist keep the mapping they have.
+    """Create or replace the templates; existing indexes keep their mapping.
 
     Raises OpenSearchException.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from clickstream.durations import format_duration, format_time
-from clickstream.indexer.backlog import MOST_COUNTED, Backlog
+from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
 from clickstream.report.figures import Quality, Report, Segment, Traffic
 from clickstream.report.what_if import WhatIf
 from clickstream.report.wording import age, minutes, money, number, percent
@@ -258,7 +258,7 @@ def _quality(report: Report) -> Section:
 def _backlog(waiting: Backlog) -> str:
     if waiting.caught_up:
         return "everything is indexed"
-    at_least = "at least " if waiting.rows >= MOST_COUNTED else ""
+    at_least = "at least " if waiting.rows >= MAX_COUNTED_ROWS else ""
     return (
         f"{at_least}{number(waiting.rows)} rows to be indexed, the first for "
         f"{format_duration(timedelta(seconds=round(waiting.seconds)))}"

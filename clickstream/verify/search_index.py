@@ -1,154 +1,175 @@
-"""The index held against PostgreSQL, document by document, in bounded memory."""
+"""Check of the search index: compare its documents with PostgreSQL, in bounded memory.
+
+Consumers may run meanwhile. What differs is compared again after the index has caught up.
+"""
 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import NotFoundError
 
 from clickstream.clients.postgres import Connection
-from clickstream.indexer import checkpoint, document_reader, indexes
+from clickstream.indexer import indexes
 from clickstream.indexer.backlog import wait_until_indexed
 from clickstream.indexer.bulk import Document, document_of
-from clickstream.indexer.checkpoint import IndexStep
-from clickstream.indexer.documents import EVENTS_THERE, SESSIONS, SESSIONS_THERE
+from clickstream.indexer.document_reader import read_actions, split
+from clickstream.indexer.documents import (
+    SELECT_STORED_EVENT_IDS,
+    SELECT_STORED_SESSION_IDS,
+    SESSION_INDEX,
+)
+from clickstream.indexer.steps import BACKFILL_START, IndexStep, backfill_step
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.untrusted_text import clip
+from clickstream.verify.differences import (
+    VALUE_CHARACTERS,
+    Differences,
+    collect,
+    different_fields,
+)
 
-ROWS_AT_ONCE = 1_000
-BYTES_AT_ONCE = 4 << 20
-ATTEMPTS = 3
-SHOWN_DIFFERENCES = 20
-SHOWN_CHARACTERS = 200
-# So long nothing moves before the index counts as it is.
-PATIENCE_SECONDS = 5.0
-EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:-?[0-9]{1,18}")
-SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+DOCUMENTS_PER_REQUEST = 1_000
+BYTES_PER_REQUEST = 4 << 20
+MAX_COMPARISONS = 3
+# If the index makes no progress for this long, it is compared as it is.
+COMPARISON_PATIENCE_SECONDS = 5.0
+EVENT_DOCUMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:-?[0-9]{1,18}")
+SESSION_DOCUMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-@dataclass(slots=True)
-class IndexDifferences:
-    """Numbers of documents that there should be, by index, and what differs.
+@dataclass(frozen=True, slots=True)
+class IndexVerification:
+    """Result of the check: the number of documents that there should be, and all differences."""
 
-    differences: the first of them as sentences. number: of all of them.
+    documents: int
+    differences: Differences
+
+
+def verify_index(
+    settings: Settings, connection: Connection, client: OpenSearch
+) -> IndexVerification:
+    """Compare every document of the index with PostgreSQL.
+
+    connection: not in autocommit and outside a transaction. Raises OpenSearchException.
     """
-
-    documents: Counter[str] = field(default_factory=Counter)
-    differences: list[str] = field(default_factory=list)
-    number: int = 0
-
-    def add(self, differences: Iterable[str]) -> None:
-        """Count differences, and keep the first."""
-        for difference in differences:
-            self.number += 1
-            if self.number <= SHOWN_DIFFERENCES:
-                self.differences.append(difference)
+    comparison = _Comparison(settings, connection, client)
+    differences = collect(comparison.differences())
+    return IndexVerification(comparison.documents.total(), differences)
 
 
-class Check:
-    """One comparison; the consumer may run meanwhile.
+class _Comparison:
+    """One comparison of the index with PostgreSQL.
 
-    What differs is looked at again after the index has caught up with that moment.
+    documents: numbers of documents that there should be, by index, as far as compared.
     """
 
     def __init__(self, settings: Settings, connection: Connection, client: OpenSearch) -> None:
+        self.documents: Counter[str] = Counter()
         self._settings = settings
         self._connection = connection
         self._client = client
-        self._differences_found = IndexDifferences()
 
-    def run(self) -> IndexDifferences:
-        """Compare what should be there, then look for what should not."""
-        self._settle()
+    def differences(self) -> Iterator[str]:
+        """Yield documents that are missing or different, then those that should not be there."""
+        self._wait_for_index()
         for step in self._steps():
-            self._differences_found.add(self._compare(step))
-        self._look_for_others()
-        return self._differences_found
+            yield from self._compare(step)
+        yield from self._unexpected()
 
-    def _settle(self) -> None:
-        wait_until_indexed(self._settings, Stop(), patience=PATIENCE_SECONDS)
+    def _wait_for_index(self) -> None:
+        wait_until_indexed(self._settings, Stop(), patience=COMPARISON_PATIENCE_SECONDS)
 
     def _steps(self) -> Iterator[IndexStep]:
-        """All that is stored, by the keys of the events."""
-        current = checkpoint.BEGINNING
-        while current.filled_time is not None:
+        """Yield steps over everything that is stored, in the order of the events' keys."""
+        current = BACKFILL_START
+        while current.backfilled_to is not None:
             with self._connection, self._connection.cursor() as cursor:
-                step = checkpoint.backfill_step(cursor, current, ROWS_AT_ONCE)
+                step = backfill_step(cursor, current, DOCUMENTS_PER_REQUEST)
             yield step
             current = step.after
 
     def _compare(self, step: IndexStep) -> list[str]:
-        for _ in range(ATTEMPTS):
+        """Return the differences of a step that are still there after MAX_COMPARISONS."""
+        for _ in range(MAX_COMPARISONS):
             documents: Counter[str] = Counter()
             differences: list[str] = []
             for expected in self._expected(step):
                 documents.update(document.index_name for document in expected)
-                differences += self._differences(expected)
+                differences += self._missing_or_different(expected)
             if not differences:
                 break
-            self._settle()
-        self._differences_found.documents += documents
+            self._wait_for_index()
+        self.documents += documents
         return differences
 
     def _expected(self, step: IndexStep) -> Iterator[dict[Document, Any]]:
-        """What there should be, in parts."""
+        """Yield the documents that there should be, with their content, in parts."""
         with self._connection:
-            actions = (action for _, action in document_reader.actions(self._connection, step))
-            for part in document_reader.parts(actions, ROWS_AT_ONCE, BYTES_AT_ONCE):
-                yield {document_of(lines): json.loads(lines.partition(b"\n")[2]) for lines in part}
+            actions = (action for _, action in read_actions(self._connection, step))
+            for part in split(actions, DOCUMENTS_PER_REQUEST, BYTES_PER_REQUEST):
+                yield {document_of(each): json.loads(each.partition(b"\n")[2]) for each in part}
 
-    def _differences(self, expected: dict[Document, Any]) -> Iterator[str]:
+    def _missing_or_different(self, expected: dict[Document, Any]) -> Iterator[str]:
         wanted = [{"_index": each.index_name, "_id": each.document_id} for each in expected]
-        found = self._client.mget(body={"docs": wanted})["docs"]
-        for (document, source), reply in zip(expected.items(), found, strict=True):
+        replies = self._client.mget(body={"docs": wanted})["docs"]
+        for (document, content), reply in zip(expected.items(), replies, strict=True):
             if not reply.get("found"):
                 yield f"{document.index_name} lacks document {document.document_id}"
-            elif reply["_source"] != source:
-                yield _difference(document, source, reply["_source"])
+            elif reply["_source"] != content:
+                fields = different_fields(content, reply["_source"])
+                yield f"{document.index_name}, document {document.document_id}: {fields}"
 
-    def _look_for_others(self) -> None:
-        """Documents that should not be there: only where there are too many can there be any."""
-        for name in sorted(indexes.present(self._client)):
+    def _unexpected(self) -> Iterator[str]:
+        """Yield documents that should not be there.
+
+        Only an index with another number of documents than expected can have any.
+        """
+        for name in sorted(indexes.uuids(self._client)):
             self._client.indices.refresh(index=name)
-            if self._client.count(index=name)["count"] != self._differences_found.documents[name]:
-                self._differences_found.add(self._others(name))
+            if self._client.count(index=name)["count"] != self.documents[name]:
+                yield from self._unexpected_in(name)
 
-    def _others(self, name: str) -> Iterator[str]:
-        for page in self._pages(name):
-            others = set(page)
-            for _ in range(ATTEMPTS):
-                others = self._still_there(name, others - self._there(name, others))
-                if not others:
+    def _unexpected_in(self, name: str) -> Iterator[str]:
+        for page in self._pages_of_ids(name):
+            unexpected = set(page)
+            for _ in range(MAX_COMPARISONS):
+                unexpected = self._indexed(name, unexpected - self._stored(name, unexpected))
+                if not unexpected:
                     break
-                self._settle()
-            for document_id in sorted(others):
-                shown = clip(document_id, SHOWN_CHARACTERS)
+                self._wait_for_index()
+            for document_id in sorted(unexpected):
+                shown = clip(document_id, VALUE_CHARACTERS)
                 yield f"{name} has document {shown}, which is nothing in PostgreSQL"
 
-    def _pages(self, name: str) -> Iterator[list[str]]:
-        """All document ids of an index. By search_after: a user's rules may not allow a scroll."""
-        query: dict[str, Any] = {"size": ROWS_AT_ONCE, "sort": ["_id"], "_source": False}
+    def _pages_of_ids(self, name: str) -> Iterator[list[str]]:
+        """Yield all document ids of an index.
+
+        By search_after, because the rights of the user may not include a scroll.
+        """
+        query: dict[str, Any] = {"size": DOCUMENTS_PER_REQUEST, "sort": ["_id"], "_source": False}
         while hits := self._client.search(index=name, body=query)["hits"]["hits"]:
             yield [hit["_id"] for hit in hits]
             query["search_after"] = hits[-1]["sort"]
 
-    def _there(self, name: str, ids: set[str]) -> set[str]:
-        """Those that PostgreSQL has for this index."""
-        pattern, query = (
-            (SESSION_ID, SESSIONS_THERE) if name == SESSIONS else (EVENT_ID, EVENTS_THERE)
-        )
+    def _stored(self, name: str, ids: set[str]) -> set[str]:
+        """Return those of the ids that PostgreSQL has an event or a session of this index for."""
+        if name == SESSION_INDEX:
+            pattern, query = SESSION_DOCUMENT_ID, SELECT_STORED_SESSION_IDS
+        else:
+            pattern, query = EVENT_DOCUMENT_ID, SELECT_STORED_EVENT_IDS
         possible = [each for each in ids if pattern.fullmatch(each)]
         with self._connection, self._connection.cursor() as cursor:
             cursor.execute(query, {"ids": possible})
             return {each for index_name, each in cursor if index_name == name}
 
-    def _still_there(self, name: str, ids: set[str]) -> set[str]:
-        """Those that the index has now."""
+    def _indexed(self, name: str, ids: set[str]) -> set[str]:
+        """Return those of the ids that are in the index now."""
         if not ids:
             return ids
         try:
@@ -156,16 +177,3 @@ class Check:
         except NotFoundError:
             return set()
         return {reply["_id"] for reply in found["docs"] if reply.get("found")}
-
-
-def _difference(document: Document, expected: dict[str, Any], found: dict[str, Any]) -> str:
-    wrong = [
-        f"{name} is {_text(found.get(name))}, not {_text(expected.get(name))}"
-        for name in sorted(expected.keys() | found.keys())
-        if found.get(name) != expected.get(name)
-    ]
-    return f"{document.index_name}, document {document.document_id}: {'; '.join(wrong)}"
-
-
-def _text(value: object) -> str:
-    return clip(json.dumps(value, ensure_ascii=False), SHOWN_CHARACTERS)

@@ -1,4 +1,4 @@
-"""Fault proxy before a search server: fails bulk requests as networks and servers do.
+"""Fault proxy in front of a search server: makes bulk requests fail as networks and servers do.
 
 with search_fault_proxy(search, seed=1) as proxy:
     proxy.faults = Faults(refused=0.2)
@@ -21,21 +21,22 @@ from tests.services.http_proxy import Reply, Request, forward, http_proxy
 
 SHARES = ("refused", "unavailable", "cut", "held_back")
 BUSY = {"type": "rejected_execution_exception", "reason": "rejected execution of the fault proxy"}
-# As a load balancer answers, who speaks no JSON.
+# The reply of a load balancer, which is not JSON.
 UNAVAILABLE = Reply(503, b"<html><h1>503 Service Unavailable</h1></html>", "text/html")
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What happens to bulk requests: shares from 0 to 1, at most one of the first four to each.
+    """Shares of the bulk requests, from 0 to 1, that a fault happens to.
 
-    refused: answered 429 as a whole, and not forwarded.
-    unavailable: answered 503, and not forwarded.
+    A request has at most one of the first four faults.
+    refused: answered with 429 and not forwarded.
+    unavailable: answered with 503 and not forwarded.
     cut: forwarded; the connection ends in the middle of the reply.
-    held_back: the connection ends without a reply; forwarded by `deliver_late` only.
-    refused_items: of the items of the other requests, and of cut ones; answered 429, each at its
-        place, and not forwarded. The reply is then whole, whatever filter_path wants.
-    delay_seconds: forwarded at once, answered so much later.
+    held_back: the connection ends without a reply; only `deliver_late` forwards the request.
+    refused_items: a share of the items of forwarded requests; the reply gives 429 for these, in
+        their positions, and they are not forwarded. The reply then ignores filter_path.
+    delay_seconds: forwarded at once; the reply comes this much later.
     """
 
     refused: float = 0.0
@@ -48,24 +49,28 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An action of a bulk request: its name, its metadata, its lines."""
+    """An action of a bulk request.
+
+    action: index or delete. meta: its metadata. lines: its bytes, with the document if it has one.
+    """
 
     action: str
     meta: dict[str, Any]
     lines: bytes
 
     def refusal(self) -> dict[str, Any]:
-        """What a server that is too busy says of it."""
+        """Return the item of the reply of a server that is too busy."""
         target = {name: self.meta[name] for name in ("_index", "_id") if name in self.meta}
         return {self.action: {**target, "status": 429, "error": BUSY}}
 
 
 @dataclass(slots=True)
 class SearchFaultProxy:
-    """The proxy: `faults` may be changed at any time, `environment` has the settings for it.
+    """A running fault proxy.
 
-    counts: how many `bulks` came, how many of them `passed`, and how often each fault happened, by
-    its name; `refused_items` counts items, `delayed` replies.
+    environment: the settings that lead to it. faults: may be changed at any time.
+    counts: the number of bulk requests (`bulks`), of those without a fault (`passed`), and of each
+    fault by its name; `refused_items` counts items, `delayed` counts replies.
     """
 
     environment: dict[str, str]
@@ -77,7 +82,7 @@ class SearchFaultProxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, request: Request) -> Reply | None:
-        """What the client gets; None ends the connection."""
+        """Return the reply for the client; None ends the connection."""
         if not urlsplit(request.path).path.endswith("/_bulk"):
             return forward(self.upstream, request)
         faults = self.faults
@@ -95,13 +100,13 @@ class SearchFaultProxy:
         return replace(reply, cut_at=len(reply.body) // 2) if fault == "cut" else reply
 
     def deliver_late(self) -> list[dict[str, Any]]:
-        """Forward now, in their order, what was held back; the server's replies."""
+        """Forward the requests that were held back, in order, and return the server's replies."""
         with self._lock:
             held, self._held = self._held, []
         return [json.loads(forward(self.upstream, request).body) for request in held]
 
     def _begin(self, faults: Faults, request: Request) -> str:
-        """Count the request and choose what happens to it."""
+        """Count the request and choose its fault, or "passed"."""
         weights = [getattr(faults, name) for name in SHARES]
         with self._lock:
             (fault,) = self.chance.choices(["passed", *SHARES], [1 - sum(weights), *weights])
@@ -111,7 +116,7 @@ class SearchFaultProxy:
         return fault
 
     def _forward_some(self, request: Request, share: float) -> Reply:
-        """Forward a bulk request without some of its items, which the reply says were refused."""
+        """Forward a bulk request without a share of its items; the reply gives 429 for these."""
         items = list(bulk_items(request.body)) if share else []
         with self._lock:
             refused = [self.chance.random() < share for _ in items]
@@ -138,20 +143,20 @@ class SearchFaultProxy:
 
 @contextmanager
 def search_fault_proxy(search: Mapping[str, str], seed: int) -> Iterator[SearchFaultProxy]:
-    """Run a fault proxy before the search server of these settings (no TLS); at first no faults.
+    """Run a fault proxy in front of a search server without TLS; at first without faults.
 
-    What is still held back at the end is never delivered.
+    Requests that are held back at the end are never delivered.
     """
     upstream = (search["OPENSEARCH_HOST"], int(search.get("OPENSEARCH_PORT", "9200")))
     proxy = SearchFaultProxy({}, upstream, random.Random(seed))
     with http_proxy(proxy.answer) as port:
-        here = {"OPENSEARCH_HOST": "127.0.0.1", "OPENSEARCH_PORT": str(port)}
-        proxy.environment = {**search, **here}
+        address = {"OPENSEARCH_HOST": "127.0.0.1", "OPENSEARCH_PORT": str(port)}
+        proxy.environment = {**search, **address}
         yield proxy
 
 
 def bulk_items(body: bytes) -> Iterator[Item]:
-    """The actions of a bulk request, each with its document where it has one."""
+    """Yield the actions of a bulk request."""
     lines = iter(body.splitlines(keepends=True))
     for line in lines:
         if line.strip():
@@ -160,7 +165,7 @@ def bulk_items(body: bytes) -> Iterator[Item]:
 
 
 def _unfiltered(request: Request, body: bytes) -> Request:
-    """The request with another body, and with a whole reply."""
+    """Return the request with another body, and without the parameter filter_path."""
     path, query = urlsplit(request.path)[2:4]
     kept = [(name, value) for name, value in parse_qsl(query) if name != "filter_path"]
     return replace(request, path=f"{path}?{urlencode(kept)}", body=body)

@@ -1,4 +1,4 @@
-"""What the index must hold, said once more: documents made of rows in plain Python."""
+"""Oracle of the search index: the documents that it must have, made of the rows in Python."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -12,22 +12,19 @@ from psycopg2.extras import RealDictCursor
 
 from clickstream.clients.opensearch import connect as connect_search
 from clickstream.clients.postgres import Connection, connect
-from clickstream.indexer import backlog
-from clickstream.indexer.indexer import Indexer
 from clickstream.settings import Settings
-from tests.services.waiting import eventually
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOT_IN_DOCUMENTS = {"xid", "stored_at"}
 
-EVENTS = "SELECT *, host(ip_address) AS ip_address FROM events_with_session"
-SESSIONS = "SELECT *, host(ip_address) AS ip_address FROM session_metrics"
+SELECT_EVENTS = "SELECT *, host(ip_address) AS ip_address FROM events_with_session"
+SELECT_SESSIONS = "SELECT *, host(ip_address) AS ip_address FROM session_metrics"
 
 Documents = dict[tuple[str, str], dict[str, Any]]
 
 
 def check(environment: Mapping[str, str]) -> int:
-    """Assert that the index is what PostgreSQL says; the number of documents."""
+    """Assert that the index matches PostgreSQL, and return the number of documents."""
     settings = Settings.from_mapping(environment)
     with (
         closing(connect(settings, application="oracle")) as connection,
@@ -37,7 +34,7 @@ def check(environment: Mapping[str, str]) -> int:
 
 
 def check_documents(connection: Connection, client: OpenSearch) -> int:
-    """The same, given the connections."""
+    """Do the same as `check`, with connections that are open."""
     expected = dict(_expected(connection))
     found = indexed(client)
     assert found.keys() == expected.keys()
@@ -47,7 +44,7 @@ def check_documents(connection: Connection, client: OpenSearch) -> int:
 
 
 def indexed(client: OpenSearch) -> Documents:
-    """All documents of events and sessions that there are, by index and id."""
+    """Return all documents of events and sessions, by index and id."""
     client.indices.refresh(index="clickstream-*")
     return {
         (hit["_index"], hit["_id"]): hit["_source"]
@@ -56,32 +53,15 @@ def indexed(client: OpenSearch) -> Documents:
     }
 
 
-def advance(indexer: Indexer) -> None:
-    """Let an indexer take the steps that there are."""
-    while indexer.turn():
-        pass
-
-
-def catch_up(indexer: Indexer, connection: Connection) -> None:
-    """Let an indexer index all there is, also where transactions of other tests hold it back."""
-
-    def caught_up() -> bool:
-        advance(indexer)
-        with connection, connection.cursor() as cursor:
-            return backlog.read(cursor).caught_up
-
-    eventually(caught_up)
-
-
 def _expected(connection: Connection) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
     with connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(EVENTS)
+        cursor.execute(SELECT_EVENTS)
         for row in cursor.fetchall():
             time = row.pop("event_time")
             microseconds = (time - EPOCH) // datetime.resolution
             key = (_index(time), f"{row['event_id']}:{microseconds}")
             yield key, _document({**row, "timestamp": time})
-        cursor.execute(SESSIONS)
+        cursor.execute(SELECT_SESSIONS)
         for row in cursor.fetchall():
             yield ("clickstream-sessions", row["session_id"]), _document(row)
 

@@ -1,8 +1,8 @@
-"""Search servers for tests, each used by one test at a time: names of indexes are fixed.
+"""Search servers for tests; one test at a time uses each, because index names are fixed.
 
-The local one (osmem) is of one worker, and empty again when it is started again. The real one is
-an OpenSearch that all workers of a run share: whoever has it holds a lock. It is started by the
-first test that wants it; a guardian kills it after the last worker, however that ended.
+Each worker has a local one (osmem), which loses everything at a restart. All workers of a run share
+one real OpenSearch; a test holds a lock while it uses it. The first test that needs it starts it,
+and a watchdog kills it after the last worker, however that ended.
 """
 
 import os
@@ -24,60 +24,63 @@ from tests.services.own_server import OwnServer
 from tests.services.scripts import PROJECT
 
 PROGRAM = PROJECT / "tests" / "servers" / "opensearch.sh"
-# Waits for the end of its own user and of all others.
-GUARD = 'cat >/dev/null; flock "$1" "$2" wipe >/dev/null'
+# Waits for the end of the worker that started it, then of all others, and deletes the server.
+WATCHDOG = 'cat >/dev/null; flock "$1" "$2" wipe >/dev/null'
 START_SECONDS = 120
 INSTALL_SECONDS = 600
-OURS = "clickstream-*"
+OUR_INDEXES = "clickstream-*"
 
 
 class SearchServer(Protocol):
-    """A search server that a test may stop at will; always on its port."""
+    """A search server that a test may stop and start; it keeps its port."""
 
     environment: dict[str, str]
 
     def start(self) -> None:
-        """Start it again, if it does not run, and wait until it answers."""
+        """Start it if it does not run, and wait until it answers."""
 
     def stop(self) -> None:
         """Stop it cleanly and wait until it is gone."""
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait until it is gone."""
 
     def wipe(self) -> None:
-        """Restart it without any index, template or setting, running or not."""
+        """Restart it, or start it, without any index, template or setting."""
 
 
-# == The local one ==============================================================================
+# == Local ======================================================================================
 
 
 class LocalSearch(OwnServer):
-    """The search server of a stack, which keeps all in memory."""
+    """The search server of a local stack, which keeps everything in memory."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "opensearch")
 
     def wipe(self) -> None:
-        """Restart it."""
+        """Restart it, which deletes everything."""
         self.stop()
         self.start()
 
     @contextmanager
     def fresh(self) -> Iterator["LocalSearch"]:
-        """The server, running and empty."""
+        """Yield the server, running and empty."""
         self.wipe()
         yield self
 
 
-# == The real one ===============================================================================
+# == Real =======================================================================================
 
 
 class RealSearch:
-    """An OpenSearch; its data outlive a restart."""
+    """A real OpenSearch, which keeps its data at a restart."""
 
     def __init__(self, folder: Path, data: Path) -> None:
-        """folder: for locks; data: where nobody's processes may enter, of this run alone."""
+        """Describe a server that is not started yet.
+
+        folder: for the locks of this run. data: a folder that the user nobody may enter.
+        """
         self.lock = folder / "opensearch.lock"
         self._turn = folder / "opensearch-turn.lock"
         port = _agreed_port(folder / "opensearch-port")
@@ -93,7 +96,7 @@ class RealSearch:
         }
 
     def start(self) -> None:
-        """Start it again, if it does not run, and wait until it answers."""
+        """Start it if it does not run, and wait until it answers."""
         started = self.ask("start", START_SECONDS)
         assert started.returncode == 0, f"OpenSearch does not start: {started.stderr}"
 
@@ -102,16 +105,16 @@ class RealSearch:
         self.ask("stop")
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
+        """Send SIGKILL and wait until it is gone."""
         self.ask("kill")
 
     def wipe(self) -> None:
-        """Restart it on an empty folder."""
+        """Restart it with an empty data folder."""
         self.ask("wipe")
         self.start()
 
     def ask(self, verb: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-        """Run the script that controls it."""
+        """Run the script that controls it, with one of its verbs."""
         return subprocess.run(
             [PROGRAM, verb],
             env=self.variables,
@@ -123,7 +126,7 @@ class RealSearch:
 
     @contextmanager
     def fresh(self) -> Iterator["RealSearch"]:
-        """The server, running and empty, for nobody else as long as this lasts."""
+        """Yield the server, running and empty, while no other test can use it."""
         with locked(self._turn):
             self.start()
             empty(self.environment, "*")
@@ -132,23 +135,23 @@ class RealSearch:
 
 @contextmanager
 def shared_real_search(folder: Path, data: Path) -> Iterator[RealSearch]:
-    """The real server of this run; nothing of it is left when its last user is gone."""
+    """Yield the real server of this run; after the last worker it and its data are deleted."""
     server = RealSearch(folder, data)
-    guardian = subprocess.Popen(
-        ["bash", "-c", GUARD, "guardian", str(server.lock), str(PROGRAM)],
+    watchdog = subprocess.Popen(
+        ["bash", "-c", WATCHDOG, "watchdog", str(server.lock), str(PROGRAM)],
         env=server.variables,
         stdin=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the tests, not for the guardian
+        start_new_session=True,  # Ctrl-C is for the tests, not for the watchdog
     )
     try:
         with locked(server.lock, shared=True):
             yield server
     finally:
-        guardian.communicate()
+        watchdog.communicate()
 
 
 def _agreed_port(file: Path) -> int:
-    """A free port, the same for everybody who asks with this file."""
+    """Return a free port, which is the same for all workers, by way of this file."""
     with locked(file.with_suffix(".lock")):
         if not file.exists():
             replace_file(file, str(free_port()))
@@ -156,18 +159,18 @@ def _agreed_port(file: Path) -> int:
 
 
 def missing() -> str:
-    """What this machine lacks for a real OpenSearch, as a sentence; empty for nothing."""
+    """Return as a sentence what this machine lacks for a real OpenSearch; empty if nothing."""
     if sys.platform != "linux" or not shutil.which("bash"):
         return "a real OpenSearch is only started on Linux, with bash"
     asked = subprocess.run([PROGRAM, "check"], capture_output=True, text=True, check=False)
     return "" if asked.returncode == 0 else f"no real OpenSearch, {asked.stdout.strip()}"
 
 
-# == One that was given =========================================================================
+# == Given by settings ==========================================================================
 
 
 class GivenSearch:
-    """A server by TEST_OPENSEARCH_HOST; what the tests leave there is deleted."""
+    """The server of TEST_OPENSEARCH_HOST; what the tests leave there is deleted."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.environment = environment
@@ -176,31 +179,31 @@ class GivenSearch:
 
     @contextmanager
     def fresh(self) -> Iterator["GivenSearch"]:
-        """The server without our indexes, for nobody else of this run as long as this lasts."""
+        """Yield the server without our indexes, while no other test of this run can use it."""
         with locked(self._turn):
             if not self._begun.exists():
                 self._refuse_foreign()
                 self._begun.touch()
-            empty(self.environment, OURS)
+            empty(self.environment, OUR_INDEXES)
             yield self
-            empty(self.environment, OURS)
+            empty(self.environment, OUR_INDEXES)
 
     def _refuse_foreign(self) -> None:
         with closing(connect(Settings.from_mapping(self.environment))) as client:
-            found = sorted(client.indices.get(index=OURS))
+            found = sorted(client.indices.get(index=OUR_INDEXES))
         assert not found, (
             f"TEST_OPENSEARCH_HOST has indexes that the tests would delete ({', '.join(found)}); "
-            "give another server, or delete them"
+            "use another server, or delete them"
         )
 
 
-# == Any ========================================================================================
+# == All ========================================================================================
 
 
 def empty(environment: Mapping[str, str], names: str) -> None:
     """Delete the indexes and index templates of these names (a pattern)."""
     with closing(connect(Settings.from_mapping(environment))) as client:
-        # By name: a server may refuse to delete by a pattern.
+        # By name, because a server may refuse to delete by a pattern.
         for index in client.indices.get(index=names):
             client.indices.delete(index=index)
         for template in client.indices.get_index_template()["index_templates"]:

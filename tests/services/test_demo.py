@@ -40,7 +40,7 @@ def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) 
     assert demo.wait(90) == 0, demo.output
     assert "Verified 20,000 events" in demo.output
     if search_server.is_available():
-        assert "documents: OpenSearch has what PostgreSQL says" in demo.output
+        assert "documents: OpenSearch matches PostgreSQL" in demo.output
     assert "The demo passed" in demo.output
     assert list(temporary.iterdir()) == []
 

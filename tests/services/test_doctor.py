@@ -19,7 +19,7 @@ from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
 from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
 from clickstream.doctor.kafka_checks import endpoints
-from clickstream.indexer.indexes import STATE
+from clickstream.indexer.index_state import STATE_INDEX
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
@@ -570,7 +570,7 @@ def test_a_wrong_opensearch_password(
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
-@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, STATE])
+@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, STATE_INDEX])
 def test_indexes_that_the_user_may_not_read(
     name: str, searching: Settings, guarded: StartProxy
 ) -> None:

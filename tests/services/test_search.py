@@ -1,4 +1,4 @@
-"""The index beside the running consumer: servers that fail, indexers that die, and equality."""
+"""The index matches PostgreSQL beside running consumers, whatever fails or is killed."""
 
 from contextlib import closing
 from dataclasses import asdict
@@ -19,24 +19,24 @@ from tests.services.search_fault_proxy import Faults, search_fault_proxy
 from tests.services.search_servers import SearchServer
 from tests.services.waiting import eventually
 
-LEADS = "indexing into OpenSearch"
-ROWS = "SELECT count(*) FROM clickstream_events"
-REFUSED = "SELECT index_name, document_id FROM search_refused_documents"
+IS_LEADER = "indexing into OpenSearch"
+COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
+SELECT_REFUSED = "SELECT index_name, document_id FROM search_refused_documents"
 OUTAGE_SECONDS = 30
 
 
-def rows(query: Query) -> int:
-    ((number,),) = query(ROWS)
+def count_events(query: Query) -> int:
+    ((number,),) = query(COUNT_EVENTS)
     return int(number)
 
 
-def equal(environment: dict[str, str], search: dict[str, str]) -> int:
-    """Wait until the index is what PostgreSQL says; the number of documents."""
+def wait_until_equal(environment: dict[str, str], search: dict[str, str]) -> int:
+    """Wait until the index matches PostgreSQL, and return the number of documents."""
 
     def documents() -> int:
         try:
             return search_oracle.check({**environment, **search})
-        except OpenSearchException:  # an index that was just made cannot be searched yet
+        except OpenSearchException:  # a new index cannot be searched at once
             return 0
 
     return eventually(documents, 60)
@@ -45,47 +45,46 @@ def equal(environment: dict[str, str], search: dict[str, str]) -> int:
 # == OpenSearch fails ===========================================================================
 
 
-def test_an_outage_under_load(
+def test_an_outage_under_load_does_not_stop_postgresql(
     environment: dict[str, str],
     own_search: SearchServer,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """PostgreSQL goes on as if nothing were; afterwards the index is equal, without a command.
+    """Afterwards the index catches up without a command.
 
-    (The local server is empty then, which the indexer notices.)
+    The local server is empty then, which the indexer notices.
     """
     consumer = start_script("consumer.py", **own_search.environment)
     traffic = start_script("producer.py", "--rate", "200", "--seed", "1")
-    eventually(lambda: rows(query) > 500)
+    eventually(lambda: count_events(query) > 500)
     own_search.stop()
-    before, gone = rows(query), monotonic()
-    consumer.wait_for_output("PostgreSQL goes on, and the index will catch up")
-    eventually(lambda: monotonic() > gone + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
-    assert rows(query) > before + 200 * OUTAGE_SECONDS / 2
+    before, stopped = count_events(query), monotonic()
+    consumer.wait_for_output("PostgreSQL goes on, the index catches up by itself")
+    eventually(lambda: monotonic() > stopped + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
+    assert count_events(query) > before + 200 * OUTAGE_SECONDS / 2
     own_search.start()
     consumer.wait_for_output(f"{own_search.environment['OPENSEARCH_PORT']} again")
     traffic.send_signal(SIGTERM)
     assert traffic.wait() == 0
-    assert equal(environment, own_search.environment) > before
+    assert wait_until_equal(environment, own_search.environment) > before
     assert "Traceback" not in consumer.output
 
 
 FAULTS = {
-    "a fifth of the requests is too many": Faults(refused=0.2),
-    "a fifth of the documents is too many": Faults(refused_items=0.2),
-    "a fifth is unavailable": Faults(unavailable=0.2),
-    "a fifth of the replies is cut": Faults(cut=0.2),
+    "a fifth of the requests gets 429": Faults(refused=0.2),
+    "a fifth of the documents gets 429": Faults(refused_items=0.2),
+    "a fifth of the requests gets 503": Faults(unavailable=0.2),
+    "a fifth of the replies is cut off": Faults(cut=0.2),
     "replies take 5 seconds": Faults(delay_seconds=5.0),
 }
 COUNTED_AS = {"delay_seconds": "delayed"}
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-def test_faults_of_many_kinds(
+def test_no_fault_of_opensearch_loses_or_doubles_a_document(
     faults: Faults, environment: dict[str, str], search: dict[str, str], run_script: RunScript
 ) -> None:
-    """Each document is there in the end, and once."""
     send_by_visitor(environment, random_events(2_000, visitors=100, seed=1))
     with search_fault_proxy(search, seed=1) as proxy:
         proxy.faults = faults
@@ -99,14 +98,14 @@ def test_faults_of_many_kinds(
     assert search_oracle.check({**environment, **search}) > 2_000
 
 
-def test_a_request_that_arrives_late_does_no_harm(
+def test_a_request_that_arrives_late_does_not_overwrite_newer_documents(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """It was given up; meanwhile the session it writes has grown, or is gone."""
+    """Since the request was given up, its sessions have grown or were removed."""
     with search_fault_proxy(search, seed=1) as proxy:
         consumer = start_script("consumer.py", **proxy.environment)
         send(environment, [event("a", 0)])
-        equal(environment, search)
+        wait_until_equal(environment, search)
         proxy.faults = Faults(held_back=1.0)
         send(environment, [event("a", 60), event("b", 100)])
         wait_until_read(query, 3)
@@ -114,29 +113,29 @@ def test_a_request_that_arrives_late_does_no_harm(
         proxy.faults = Faults()
         send(environment, [event("a", 90), event("b", 0)])
         wait_until_read(query, 5)
-        equal(environment, search)
+        wait_until_equal(environment, search)
         assert {item["index"]["status"] for late in proxy.deliver_late() for item in late["items"]}
         search_oracle.check({**environment, **search})
         assert consumer.is_running
 
 
-def test_a_document_that_is_refused_for_its_content(
+def test_a_document_that_is_refused_for_its_content_is_listed_and_can_be_sent_again(
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,
     run_script: RunScript,
     query: Query,
 ) -> None:
-    """The others go on; it is listed, and after the cure it is sent again."""
+    """All other documents are indexed; the document is accepted once the cause is removed."""
     consumer = start_script("consumer.py", **search)
     send(environment, [event("a", 0)])
-    equal(environment, search)
+    wait_until_equal(environment, search)
     with closing(connect(Settings.from_mapping(search))) as client:
         _index_viewports(client, ignore_malformed=False)
         wrong = event("a", 60, viewport_size="1920x1080")
         send(environment, [wrong, event("a", 61, viewport_size="800"), event("b", 61)])
-        eventually(lambda: query(REFUSED))
-        ((index_name, document_id),) = query(REFUSED)
+        eventually(lambda: query(SELECT_REFUSED))
+        ((index_name, document_id),) = query(SELECT_REFUSED)
         assert (index_name, document_id[:36]) == ("clickstream-events-2025.06", wrong["event_id"])
         consumer.wait_for_output("OpenSearch refused 1 documents")
         listed = run_script("clickstream", "rejected", "list")
@@ -150,11 +149,11 @@ def test_a_document_that_is_refused_for_its_content(
         _index_viewports(client, ignore_malformed=True)
     again = run_script("clickstream", "rejected", "retry", **search)
     assert "1 refused documents were sent again, 0 stay refused" in again.stdout, again.stderr
-    equal(environment, search)
+    wait_until_equal(environment, search)
 
 
 def _index_viewports(client: OpenSearch, *, ignore_malformed: bool) -> None:
-    """As an operator might: index the viewport as a number too, which it seldom is."""
+    """Index the viewport as a number too, as an operator might who does not know its format."""
     (found,) = client.indices.get_mapping(index="clickstream-events-2025.06").values()
     viewport = found["mappings"]["properties"]["viewport_size"]
     number = {"type": "integer", "ignore_malformed": ignore_malformed}
@@ -165,7 +164,7 @@ def _index_viewports(client: OpenSearch, *, ignore_malformed: bool) -> None:
 # == Processes die ==============================================================================
 
 
-def test_killed_between_the_index_and_the_cursor(
+def test_a_consumer_killed_before_it_moved_the_checkpoint_leaves_the_index_right(
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,
@@ -186,56 +185,56 @@ def test_killed_between_the_index_and_the_cursor(
     assert verified.returncode == 0, verified.stdout
 
 
-def test_the_indexer_is_killed_while_another_consumer_runs(
+def test_another_consumer_becomes_the_leader_when_the_leader_is_killed(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """One of them works at a time; the other takes over within seconds."""
+    """Only the leader indexes; the other takes over within seconds."""
     consumers = [start_script("consumer.py", **search) for _ in range(2)]
-    leader = eventually(lambda: next((one for one in consumers if LEADS in one.output), None))
+    leader = eventually(lambda: next((one for one in consumers if IS_LEADER in one.output), None))
     (other,) = (one for one in consumers if one is not leader)
     events = random_events(1_000, visitors=30, seed=4)
     send_by_visitor(environment, events[:500])
     wait_until_read(query, 500)
-    assert LEADS not in other.output
+    assert IS_LEADER not in other.output
     leader.send_signal(SIGKILL)
     assert leader.wait() == -SIGKILL
-    other.wait_for_output(LEADS, 10)
+    other.wait_for_output(IS_LEADER, 10)
     send_by_visitor(environment, events[500:])
     wait_until_read(query, len(events))
-    equal(environment, search)
+    wait_until_equal(environment, search)
 
 
-# == The index is gone, or another one's ========================================================
+# == Indexes are missing or outdated ============================================================
 
 
 @pytest.mark.parametrize("gone", ["clickstream-sessions", "all"])
-def test_an_index_is_deleted_under_the_consumer(
+def test_a_deleted_index_is_backfilled_by_the_running_consumer(
     gone: str,
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Noticed also where no event comes."""
+    """Even if no event arrives."""
     consumer = start_script("consumer.py", **search)
     send_by_visitor(environment, random_events(300, visitors=10, seed=5))
     wait_until_read(query, 330)
-    equal(environment, search)
+    wait_until_equal(environment, search)
     with closing(connect(Settings.from_mapping(search))) as client:
         for name in client.indices.get(index="clickstream-*"):
             if gone in {name, "all"}:
                 client.indices.delete(index=name)
-    consumer.wait_for_output("filling the search index from the beginning")
-    equal(environment, search)
+    consumer.wait_for_output("backfilling the search index: ")
+    wait_until_equal(environment, search)
 
 
-def test_wiped_or_behind_while_no_consumer_ran(
+def test_an_index_deleted_or_outdated_while_no_consumer_ran_is_backfilled(
     environment: dict[str, str],
     search: dict[str, str],
     run_script: RunScript,
     query: Query,
 ) -> None:
-    """The next consumer, or the rebuild, fills it; so for a database that was set back."""
+    """By the next consumer or a rebuild; an older database that was restored counts as outdated."""
     send_by_visitor(environment, random_events(300, visitors=10, seed=6))
     assert run_script("consumer.py", "--drain", **search).returncode == 0
     search_oracle.check({**environment, **search})
@@ -249,11 +248,11 @@ def test_wiped_or_behind_while_no_consumer_ran(
         search_oracle.check({**environment, **search})
     query("UPDATE search_cursor SET horizon = '5'")
     drained = run_script("consumer.py", "--drain", **search)
-    assert "the database was set back" in drained.stderr
+    assert "the database was restored to an earlier state" in drained.stderr
     search_oracle.check({**environment, **search})
 
 
-def test_a_rebuild_while_a_consumer_runs(
+def test_the_index_can_be_rebuilt_while_a_consumer_runs(
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,
@@ -268,14 +267,13 @@ def test_a_rebuild_while_a_consumer_runs(
     assert rebuilt.returncode == 0, rebuilt.stderr
     send_by_visitor(environment, events[500:])
     wait_until_read(query, len(events))
-    equal(environment, search)
+    wait_until_equal(environment, search)
     assert consumer.is_running
 
 
-def test_sessions_are_rebuilt_by_another_rule(
+def test_the_index_follows_sessions_recomputed_by_another_rule(
     environment: dict[str, str], search: dict[str, str], run_script: RunScript
 ) -> None:
-    """The documents follow."""
     send_by_visitor(environment, random_events(1_000, visitors=30, seed=8))
     assert run_script("consumer.py", "--drain", **search).returncode == 0
     other = {**search, "SESSION_TIMEOUT_SECONDS": "300", "SESSION_START_EVENTS": "login"}
@@ -284,10 +282,10 @@ def test_sessions_are_rebuilt_by_another_rule(
     search_oracle.check({**environment, **search})
 
 
-# == Turned on later, and what is said of it ====================================================
+# == Search turned on later, messages and commands ==============================================
 
 
-def test_turned_on_after_50_000_rows(
+def test_search_turned_on_after_50_000_events_indexes_all_of_them(
     environment: dict[str, str], search: dict[str, str], run_script: RunScript
 ) -> None:
     sent = run_script("producer.py", "--events", "50000", "--backfill", "3d", "--seed", "1")
@@ -299,7 +297,7 @@ def test_turned_on_after_50_000_rows(
     assert search_oracle.check({**environment, **search}) > 50_000
 
 
-def test_the_backlog_is_told(
+def test_report_and_log_give_the_backlog(
     own_search: SearchServer,
     environment: dict[str, str],
     start_script: StartScript,
@@ -308,7 +306,7 @@ def test_the_backlog_is_told(
 ) -> None:
     consumer = start_script("consumer.py", **own_search.environment)
     send(environment, [event("a", 0)])
-    equal(environment, own_search.environment)
+    wait_until_equal(environment, own_search.environment)
     assert "everything is indexed" in run_script("summary.py").stdout
     own_search.stop()
     send(environment, [event("a", 1), event("b", 1)])
@@ -319,20 +317,19 @@ def test_the_backlog_is_told(
     assert consumer.wait() == 0
 
 
-def test_a_drain_without_opensearch_says_what_is_wrong(
+def test_a_drain_without_opensearch_stores_everything_and_says_what_is_wrong(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """What is stored is stored."""
     send(environment, [event("a", 0)])
     drained = run_script("consumer.py", "--drain", OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT="1")
     assert drained.returncode == 1
-    assert "error: the search index does not move: see whether OpenSearch at 127.0.0.1:1 " in (
+    assert "error: the search index makes no progress: see if OpenSearch at 127.0.0.1:1 " in (
         drained.stderr
     )
-    assert rows(query) == 1
+    assert count_events(query) == 1
 
 
-def test_verify_lists_what_differs(
+def test_verify_lists_every_difference(
     environment: dict[str, str], search: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
     send(environment, [event("a", 0), event("b", 0)])
@@ -348,28 +345,27 @@ def test_verify_lists_what_differs(
     assert f"document {a}: total_events is 7, not 1" in verified.stdout
     assert f"clickstream-sessions lacks document {b}" in verified.stdout
     assert "clickstream-events-older has document 00000000, which is nothing" in verified.stdout
-    assert verified.stdout.rstrip().endswith("4 differences between OpenSearch and 4 documents.")
+    assert "4 differences found.\nCompared 4 documents" in verified.stdout
 
 
 @pytest.mark.parametrize("action", ["verify", "rebuild"])
-def test_without_a_host_there_is_nothing_to_do(action: str, run_script: RunScript) -> None:
+def test_search_commands_without_a_host_are_misuse(action: str, run_script: RunScript) -> None:
     done = run_script("clickstream", "search", action)
     assert done.returncode == 2
     assert done.stderr == "error: OPENSEARCH_HOST is empty, so there is no index; set it in .env\n"
 
 
-def test_a_stop_does_not_wait_for_an_opensearch_that_hangs(
+def test_a_stop_waits_only_seconds_for_an_opensearch_that_hangs(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """It is given some seconds."""
     with search_fault_proxy(search, seed=1) as proxy:
         consumer = start_script("consumer.py", **proxy.environment)
         send(environment, [event("a", 0)])
-        equal(environment, search)
+        wait_until_equal(environment, search)
         proxy.faults = Faults(delay_seconds=60.0)
         send(environment, [event("a", 1)])
         wait_until_read(query, 2)
         eventually(lambda: proxy.counts["bulks"] > 1)
         consumer.send_signal(SIGTERM)
         assert consumer.wait(15) == 0
-    assert "the search index is behind" in consumer.output
+    assert "the search index is not up to date yet" in consumer.output

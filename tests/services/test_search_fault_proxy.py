@@ -30,14 +30,14 @@ def proxy(search: dict[str, str]) -> Iterator[SearchFaultProxy]:
 
 @pytest.fixture
 def client(proxy: SearchFaultProxy) -> Iterator[OpenSearch]:
-    """A client that comes through the proxy."""
+    """Yield a client that connects to the fault proxy."""
     with closing(connect(Settings.from_mapping(proxy.environment))) as opened:
         yield opened
 
 
 @pytest.fixture
 def direct(search: dict[str, str]) -> Iterator[OpenSearch]:
-    """A client that connects to the search server itself."""
+    """Yield a client that connects to the search server itself."""
     with closing(connect(Settings.from_mapping(search))) as opened:
         yield opened
 
@@ -47,7 +47,7 @@ def action(name: str, key: str, version: int = 1) -> dict[str, Any]:
 
 
 def body(*keys: str, version: int = 1) -> str:
-    """Index these, each followed by the deletion of one that is not there."""
+    """Return a bulk body that indexes each key and then deletes a document that does not exist."""
     lines: list[dict[str, Any]] = []
     for key in keys:
         lines += [action("index", key, version), {"session_id": key}]
@@ -61,7 +61,7 @@ def stored(direct: OpenSearch) -> set[str]:
     return {hit["_id"] for hit in hits}
 
 
-def test_without_faults_it_is_not_noticed(
+def test_without_faults_every_request_and_reply_passes_unchanged(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     done = client.bulk(body=body("a", "b"))
@@ -76,7 +76,7 @@ def test_without_faults_it_is_not_noticed(
 
 
 @pytest.mark.parametrize(("fault", "status"), [("refused", 429), ("unavailable", 503)])
-def test_a_share_of_the_bulks_does_not_arrive(
+def test_a_share_of_the_bulk_requests_fails_and_is_not_forwarded(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch, fault: str, status: int
 ) -> None:
     proxy.faults = Faults(**{fault: 0.3})
@@ -92,7 +92,7 @@ def test_a_share_of_the_bulks_does_not_arrive(
     assert 5 < proxy.counts[fault] == 60 - len(arrived) < 35
 
 
-def test_a_share_of_the_items_is_refused_at_its_place(
+def test_a_share_of_the_items_is_refused_in_its_position(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     proxy.faults = Faults(refused_items=0.3)
@@ -111,7 +111,7 @@ def test_a_share_of_the_items_is_refused_at_its_place(
     assert "x" not in stored(direct)
 
 
-def test_a_reply_is_cut_and_the_documents_are_there(
+def test_a_cut_reply_belongs_to_documents_that_are_indexed(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     proxy.faults = Faults(cut=1.0)
@@ -123,20 +123,20 @@ def test_a_reply_is_cut_and_the_documents_are_there(
     assert client.bulk(body=body("b"))["errors"] is False
 
 
-def test_a_reply_comes_late(
+def test_a_reply_is_delayed(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     proxy.faults = Faults(delay_seconds=1.0)
-    begun = time.monotonic()
+    started = time.monotonic()
     client.bulk(body=body("a"))
-    assert time.monotonic() - begun >= 1.0
+    assert time.monotonic() - started >= 1.0
     with pytest.raises(ConnectionTimeout):
         client.bulk(body=body("b"), request_timeout=0.2)
     eventually(lambda: stored(direct) == {"a", "b"})
     eventually(lambda: proxy.counts["delayed"] == 2)
 
 
-def test_a_bulk_arrives_after_its_client_gave_up(
+def test_a_request_held_back_can_be_delivered_after_its_client_gave_up(
     proxy: SearchFaultProxy, client: OpenSearch, direct: OpenSearch
 ) -> None:
     proxy.faults = Faults(held_back=1.0)
@@ -152,7 +152,7 @@ def test_a_bulk_arrives_after_its_client_gave_up(
     assert proxy.deliver_late() == []
 
 
-def test_bodies_in_chunks_and_compressed_on_one_connection(
+def test_chunked_and_compressed_bodies_on_one_connection_are_understood(
     proxy: SearchFaultProxy, direct: OpenSearch
 ) -> None:
     proxy.faults = Faults(refused_items=0.5)
@@ -173,7 +173,7 @@ def test_bodies_in_chunks_and_compressed_on_one_connection(
     assert stored(direct) < set("abcdefgh")
 
 
-def test_a_server_that_is_gone_is_a_lost_connection(own_search: SearchServer) -> None:
+def test_the_connection_ends_if_the_server_is_gone(own_search: SearchServer) -> None:
     with search_fault_proxy(own_search.environment, seed=1) as proxy:
         with closing(connect(Settings.from_mapping(proxy.environment))) as client:
             client.bulk(body=body("a"))

@@ -1,59 +1,75 @@
-"""What must not write the index any more does not: late requests and replaced indexers."""
+"""The index stays right if requests arrive late, leaders are replaced, or replies are wrong."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from random import Random
 
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream.clients.postgres import Connection, only_row
-from clickstream.indexer import backlog, checkpoint
-from clickstream.indexer import indexer as indexer_module
-from clickstream.indexer.bulk import SearchOutageError
-from clickstream.indexer.indexer import FAILURES, Indexer
+from clickstream.clients.postgres import Connection
+from clickstream.indexer import checkpoint
+from clickstream.indexer.background import BackgroundIndexer
+from clickstream.indexer.indexer import INDEXER_ERRORS, Indexer
+from clickstream.indexer.opensearch_errors import SearchOutageError
 from clickstream.settings import Settings
 from tests.services import search_oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
 from tests.services.http_proxy import Reply, Request, forward, http_proxy
+from tests.services.indexers import (
+    ManualClock,
+    advance,
+    assert_indexed,
+    catch_up,
+    check_indexes,
+    is_caught_up,
+    open_indexer,
+)
 from tests.services.records import event
 from tests.services.search_fault_proxy import Faults, search_fault_proxy
-from tests.services.search_oracle import advance, catch_up
 from tests.services.test_search_indexer import RULE
 from tests.services.waiting import eventually
 
-END_INDEXERS = """
+END_INDEXER_CONNECTIONS = """
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = 'clickstream search' AND datname = current_database()
 """
-MANY = 6_100  # requests enough that some are read only when the first was answered
+LAST_EVENT = "SELECT event_id::text FROM clickstream_events ORDER BY event_time DESC LIMIT 1"
+STATE_INDEX = "clickstream-search-state"
+NOTHING = "no path has this in it"
+# Enough requests for some documents to be read only after the first request was answered.
+MANY_EVENTS = 6_100
 
 
 class HoldingProxy:
-    """A proxy that holds requests to one path back, and forwards them when it is told to."""
+    """A proxy that holds back requests that write to one path.
+
+    path: part of the paths held back. loses: drop the first such request, to deliver it late.
+    held: the requests that were held back. opened: set it to let the waiting requests go on.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.upstream = (settings.opensearch_host, settings.opensearch_port)
-        self.path = "nothing is held up"
+        self.path = NOTHING
         self.loses = False
         self.held: list[Request] = []
         self.opened = threading.Event()
 
     def answer(self, request: Request) -> Reply | None:
-        """None where the request is lost on its way, to arrive late."""
+        """Return the reply of OpenSearch; None, which ends the connection, for a lost request."""
         if request.method in {"POST", "PUT"} and self.path in request.path:
             self.held.append(request)
             if self.loses:
-                self.path = "nothing any more"
+                self.path = NOTHING
                 return None
             self.opened.wait(60)
         return forward(self.upstream, request)
 
-    def arrive(self) -> None:
-        """What was lost arrives."""
+    def deliver_late(self) -> None:
+        """Send what was lost to OpenSearch."""
         for request in self.held:
             forward(self.upstream, request)
 
@@ -64,178 +80,185 @@ def batches(transactions: Connection) -> Batches:
 
 
 @pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
 def proxy(searching: Settings) -> HoldingProxy:
     return HoldingProxy(searching)
 
 
 @contextmanager
-def through(proxy: HoldingProxy, settings: Settings) -> Iterator[Indexer]:
-    """An indexer that connects to the proxy."""
+def indexer_behind(
+    proxy: HoldingProxy, settings: Settings, clock: ManualClock
+) -> Iterator[Indexer]:
+    """Yield an indexer that connects to OpenSearch by the proxy."""
     with (
         http_proxy(proxy.answer) as port,
-        closing(Indexer(replace(settings, opensearch_port=port), Random(1))) as made,
+        open_indexer(replace(settings, opensearch_port=port), clock=clock) as opened,
     ):
-        yield made
+        yield opened
 
 
-def lose(proxy: HoldingProxy, path: str, indexer: Indexer) -> None:
-    """Let the indexer go on until a request to this path is lost."""
+def lose_request(proxy: HoldingProxy, path: str, indexer: Indexer) -> None:
+    """Take turns until a request to this path is lost; the indexer then goes on as after errors."""
     proxy.path, proxy.loses = path, True
 
     def lost() -> list[Request]:
-        with suppress(*FAILURES):
+        with suppress(*INDEXER_ERRORS):
             advance(indexer)
         return proxy.held
 
     eventually(lost)
 
 
-def look_again(indexer: Indexer, connection: Connection) -> None:
-    """As it does every few seconds."""
-    indexer._looked = 0.0
-    catch_up(indexer, connection)
+def delete_checkpoint(connection: Connection) -> None:
+    """Start a rebuild of the index."""
+    with connection, connection.cursor() as cursor:
+        checkpoint.forget(cursor)
 
 
-def test_an_indexer_that_was_replaced_in_the_middle_of_a_step(
+def test_a_leader_that_is_replaced_within_a_step_cannot_write_any_more(
     searching: Settings,
     batches: Batches,
     proxy: HoldingProxy,
+    clock: ManualClock,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
-    """It goes on with what it had read, and meets months that its successor has indexed."""
-    with closing(Indexer(searching, Random(2))) as before:
+    """It goes on with what it had read, of months that its successor has indexed."""
+    with open_indexer(searching) as before:
         batches.store([[event("a", 0)]])
         catch_up(before, transactions)
     months = [event("z", 0, timestamp=f"2025-0{month}-05T00:00:00Z") for month in (8, 9)]
-    batches.store([[*(event(f"u{number}", 0) for number in range(MANY)), *months]])
+    batches.store([[*(event(f"u{number}", 0) for number in range(MANY_EVENTS)), *months]])
     proxy.path = "_bulk"
-    with through(proxy, searching) as replaced:
+    with indexer_behind(proxy, searching, clock) as replaced:
         failed: list[Exception] = []
         turn = threading.Thread(target=_turn, args=(replaced, failed))
         turn.start()
         eventually(lambda: proxy.held)
-        query(END_INDEXERS)
-        with closing(Indexer(searching, Random(3))) as successor:
-            catch_up(successor, transactions)
-            search_oracle.check_documents(transactions, client)
+        query(END_INDEXER_CONNECTIONS)
+        with open_indexer(searching, clock=clock) as successor:
+            assert_indexed(successor, transactions, client)
             proxy.opened.set()
             turn.join(60)
             assert failed
             batches.store([[event("z", 1, timestamp="2025-09-05T00:00:10Z")]])
-            look_again(successor, transactions)
+            check_indexes(successor, clock, transactions)
             search_oracle.check_documents(transactions, client)
 
 
 def _turn(indexer: Indexer, failed: list[Exception]) -> None:
     try:
         indexer.turn()
-    except FAILURES as error:
+    except INDEXER_ERRORS as error:
         failed.append(error)
 
 
 @pytest.mark.parametrize("then", ["a month more", "a rebuild"])
-def test_a_state_that_arrives_late(
+def test_a_state_document_that_arrives_late_changes_nothing(
     then: str,
     searching: Settings,
     batches: Batches,
     proxy: HoldingProxy,
+    clock: ManualClock,
     transactions: Connection,
     client: OpenSearch,
 ) -> None:
-    """It would hide an index from the indexer, or bring a token back."""
-    with through(proxy, searching) as one:
+    """If it were stored, it would hide an index from the indexer, or bring an old token back."""
+    with indexer_behind(proxy, searching, clock) as indexer:
         batches.store([[event("a", 0)]])
-        catch_up(one, transactions)
+        catch_up(indexer, transactions)
         batches.store([[event("a", 5)]])
-        lose(proxy, "clickstream-search-state", one)
+        lose_request(proxy, STATE_INDEX, indexer)
         if then == "a rebuild":
-            with transactions, transactions.cursor() as cursor:
-                checkpoint.forget(cursor)
+            delete_checkpoint(transactions)
         batches.store([[event("b", 0, timestamp="2024-01-05T00:00:00Z")]])
-        catch_up(one, transactions)
-        proxy.arrive()
+        catch_up(indexer, transactions)
+        proxy.deliver_late()
         batches.store([[event("c", 0, timestamp="2024-01-05T00:00:10Z")]])
-        look_again(one, transactions)
+        check_indexes(indexer, clock, transactions)
         search_oracle.check_documents(transactions, client)
 
 
-@pytest.mark.parametrize("then", ["rebuilt", "wiped"])
-def test_a_bulk_request_of_an_earlier_filling_arrives_late(
-    then: str,
+@pytest.mark.parametrize("how", ["rebuilt", "wiped"])
+def test_a_bulk_request_of_an_earlier_backfill_that_arrives_late_changes_nothing(
+    how: str,
     searching: Settings,
     search: dict[str, str],
     batches: Batches,
+    clock: ManualClock,
     transactions: Connection,
     client: OpenSearch,
 ) -> None:
-    """It has a session that ceased to exist before the new filling."""
+    """It has a session that was removed before the new backfill."""
     with search_fault_proxy(search, seed=1) as proxy:
-        port = int(proxy.environment["OPENSEARCH_PORT"])
-        with closing(Indexer(replace(searching, opensearch_port=port), Random(1))) as one:
+        behind_proxy = replace(searching, opensearch_port=int(proxy.environment["OPENSEARCH_PORT"]))
+        with open_indexer(behind_proxy, clock=clock) as indexer:
             batches.store([[event("a", 100)]])
-            catch_up(one, transactions)
+            catch_up(indexer, transactions)
             proxy.faults = Faults(held_back=1.0)
             batches.store([[event("b", 100)]])
 
             def gave_up() -> int:
                 with suppress(SearchOutageError):
-                    advance(one)
+                    advance(indexer)
                 return proxy.counts["held_back"]
 
             eventually(gave_up)
             proxy.faults = Faults()
             batches.store([[event("b", 80)]])
-            _make_anew(then, transactions, client)
-            look_again(one, transactions)
+            _start_over(how, transactions, client)
+            check_indexes(indexer, clock, transactions)
             assert proxy.deliver_late()
-            look_again(one, transactions)
+            check_indexes(indexer, clock, transactions)
             search_oracle.check_documents(transactions, client)
 
 
-def _make_anew(how: str, connection: Connection, client: OpenSearch) -> None:
+def _start_over(how: str, connection: Connection, client: OpenSearch) -> None:
     if how == "rebuilt":
-        with connection, connection.cursor() as cursor:
-            checkpoint.forget(cursor)
+        delete_checkpoint(connection)
     else:
         for name in client.indices.get(index="clickstream-*"):
             client.indices.delete(index=name)
 
 
-def test_an_index_that_postgresql_has_nothing_for_goes(
-    searching: Settings, batches: Batches, transactions: Connection, client: OpenSearch
+def test_an_index_that_the_state_does_not_list_is_deleted(
+    searching: Settings,
+    batches: Batches,
+    clock: ManualClock,
+    transactions: Connection,
+    client: OpenSearch,
 ) -> None:
-    with closing(Indexer(searching, Random(1))) as one:
+    with open_indexer(searching, clock=clock) as indexer:
         batches.store([[event("a", 100)]])
-        catch_up(one, transactions)
+        catch_up(indexer, transactions)
         client.index(index="clickstream-events-2023.01", id="x", body={"user_id": "nobody"})
-        look_again(one, transactions)
+        check_indexes(indexer, clock, transactions)
         search_oracle.check_documents(transactions, client)
 
 
-def test_two_databases_do_not_take_the_indexes_from_each_other_for_ever(
+def test_two_databases_do_not_take_the_indexes_from_each_other_without_end(
     searching: Settings, batches: Batches, transactions: Connection, client: OpenSearch
 ) -> None:
-    """The one that was there says so, and waits."""
-    with closing(Indexer(searching, Random(1))) as one:
+    """The database whose indexes are taken over says so, and waits."""
+    with open_indexer(searching) as indexer:
         batches.store([[event("a", 100)]])
-        catch_up(one, transactions)
-        state = client.get(index="clickstream-search-state", id="state")["_source"]
+        catch_up(indexer, transactions)
+        state = client.get(index=STATE_INDEX, id="state")["_source"]
         other = {**state, "token": "another", "database": "another", "version": 2**60}
-        client.index(
-            index="clickstream-search-state",
-            id="state",
-            body=other,
-            params={"version": 2**60, "version_type": "external"},
-        )
+        version = {"version": 2**60, "version_type": "external"}
+        client.index(index=STATE_INDEX, id="state", body=other, params=version)
         for _ in range(2):
             batches.store([[event("b", 100)]])
             with pytest.raises(SearchOutageError, match="were taken over for another"):
-                eventually(one.turn)
+                eventually(indexer.turn)
 
 
-ODD_REPLIES = {
+WRONG_REPLIES = {
     "503, empty": Reply(503, b"", "text/plain"),
     "503, a list": Reply(503, b"[]"),
     "503 in another encoding": Reply(503, b"<html>d\xe9sol\xe9</html>", "text/html"),
@@ -246,79 +269,68 @@ ODD_REPLIES = {
 }
 CASES = [
     (path, reply)
-    for path in ("_bulk", "clickstream-search-state", "_settings")
-    for reply in ODD_REPLIES
-    # That is OpenSearch's own word where there is no index.
+    for path in ("_bulk", STATE_INDEX, "_settings")
+    for reply in WRONG_REPLIES
+    # This is what OpenSearch itself replies if there is no index.
     if (path, reply) != ("_settings", "200, an object")
 ]
 
 
 @pytest.mark.parametrize("search", ["local_search"], indirect=True)
 @pytest.mark.parametrize(("path", "reply"), CASES)
-def test_odd_replies_are_an_outage_and_change_nothing(
+def test_replies_that_are_not_opensearchs_are_an_outage_and_change_nothing(
     path: str,
     reply: str,
     searching: Settings,
     batches: Batches,
     transactions: Connection,
     client: OpenSearch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As of something between the indexer and OpenSearch; no index is deleted for it."""
+    """Something between the indexer and OpenSearch sends them; no index is deleted for that."""
     upstream = (searching.opensearch_host, searching.opensearch_port)
-    odd = threading.Event()
+    is_wrong = threading.Event()
     deletions: list[str] = []
 
     def answer(request: Request) -> Reply:
         if request.method == "DELETE":
             deletions.append(request.path)
-        return (
-            ODD_REPLIES[reply]
-            if odd.is_set() and path in request.path
-            else forward(upstream, request)
-        )
+        if is_wrong.is_set() and path in request.path:
+            return WRONG_REPLIES[reply]
+        return forward(upstream, request)
 
     with http_proxy(answer) as port:
-        one = Indexer(replace(searching, opensearch_port=port), Random(1))
-        one.start()
+        indexer = BackgroundIndexer(replace(searching, opensearch_port=port), Random(1))
+        indexer.start()
         batches.store([[event("a", 0)]])
-        eventually(lambda: _caught_up(transactions))
+        eventually(lambda: is_caught_up(transactions))
         deletions.clear()
-        odd.set()
+        is_wrong.set()
         batches.store([[event("a", 10)]])
-        eventually(lambda: one._failures)
-        odd.clear()
-        eventually(lambda: _caught_up(transactions))
-        one.finish(10)
+        eventually(lambda: "cannot index into OpenSearch" in caplog.text)
+        is_wrong.clear()
+        eventually(lambda: is_caught_up(transactions))
+        indexer.stop(10)
     search_oracle.check_documents(transactions, client)
     assert deletions == []
 
 
-def _caught_up(connection: Connection) -> bool:
-    with connection, connection.cursor() as cursor:
-        return backlog.read(cursor).caught_up
-
-
-def test_what_changes_during_a_filling_counts_as_backlog(
-    searching: Settings,
-    batches: Batches,
-    transactions: Connection,
-    client: OpenSearch,
-    monkeypatch: pytest.MonkeyPatch,
+def test_changes_during_a_backfill_count_as_backlog(
+    searching: Settings, batches: Batches, transactions: Connection, client: OpenSearch
 ) -> None:
-    """Also where the rows are a multiple of a step."""
-    monkeypatch.setattr(indexer_module, "ROWS_AT_ONCE", 100)
+    """Also if the number of events is a multiple of the rows of a step."""
     batches.store([[event(f"u{number:03}", number) for number in range(200)]])
-    with closing(Indexer(searching, Random(1))) as one:
-        while not _filled_to_the_last(transactions):
-            one.turn()
+    with open_indexer(searching, rows_per_step=100) as indexer:
+        while not _has_backfilled_last_event(transactions):
+            indexer.turn()
         batches.store([[event("u000", -5)]])
-        assert not _caught_up(transactions)
-        catch_up(one, transactions)
-        search_oracle.check_documents(transactions, client)
+        assert not is_caught_up(transactions)
+        assert_indexed(indexer, transactions, client)
 
 
-def _filled_to_the_last(connection: Connection) -> bool:
+def _has_backfilled_last_event(connection: Connection) -> bool:
     with connection, connection.cursor() as cursor:
         current = checkpoint.read(cursor)
-        cursor.execute("SELECT event_id::text FROM clickstream_events ORDER BY event_time DESC")
-        return current is not None and current.filled_id == only_row(cursor)[0]
+        cursor.execute(LAST_EVENT)
+        ((event_id,),) = cursor.fetchall()
+    return bool(current and current.backfilled_to and current.backfilled_to[1] == event_id)

@@ -1,9 +1,8 @@
-"""What the indexer makes of single histories, step by step."""
+"""The index matches PostgreSQL after single histories, indexed turn by turn."""
 
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +10,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection, connect
-from clickstream.indexer.indexer import Indexer
+from clickstream.indexer.indexer import CHECK_SECONDS, Indexer
 from clickstream.model.events import parse
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
@@ -19,12 +18,14 @@ from clickstream.storage import event_table
 from tests.services import search_oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
+from tests.services.indexers import ManualClock, advance, assert_indexed, catch_up, open_indexer
 from tests.services.records import event, value_of
-from tests.services.search_oracle import advance, catch_up
 
 RULE = Rule(timedelta(seconds=30), frozenset(), frozenset({"logout"}))
-SESSIONS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"
-CHANGES = "SELECT count(*) FROM session_changes"
+SESSION_IDS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"
+COUNT_CHANGES = "SELECT count(*) FROM session_changes"
+AGE_CHECKPOINT = "UPDATE search_cursor SET moved_at = now() - %s::interval"
+IS_CHECKPOINT_FRESH = "SELECT now() - moved_at < interval '1 hour' FROM search_cursor"
 
 
 @pytest.fixture
@@ -33,24 +34,24 @@ def batches(transactions: Connection) -> Batches:
 
 
 @pytest.fixture
-def indexer(searching: Settings) -> Iterator[Indexer]:
-    """One that works when it is told to."""
-    with closing(Indexer(searching, Random(1))) as made:
-        yield made
+def clock() -> ManualClock:
+    return ManualClock()
 
 
-def check(connection: Connection, client: OpenSearch) -> None:
-    search_oracle.check_documents(connection, client)
+@pytest.fixture
+def indexer(searching: Settings, clock: ManualClock) -> Iterator[Indexer]:
+    with open_indexer(searching, clock=clock) as opened:
+        yield opened
 
 
-def test_late_events_extend_merge_and_split_sessions_already_indexed(
+def test_late_events_extend_merge_and_split_indexed_sessions(
     batches: Batches,
     indexer: Indexer,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
-    """The documents of sessions that are gone go, those of their events follow."""
+    """Documents of removed sessions are deleted, and those of their events are updated."""
     for late, sessions in (
         ([event("a", 0), event("a", 60), event("b", 0)], 3),
         ([event("a", 30)], 2),
@@ -58,14 +59,13 @@ def test_late_events_extend_merge_and_split_sessions_already_indexed(
         ([event("a", 30, "logout")], 3),
     ):
         batches.store([late])
-        catch_up(indexer, transactions)
-        assert len(query(SESSIONS)) == sessions
-        check(transactions, client)
-    assert query(CHANGES) == [(0,)], "what is indexed is pruned"
+        assert_indexed(indexer, transactions, client)
+        assert len(query(SESSION_IDS)) == sessions
+    assert query(COUNT_CHANGES) == [(0,)], "changes that are indexed are deleted"
 
 
 @pytest.mark.parametrize("indexed_meanwhile", [True, False])
-def test_a_session_id_goes_and_comes_back(
+def test_a_session_that_was_removed_and_exists_again_is_indexed(
     indexed_meanwhile: bool,
     batches: Batches,
     indexer: Indexer,
@@ -75,22 +75,20 @@ def test_a_session_id_goes_and_comes_back(
 ) -> None:
     batches.store([[event("a", 10)]])
     catch_up(indexer, transactions)
-    ((first,),) = query(SESSIONS)
+    ((first,),) = query(SESSION_IDS)
     batches.store([[event("a", 0)]])
-    assert (first,) not in query(SESSIONS)
+    assert (first,) not in query(SESSION_IDS)
     if indexed_meanwhile:
-        catch_up(indexer, transactions)
-        check(transactions, client)
+        assert_indexed(indexer, transactions, client)
     batches.store([[event("a", 5, "logout")]])
-    assert (first,) in query(SESSIONS)
-    catch_up(indexer, transactions)
-    check(transactions, client)
+    assert (first,) in query(SESSION_IDS)
+    assert_indexed(indexer, transactions, client)
 
 
-def test_one_event_id_at_two_times_and_times_of_all_ages(
+def test_events_are_in_the_index_of_their_month(
     batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
-    """Two documents, and one index for all that is older than the product."""
+    """One event id at several times is several documents; times before 2020 share an index."""
     times = (
         "2025-06-02T10:00:00Z", "2025-06-02T10:00:00.000001Z", "2025-05-31T23:59:59.999999Z",
         "2020-01-01T00:00:00Z", "2019-12-31T23:59:59.999999Z", "1969-12-31T23:59:59.999999Z",
@@ -98,8 +96,7 @@ def test_one_event_id_at_two_times_and_times_of_all_ages(
     )  # fmt: skip
     same = event("a", 0)
     batches.store([[{**same, "timestamp": time} for time in times]])
-    catch_up(indexer, transactions)
-    check(transactions, client)
+    assert_indexed(indexer, transactions, client)
     found = [index for index, _ in search_oracle.indexed(client) if "events" in index]
     assert sorted(found) == sorted(
         [
@@ -111,35 +108,33 @@ def test_one_event_id_at_two_times_and_times_of_all_ages(
     )
 
 
-def test_texts_that_json_has_to_escape(
+def test_texts_that_json_must_escape_are_indexed_unchanged(
     batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
     odd = '"\\\n\r\t\x01\u2028%s%(x)s\U0001f600</script>'
     fields: dict[str, Any] = {"page_url": odd, "search_query": odd, odd: {odd: [None, 2**70, 1e-9]}}
     batches.store([[event(odd, 0, odd, **fields), event(odd, 1, "search", **fields)]])
-    catch_up(indexer, transactions)
-    check(transactions, client)
+    assert_indexed(indexer, transactions, client)
 
 
-def test_large_documents_are_read_alone(
+def test_documents_that_are_too_large_to_read_together_are_indexed(
     batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:
-    """An event whose numbers PostgreSQL writes out, and a session of long texts."""
+    """An event with numbers that PostgreSQL writes in full, and a session of long texts."""
     numbers = event("a", 0, numbers=[1e300] * 2_000)
     pages = [event("a", n, page_url=f"/{n:02}" + "€" * 8_000) for n in range(1, 20)]
     batches.store([[numbers, *pages, event("a", 21)]])
-    catch_up(indexer, transactions)
-    check(transactions, client)
+    assert_indexed(indexer, transactions, client)
 
 
-def test_transactions_that_commit_in_the_opposite_order_of_their_ids(
+def test_transactions_that_commit_in_the_opposite_order_of_their_ids_are_indexed(
     batches: Batches,
     indexer: Indexer,
     transactions: Connection,
     settings: Settings,
     client: OpenSearch,
 ) -> None:
-    """The cursor never passes one that is still open: no row is skipped."""
+    """The checkpoint never passes a transaction that is still running, so no row is skipped."""
     catch_up(indexer, transactions)
     late = event("late", 0, event_id=str(UUID(int=7)))
     with closing(connect(settings, application="test")) as slow:
@@ -147,48 +142,49 @@ def test_transactions_that_commit_in_the_opposite_order_of_their_ids(
             cursor.execute("SELECT pg_current_xact_id()")
         batches.store([[event("early", 0)]])
         advance(indexer)
-        _store_in(slow, batches, late)
+        _store_without_commit(slow, batches, late)
         advance(indexer)
         slow.commit()
-    catch_up(indexer, transactions)
-    check(transactions, client)
+    assert_indexed(indexer, transactions, client)
 
 
-def _store_in(connection: Connection, batches: Batches, content: Any) -> None:
-    """Store an event in a transaction that stays open."""
+def _store_without_commit(connection: Connection, batches: Batches, content: Any) -> None:
     parsed = parse(value_of(content), origin=("a topic", 0, 0), latest=datetime.now(UTC))
     with connection.cursor() as cursor:
         inserted = event_table.insert(cursor, {parsed.key: parsed})
         batches.visitors.store(cursor, inserted.new)
 
 
-def test_a_cursor_that_nobody_followed_for_days_ends(
+def test_a_checkpoint_that_nobody_moved_for_days_expires(
     batches: Batches,
     indexer: Indexer,
     transactions: Connection,
     client: OpenSearch,
     query: Query,
 ) -> None:
-    """As where search was turned off: changes do not pile up, and the index is filled anew."""
+    """With search turned off, changes do not pile up; turned on again, the index is backfilled."""
     batches.store([[event("a", 10)]])
     catch_up(indexer, transactions)
-    query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
+    query(AGE_CHECKPOINT, ("2 days",))
     batches.store([[event("a", 0)]])
-    assert query(CHANGES) == [(1,)]
-    query("UPDATE search_cursor SET moved_at = now() - interval '8 days'")
+    assert query(COUNT_CHANGES) == [(1,)]
+    query(AGE_CHECKPOINT, ("8 days",))
     batches.store([[event("a", -10)]])
-    assert query(CHANGES) == [(1,)]
-    catch_up(indexer, transactions)
-    assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]
-    check(transactions, client)
+    assert query(COUNT_CHANGES) == [(1,)]
+    assert_indexed(indexer, transactions, client)
+    assert query(IS_CHECKPOINT_FRESH) == [(True,)]
 
 
-def test_a_cursor_stays_where_nothing_happens(
-    batches: Batches, indexer: Indexer, transactions: Connection, query: Query
+def test_a_checkpoint_does_not_expire_while_nothing_changes(
+    batches: Batches,
+    indexer: Indexer,
+    clock: ManualClock,
+    transactions: Connection,
+    query: Query,
 ) -> None:
     batches.store([[event("a", 10)]])
     catch_up(indexer, transactions)
-    query("UPDATE search_cursor SET moved_at = now() - interval '2 days'")
-    indexer._looked = 0.0
+    query(AGE_CHECKPOINT, ("2 days",))
+    clock.seconds += CHECK_SECONDS
     indexer.turn()
-    assert query("SELECT now() - moved_at < interval '1 hour' FROM search_cursor") == [(True,)]
+    assert query(IS_CHECKPOINT_FRESH) == [(True,)]

@@ -1,4 +1,4 @@
-"""The index templates on a server: put twice, met by odd documents, read back unchanged."""
+"""The index templates on a server: unusual documents, existing templates, missing rights."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from opensearchpy import OpenSearch
 from clickstream.admin import setup
 from clickstream.clients.opensearch import connect
 from clickstream.errors import UserError
-from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
+from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, TEMPLATES
 from clickstream.settings import Settings
 from tests.services.databases import Query
 from tests.services.http_proxy import password_proxy
@@ -27,11 +27,11 @@ TYPES = {
     "boolean": "boolean", "numeric": "scaled_float", "integer": "integer", "bigint": "long",
     "double precision": "double",
 }  # fmt: skip
-OTHERWISE = {"event_time": "timestamp"}
-OF_THE_TABLE = {"xid", "stored_at"}
+OTHER_NAMES = {"event_time": "timestamp"}
+NOT_IN_DOCUMENTS = {"xid", "stored_at"}
 
 NESTED: Any = json.loads('{"n":' * 200 + "1" + "}" * 200)
-ODD = {
+UNUSUAL = {
     "": 1,
     "a.b": 1,
     "a": {"b": 2},
@@ -43,12 +43,12 @@ MANY = {f"type-{number}.x": number for number in range(1_500)}
 
 
 def keywords(fields: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """A value for each keyword."""
+    """Return a value for each keyword field."""
     return {name: "k" for name, mapping in fields.items() if mapping["type"] == "keyword"}
 
 
 EVENT = {
-    **keywords(EVENT_FIELDS),
+    **keywords(EVENT_MAPPING),
     "timestamp": "2024-02-29T23:59:59.999999Z",
     "page_url": "https://shop.example/" + "€" * 8_171,
     "search_query": "red running shoes",
@@ -56,10 +56,10 @@ EVENT = {
     "success": False,
     "price": 9999999999.9999,
     "quantity": 1_000_000,
-    "properties": {**ODD, **MANY},
+    "properties": {**UNUSUAL, **MANY},
 }
 SESSION = {
-    **keywords(SESSION_FIELDS),
+    **keywords(SESSION_MAPPING),
     "first_event_timestamp": "0001-01-01T00:00:00.000000Z",
     "last_event_timestamp": "9999-12-31T23:59:59.999999Z",
     "closed_at": None,
@@ -80,7 +80,7 @@ SESSION = {
 
 @pytest.fixture
 def searching(search: dict[str, str]) -> Settings:
-    """The settings of the search server."""
+    """Return the settings of the search server."""
     return Settings.from_mapping(search)
 
 
@@ -92,7 +92,7 @@ def client(searching: Settings) -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def index(client: OpenSearch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A name that the template of this name takes; the index is deleted at the end."""
+    """Yield the name of an index that gets this template; the index is deleted at the end."""
     name = f"{request.param}-test-{uuid.uuid4().hex[:12]}"
     yield name
     client.indices.delete(index=name, ignore_unavailable=True)
@@ -101,12 +101,12 @@ def index(client: OpenSearch, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("index", "document", "fields"),
     [
-        ("clickstream-events", EVENT, EVENT_FIELDS),
-        ("clickstream-sessions", SESSION, SESSION_FIELDS),
+        ("clickstream-events", EVENT, EVENT_MAPPING),
+        ("clickstream-sessions", SESSION, SESSION_MAPPING),
     ],
     indirect=["index"],
 )
-def test_odd_documents_leave_the_mapping_as_it_is(
+def test_unusual_documents_do_not_change_the_mapping(
     searching: Settings,
     client: OpenSearch,
     index: str,
@@ -116,7 +116,7 @@ def test_odd_documents_leave_the_mapping_as_it_is(
     assert document.keys() == fields.keys()
     for time in range(2):
         setup.apply_search(searching)
-        sent = {**document, "of_nobody": {"a": {"b": time}}, "strange.field": "x"}
+        sent = {**document, "unknown": {"a": {"b": time}}, "strange.field": "x"}
         client.index(index=index, id=str(time), body=sent, refresh=True)
         (found,) = client.indices.get_mapping(index=index).values()
         assert found["mappings"]["properties"] == fields
@@ -129,19 +129,19 @@ def test_odd_documents_leave_the_mapping_as_it_is(
 
 @pytest.mark.parametrize(
     ("table", "fields"),
-    [("clickstream_events", EVENT_FIELDS), ("session_metrics", SESSION_FIELDS)],
+    [("clickstream_events", EVENT_MAPPING), ("session_metrics", SESSION_MAPPING)],
 )
-def test_columns_and_fields_have_the_same_types(
+def test_columns_and_fields_have_corresponding_types(
     query: Query, table: str, fields: dict[str, Any]
 ) -> None:
-    columns = {OTHERWISE.get(name, name): kind for name, kind in query(COLUMNS, (table,))}
-    columns = {name: kind for name, kind in columns.items() if name not in OF_THE_TABLE}
+    columns = {OTHER_NAMES.get(name, name): kind for name, kind in query(COLUMNS, (table,))}
+    columns = {name: kind for name, kind in columns.items() if name not in NOT_IN_DOCUMENTS}
     assert columns.keys() | {"session_id"} == fields.keys()
     for name in (name for name, kind in columns.items() if kind != "jsonb"):
         assert fields[name]["type"] == TYPES[columns[name]], name
 
 
-def test_create_schema_puts_them_and_the_doctor_is_content(
+def test_create_schema_creates_the_templates_and_the_doctor_finds_them(
     run_script: RunScript, search: dict[str, str], client: OpenSearch
 ) -> None:
     for _ in range(2):
@@ -155,13 +155,13 @@ def test_create_schema_puts_them_and_the_doctor_is_content(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_without_search_nothing_is_said_of_it(run_script: RunScript) -> None:
+def test_create_schema_does_not_mention_search_that_is_off(run_script: RunScript) -> None:
     done = run_script("create_schema.py")
     assert done.returncode == 0, done.stderr
     assert "emplate" not in done.stdout + done.stderr
 
 
-def test_a_server_out_of_reach_is_one_sentence(run_script: RunScript) -> None:
+def test_an_unreachable_server_is_reported_in_one_sentence(run_script: RunScript) -> None:
     done = run_script("create_schema.py", OPENSEARCH_HOST="127.0.0.1", OPENSEARCH_PORT="1")
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot put the index templates into OpenSearch at 127.0.")
@@ -169,7 +169,9 @@ def test_a_server_out_of_reach_is_one_sentence(run_script: RunScript) -> None:
 
 
 @pytest.mark.parametrize(("password", "closed"), [("wrong", ""), ("right", "_index_template")])
-def test_a_user_without_the_right(searching: Settings, password: str, closed: str) -> None:
+def test_a_user_without_the_right_to_create_templates_is_told_so(
+    searching: Settings, password: str, closed: str
+) -> None:
     upstream = (searching.opensearch_host, searching.opensearch_port)
     with password_proxy(upstream, "clickstream", "right", forbidden=closed) as port:
         settings = Settings.from_mapping(
@@ -185,7 +187,7 @@ def test_a_user_without_the_right(searching: Settings, password: str, closed: st
             setup.apply_search(settings)
 
 
-def test_a_template_of_somebody_else_in_the_way(own_search: SearchServer) -> None:
+def test_a_conflicting_template_of_another_owner_is_named(own_search: SearchServer) -> None:
     theirs = {"index_patterns": ["clickstream-*"], "priority": 100}
     settings = Settings.from_mapping(own_search.environment)
     with closing(connect(settings)) as client:

@@ -1,4 +1,4 @@
-"""The index templates name every field, and what the doctor and Terraform expect."""
+"""The index templates map every field and have the patterns of the doctor and Terraform."""
 
 import re
 from datetime import datetime
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import get_type_hints
 
 from clickstream.doctor import opensearch_checks
-from clickstream.indexer.templates import EVENT_FIELDS, SESSION_FIELDS, TEMPLATES
+from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, TEMPLATES
 from clickstream.model import events, sessions
 
 ROOT = Path(__file__).parents[2]
-NAMED_OTHERWISE = {"event_time": "timestamp"}
+OTHER_NAMES = {"event_time": "timestamp"}
 TYPES = {
     str: "keyword",
     datetime: "date",
@@ -19,49 +19,49 @@ TYPES = {
     int: "integer",
     Decimal: "scaled_float",
 }
-OF_THEIR_OWN = {"ip_address": "ip", "properties": "object"}
+SPECIAL_TYPES = {"ip_address": "ip", "properties": "object"}
 
 
 def python_type(hint: type) -> type:
-    """Of `str | None`: str."""
+    """Return the type without None: `str` for `str | None`."""
     return getattr(hint, "__args__", (hint,))[0]
 
 
-def test_every_field_of_an_event_is_mapped_by_its_type() -> None:
+def test_every_field_of_an_event_has_the_mapping_of_its_type() -> None:
     wanted = {
-        NAMED_OTHERWISE.get(name, name): OF_THEIR_OWN.get(name) or TYPES[python_type(hint)]
+        OTHER_NAMES.get(name, name): SPECIAL_TYPES.get(name) or TYPES[python_type(hint)]
         for name, hint in get_type_hints(events.Event).items()
     }
-    found = {name: mapping["type"] for name, mapping in EVENT_FIELDS.items()}
+    found = {name: mapping["type"] for name, mapping in EVENT_MAPPING.items()}
     assert found == {**wanted, "session_id": "keyword"}
 
 
-def test_every_metric_of_a_session_is_mapped() -> None:
-    of_the_table_alone = {"session_duration_minutes", "closed_at"}
-    assert SESSION_FIELDS.keys() == {*sessions.COLUMNS} | of_the_table_alone
+def test_every_column_of_session_metrics_has_a_mapping() -> None:
+    not_in_the_model = {"session_duration_minutes", "closed_at"}
+    assert SESSION_MAPPING.keys() == {*sessions.COLUMNS} | not_in_the_model
 
 
-def test_what_people_search_has_words_too() -> None:
-    fields = {**SESSION_FIELDS, **EVENT_FIELDS}
-    with_words = {name for name, mapping in fields.items() if "fields" in mapping}
-    assert with_words == {"page_url", "user_agent", "search_query", "search_queries"}
+def test_texts_that_people_search_have_a_text_subfield() -> None:
+    fields = {**SESSION_MAPPING, **EVENT_MAPPING}
+    with_subfields = {name for name, mapping in fields.items() if "fields" in mapping}
+    assert with_subfields == {"page_url", "user_agent", "search_query", "search_queries"}
 
 
-def test_no_traffic_adds_fields() -> None:
+def test_events_cannot_add_fields_to_the_mapping() -> None:
     for template in TEMPLATES.values():
         assert template["template"]["mappings"]["dynamic"] == "false"
     objects = [
         mapping
-        for mapping in (*EVENT_FIELDS.values(), *SESSION_FIELDS.values())
+        for mapping in (*EVENT_MAPPING.values(), *SESSION_MAPPING.values())
         if mapping["type"] not in {"ip", "keyword", "double", "long", *TYPES.values()}
     ]
     assert objects == [{"type": "object", "enabled": False}] * 2
 
 
-def test_the_longest_keyword_is_a_term_that_lucene_takes() -> None:
+def test_the_longest_keyword_is_within_the_limit_of_a_lucene_term() -> None:
     keywords = [
         mapping
-        for mapping in (*EVENT_FIELDS.values(), *SESSION_FIELDS.values())
+        for mapping in (*EVENT_MAPPING.values(), *SESSION_MAPPING.values())
         if mapping["type"] == "keyword"
     ]
     assert max(mapping["ignore_above"] for mapping in keywords) * 3 <= 32_766

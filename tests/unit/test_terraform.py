@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clickstream.doctor import opensearch_checks
-from clickstream.indexer.indexes import STATE
+from clickstream.indexer.index_state import STATE_INDEX
 from clickstream.indexer.templates import TEMPLATES
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_the_readme_names_only_resources_outputs_and_variables_that_exist(page: 
 def test_the_doctor_checks_the_indexes_that_the_access_rules_allow() -> None:
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
     allowed = set(re.findall(r'"(.+?)"', rules))
-    assert allowed == {*opensearch_checks.PATTERNS, STATE}
+    assert allowed == {*opensearch_checks.PATTERNS, STATE_INDEX}
     templates_for = {name for each in TEMPLATES.values() for name in each["index_patterns"]}
     assert set(opensearch_checks.PATTERNS) == templates_for
 

@@ -1,0 +1,111 @@
+"""The indexer in a thread of its own, beside the consumer's loop or a command."""
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+import psycopg2
+
+from clickstream.backoff import Backoff
+from clickstream.clients.addresses import opensearch_address
+from clickstream.errors import first_line
+from clickstream.indexer.checkpoint import CheckpointLostError
+from clickstream.indexer.indexer import INDEXER_ERRORS, Indexer
+from clickstream.indexer.opensearch_errors import MALFORMED_REPLY_ERRORS, describe_error
+from clickstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Pauses between turns, if there was nothing to index, and if another indexer is the leader.
+IDLE_SECONDS = 0.5
+STANDBY_SECONDS = 2.0
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 10.0
+CATCH_UP_SECONDS = 10.0
+
+
+@contextmanager
+def running_indexer(settings: Settings) -> Iterator[None]:
+    """Run the indexer during the block; at its end, catch up for at most CATCH_UP_SECONDS."""
+    indexer = BackgroundIndexer(settings, Random())
+    indexer.start()
+    try:
+        yield
+    finally:
+        indexer.stop(CATCH_UP_SECONDS)
+
+
+class BackgroundIndexer:
+    """A thread that takes the indexer's turns, and waits after a failure, longer each time."""
+
+    def __init__(self, settings: Settings, random: Random) -> None:
+        self._address = opensearch_address(settings)
+        self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, random)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="search", daemon=True)
+        self._indexer = Indexer(settings, random, self._stopping.wait)
+        self._failures = 0
+        self._last_warning = ""
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Let the indexer catch up with PostgreSQL, for at most this many seconds, and end it."""
+        self._stopping.set()
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            logger.warning(
+                "the search index is not up to date yet; the next consumer continues with it"
+            )
+
+    def _run(self) -> None:
+        """Take turns until a stop is asked for and a turn had nothing to index, or failed."""
+        pause = 0.0
+        try:
+            while not pause or not self._stopping.wait(pause):
+                pause = self._try_turn()
+        finally:
+            self._indexer.close()
+
+    def _try_turn(self) -> float:
+        """Take one turn; return the seconds to wait before the next."""
+        try:
+            pause = self._turn()
+        except CheckpointLostError:
+            return 0.0
+        except INDEXER_ERRORS as error:
+            return self._handle_failure(error)
+        if self._failures and self._indexer.leadership.is_held:
+            logger.info("indexing into %s again", self._address)
+        self._failures, self._last_warning = 0, ""
+        return pause
+
+    def _turn(self) -> float:
+        was_leader = self._indexer.leadership.is_held
+        if self._indexer.leadership.acquire() is None:
+            return STANDBY_SECONDS
+        if not was_leader and not self._failures:
+            logger.info("indexing into %s", self._address)
+        return 0.0 if self._indexer.turn() else IDLE_SECONDS
+
+    def _handle_failure(self, error: Exception) -> float:
+        """Warn once of each kind of failure, give up leadership, and return the pause."""
+        warning = self._describe(error)
+        if warning != self._last_warning:
+            logger.warning("%s", warning, exc_info=isinstance(error, MALFORMED_REPLY_ERRORS))
+        self._last_warning = warning
+        self._indexer.release()
+        self._failures += 1
+        return self._backoff.seconds(self._failures)
+
+    def _describe(self, error: Exception) -> str:
+        if isinstance(error, psycopg2.Error):
+            return f"the search index waits for PostgreSQL ({first_line(error)})"
+        return (
+            f"cannot index into {self._address} ({describe_error(error)}); PostgreSQL goes on, "
+            "the index catches up by itself"
+        )

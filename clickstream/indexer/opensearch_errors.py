@@ -1,0 +1,56 @@
+"""Errors of OpenSearch: when it is an outage, and each error in one line."""
+
+import re
+from typing import Any
+
+from opensearchpy.exceptions import ConnectionError as NoConnectionError
+from opensearchpy.exceptions import ConnectionTimeout, TransportError
+
+# Raised by the client, or by code that reads a reply, if the reply does not come from OpenSearch:
+# for example a proxy's error page.
+MALFORMED_REPLY_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
+# How urllib3 names its own objects at the beginning of an error.
+URLLIB3_OBJECT = re.compile(r"<[^>]*>: |\S+\(.*?\): ")
+
+
+class SearchOutageError(Exception):
+    """OpenSearch does not accept documents now, or not from this indexer."""
+
+
+def describe_error(error: Exception) -> str:
+    """Return in one line what an error of the client says."""
+    if isinstance(error, ConnectionTimeout):
+        return "it does not answer in time"
+    if isinstance(error, TransportError):
+        return _describe_transport_error(error)
+    if isinstance(error, SearchOutageError):
+        return str(error)
+    return f"its reply is not that of OpenSearch: {type(error).__name__}"
+
+
+def _describe_transport_error(error: TransportError) -> str:
+    status, kind, detail = (*error.args, "", None)[:3]
+    if isinstance(detail, dict) and "error" in detail:
+        return f"{status}: {describe_cause(detail['error'])}"
+    lines = URLLIB3_OBJECT.sub("", str(kind)).splitlines()
+    text = lines[0] if lines else "without a reason"
+    return text if isinstance(error, NoConnectionError) else f"{status}: {text}"
+
+
+def describe_cause(error: Any) -> str:
+    """Return in one line what the field `error` of a reply says."""
+    if not isinstance(error, dict):
+        return str(error)
+    cause = error.get("caused_by") or {}
+    parts = (error.get("type"), error.get("reason"), cause.get("reason"))
+    return ": ".join(part for part in parts if part)
+
+
+def is_not_found(reply: Any) -> bool:
+    """Return True if the body of a 404 is OpenSearch's: no such document, or no such index."""
+    if not isinstance(reply, dict):
+        return False
+    error = reply.get("error")
+    return "found" in reply or (
+        isinstance(error, dict) and error.get("type") == "index_not_found_exception"
+    )
