@@ -1,16 +1,15 @@
-"""The one error that a person is meant to read."""
+"""Errors that a user reads: one sentence, without a traceback."""
 
 
 class UserError(Exception):
-    """A sentence for the user: what is wrong, where, and what to do.
+    """An error that a user can cause. Its text says what is wrong, where, and what to do.
 
-    The scripts print it on stderr without a traceback and exit with 1.
-    It never carries a secret.
+    The scripts print the text to stderr and exit with 1. It never contains a secret.
     """
 
 
 class UsageError(UserError):
-    """A command line or a setting that cannot work: exit status 2."""
+    """A wrong command line or setting. The scripts exit with 2."""
 
 
 def first_line(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Stopping cleanly: a first signal sets a flag, a second one ends the process at once."""
+"""Stopping on SIGINT or SIGTERM: the first sets a flag, the second ends the process at once."""
 
 import signal
 import threading
@@ -6,26 +6,29 @@ from types import FrameType
 
 
 class Stop:
-    """A flag set by SIGINT or SIGTERM, which are treated alike."""
+    """A request to stop, which the loops look at."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     @property
     def requested(self) -> bool:
-        """Whether the process is to stop."""
+        """True if the process should stop."""
         return self._event.is_set()
 
     def request(self) -> None:
-        """Ask for the stop from within."""
+        """Request the stop without a signal."""
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, but no longer than until the stop."""
+        """Wait this long, or until the stop is requested."""
         self._event.wait(seconds)
 
     def on_signals(self) -> "Stop":
-        """Listen to SIGINT and SIGTERM; a second one ends the process at once."""
+        """Request the stop on SIGINT and SIGTERM; return self.
+
+        A second signal ends the process at once.
+        """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
         return self

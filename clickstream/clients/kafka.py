@@ -1,4 +1,4 @@
-"""What every Kafka client of the product is told about the servers."""
+"""How the Kafka clients connect: addresses, encryption, credentials."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ from clickstream.settings import Settings
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments for KafkaProducer, KafkaConsumer and KafkaAdminClient."""
+    """Return the keyword arguments of KafkaProducer, KafkaConsumer and KafkaAdminClient."""
     options: dict[str, Any] = {
         "bootstrap_servers": [
             server.strip() for server in settings.kafka_bootstrap_servers.split(",")
         ],
         "security_protocol": settings.kafka_security_protocol,
-        # The default (30 s) leaves a live client idle long after the broker is back.
+        # By default a client may try again only 30 s after the broker is back.
         "reconnect_backoff_max_ms": 500,
     }
     if "SSL" in settings.kafka_security_protocol:

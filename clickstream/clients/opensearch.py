@@ -8,15 +8,15 @@ from clickstream.errors import UsageError
 from clickstream.settings import Settings
 
 REQUEST_TIMEOUT_SECONDS = 30
-# That threads may keep at a time.
+# Kept open for the threads that send at the same time.
 CONNECTIONS = 4
 
 
 def connect(settings: Settings) -> OpenSearch:
-    """A client; it connects with its first request and does not retry by itself.
+    """Return a client, which connects with its first request and does not retry by itself.
 
-    Without OPENSEARCH_CAFILE the server's certificate is checked against the public ones.
-    Raises UsageError for a host that cannot be one.
+    Without OPENSEARCH_CAFILE it trusts the public certificate authorities.
+    Raises UsageError if OPENSEARCH_HOST is not a host name or address.
     """
     try:
         return OpenSearch(
@@ -30,13 +30,16 @@ def connect(settings: Settings) -> OpenSearch:
         )
     except ValueError:
         raise UsageError(
-            f"OPENSEARCH_HOST must be the name or address of a host (it is "
-            f"{settings.opensearch_host!r})"
+            f"OPENSEARCH_HOST must be the name or address of a host, not "
+            f"{settings.opensearch_host!r}"
         ) from None
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
-    """Basic authentication in UTF-8 (RFC 7617), which the client itself sends in Latin-1."""
+    """Return the header of basic authentication in UTF-8 (RFC 7617).
+
+    The client itself would encode it in Latin-1.
+    """
     if not settings.opensearch_user:
         return {}
     pair = f"{settings.opensearch_user}:{settings.opensearch_password}".encode()

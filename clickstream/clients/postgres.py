@@ -18,7 +18,7 @@ LIBPQ_PREFIX = re.compile(r"^connection to server .*? failed: (FATAL: +)?")
 
 
 def connect(settings: Settings, *, application: str) -> Connection:
-    """Open a connection whose session speaks UTC, in a transaction per statement group.
+    """Open a connection whose session uses UTC, ISO dates, UTF-8 and READ COMMITTED.
 
     application: shown in pg_stat_activity. Raises psycopg2.OperationalError while the server
     cannot be reached; commands that do not wait for it call `connect_or_explain`.
@@ -66,8 +66,8 @@ def connection_failure(error: psycopg2.Error) -> str:
 
 
 def only_row(cursor: Cursor) -> tuple[Any, ...]:
-    """Return the row of a statement that always gives one, such as an aggregate."""
+    """Return the row of a statement that always returns one, such as an aggregate."""
     row = cursor.fetchone()
     if row is None:
-        raise AssertionError("a statement that always gives a row gave none")
+        raise AssertionError("a statement that always returns a row returned none")
     return row

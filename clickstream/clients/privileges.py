@@ -1,8 +1,8 @@
-"""Where a PostgreSQL role may create tables, and the GRANT that is missing where it may not.
+"""The right of a PostgreSQL role to create tables, and the GRANT for a role without it.
 
 Since PostgreSQL 15 only the owner of a database may create tables in its schema `public`, and on
-managed servers the owner is an administrator. A role that may create schemas gets one of its own
-name, which the default `search_path` ("$user", public) looks into first.
+managed servers the owner is an administrator. A role that may create schemas creates one of its own
+name, which is first in the default `search_path` ("$user", public).
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from psycopg2 import sql
 from clickstream.clients.postgres import Connection, only_row
 from clickstream.errors import UserError
 
-ROOM_FOR_TABLES = """
+SELECT_CREATE_RIGHTS = """
     SELECT current_user, current_database(),
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
            has_database_privilege(current_database(), 'CREATE')
@@ -22,44 +22,44 @@ GRANT_CREATE = "GRANT CREATE ON DATABASE {database} TO {role}"
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What a role may do in the database it is connected to."""
+class CreateRights:
+    """The rights of a role to create tables and schemas in the database it is connected to."""
 
     role: str
     database: str
-    in_schema: bool  # may create tables where unqualified names go
-    in_database: bool  # may create a schema of its own
+    tables: bool  # in the schema that unqualified names refer to
+    schemas: bool
 
     def missing_grant(self) -> str | None:
-        """The statement that an administrator has to run before tables can be created, if any."""
-        if self.in_schema or self.in_database:
+        """Return the statement that an administrator has to run first; None if there is none."""
+        if self.tables or self.schemas:
             return None
         return GRANT_CREATE.format(database=_quoted(self.database), role=_quoted(self.role))
 
 
-def room_for_tables(connection: Connection) -> Room:
-    """Ask what the connected role may create."""
+def create_rights(connection: Connection) -> CreateRights:
+    """Return what the connected role may create."""
     with connection.cursor() as cursor:
-        cursor.execute(ROOM_FOR_TABLES)
-        return Room(*only_row(cursor))
+        cursor.execute(SELECT_CREATE_RIGHTS)
+        return CreateRights(*only_row(cursor))
 
 
-def make_room_for_tables(connection: Connection) -> None:
-    """Give the role a schema of its own where it may not create tables in the current one.
+def ensure_schema(connection: Connection) -> None:
+    """Create a schema of the role's own if it may not create tables in the current schema.
 
     Runs in the caller's transaction. Raises UserError with the GRANT that is missing.
     """
-    room = room_for_tables(connection)
-    missing = room.missing_grant()
+    rights = create_rights(connection)
+    missing = rights.missing_grant()
     if missing:
         raise UserError(
-            f"the role {room.role!r} may not create tables in the database {room.database!r}; "
-            f"an administrator of it has to run: {missing}; "
-            "on Aiven this does it: python -m clickstream grant"
+            f"the role {rights.role!r} may not create tables in the database {rights.database!r}; "
+            f"an administrator of it has to run: {missing}; on Aiven run instead: "
+            "python -m clickstream grant"
         )
-    if not room.in_schema:
+    if not rights.tables:
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(CREATE_OWN_SCHEMA).format(role=sql.Identifier(room.role)))
+            cursor.execute(sql.SQL(CREATE_OWN_SCHEMA).format(role=sql.Identifier(rights.role)))
 
 
 def _quoted(name: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
-from clickstream.clients.privileges import room_for_tables
+from clickstream.clients.privileges import create_rights
 from clickstream.doctor import certificate_files, network
 from clickstream.doctor.checks import Check
 from clickstream.doctor.network import Endpoint
@@ -181,7 +181,7 @@ def _check_tables(connection: Connection) -> str:
         cursor.execute(MISSING_TABLES, [TABLES])
         missing = [name for (name,) in cursor.fetchall()]
     if missing:
-        grant = room_for_tables(connection).missing_grant()
+        grant = create_rights(connection).missing_grant()
         first = f"let an administrator run: {grant} (on Aiven: python -m clickstream grant), then"
         which = "the tables" if missing == TABLES else f"the tables {', '.join(missing)}"
         raise UserError(

@@ -10,7 +10,7 @@ import psycopg2
 from psycopg2 import errors
 
 from clickstream.clients.postgres import Connection, Cursor, connect_or_explain, only_row
-from clickstream.clients.privileges import make_room_for_tables
+from clickstream.clients.privileges import ensure_schema
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.storage.positions import STOP_WRITERS
@@ -55,7 +55,7 @@ def apply_tables(settings: Settings) -> str:
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(STOP_WRITERS)
-            make_room_for_tables(connection)
+            ensure_schema(connection)
             _refuse_newer(cursor)
             cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
             hypertable = with_timescale and _create_hypertable(cursor)
