@@ -1,7 +1,6 @@
 """`python -m clickstream doctor`: check every server of the settings without changing it."""
 
 import argparse
-import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -20,8 +19,7 @@ def register(commands: cli.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit status 1 if there is a problem."""
-    # The log lines of the clients would only repeat what is printed here.
-    logging.disable()
+    cli.start_logging("text")
     try:
         settings = load(arguments.env_file)
     except UsageError as error:
