@@ -1,4 +1,4 @@
-"""Several consumers in one group: they come, go, die and freeze, and the sessions stay exact."""
+"""Several consumers in one group: the sessions stay exact if they join, leave, die or freeze."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,8 +21,8 @@ from tests.services.scripts import RunScript, Script, StartScript
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
-WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
-HELD_UP = """
+LOCK_SESSIONS = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
+COUNT_BLOCKED_CONSUMERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'clickstream consumer'
       AND wait_event_type = 'Lock'
@@ -32,7 +32,7 @@ OWNERS = "SELECT DISTINCT owner FROM stream_positions"
 
 @contextmanager
 def holding(settings: Settings, lock: str) -> Iterator[None]:
-    """A lock that consumers wait for in their batches."""
+    """Hold a lock that consumers wait for in tsuccessor batches."""
     with closing(connect(settings, application="lock")) as connection:
         with connection.cursor() as cursor:
             cursor.execute(lock)
@@ -40,15 +40,15 @@ def holding(settings: Settings, lock: str) -> Iterator[None]:
 
 
 def owned_by(query: Query, *consumers: Script) -> bool:
-    """Whether each of these consumers holds partitions, and nobody else."""
+    """Return True if each of these consumers owns partitions and nobody else does."""
     owners = [owner.rpartition(" ")[2] for (owner,) in query(OWNERS)]
     return sorted(owners) == sorted(str(consumer.pid) for consumer in consumers)
 
 
-def test_consumers_join_and_leave_under_load(
+def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """One leaves by itself, one is killed, and traffic never stops."""
+    """Records are sent all the time."""
     traffic = start_script("producer.py", "--events", "20000", "--rate", "1000", "--seed", "1")
     first = start_script("consumer.py", **SMALL_BATCHES)
     eventually(lambda: owned_by(query, first))
@@ -68,43 +68,43 @@ def test_consumers_join_and_leave_under_load(
 
 
 @pytest.mark.parametrize(
-    "lock", [STOP_WRITERS, WRITE_NO_SESSION], ids=["before a batch", "in the middle of a batch"]
+    "lock", [STOP_WRITERS, LOCK_SESSIONS], ids=["before a batch", "in the middle of a batch"]
 )
-def test_a_zombie_cannot_commit(
+def test_a_frozen_consumer_cannot_commit_after_another_took_over(
     lock: str,
     environment: dict[str, str],
     settings: Settings,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Frozen with a batch in its hands, it wakes up when another has stored it and more."""
+    """It continues its batch after another consumer has stored that and more (a zombie)."""
     events = random_events(900, visitors=30, seed=1)
-    zombie = start_script("consumer.py", **SMALL_BATCHES)
+    frozen = start_script("consumer.py", **SMALL_BATCHES)
     send_by_visitor(environment, events[:300])
     wait_until_read(query, 300)
     with holding(settings, lock):
         send_by_visitor(environment, events[300:600])
-        eventually(lambda: query(HELD_UP) == [(1,)])
-        zombie.send_signal(SIGSTOP)
-        eventually(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_STOPPED)
-    heir = start_script("consumer.py", **SMALL_BATCHES)
+        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
+        frozen.send_signal(SIGSTOP)
+        eventually(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
+    successor = start_script("consumer.py", **SMALL_BATCHES)
     wait_until_read(query, 600)
-    assert owned_by(query, heir)
+    assert owned_by(query, successor)
     send_by_visitor(environment, events[600:])
     wait_until_read(query, len(events))
-    zombie.send_signal(SIGCONT)
-    eventually(lambda: owned_by(query, heir, zombie))
-    assert "Traceback" not in heir.output + zombie.output
+    frozen.send_signal(SIGCONT)
+    eventually(lambda: owned_by(query, successor, frozen))
+    assert "Traceback" not in successor.output + frozen.output
     assert oracle.check(environment)["records"] == len(events)
 
 
-def test_partitions_are_added_while_several_consumers_run(
+def test_consumers_share_partitions_that_are_added_while_they_run(
     environment: dict[str, str],
     admin: KafkaAdminClient,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """They share the new ones too, and warn that visitors may have moved."""
+    """They warn that visitors may have moved to another partition."""
     first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
     eventually(lambda: owned_by(query, first, second))
     try:
@@ -122,10 +122,10 @@ def test_partitions_are_added_while_several_consumers_run(
 
 
 @pytest.mark.parametrize("partitions", [1], indirect=True)
-def test_a_drain_ends_also_where_another_holds_every_partition(
+def test_a_drain_ends_if_another_consumer_owns_every_partition(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
-    """It has nothing to read, and waits until the other has stored everything."""
+    """It reads nothing, and waits until the other has stored everything."""
     events = random_events(200, visitors=5, seed=2)
     start_script("consumer.py")
     send(environment, events)
@@ -134,10 +134,10 @@ def test_a_drain_ends_also_where_another_holds_every_partition(
     oracle.check(environment)
 
 
-def test_records_without_key_at_two_consumers_are_warned_of_and_repaired_by_a_rebuild(
+def test_two_consumers_of_records_without_key_warn_and_a_rebuild_repairs_the_sessions(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
-    """A visitor at two consumers at once: no event is lost, and the sessions can be made exact."""
+    """Both may read events of the same visitor. No event is lost."""
     first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
     eventually(lambda: owned_by(query, first, second))
     command = ["producer.py", "--events", "3000", "--unkeyed", "--seed", "1", "--rate", "1000"]
@@ -148,10 +148,10 @@ def test_records_without_key_at_two_consumers_are_warned_of_and_repaired_by_a_re
     assert oracle.check(environment)["rows"] == 3_000
 
 
-def test_one_that_is_stopped_while_it_joins_does_not_hold_up_the_next(
+def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
-    """It joins behind one that was killed, which takes a while, and then leaves properly."""
+    """It joins after one that was killed, which takes a while, and then leaves the group."""
     events = random_events(300, visitors=10, seed=9)
     killed = start_script("consumer.py")
     eventually(lambda: owned_by(query, killed))

@@ -1,4 +1,4 @@
-"""From the producer to the tables: exact counts, and what is stored twice never counts twice."""
+"""From the producer to the tables: every record is counted once, however often it is delivered."""
 
 import json
 import os
@@ -32,18 +32,18 @@ TABLES = {
     "sessions": "SELECT * FROM session_metrics ORDER BY session_id",
     "rejections": 'SELECT * FROM rejected_events ORDER BY partition, "offset"',
 }
-SESSIONS = "SELECT count(*), sum(total_events)::int FROM session_metrics"
-SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_timestamp"
-WAITING = """
+COUNT_SESSIONS = "SELECT count(*), sum(total_events)::int FROM session_metrics"
+SELECT_SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_timestamp"
+COUNT_BLOCKED_CONSUMERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'clickstream consumer'
       AND wait_event_type = 'Lock'
 """
-# What `kcat -P` sends of a line typed by hand.
+# The value that `kcat -P` sends for a line typed by hand.
 LINE = b'{"user_id": 42, "event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}'
 
 
-def test_1000_events_are_counted_exactly_and_sent_twice_are_duplicates(
+def test_1000_events_are_counted_exactly_and_are_duplicates_if_sent_again(
     environment: dict[str, str], run_script: RunScript, query: Query, tmp_path: Path
 ) -> None:
     """50 visitors with 2 sessions of 10 events each."""
@@ -61,13 +61,13 @@ def test_1000_events_are_counted_exactly_and_sent_twice_are_duplicates(
         counters = oracle.check(environment)
         assert (counters["rows"], counters["records"]) == (1_000, 1_000 * times)
         assert counters["duplicates"] == 1_000 * (times - 1)
-        assert query(SESSIONS) == [(100, 1_000)]
+        assert query(COUNT_SESSIONS) == [(100, 1_000)]
 
 
-def test_records_delivered_again_change_nothing_but_the_counter_of_duplicates(
+def test_records_read_again_change_only_the_counter_of_duplicates(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """Events, lines without an id, and bad records; all positions are set back."""
+    """Events, lines without an id, and invalid records, after a reset of the positions."""
     events = random_events(500, visitors=20, seed=1)
     send_by_visitor(environment, events)
     send(environment, [LINE, b"not JSON", None, LINE])
@@ -88,7 +88,7 @@ def test_records_delivered_again_change_nothing_but_the_counter_of_duplicates(
 def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """Sent by hand with kcat: twice on purpose is two events, a redelivery is none."""
+    """As with kcat: two identical lines are two events, a redelivery is a duplicate."""
     send(environment, [LINE, LINE], partition=1)
     for _ in ("first", "redelivered"):
         assert run_script("consumer.py", "--drain").returncode == 0
@@ -98,7 +98,7 @@ def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
 
 
 @pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-def test_whatever_codec_a_producer_chose_is_read(
+def test_records_compressed_by_any_codec_are_read(
     codec: str, settings: Settings, environment: dict[str, str], run_script: RunScript
 ) -> None:
     options = connection_options(settings)
@@ -111,10 +111,10 @@ def test_whatever_codec_a_producer_chose_is_read(
     assert oracle.check(environment)["rows"] == 50
 
 
-def test_positions_set_back_while_a_consumer_runs(
+def test_a_running_consumer_reads_everything_again_after_a_reset_of_the_positions(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
-    """It reads everything again, and every record is a duplicate."""
+    """Every record is then a duplicate."""
     events = random_events(200, visitors=10, seed=2)
     consumer = start_script("consumer.py")
     send_by_visitor(environment, events)
@@ -125,12 +125,12 @@ def test_positions_set_back_while_a_consumer_runs(
     assert oracle.check(environment)["rows"] == 200
 
 
-def test_what_a_transaction_aborted_is_never_stored(
+def test_records_of_aborted_transactions_are_not_stored(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """Its records and the markers of both ends occupy offsets, and a drain passes them."""
+    """They and the markers of commit and abort occupy offsets, which a drain passes."""
     if "TEST_KAFKA_BOOTSTRAP_SERVERS" not in os.environ:
-        pytest.skip("the local broker delivers what was aborted: TEST_KAFKA_BOOTSTRAP_SERVERS")
+        pytest.skip("the local broker delivers aborted records; give TEST_KAFKA_BOOTSTRAP_SERVERS")
     settings = Settings.from_mapping(environment)
     options = {"transactional_id": environment["KAFKA_TOPIC"], **connection_options(settings)}
     with closing(KafkaProducer(transaction_timeout_ms=10_000, **options)) as producer:
@@ -151,10 +151,10 @@ def test_what_a_transaction_aborted_is_never_stored(
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
-def test_a_consumer_stopped_in_mid_session_goes_on_with_it(
+def test_a_session_goes_on_after_the_consumer_was_stopped(
     signal: Signals, environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """It stops cleanly, and the next one finds the session in the tables."""
+    """The consumer exits with 0, and the next one reads the session from the tables."""
     session: list[Any] = [event("visitor", seconds) for seconds in range(0, 600, 60)]
     for events, total in ((session[:4], 4), (session[4:], 10)):
         consumer = start_script("consumer.py")
@@ -162,22 +162,22 @@ def test_a_consumer_stopped_in_mid_session_goes_on_with_it(
         wait_until_read(query, total)
         consumer.send_signal(signal)
         assert consumer.wait() == 0
-    assert query(SIZES) == [(10,)]
+    assert query(SELECT_SIZES) == [(10,)]
     assert "Traceback" not in consumer.output
     oracle.check(environment)
 
 
-def test_a_second_signal_ends_a_consumer_that_hangs_at_once(
+def test_a_second_signal_ends_a_blocked_consumer_at_once(
     environment: dict[str, str], settings: Settings, start_script: StartScript, query: Query
 ) -> None:
-    """Where it waits for PostgreSQL in the middle of a batch; nothing of that is stored."""
+    """It waits for PostgreSQL in the middle of a batch, of which nothing is stored."""
     consumer = start_script("consumer.py")
     send(environment, [event("visitor", 0)])
     wait_until_read(query, 1)
     with closing(connect(settings, application="lock")) as connection:
         connection.cursor().execute("LOCK TABLE clickstream_events IN EXCLUSIVE MODE")
         send(environment, [event("visitor", 1)])
-        eventually(lambda: query(WAITING) == [(1,)])
+        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
         consumer.send_signal(SIGINT)
         eventually(lambda: signal_is_default(consumer.pid, SIGINT))
         consumer.send_signal(SIGINT)
@@ -186,7 +186,7 @@ def test_a_second_signal_ends_a_consumer_that_hangs_at_once(
 
 
 def signal_is_default(pid: int, signal: Signals) -> bool:
-    """Whether a process no longer handles a signal itself (Linux; elsewhere it is believed)."""
+    """Return True if a process has no handler for a signal (on Linux; elsewhere always)."""
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         return True

@@ -1,4 +1,4 @@
-"""A real web log, replayed in three orders, gives the sessions that others computed from it."""
+"""A real web log gives its published sessions, in whatever order it is replayed."""
 
 import csv
 import gzip
