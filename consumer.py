@@ -3,12 +3,14 @@
 
 import argparse
 import logging
-import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
 
 from clickstream import cli
+from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
-from clickstream.consumer.loop import Consumer
 from clickstream.indexer import backlog
 from clickstream.indexer.background import running_indexer
 from clickstream.settings import Settings, load
@@ -18,7 +20,7 @@ logger = logging.getLogger("clickstream.consumer")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options; everything else is a setting."""
+    """Return the parser of the command line; everything else is a setting."""
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_version(parser)
     cli.add_env_file(parser)
@@ -37,12 +39,20 @@ def consume(arguments: argparse.Namespace) -> int:
     cli.start_logging(settings.log_format)
     stop = Stop().on_signals()
     drain = Drain() if arguments.drain else None
+    consumer = Consumer(
+        settings,
+        stop,
+        drain,
+        random=Random(),
+        now=partial(datetime.now, UTC),
+        report_also=backlog.describe if settings.opensearch_host else None,
+    )
     if not settings.opensearch_host:
         logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
-        Consumer(settings, stop, drain, random.Random()).run()
+        consumer.run()
         return cli.DONE
     with running_indexer(settings):
-        Consumer(settings, stop, drain, random.Random(), report_also=backlog.describe).run()
+        consumer.run()
         if drain and not stop.requested:
             _drain_index(settings, stop)
     return cli.DONE

@@ -6,7 +6,6 @@ INSERT and COMMIT per event. Run it from the project's folder: python -m bench.p
 """
 
 import argparse
-import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -20,13 +19,10 @@ from bench import support
 from clickstream import cli
 from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
-from clickstream.consumer.drain import Drain
-from clickstream.consumer.loop import Consumer
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
 from clickstream.model.events import COLUMNS, Event, parse
 from clickstream.settings import Settings
-from clickstream.signals import Stop
 from clickstream.storage import event_table, positions, rejections, session_table
 from clickstream.storage.copy_rows import copy, line
 
@@ -108,9 +104,8 @@ def _consume(settings: Settings, events: int, visitors: int, others: dict[str, f
     for step in STEPS:
         clock.measure(*step)
     before = support.peak_mib()
-    consumer = Consumer(settings, Stop(), Drain(), random.Random())
     started = perf_counter()
-    consumer.run()
+    support.drain(settings)
     ready = clock.first or started
     elapsed = clock.last - ready
     rate = events / elapsed
@@ -135,7 +130,7 @@ def _polled_per_second(settings: Settings, events: int) -> float:
     with closing(Stream(settings)) as stream:
         while not stream.settled:
             stream.read()
-        stream.seek(stream.beginning_offsets())
+        stream.seek(stream.topic.beginning_offsets())
 
         def read_all() -> None:
             left = events

@@ -10,7 +10,6 @@ TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST. Run from the project's folder: pyth
 """
 
 import argparse
-import random
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -28,8 +27,6 @@ from clickstream import cli
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import connect
 from clickstream.consumer import batch
-from clickstream.consumer.drain import Drain
-from clickstream.consumer.loop import Consumer
 from clickstream.indexer import checkpoint
 from clickstream.indexer.background import running_indexer
 from clickstream.indexer.backlog import wait_until_indexed
@@ -144,7 +141,7 @@ def _consume(settings: Settings, clock: Clock) -> float:
         connection.cursor().execute(EMPTY_TABLES)
     clock.first = None
     with running_indexer(settings) if settings.opensearch_host else nullcontext():
-        Consumer(settings, Stop(), Drain(), random.Random()).run()
+        support.drain(settings)
         return clock.last - (clock.first or 0.0)
 
 

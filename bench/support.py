@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,8 +20,11 @@ from kafka import KafkaProducer
 from clickstream.admin import setup
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.postgres import connect
+from clickstream.consumer.consumer import Consumer
+from clickstream.consumer.drain import Drain
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
+from clickstream.signals import Stop
 
 # A server given by the first variable is used in place of a local one.
 GIVEN_BY = {
@@ -108,3 +112,10 @@ def peak_mib() -> float:
     """The largest resident size of this process so far."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def drain(settings: Settings) -> None:
+    """Run a consumer until everything in the topic is stored."""
+    Consumer(
+        settings, Stop(), Drain(), random=random.Random(1), now=partial(datetime.now, UTC)
+    ).run()

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor
+from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.events import Event, InvalidEventError, Key, parse
 from clickstream.storage import event_table, positions, rejections, stored_rule
 from clickstream.storage.positions import (
     FencedError,
-    OwnedPartition,
     PartitionProgress,
     TopicIdentity,
 )
@@ -23,15 +23,6 @@ LATE_AFTER = timedelta(seconds=60)
 
 # kafka-python's ConsumerRecord, which has no types.
 Record = Any
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a consumer holds: partitions of one log under their epochs, and one rule version."""
-
-    topic: TopicIdentity
-    partitions: Mapping[int, OwnedPartition]
-    rule_version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,41 @@
-"""Draining: knowing when everything that was in the topic at the start is stored."""
+"""Draining: stopping when everything that was in the topic at the start is stored."""
 
-from clickstream.clients.postgres import Connection
-from clickstream.consumer.batch import Assignment
-from clickstream.consumer.stream import Stream
+import logging
+
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.database import Database
+from clickstream.consumer.topic import Topic
 from clickstream.storage import positions
 from clickstream.storage.positions import TopicIdentity
 
+logger = logging.getLogger(__name__)
+
 
 class Drain:
-    """The ends of all partitions as they were when they were first seen."""
+    """The end offsets of all partitions when they were first seen, which are to be reached."""
 
     def __init__(self) -> None:
+        self.is_finished = False
         self._topic: TopicIdentity | None = None
         self._ends: dict[int, int] = {}
 
-    def done(self, stream: Stream, assignment: Assignment, connection: Connection) -> bool:
-        """Whether all that was there is stored, by this consumer or by others of the group."""
+    def is_reached(self, topic: Topic, assignment: Assignment, database: Database) -> bool:
+        """Return True if all of it is stored, by this consumer or by others of the group."""
         if assignment.topic != self._topic:
             self._topic, self._ends = assignment.topic, {}
-        self._ends = {**stream.high_watermarks(), **self._ends}
+        self._ends = {**topic.high_watermarks(), **self._ends}
         if any(
-            partition not in self._ends or owned.position < self._ends[partition]
-            for partition, owned in assignment.partitions.items()
+            partition not in self._ends or position < self._ends[partition]
+            for partition, position in assignment.positions.items()
         ):
             return False
-        others = stream.partitions() - self._ends.keys()
-        self._ends |= stream.ends(others)
-        with connection, connection.cursor() as cursor:
+        others = topic.partitions() - self._ends.keys()
+        self._ends |= topic.end_offsets(others)
+        with database.transaction() as cursor:
             stored = positions.stored(cursor, assignment.topic)
         return all(stored.get(partition, 0) >= end for partition, end in self._ends.items())
+
+    def finish(self, topic: str) -> None:
+        """Let the consumer end."""
+        logger.info("everything that was in topic %s is stored", topic)
+        self.is_finished = True

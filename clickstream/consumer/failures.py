@@ -1,7 +1,8 @@
-"""What fails between the consumer and its servers: what waiting cures, and what it does not."""
+"""Failures of the servers: those that waiting may cure, and those that it does not."""
 
 import psycopg2
 from kafka.errors import (
+    BrokerResponseError,
     GroupAuthorizationFailedError,
     KafkaError,
     TopicAuthorizationFailedError,
@@ -9,18 +10,20 @@ from kafka.errors import (
 )
 from psycopg2 import errors
 
+from clickstream.clients.addresses import kafka_address, postgres_address
+from clickstream.clients.postgres import connection_failure
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 
-# Waiting cures these, unless `incurable` says otherwise.
+# Waiting may cure these, except for those that `permanent_failure` knows.
 OUTAGES = (psycopg2.Error, KafkaError, OSError)
 
-# A refused login has no SQLSTATE in the driver; these are the server's words for it.
+# The driver gives no SQLSTATE for a refused login; these are the server's words for it.
 REFUSED_LOGINS = ("authentication failed", "does not exist", "no pg_hba.conf entry")
 
 
-def incurable(error: Exception, settings: Settings) -> UserError | None:
-    """What to tell the user where no waiting helps; None for an outage."""
+def permanent_failure(error: Exception, settings: Settings) -> UserError | None:
+    """Return the error for the user if waiting does not help; None for an outage."""
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return UserError(
             f"the database lacks what the consumer needs ({first_line(error)}); run: "
@@ -35,8 +38,8 @@ def incurable(error: Exception, settings: Settings) -> UserError | None:
         words in str(error) for words in REFUSED_LOGINS
     ):
         return UserError(
-            f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port} refuses the login "
-            f"({first_line(error)}); check POSTGRES_* in .env"
+            f"{postgres_address(settings)}, refuses the login ({connection_failure(error)}); check "
+            "POSTGRES_* in .env"
         )
     if isinstance(error, UnsupportedCodecError):
         return UserError(
@@ -51,16 +54,16 @@ def incurable(error: Exception, settings: Settings) -> UserError | None:
     return None
 
 
-def sentence(error: Exception, settings: Settings) -> str:
-    """What is out of reach, in one sentence without its end."""
+def describe_outage(error: Exception, settings: Settings) -> str:
+    """Return which server fails and how, as a sentence without its full stop."""
     if isinstance(error, psycopg2.InterfaceError) and isinstance(error.__context__, psycopg2.Error):
-        error = error.__context__  # the connection was lost by this one
-    if isinstance(error, KafkaError):
-        return (
-            f"Kafka at {settings.kafka_bootstrap_servers} does not serve topic "
-            f"{settings.kafka_topic} ({first_line(error)})"
-        )
-    return (
-        f"PostgreSQL at {settings.postgres_host}:{settings.postgres_port} does not serve database "
-        f"{settings.postgres_database} ({first_line(error)})"
-    )
+        error = error.__context__  # this error made the driver lose the connection
+    if isinstance(error, psycopg2.Error):
+        address = postgres_address(settings)
+        if error.pgcode:
+            return f"{address}, reports an error ({first_line(error)})"
+        return f"cannot reach {address} ({connection_failure(error)})"
+    if isinstance(error, BrokerResponseError):
+        topic = settings.kafka_topic
+        return f"{kafka_address(settings)} reports an error for topic {topic} ({first_line(error)})"
+    return f"cannot reach {kafka_address(settings)} ({first_line(error)})"

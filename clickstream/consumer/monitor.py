@@ -1,54 +1,60 @@
-"""What the consumer did since its last log line."""
+"""The line of progress that the consumer logs every few seconds."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable
 
-from clickstream.storage.positions import PartitionProgress
+from clickstream.clients.postgres import Cursor, only_row
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.co_partitioning import CoPartitioning
+from clickstream.consumer.counters import Counters
+from clickstream.consumer.database import Database
+from clickstream.consumer.interval import Interval
+from clickstream.consumer.topic import Topic
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
-class Progress:
-    """Counts of records, and the line that tells them. Times are in seconds of a steady clock."""
+class Monitor:
+    """Logs the progress every INTERVAL_SECONDS, and warns if visitors are not co-partitioned.
 
-    def __init__(self, now: float) -> None:
-        self._since = now
-        self._clear()
+    report_also: returns the end of the line of progress.
+    """
 
-    def _clear(self) -> None:
-        self.records = self.duplicates = self.late = self.rejected = self.closed = 0
+    def __init__(self, database: Database, report_also: Callable[[Cursor], str] | None) -> None:
+        self._database = database
+        self._report_also = report_also
+        self._interval = Interval(INTERVAL_SECONDS)
+        self._co_partitioning = CoPartitioning()
 
-    def due(self, now: float) -> bool:
-        """Whether an interval has passed since the last line."""
-        return now - self._since >= INTERVAL_SECONDS
+    def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
+        """Look at a batch before it is stored; log a line if it is time."""
+        self._co_partitioning.check(assignment, len(topic.partitions()), batch)
+        if self._interval.is_over:
+            self._report(assignment.lag(topic.high_watermarks()))
 
-    def add(self, batch: Iterable[PartitionProgress]) -> None:
-        """Count a committed batch."""
-        for progress in batch:
-            self.records += progress.records
-            self.duplicates += progress.duplicates
-            self.late += progress.late
-            self.rejected += progress.rejected
-
-    def report(self, now: float, *, lag: int, open_sessions: int, cached: int, also: str) -> None:
-        """Log one line and begin the next interval. also: the end of the line."""
-        seconds = max(now - self._since, 0.001)
+    def _report(self, lag: int) -> None:
+        with self._database.transaction() as cursor:
+            cursor.execute(COUNT_OPEN_SESSIONS)
+            (open_sessions,) = only_row(cursor)
+            also = f"; {self._report_also(cursor)}" if self._report_also else ""
+        seconds = max(self._interval.restart(), 0.001)
+        counters, self._database.counters = self._database.counters, Counters()
         logger.info(
             "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
             "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
-            self.records,
+            counters.records,
             seconds,
-            self.records / seconds,
-            self.duplicates,
-            self.late,
-            self.rejected,
-            self.closed,
+            counters.records / seconds,
+            counters.duplicates,
+            counters.late,
+            counters.rejected,
+            counters.closed,
             open_sessions,
-            cached,
+            len(self._database.cache),
             lag,
             also,
         )
-        self._since = now
-        self._clear()

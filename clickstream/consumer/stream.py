@@ -1,43 +1,35 @@
-"""The topic as one consumer of the group sees it: batches, assignments, ends.
+"""A member of the consumer group, which reads the topic in batches.
 
-Kafka only delivers. Where to start is said by the stored positions: after each assignment the
-consumer takes its partitions and seeks, and until then nothing that was delivered counts.
+The position at which a partition is read comes from PostgreSQL, never from Kafka. After each
+assignment the loop acquires the partitions and calls `seek`; records delivered before that are
+dropped.
 """
 
-import logging
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.errors import (
-    LogTruncationError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-    UnknownTopicOrPartitionError,
-)
+from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import OffsetAndMetadata
 
 from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
+from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.settings import Settings
-from clickstream.storage.positions import TopicIdentity
-
-logger = logging.getLogger(__name__)
 
 POLL_MS = 200
 METADATA_AGE_MS = 5_000
-REQUEST_SECONDS = 10
-# As long as the local broker may take; Kafka takes a second or so.
+# The local broker may take this long to let a consumer join; Kafka takes about a second.
 JOIN_SECONDS = 25
-TOPIC_IDS_SINCE = (2, 8)
 
 
-class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
-    """Only marks what happened; the loop does the rest.
+class RebalanceFlags(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-python has no types
+    """Flags that the rebalance callbacks set; the loop does everything else.
 
-    settled: the group has agreed on an assignment. changed: it is not the one last sought.
+    settled: the group has agreed on an assignment.
+    changed: the assignment may be another one than at the last `seek`.
     """
 
     def __init__(self) -> None:
@@ -54,91 +46,53 @@ class Rebalances(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-pytho
 class Stream:
     """A subscription to the topic, in a consumer group.
 
-    Raises KafkaError while the broker is out of reach.
+    Methods raise KafkaError while the brokers cannot be reached.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.topic = settings.kafka_topic
         self._batch_events = settings.consumer_batch_events
         self._batch_seconds = settings.consumer_batch_ms / 1000
-        self._rebalances = Rebalances()
-        self._consumer = KafkaConsumer(
-            group_id=settings.kafka_group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            allow_auto_create_topics=False,
-            max_poll_records=settings.consumer_batch_events,
-            max_poll_interval_ms=30_000,
-            # As short as Kafka allows: the local broker lets a join wait for half of it, and a
-            # killed member holds its partitions that long.
-            session_timeout_ms=6_000,
-            heartbeat_interval_ms=2_000,
-            metadata_max_age_ms=METADATA_AGE_MS,
-            bootstrap_timeout_ms=REQUEST_SECONDS * 1000,
-            fetch_max_wait_ms=POLL_MS,
-            # Incremental fetches leave out partitions without news, and so their high waters.
-            enable_incremental_fetch_sessions=False,
-            max_partition_fetch_bytes=4 << 20,
-            **connection_options(settings),
-        )
-        self._consumer.subscribe([self.topic], listener=self._rebalances)
-
-    @property
-    def changed(self) -> bool:
-        """Whether the assignment may have changed since `seek`: records then do not count."""
-        return self._rebalances.changed
+        self._flags = RebalanceFlags()
+        self._consumer = _connect(settings)
+        self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
+        self.topic = Topic(settings.kafka_topic, self._consumer)
 
     @property
     def settled(self) -> bool:
-        """Whether the group has agreed on an assignment, so that it can be taken."""
-        return self._rebalances.settled
+        """True if the group has agreed on an assignment."""
+        return self._flags.settled
+
+    @property
+    def changed(self) -> bool:
+        """True if the assignment may have changed since `seek`: records are then dropped."""
+        return self._flags.changed
+
+    @property
+    def has_new_assignment(self) -> bool:
+        """True if there is an assignment that was not acquired yet."""
+        return self._flags.settled and self._flags.changed
+
+    @property
+    def topic_is_missing(self) -> bool:
+        """True if the group has agreed on an assignment and the topic does not exist."""
+        return self._flags.settled and not self.topic.partitions()
 
     def mark_changed(self) -> None:
-        """Make the loop take its partitions anew, after whatever went wrong."""
-        self._rebalances.changed = True
-
-    def topic_identity(self) -> TopicIdentity:
-        """The incarnation of the topic that Kafka has now, as far as the metadata tells.
-
-        A broker older than topic ids is told by its cluster. Raises
-        UnknownTopicOrPartitionError while Kafka does not know the topic.
-        """
-        topic_id = kafka_private.topic_id(self._consumer, self.topic)
-        if topic_id is not None:
-            return TopicIdentity(self.topic, topic_id)
-        if self._consumer.config["api_version"] >= TOPIC_IDS_SINCE:
-            raise UnknownTopicOrPartitionError(f"topic {self.topic} does not exist")
-        cluster_id = kafka_private.cluster_id(self._consumer)
-        return TopicIdentity(self.topic, f"{cluster_id}/{self.topic}")
-
-    def partitions(self) -> set[int]:
-        """All partitions of the topic; empty while it does not exist."""
-        return set(self._consumer.partitions_for_topic(self.topic) or ())
-
-    def beginning_offsets(self) -> dict[int, int]:
-        """The earliest offsets that Kafka has of the partitions assigned."""
-        assigned = list(self._consumer.assignment())
-        if not assigned:
-            return {}
-        offsets = self._consumer.beginning_offsets(assigned, timeout_ms=REQUEST_SECONDS * 1000)
-        return {partition.partition: offset for partition, offset in offsets.items()}
+        """Make the loop acquire its partitions again, after a failure."""
+        self._flags.changed = True
 
     def seek(self, starts: Mapping[int, int]) -> None:
-        """Read on from these offsets; what is delivered from now on counts.
-
-        The ends known so far are forgotten: they may be older than what others stored meanwhile.
-        """
-        partitions = {TopicPartition(self.topic, n): offset for n, offset in starts.items()}
+        """Read on from these offsets, given by partition; records count from now on."""
+        partitions = {TopicPartition(self.topic.name, n): offset for n, offset in starts.items()}
         for partition, offset in partitions.items():
             self._consumer.seek(partition, offset)
         kafka_private.forget_high_watermarks(self._consumer, partitions)
-        self._rebalances.changed = False
+        self._flags.changed = False
 
     def read(self) -> Batch | None:
-        """The next records: as many as a batch may have, or what came within its time.
+        """Return the next batch: as many records as it may have, or those that came in its time.
 
-        None where the assignment changed meanwhile: those records are not ours to store.
+        Return None if the assignment changed meanwhile: the records then are not ours to store.
         """
         records: dict[int, list[Any]] = {}
         left = self._batch_events
@@ -167,61 +121,29 @@ class Stream:
         return polled
 
     def _positions(self) -> dict[int, int]:
-        """Offsets of the next records; beyond the last delivered one where control records are."""
+        """Return the offsets of the next records, which may lie behind control records."""
         return {
             partition.partition: self._consumer.position(partition)
             for partition in self._consumer.assignment()
         }
 
-    def high_watermarks(self) -> dict[int, int]:
-        """The ends of the partitions assigned, as the last fetches showed them.
-
-        From fetches alone: ListOffsets of the local broker is wrong.
-        """
-        marks = {p.partition: self._consumer.highwater(p) for p in self._consumer.assignment()}
-        return {partition: mark for partition, mark in marks.items() if mark is not None}
-
-    def ends(self, partitions: set[int]) -> dict[int, int]:
-        """The ends of partitions that others hold."""
-        if not partitions:
-            return {}
-        offsets = self._consumer.end_offsets(
-            [TopicPartition(self.topic, partition) for partition in partitions],
-            timeout_ms=REQUEST_SECONDS * 1000,
-        )
-        return {partition.partition: offset for partition, offset in offsets.items()}
-
-    def report_progress(self, stored: Mapping[int, int]) -> None:
-        """Commit offsets to Kafka, for lag tools alone."""
+    def commit(self, positions: Mapping[int, int]) -> None:
+        """Commit offsets to Kafka, for tools that show the lag; nothing here starts from them."""
         self._consumer.commit_async(
             {
-                TopicPartition(self.topic, partition): OffsetAndMetadata(offset, "", -1)
-                for partition, offset in stored.items()
+                TopicPartition(self.topic.name, partition): OffsetAndMetadata(offset, "", -1)
+                for partition, offset in positions.items()
             }
         )
 
-    def shorter_partitions(self, error: OffsetOutOfRangeError | LogTruncationError) -> list[int]:
-        """The partitions that end before the position at which they were to be read.
-
-        Of those that begin behind it there are none: retention removed what was to be read.
-        """
-        if isinstance(error, LogTruncationError):
-            return sorted(partition.partition for partition in error.divergent_offsets)
-        beginning_offsets = self.beginning_offsets()
-        return sorted(
-            partition.partition
-            for partition, offset in error.args[0].items()
-            if offset >= beginning_offsets.get(partition.partition, offset + 1)
-        )
-
-    def stay(self) -> None:
-        """Tell the group that this consumer lives, without reading."""
+    def heartbeat(self) -> None:
+        """Stay a member of the group without reading."""
         self._consumer.pause(*self._consumer.assignment())
         self._poll(1)
         self._consumer.resume(*self._consumer.paused())
 
     def wait(self, seconds: float) -> None:
-        """Let time pass without leaving the group and without records."""
+        """Wait as a member of the group, without reading; then acquire the partitions again."""
         deadline = monotonic() + seconds
         self._consumer.pause(*self._consumer.assignment())
         try:
@@ -233,16 +155,39 @@ class Stream:
             self.mark_changed()
 
     def close(self) -> None:
-        """Leave the group; one that is being joined is joined first.
+        """Leave the group. If it is being joined, wait for that first.
 
-        The local broker would count on the member it has just let in for ever.
+        The local broker would never forget a member that leaves while it joins.
         """
         deadline = monotonic() + JOIN_SECONDS
         try:
-            while not self.settled and self._can_join() and monotonic() < deadline:
+            while not self.settled and self._can_join() and monotonic() <= deadline:
                 self._poll(1)
         finally:
-            self._consumer.close(autocommit=False, timeout_ms=REQUEST_SECONDS * 1000)
+            self._consumer.close(autocommit=False, timeout_ms=REQUEST_TIMEOUT_MS)
 
     def _can_join(self) -> bool:
         return kafka_private.knows_coordinator(self._consumer)
+
+
+def _connect(settings: Settings) -> KafkaConsumer:
+    return KafkaConsumer(
+        group_id=settings.kafka_group_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        max_poll_records=settings.consumer_batch_events,
+        max_poll_interval_ms=30_000,
+        # The smallest that Kafka allows: a killed member holds its partitions for this long, and
+        # the local broker lets a join wait for half of it.
+        session_timeout_ms=6_000,
+        heartbeat_interval_ms=2_000,
+        metadata_max_age_ms=METADATA_AGE_MS,
+        bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=POLL_MS,
+        # An incremental fetch leaves out partitions without news, and their high watermarks.
+        enable_incremental_fetch_sessions=False,
+        max_partition_fetch_bytes=4 << 20,
+        **connection_options(settings),
+    )

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from clickstream.clients.postgres import Connection
 from clickstream.consumer import batch
-from clickstream.consumer.batch import Assignment, Batch
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule

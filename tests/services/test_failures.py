@@ -1,4 +1,4 @@
-"""Servers that stop, die, come late or come back empty: nothing is lost, nothing is twice."""
+"""Servers and consumers that fail: every record is stored once, and the sessions stay exact."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -20,9 +20,9 @@ from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
-WRITE_NO_SESSION = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
-ROWS = "SELECT count(*) FROM clickstream_events"
-HELD_UP = """
+LOCK_SESSIONS = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
+COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
+COUNT_BLOCKED_CONSUMERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'clickstream consumer'
       AND wait_event_type = 'Lock'
@@ -31,15 +31,15 @@ HELD_UP = """
 
 @contextmanager
 def sessions_locked(settings: Settings) -> Iterator[None]:
-    """Whoever stores a batch hangs after its raw rows, in the middle of the transaction."""
+    """Block consumers after they have inserted their raw rows, in the middle of a transaction."""
     with closing(connect(settings, application="lock")) as connection:
         with connection.cursor() as cursor:
-            cursor.execute(WRITE_NO_SESSION)
+            cursor.execute(LOCK_SESSIONS)
         yield
 
 
 def query_of(environment: Mapping[str, str]) -> Query:
-    """`query` for a server of the test alone, which may be away."""
+    """Return `query` for a server of the test's own, which may be down between calls."""
     settings = Settings.from_mapping(environment)
 
     def run(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -50,24 +50,24 @@ def query_of(environment: Mapping[str, str]) -> Query:
     return run
 
 
-# == The consumer dies ==========================================================================
+# == The consumer is killed =====================================================================
 
 
-def test_sigkill_in_mid_batch_and_a_restart(
+def test_a_consumer_killed_in_the_middle_of_a_batch_loses_nothing(
     environment: dict[str, str],
     settings: Settings,
     run_script: RunScript,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Killed with raw rows inserted and sessions not yet; its backend even outlives it."""
+    """Its raw rows are inserted, its sessions are not, and its backend outlives it."""
     events = random_events(1_000, visitors=30, seed=2)
     consumer = start_script("consumer.py", **SMALL_BATCHES)
     send_by_visitor(environment, events[:500])
     wait_until_read(query, 500)
     with sessions_locked(settings):
         send_by_visitor(environment, events[500:])
-        eventually(lambda: query(HELD_UP) == [(1,)])
+        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
         consumer.send_signal(SIGKILL)
         assert consumer.wait() == -SIGKILL
         successor = start_script("consumer.py", "--drain", **SMALL_BATCHES)
@@ -82,10 +82,10 @@ def test_sigkill_in_mid_batch_and_a_restart(
 
 
 @pytest.mark.parametrize("end", ["stopped for 10 s", "killed"])
-def test_postgres_goes_and_comes_back(
+def test_the_consumer_continues_by_itself_after_an_outage_of_postgres(
     end: str, environment: dict[str, str], own_postgres: OwnServer, start_script: StartScript
 ) -> None:
-    """Events go on; the consumer catches up without a restart by hand."""
+    """Records are sent during the outage too."""
     own = {**environment, **own_postgres.environment}
     query = query_of(own)
     consumer = start_script("consumer.py", **own_postgres.environment, **SMALL_BATCHES)
@@ -109,21 +109,21 @@ def test_postgres_goes_and_comes_back(
 
 @pytest.fixture
 def with_own_broker(environment: dict[str, str], own_broker: OwnServer) -> dict[str, str]:
-    """The settings that lead to a broker of the test alone; its topic does not exist yet."""
+    """The settings of a broker of the test's own, without a topic."""
     return {**environment, **own_broker.environment}
 
 
-def test_a_consumer_that_starts_before_the_broker(
+def test_a_consumer_that_starts_before_the_broker_waits_for_it(
     with_own_broker: dict[str, str],
     own_broker: OwnServer,
     run_script: RunScript,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """It says what it waits for, and begins with the first record."""
+    """It says so, and begins with the first record."""
     own_broker.stop()
     consumer = start_script("consumer.py", **with_own_broker)
-    consumer.wait_for_output("does not serve topic")
+    consumer.wait_for_output(f"cannot reach Kafka at {with_own_broker['KAFKA_BOOTSTRAP_SERVERS']}")
     own_broker.start()
     assert run_script("create_schema.py", **with_own_broker).returncode == 0
     events = random_events(100, visitors=5, seed=4)
@@ -132,14 +132,14 @@ def test_a_consumer_that_starts_before_the_broker(
     oracle.check(with_own_broker)
 
 
-def test_a_consumer_that_starts_before_the_topic_exists(
+def test_a_consumer_that_starts_before_the_topic_exists_waits_for_it(
     environment: dict[str, str],
     admin: KafkaAdminClient,
     run_script: RunScript,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """It waits, and begins with the first record. (The local broker creates a topic by itself.)"""
+    """It begins with the first record. (The local broker creates a topic by itself.)"""
     topic = f"{environment['KAFKA_TOPIC']}-later"
     later = {**environment, "KAFKA_TOPIC": topic}
     consumer = start_script("consumer.py", **later)
@@ -156,7 +156,7 @@ def test_a_consumer_that_starts_before_the_topic_exists(
 
 
 @pytest.mark.parametrize(("consumer_runs", "new_events"), [(True, 50), (True, 400), (False, 400)])
-def test_a_recreated_broker_with_a_fresh_log(
+def test_every_record_of_a_broker_that_lost_its_data_is_read(
     consumer_runs: bool,
     new_events: int,
     with_own_broker: dict[str, str],
@@ -165,7 +165,7 @@ def test_a_recreated_broker_with_a_fresh_log(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Its log becomes shorter or longer than the stored position: nothing of it is skipped."""
+    """The new log becomes shorter or longer than the stored position in the old one."""
     events = random_events(500, visitors=10, seed=5)
     before, after = events[:200], events[200 : 200 + new_events]
     assert run_script("create_schema.py", **with_own_broker).returncode == 0
@@ -185,13 +185,13 @@ def test_a_recreated_broker_with_a_fresh_log(
     oracle.check(with_own_broker)
 
 
-def test_a_topic_deleted_and_created_again_while_the_consumer_runs(
+def test_every_record_of_a_topic_recreated_while_the_consumer_runs_is_read(
     environment: dict[str, str],
     admin: KafkaAdminClient,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """The new log is at once longer than the position in the old one."""
+    """The new log soon is longer than the position in the old one."""
     topic = environment["KAFKA_TOPIC"]
     events = random_events(1_000, visitors=10, seed=6)
     consumer = start_script("consumer.py")
@@ -200,7 +200,7 @@ def test_a_topic_deleted_and_created_again_while_the_consumer_runs(
     admin.delete_topics([topic])
     eventually(lambda: admin.create_topics({topic: {"num_partitions": 3}}))
     send(environment, events[100:])
-    eventually(lambda: query(ROWS) == [(1_000,)])
+    eventually(lambda: query(COUNT_EVENTS) == [(1_000,)])
     assert consumer.is_running
     oracle.check(environment)
 
@@ -208,7 +208,7 @@ def test_a_topic_deleted_and_created_again_while_the_consumer_runs(
 def test_a_log_that_became_shorter_under_its_old_name_is_read_again(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
-    """What an unclean leader election or a restored disk does."""
+    """This happens at an unclean leader election, or if a disk is restored."""
     events = random_events(300, visitors=10, seed=8)
     send(environment, events[:100], partition=0)
     assert run_script("consumer.py", "--drain").returncode == 0
@@ -216,18 +216,17 @@ def test_a_log_that_became_shorter_under_its_old_name_is_read_again(
     consumer = start_script("consumer.py")
     consumer.wait_for_output("became shorter")
     send(environment, events[100:], partition=0)
-    eventually(lambda: query(ROWS) == [(300,)])
+    eventually(lambda: query(COUNT_EVENTS) == [(300,)])
     assert consumer.is_running
     oracle.check(environment)
 
 
-def test_partitions_are_added_while_the_consumer_runs(
+def test_partitions_added_while_the_consumer_runs_are_read_from_their_beginnings(
     environment: dict[str, str],
     admin: KafkaAdminClient,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Their records are read from the first one on."""
     consumer = start_script("consumer.py")
     events = random_events(300, visitors=10, seed=7)
     send(environment, events[:100], partition=2)
@@ -243,14 +242,14 @@ def test_partitions_are_added_while_the_consumer_runs(
 
 
 @pytest.mark.parametrize("consumer_runs", [False, True])
-def test_records_that_retention_removed_unread_are_counted_loudly(
+def test_the_number_of_records_that_retention_removed_unread_is_logged(
     consumer_runs: bool,
     environment: dict[str, str],
     admin: KafkaAdminClient,
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """The consumer goes on from the earliest that is there."""
+    """The consumer goes on from the earliest record left."""
     events = [event("visitor", 60 * n) for n in range(100)]
     consumer = start_script("consumer.py")
     send(environment, events[:10])
@@ -275,10 +274,10 @@ def test_records_that_retention_removed_unread_are_counted_loudly(
 # == The rule, and other groups ==================================================================
 
 
-def test_a_changed_timeout_is_refused_with_its_cure(
+def test_another_session_rule_is_refused_until_the_sessions_are_rebuilt(
     environment: dict[str, str], run_script: RunScript
 ) -> None:
-    """After the rebuild the tables follow the new rule, and go on with it."""
+    """The error names the command; after it the sessions follow the new rule."""
     events = random_events(600, visitors=10, seed=8)
     changed = {**environment, "SESSION_TIMEOUT_SECONDS": "600", "SESSION_START_EVENTS": "login"}
     send_by_visitor(environment, events[:300])
@@ -299,10 +298,10 @@ def test_a_changed_timeout_is_refused_with_its_cure(
     assert run_script("summary.py", "--verify", **changed).returncode == 0
 
 
-def test_a_rebuild_while_a_consumer_runs(
+def test_sessions_stay_exact_if_they_are_rebuilt_while_a_consumer_runs(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
-    """By the same rule it goes on, exact; by another it stops and names the cure."""
+    """After a rebuild by another rule the consumer stops and names the command."""
     events = random_events(1_500, visitors=30, seed=9)
     consumer = start_script("consumer.py", **SMALL_BATCHES)
     for first in range(0, len(events), 500):
@@ -319,10 +318,10 @@ def test_a_rebuild_while_a_consumer_runs(
     oracle.check(changed)
 
 
-def test_a_second_consumer_group_on_the_database_is_refused(
+def test_a_second_consumer_group_is_refused_while_the_first_one_works(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
-    """While the first one works; afterwards it goes on from the stored positions."""
+    """Afterwards it goes on from the stored positions."""
     events = random_events(200, visitors=5, seed=10)
     first = start_script("consumer.py")
     send_by_visitor(environment, events[:100])

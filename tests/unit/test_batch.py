@@ -6,7 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from clickstream.consumer.batch import LATE_AFTER, Assignment, Batch, Parsed, parse_batch
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import LATE_AFTER, Batch, Parsed, parse_batch
 from clickstream.storage.positions import OwnedPartition, TopicIdentity
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)

@@ -1,0 +1,52 @@
+"""The partitions that a consumer owns, and how far it has come in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from clickstream.storage.positions import OwnedPartition, PartitionProgress, TopicIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Partitions of one topic under the epochs that this consumer acquired.
+
+    rule_version: of the session rule when the epochs were acquired.
+    """
+
+    topic: TopicIdentity
+    partitions: Mapping[int, OwnedPartition]
+    rule_version: int
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The offset of the next record to read, by partition."""
+        return {partition: owned.position for partition, owned in self.partitions.items()}
+
+    def advance(self, progress: Mapping[int, PartitionProgress]) -> "Assignment":
+        """Return the assignment after a batch that made this progress was stored."""
+        partitions = {
+            partition: replace(
+                owned,
+                position=progress[partition].position,
+                watermark=progress[partition].watermark or owned.watermark,
+            )
+            for partition, owned in self.partitions.items()
+        }
+        return replace(self, partitions=partitions)
+
+    def caught_up(self, high_watermarks: Mapping[int, int]) -> list[int]:
+        """Return the partitions that were read to their high watermarks."""
+        return [n for n, position in self.positions.items() if position == high_watermarks.get(n)]
+
+    def ahead_of(self, high_watermarks: Mapping[int, int]) -> list[int]:
+        """Return the partitions with a position beyond their high watermark."""
+        positions = self.positions
+        return [n for n, mark in high_watermarks.items() if n in positions and positions[n] > mark]
+
+    def lag(self, high_watermarks: Mapping[int, int]) -> int:
+        """Return the number of offsets between the positions and the high watermarks."""
+        return sum(
+            max(0, high_watermarks[n] - position)
+            for n, position in self.positions.items()
+            if n in high_watermarks
+        )

@@ -1,0 +1,118 @@
+"""The consumer: it runs the loop, and starts it over from what is stored if a step fails."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from random import Random
+from time import monotonic
+
+from kafka.errors import CorruptRecordError, KafkaError
+
+from clickstream.backoff import Backoff
+from clickstream.clients.postgres import Cursor
+from clickstream.consumer.drain import Drain
+from clickstream.consumer.failures import OUTAGES, describe_outage, permanent_failure
+from clickstream.consumer.loop import Loop
+from clickstream.consumer.stream import Stream
+from clickstream.errors import first_line
+from clickstream.settings import Settings
+from clickstream.signals import Stop
+from clickstream.storage.positions import FencedError
+
+logger = logging.getLogger(__name__)
+
+FIRST_BACKOFF_SECONDS = 0.2
+MAX_BACKOFF_SECONDS = 5.0
+# After this time a heartbeat has shown whether the group still counts on this consumer. One that
+# was frozen would otherwise acquire its partitions again from those that took them over.
+FENCED_SECONDS = 2.5
+
+
+class Consumer:
+    """Consumes the topic until it is stopped or drained.
+
+    now: returns the current time in UTC. report_also: returns the end of the line of progress.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        stop: Stop,
+        drain: Drain | None,
+        *,
+        random: Random,
+        now: Callable[[], datetime],
+        report_also: Callable[[Cursor], str] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._drain = drain
+        self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, random)
+        self._loop = Loop(settings, drain, now, report_also)
+        self._stream: Stream | None = None
+        self._failures = 0
+
+    def run(self) -> None:
+        """Work until the end. Raises UserError for a failure that waiting does not cure."""
+        try:
+            while not (self._stop.requested or (self._drain and self._drain.is_finished)):
+                self._try_step()
+        finally:
+            self._loop.close(self._stream)
+            self._close_stream()
+
+    def _try_step(self) -> None:
+        """Run one step of the loop. After any failure of a server start over."""
+        try:
+            self._loop.step(self._open_stream())
+            if self._loop.is_healthy:
+                self._failures = 0
+        except FencedError as error:
+            logger.warning("starting over from what is stored: %s", error)
+            self._start_over()
+            self._wait(FENCED_SECONDS)
+        except OUTAGES as error:
+            permanent = permanent_failure(error, self._settings)
+            if permanent:
+                raise permanent from None
+            self._back_off(error)
+
+    def _open_stream(self) -> Stream:
+        if self._stream is None:
+            self._stream = Stream(self._settings)
+        return self._stream
+
+    def _back_off(self, error: Exception) -> None:
+        self._failures += 1
+        seconds = self._backoff.seconds(self._failures)
+        outage = describe_outage(error, self._settings)
+        logger.warning("%s; trying again in %.1f s", outage, seconds)
+        self._start_over()
+        if isinstance(error, CorruptRecordError):
+            self._close_stream()  # kafka-python never leaves a batch that it could not read
+        self._wait(seconds)
+
+    def _start_over(self) -> None:
+        """Forget everything but the membership of the group."""
+        self._loop.start_over()
+        if self._stream is not None:
+            self._stream.mark_changed()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait, as a member of the group if it was joined."""
+        deadline = monotonic() + seconds
+        if self._stream is None:
+            self._stop.wait(seconds)
+            return
+        try:
+            self._stream.wait(seconds)
+        except KafkaError:
+            self._stop.wait(deadline - monotonic())
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            try:
+                stream.close()
+            except KafkaError as error:
+                logger.warning("could not leave the consumer group: %s", first_line(error))

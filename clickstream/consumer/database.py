@@ -1,0 +1,93 @@
+"""PostgreSQL as one consumer uses it."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from clickstream.clients.postgres import Connection, Cursor, connect
+from clickstream.consumer import batch
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.counters import Counters
+from clickstream.consumer.session_cache import SessionCache
+from clickstream.settings import Settings
+from clickstream.storage import positions, stored_rule
+from clickstream.storage.positions import TopicIdentity
+
+APPLICATION = "clickstream consumer"
+# A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
+# of its partitions has ended its backend before.
+PREPARE = """
+    SET idle_in_transaction_session_timeout = '60s';
+    SET cursor_tuple_fraction = 1
+"""
+
+
+class Database:
+    """A connection that opens itself, and the session cache and counters that go with it.
+
+    now: returns the current time in UTC. storing.py says which thread may use a Database.
+    After an exception the cache may be ahead of the tables: call `reset`.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+        self.cache = SessionCache(stored_rule.rule_of(settings))
+        self.counters = Counters()
+        self._settings = settings
+        self._now = now
+        self._connection: Connection | None = None
+
+    def acquire(self, topic: TopicIdentity, beginning_offsets: dict[int, int]) -> Assignment:
+        """Acquire new epochs of partitions, and begin with an empty cache.
+
+        beginning_offsets: the earliest offset that Kafka has of each partition.
+        Raises UserError if the stored sessions follow another rule, or if another consumer group
+        works on this database.
+        """
+        self.cache.clear()
+        with self.transaction() as cursor:
+            version = stored_rule.adopt(cursor, self.cache.rule)
+        group = self._settings.kafka_group_id
+        owner = f"{socket.gethostname()}, process {os.getpid()}"
+        owned = positions.take(self._connect(), topic, group, owner, beginning_offsets)
+        return Assignment(topic, owned, version)
+
+    def store(self, assignment: Assignment, read: Batch) -> Assignment:
+        """Store a batch, and return the assignment after it.
+
+        Raises FencedError if another consumer took over.
+        """
+        progress = batch.store(
+            self._connect(),
+            assignment,
+            read,
+            self.cache,
+            now=self._now(),
+            max_future=timedelta(seconds=self._settings.max_future_seconds),
+        )
+        self.counters.add(progress.values())
+        return assignment.advance(progress)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Cursor]:
+        """Run the block in a transaction."""
+        connection = self._connect()
+        with connection, connection.cursor() as cursor:
+            yield cursor
+
+    def reset(self) -> None:
+        """Drop the cache and the connection; the next use begins with what is stored."""
+        self.cache.clear()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            connection = connect(self._settings, application=APPLICATION)
+            with connection, connection.cursor() as cursor:
+                cursor.execute(PREPARE)
+            self._connection = connection
+        return self._connection

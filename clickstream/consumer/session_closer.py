@@ -1,0 +1,42 @@
+"""Closing the sessions that the watermark has passed."""
+
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import check_assignment
+from clickstream.consumer.database import Database
+from clickstream.consumer.interval import Interval
+from clickstream.consumer.topic import Topic
+from clickstream.storage import watermark
+
+INTERVAL_SECONDS = 5.0
+
+
+class SessionCloser:
+    """Closes sessions every INTERVAL_SECONDS, and evicts them from the cache."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._interval = Interval(INTERVAL_SECONDS)
+
+    def close_if_due(self, topic: Topic, assignment: Assignment) -> None:
+        """Close the sessions that have ended, if it is time."""
+        if self._interval.is_over:
+            self.close_sessions(topic, assignment)
+            self._interval.restart()
+
+    def close_sessions(self, topic: Topic, assignment: Assignment) -> None:
+        """Close the sessions that have ended.
+
+        Raises FencedError if another consumer took over.
+        """
+        database = self._database
+        caught_up = assignment.caught_up(topic.high_watermarks())
+        with database.transaction() as cursor:
+            check_assignment(cursor, assignment)
+            watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
+            now = watermark.pipeline_watermark(cursor, assignment.topic)
+            if now is None:
+                return
+            database.counters.closed += watermark.close_sessions(
+                cursor, now, database.cache.rule.timeout
+            )
+        database.cache.forget(now)

@@ -1,0 +1,63 @@
+"""Storing a batch in a thread of its own, while the loop reads the next batch.
+
+The storing thread owns the Database (the connection, the session cache and the counters) from
+`start` until `finish` or `discard` has returned or raised; at all other times the loop's thread
+owns it.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+
+# Kafka ends the membership of a consumer that does not poll for 30 s.
+HEARTBEAT_SECONDS = 5.0
+
+
+class StoringThread:
+    """A thread that stores one batch at a time.
+
+    store: stores a batch and returns the assignment after it.
+    """
+
+    def __init__(self, store: Callable[[Assignment, Batch], Assignment]) -> None:
+        self._store = store
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._stored: Future[Assignment] | None = None
+        self._last_succeeded = False
+
+    @property
+    def is_healthy(self) -> bool:
+        """True if the last batch was stored, or if there is none to store."""
+        return self._stored is None or self._last_succeeded
+
+    def start(self, assignment: Assignment, batch: Batch) -> None:
+        """Begin to store a batch; the one before it must be finished or discarded."""
+        self._stored = self._executor.submit(self._store, assignment, batch)
+
+    def finish(self, heartbeat: Callable[[], object]) -> Assignment | None:
+        """Wait for the batch that is being stored, and return the assignment after it.
+
+        Return None if no batch is being stored; raise what storing it raised.
+        heartbeat: called every HEARTBEAT_SECONDS.
+        """
+        if self._stored is None:
+            return None
+        while not wait([self._stored], HEARTBEAT_SECONDS).done:
+            heartbeat()
+        stored, self._stored = self._stored, None
+        assignment = stored.result()
+        self._last_succeeded = True
+        return assignment
+
+    def discard(self) -> None:
+        """Wait for the batch that is being stored, and ignore its result."""
+        self._last_succeeded = False
+        if self._stored is not None:
+            wait([self._stored])
+            self._stored = None
+
+    def close(self) -> None:
+        """Wait for the batch that is being stored, and end the thread; `finish` still works."""
+        self._executor.shutdown()

@@ -1,0 +1,42 @@
+"""How far a consumer has come in the partitions that it owns."""
+
+from datetime import UTC, datetime
+
+from clickstream.consumer.assignment import Assignment
+from clickstream.storage.positions import OwnedPartition, PartitionProgress, TopicIdentity
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+LATER = datetime(2024, 5, 1, 13, tzinfo=UTC)
+ASSIGNMENT = Assignment(
+    topic=TopicIdentity("t", "id"),
+    partitions={0: OwnedPartition(10, 1, NOON), 1: OwnedPartition(20, 2, None)},
+    rule_version=3,
+)
+
+
+def progress(position: int, watermark: datetime | None) -> PartitionProgress:
+    return PartitionProgress(position, watermark, records=1, duplicates=0, late=0, rejected=0)
+
+
+def test_a_stored_batch_moves_positions_and_watermarks_but_no_epochs() -> None:
+    advanced = ASSIGNMENT.advance({0: progress(11, None), 1: progress(25, LATER)})
+    assert advanced.partitions == {0: OwnedPartition(11, 1, NOON), 1: OwnedPartition(25, 2, LATER)}
+    assert (advanced.topic, advanced.rule_version) == (ASSIGNMENT.topic, 3)
+    assert ASSIGNMENT.positions == {0: 10, 1: 20}
+
+
+def test_a_partition_is_caught_up_at_its_high_watermark() -> None:
+    assert ASSIGNMENT.caught_up({0: 10, 1: 21}) == [0]
+    assert ASSIGNMENT.caught_up({0: 9}) == []
+
+
+def test_a_position_beyond_the_high_watermark_is_ahead_of_it() -> None:
+    assert ASSIGNMENT.ahead_of({0: 10, 1: 19}) == [1]
+    assert ASSIGNMENT.ahead_of({}) == []
+    assert ASSIGNMENT.ahead_of({7: 0}) == []
+
+
+def test_the_lag_is_the_sum_over_the_partitions_that_were_fetched() -> None:
+    assert ASSIGNMENT.lag({0: 15, 1: 22}) == 7
+    assert ASSIGNMENT.lag({0: 15}) == 5
+    assert ASSIGNMENT.lag({0: 3, 1: 21}) == 1

@@ -1,0 +1,120 @@
+"""Storing a batch beside the loop: one at a time, and never without its result."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from threading import Event
+
+import pytest
+
+from clickstream.consumer import storing
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.storing import StoringThread
+from clickstream.storage.positions import TopicIdentity
+
+BEFORE = Assignment(TopicIdentity("t", "id"), {}, rule_version=1)
+AFTER = replace(BEFORE, rule_version=2)
+BATCH = Batch({}, {})
+
+
+class Store:
+    """Stores nothing, but only when it may; fails if it has an error."""
+
+    def __init__(self) -> None:
+        self.may_end = Event()
+        self.error: Exception | None = None
+        self.stored: list[tuple[Assignment, Batch]] = []
+
+    def __call__(self, assignment: Assignment, batch: Batch) -> Assignment:
+        assert self.may_end.wait(30)
+        if self.error:
+            raise self.error
+        self.stored.append((assignment, batch))
+        return AFTER
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+def thread(store: Store) -> Iterator[StoringThread]:
+    thread = StoringThread(store)
+    yield thread
+    store.may_end.set()
+    thread.close()
+
+
+def no_heartbeat() -> None:
+    pytest.fail("a heartbeat was sent")
+
+
+def test_finish_returns_the_assignment_after_the_batch_once(
+    thread: StoringThread, store: Store
+) -> None:
+    assert thread.finish(no_heartbeat) is None
+    thread.start(BEFORE, BATCH)
+    store.may_end.set()
+    assert thread.finish(no_heartbeat) == AFTER
+    assert thread.finish(no_heartbeat) is None
+    assert store.stored == [(BEFORE, BATCH)]
+
+
+def test_heartbeats_are_sent_while_a_batch_is_being_stored(
+    thread: StoringThread, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "HEARTBEAT_SECONDS", 0.01)
+    sent: list[int] = []
+
+    def heartbeat() -> None:
+        sent.append(len(sent))
+        if len(sent) == 3:
+            store.may_end.set()
+
+    thread.start(BEFORE, BATCH)
+    assert thread.finish(heartbeat) == AFTER
+    assert len(sent) >= 3
+
+
+def test_finish_raises_what_storing_raised(thread: StoringThread, store: Store) -> None:
+    store.error = OSError("disk full")
+    store.may_end.set()
+    thread.start(BEFORE, BATCH)
+    with pytest.raises(OSError, match="disk full"):
+        thread.finish(no_heartbeat)
+    assert thread.finish(no_heartbeat) is None
+
+
+def test_a_discarded_batch_is_waited_for_and_its_error_ignored(
+    thread: StoringThread, store: Store
+) -> None:
+    store.error = OSError("disk full")
+    store.may_end.set()
+    thread.start(BEFORE, BATCH)
+    thread.discard()
+    assert thread.finish(no_heartbeat) is None
+
+
+def test_it_is_healthy_again_when_a_batch_was_stored_after_a_failure(
+    thread: StoringThread, store: Store
+) -> None:
+    assert thread.is_healthy
+    store.may_end.set()
+    thread.start(BEFORE, BATCH)
+    assert not thread.is_healthy
+    thread.finish(no_heartbeat)
+    thread.start(BEFORE, BATCH)
+    assert thread.is_healthy
+    thread.discard()
+    thread.start(BEFORE, BATCH)
+    assert not thread.is_healthy
+
+
+def test_a_closed_thread_still_gives_the_result_of_its_last_batch(
+    thread: StoringThread, store: Store
+) -> None:
+    store.may_end.set()
+    thread.start(BEFORE, BATCH)
+    thread.close()
+    assert thread.finish(no_heartbeat) == AFTER
