@@ -26,9 +26,9 @@ PREPARE = """
 
 
 class Database:
-    """A connection that opens itself, and the session cache and counters that go with it.
+    """A connection that opens itself, with the session cache and the counters.
 
-    now: returns the current time in UTC. storing.py says which thread may use a Database.
+    now: returns the current time in UTC. storing.py says which thread owns a Database.
     After an exception the cache may be ahead of the tables: call `reset`.
     """
 

@@ -1,8 +1,7 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
-Two threads: the loop reads from Kafka, and the storing thread stores the batch before. The storing
-thread owns the Database (the connection, the session cache and the counters) while it stores a
-batch; the loop may use it only between `_finish_storing` and the start of the next batch.
+While the loop reads a batch from Kafka, the storing thread stores the batch before it; storing.py
+says which of the two threads owns the connection, the session cache and the counters.
 """
 
 import logging
@@ -58,10 +57,10 @@ class Loop:
         return self._storing.is_healthy
 
     def step(self, stream: Stream) -> None:
-        """Acquire the partitions, read a batch, and store it in the background.
+        """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
 
-        Before that the batch before is finished, ended sessions are closed, and progress reported.
-        Raises FencedError if another consumer took over or the topic is another one.
+        The batch before it is stored meanwhile, and finished after the read.
+        Raises FencedError if another consumer took over or the topic is another one, and OUTAGES.
         """
         self._group_watch.observe(settled=stream.settled, topic_is_missing=stream.topic_is_missing)
         if stream.has_new_assignment:
