@@ -1,22 +1,42 @@
 #!/usr/bin/env python3
-"""Print the report: what the tables say, and whether they are right."""
+"""Print the report, and check that the tables are right."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
+from time import monotonic
+from typing import TypeVar
 from uuid import UUID
 
+import psycopg2
+
 from clickstream import cli
+from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.durations import parse_duration, parse_since
-from clickstream.report import command
-from clickstream.settings import load
+from clickstream.errors import UsageError, UserError, first_line
+from clickstream.report import output
+from clickstream.report.as_json import as_json
+from clickstream.report.models import Report
+from clickstream.report.queries import read_report
+from clickstream.report.session_detail import SessionDetail, session_detail
+from clickstream.report.what_if import WhatIf, what_if
+from clickstream.settings import Settings, load
+from clickstream.signals import Stop
+from clickstream.storage.interruptible import interruptible
+from clickstream.untrusted_text import clean
+from clickstream.verify.differences import Differences
+from clickstream.verify.stored_sessions import verify_sessions
+from clickstream.verify.truth_file import compare_with_truth
+
+Figures = TypeVar("Figures", Report, SessionDetail, WhatIf)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options; none of them is needed for the report."""
+    """Build the parser; without options the script prints the report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--since",
@@ -34,20 +54,21 @@ def _add_questions(group: argparse._MutuallyExclusiveGroup) -> None:
     group.add_argument(
         "--verify",
         action="store_true",
-        help="recompute all sessions from the stored events and compare, also while a consumer "
-        "runs; exit status 1 on any difference",
+        help="recompute every session from the stored events and compare; consumers may run "
+        "meanwhile; exit status 1 on any difference",
     )
     group.add_argument(
         "--compare",
         type=Path,
         metavar="TRUTH",
-        help="compare with the truth file of a producer; exit status 1 on any difference",
+        help="compare the tables with a truth file of the producer; exit status 1 on any "
+        "difference",
     )
     group.add_argument(
         "--what-if-timeout",
         type=parse_duration,
         metavar="DURATION",
-        help="the sessions under another timeout (45s, 10m, 1.5h)",
+        help="compare the sessions with those under another timeout (45s, 10m, 1.5h)",
     )
     group.add_argument(
         "--session",
@@ -65,12 +86,86 @@ def _add_forms(group: argparse._MutuallyExclusiveGroup) -> None:
     )
 
 
+def check_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError if options cannot be combined."""
+    checks = arguments.verify or arguments.compare is not None
+    session = arguments.session is not None
+    if (arguments.html or arguments.watch) and (checks or session or arguments.what_if_timeout):
+        raise UsageError(
+            "--html and --watch cannot be combined with --session, --verify, --compare, "
+            "--what-if-timeout"
+        )
+    if arguments.json and checks:
+        raise UsageError("--json cannot be combined with --verify, --compare")
+    if arguments.since is not None and (checks or session):
+        raise UsageError("--since cannot be combined with --session, --verify, --compare")
+    if arguments.watch and not sys.stdout.isatty():
+        raise UsageError("--watch needs a terminal; without one, run the report again as needed")
+
+
+def answer(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print what the arguments ask for, and return the exit status.
+
+    Raises UserError if the server, the tables or the session asked for are not there.
+    """
+    check_options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    try:
+        with closing(connect_or_explain(settings, application="clickstream summary")) as connection:
+            if arguments.verify or arguments.compare is not None:
+                return _check(connection, arguments)
+            _show(connection, arguments)
+            return cli.DONE
+    except psycopg2.Error as error:
+        raise UserError(f"PostgreSQL: {first_line(error)}") from None
+
+
+def _check(connection: Connection, arguments: argparse.Namespace) -> int:
+    started = monotonic()
+    if arguments.verify:
+        verified = interruptible(connection, lambda: verify_sessions(connection))
+        return _print_check(verified.differences, verified.lines(monotonic() - started))
+    compared = interruptible(connection, lambda: compare_with_truth(connection, arguments.compare))
+    same = f"The tables hold exactly what {clean(str(arguments.compare))} says."
+    return _print_check(compared, compared.lines() if compared.number else [same])
+
+
+def _print_check(differences: Differences, lines: Sequence[str]) -> int:
+    print("\n".join(lines))
+    return cli.FAILED if differences.number else cli.DONE
+
+
+def _show(connection: Connection, arguments: argparse.Namespace) -> None:
+    if arguments.watch:
+        output.watch_report(lambda: read_report(connection, arguments.since), Stop().on_signals())
+    elif arguments.session is not None:
+        detail = interruptible(connection, lambda: session_detail(connection, arguments.session))
+        _print_figures(detail, output.print_session, json=arguments.json)
+    elif arguments.what_if_timeout is not None:
+        timeout, since = arguments.what_if_timeout, arguments.since
+        compared = interruptible(connection, lambda: what_if(connection, timeout, since))
+        _print_figures(compared, output.print_what_if, json=arguments.json)
+    else:
+        report = interruptible(connection, lambda: read_report(connection, arguments.since))
+        if arguments.html is not None:
+            output.write_report(report, arguments.html)
+        else:
+            _print_figures(report, output.print_report, json=arguments.json)
+
+
+def _print_figures(figures: Figures, show: Callable[[Figures], None], *, json: bool) -> None:
+    if json:
+        print(as_json(figures))
+    else:
+        show(figures)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
     arguments = build_parser().parse_args(argv)
-    # What the terminal's encoding lacks is shown as "?", which is better than no report.
+    # A character that the terminal's encoding lacks is printed as "?" instead of failing.
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    return cli.run(lambda: command.run(load(arguments.env_file), arguments))
+    return cli.run(lambda: answer(load(arguments.env_file), arguments))
 
 
 if __name__ == "__main__":

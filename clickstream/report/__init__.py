@@ -1,1 +1,1 @@
-"""The report of summary.py."""
+"""The report: figures read from the tables, shown in a terminal, as HTML or as JSON."""

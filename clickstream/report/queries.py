@@ -1,4 +1,4 @@
-"""The queries of the report. Each scans its table once at most."""
+"""Queries of the report. Each scans its table at most once."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -7,40 +7,42 @@ from decimal import Decimal
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
 from clickstream.indexer import backlog
-from clickstream.report.figures import (
-    Bucket,
-    EventType,
+from clickstream.report.models import (
+    DataQuality,
+    EventTypeFigures,
+    FunnelStep,
     Overview,
-    Page,
-    Product,
-    Quality,
-    Reason,
+    PageFigures,
+    ProductFigures,
+    RejectionFigures,
     Report,
-    Revenue,
-    Rule,
-    Segment,
-    Sessions,
-    Step,
+    ReportedRule,
+    RevenueFigures,
+    SegmentFigures,
+    SessionFigures,
     Traffic,
-    Visitor,
+    TrafficBucket,
+    VisitorFigures,
 )
-from clickstream.storage.snapshot import Row, fill, one, rows, snapshot
-from clickstream.storage.stored_rule import READ as STORED_RULE
+from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
+from clickstream.storage.snapshot import snapshot, snapshot_time
+from clickstream.storage.stored_rule import READ as SELECT_STORED_RULE
 
-SHOWN_TYPES = 20
-SHOWN_ROWS = 10
-FUNNEL = ("page_view", "add_to_cart", "purchase")
+SHOWN_EVENT_TYPES = 20
+# Of products, pages, visitors, devices and countries.
+TOP_ROWS = 10
+FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 MOST_BUCKETS = 72
+# From 10 seconds to a century; the report takes the shortest that needs at most MOST_BUCKETS.
 BUCKET_SECONDS = (
     *(10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 43_200),
     *(86_400, 604_800, 2_592_000, 31_536_000, 315_360_000, 3_153_600_000),
 )
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-YEAR_1 = datetime(1, 1, 1, tzinfo=UTC)
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_DATETIME = datetime(1, 1, 1, tzinfo=UTC)
 
-NOW = "SELECT now()"
-# Sums over all types ride along with the most frequent ones.
-EVENTS = """
+# The most frequent event types; each row repeats the totals over all types.
+SELECT_EVENT_TYPES = """
     SELECT event_type, events, events / sum(events) OVER ()::double precision AS share,
            sum(events) OVER ()::bigint AS all_events,
            min(first) OVER () AS all_first_event,
@@ -50,9 +52,10 @@ EVENTS = """
           WHERE event_time >= %(since)s
           GROUP BY event_type) AS types
     ORDER BY events DESC, event_type COLLATE "C"
-    LIMIT %(types)s
+    LIMIT %(event_types)s
 """
-SESSIONS = """
+# All figures of sessions, in one pass.
+SELECT_SESSION_FIGURES = """
     SELECT count(*) AS sessions,
            count(DISTINCT user_id) AS visitors,
            coalesce(sum(orders_count), 0)::bigint AS orders,
@@ -74,15 +77,16 @@ SESSIONS = """
     FROM session_metrics
     WHERE first_event_timestamp >= %(since)s
 """
-# Stretches are counted from 1970.
-TRAFFIC = """
+# Events per bucket; buckets are numbered from 1970.
+SELECT_TRAFFIC = """
     SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
            count(*) AS events
     FROM clickstream_events
     WHERE event_time >= %(since)s
     GROUP BY number
 """
-PRODUCTS = """
+# The products with the highest revenue.
+SELECT_TOP_PRODUCTS = """
     SELECT product_id, max(product_category) AS product_category,
            sum(coalesce(quantity, 1))::bigint AS units,
            coalesce(sum(price * coalesce(quantity, 1)), 0) AS revenue
@@ -92,7 +96,8 @@ PRODUCTS = """
     ORDER BY revenue DESC, units DESC, product_id
     LIMIT %(rows)s
 """
-PAGES = """
+# The pages with the most views, and how many sessions began and ended on each.
+SELECT_TOP_PAGES = """
     SELECT page_url, views, events,
            coalesce(landings, 0) AS landings, coalesce(exits, 0) AS exits
     FROM (SELECT page_url, count(*) FILTER (WHERE event_type = 'page_view') AS views,
@@ -110,7 +115,8 @@ PAGES = """
                GROUP BY exit_page) AS left_from USING (page_url)
     ORDER BY views DESC, events DESC, page_url
 """
-VISITORS = """
+# The visitors with the most events.
+SELECT_TOP_VISITORS = """
     SELECT user_id, count(*) AS sessions, sum(total_events)::bigint AS events,
            sum(total_revenue) AS revenue, max(last_event_timestamp) AS last_seen
     FROM session_metrics
@@ -119,7 +125,8 @@ VISITORS = """
     ORDER BY events DESC, sessions DESC, user_id
     LIMIT %(rows)s
 """
-DEVICES = """
+# Sessions by device type.
+SELECT_DEVICES = """
     SELECT device_type AS name, count(*) AS sessions,
            count(*)::double precision / sum(count(*)) OVER () AS share,
            avg(is_bounce::integer)::double precision AS bounce_rate,
@@ -130,7 +137,8 @@ DEVICES = """
     ORDER BY sessions DESC, device_type
     LIMIT %(rows)s
 """
-COUNTRIES = """
+# Sessions by country.
+SELECT_COUNTRIES = """
     SELECT country AS name, count(*) AS sessions,
            count(*)::double precision / sum(count(*)) OVER () AS share,
            avg(is_bounce::integer)::double precision AS bounce_rate,
@@ -141,7 +149,8 @@ COUNTRIES = """
     ORDER BY sessions DESC, country
     LIMIT %(rows)s
 """
-QUALITY = """
+# Counters of all partitions since the beginning; caught_up is the partition furthest behind.
+SELECT_QUALITY = """
     SELECT count(*) AS partitions,
            coalesce(sum(records), 0)::bigint AS records,
            (SELECT count(*) FROM clickstream_events) AS rows,
@@ -153,91 +162,96 @@ QUALITY = """
            CASE WHEN count(*) = count(caught_up_at) THEN min(caught_up_at) END AS caught_up
     FROM stream_positions
 """
-REJECTED = """
+# Rejected records by reason.
+SELECT_REJECTIONS = """
     SELECT reason, count(*) AS records
     FROM rejected_events GROUP BY reason ORDER BY records DESC, reason
 """
 
 
 def read_report(connection: Connection, since: timedelta | datetime | None) -> Report:
-    """Every figure of one moment.
+    """Read all figures in one snapshot.
 
-    since: only events that happened, and sessions that began, so long ago or from then on.
+    since: only events that happened and sessions that began from then on; a duration counts back
+    from now. connection: not in autocommit. Raises UserError if the tables do not exist.
     """
     with snapshot(connection) as cursor:
-        now = one(cursor, NOW)["now"]
-        moment = since_time(now, since)
-        values = {"since": moment or "-infinity", "rows": SHOWN_ROWS, "types": SHOWN_TYPES}
-        types = rows(cursor, EVENTS, values)
-        sessions = one(cursor, SESSIONS, values)
-        overview = _overview(types, sessions)
+        now = snapshot_time(cursor)
+        start = since_time(now, since)
+        values = {
+            "since": start or "-infinity",
+            "rows": TOP_ROWS,
+            "event_types": SHOWN_EVENT_TYPES,
+        }
+        event_types = select_rows(cursor, SELECT_EVENT_TYPES, values)
+        sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
+        overview = _overview(event_types, sessions)
         return Report(
             database=connection.info.dbname,
             generated_at=now,
-            since=moment,
+            since=start,
             rule=_rule(cursor),
             overview=overview,
-            sessions=fill(Sessions, sessions),
-            event_types=[fill(EventType, row) for row in types],
+            sessions=as_dataclass(SessionFigures, sessions),
+            event_types=[as_dataclass(EventTypeFigures, row) for row in event_types],
             traffic=_traffic(cursor, overview, values),
             funnel=_funnel(sessions),
             revenue=_revenue(sessions),
-            products=[fill(Product, row) for row in rows(cursor, PRODUCTS, values)],
-            pages=[fill(Page, row) for row in rows(cursor, PAGES, values)],
-            visitors=[fill(Visitor, row) for row in rows(cursor, VISITORS, values)],
-            devices=[fill(Segment, row) for row in rows(cursor, DEVICES, values)],
-            countries=[fill(Segment, row) for row in rows(cursor, COUNTRIES, values)],
+            products=select_as(ProductFigures, cursor, SELECT_TOP_PRODUCTS, values),
+            pages=select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
+            visitors=select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
+            devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
+            countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
             quality=_quality(cursor),
         )
 
 
-def _overview(types: list[Row], sessions: Row) -> Overview:
-    if not types:
+def _overview(event_types: list[Row], sessions: Row) -> Overview:
+    if not event_types:
         return Overview(0, None, None, 0, 0, 0, Decimal(0))
-    totals = {name: types[0][f"all_{name}"] for name in ("events", "first_event", "last_event")}
-    return fill(Overview, sessions | totals)
+    names = ("events", "first_event", "last_event")
+    totals = {name: event_types[0][f"all_{name}"] for name in names}
+    return as_dataclass(Overview, sessions | totals)
 
 
-def _rule(cursor: Cursor) -> Rule | None:
-    stored = rows(cursor, STORED_RULE)
-    return fill(Rule, stored[0]) if stored else None
+def _rule(cursor: Cursor) -> ReportedRule | None:
+    stored = select_as(ReportedRule, cursor, SELECT_STORED_RULE)
+    return stored[0] if stored else None
 
 
 def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -> Traffic:
-    """Events in at most MOST_BUCKETS stretches, each as short as that allows."""
+    """Count events in at most MOST_BUCKETS buckets, each as short as that allows."""
     if overview.first_event is None or overview.last_event is None:
         return Traffic(BUCKET_SECONDS[0], [])
-    span = (overview.last_event - overview.first_event).total_seconds()
-    seconds = next(each for each in BUCKET_SECONDS if span / each < MOST_BUCKETS - 1)
-    found = rows(cursor, TRAFFIC, {**values, "seconds": seconds})
+    length = (overview.last_event - overview.first_event).total_seconds()
+    seconds = next(each for each in BUCKET_SECONDS if length / each < MOST_BUCKETS - 1)
+    found = select_rows(cursor, SELECT_TRAFFIC, {**values, "seconds": seconds})
     counts = {row["number"]: row["events"] for row in found}
-    return Traffic(
-        seconds,
-        [
-            Bucket(_bucket_start(number * seconds), counts.get(number, 0))
-            for number in range(min(counts), max(counts) + 1)
-        ],
-    )
+    buckets = [
+        TrafficBucket(_bucket_start(number * seconds), counts.get(number, 0))
+        for number in range(min(counts), max(counts) + 1)
+    ]
+    return Traffic(seconds, buckets)
 
 
 def _bucket_start(seconds: int) -> datetime:
-    """The first of the buckets may begin before the years that there are."""
-    return max(YEAR_1 - EPOCH, timedelta(seconds=seconds)) + EPOCH
+    """Return the start of a bucket; that of the first one may lie before EARLIEST_DATETIME."""
+    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=seconds))
 
 
-def _funnel(sessions: Row) -> list[Step]:
+def _funnel(sessions: Row) -> list[FunnelStep]:
     counts = {"session": sessions["sessions"]}
-    counts |= {name: sessions[f"with_{name}"] for name in FUNNEL}
+    counts |= {name: sessions[f"with_{name}"] for name in FUNNEL_EVENT_TYPES}
     before = [None, *counts.values()]
     return [
-        Step(name, number, _share(number, sessions["sessions"]), _share(number, previous))
+        FunnelStep(name, number, _share(number, sessions["sessions"]), _share(number, previous))
         for (name, number), previous in zip(counts.items(), before, strict=False)
     ]
 
 
-def _revenue(sessions: Row) -> Revenue:
+def _revenue(sessions: Row) -> RevenueFigures:
     total, orders = sessions["revenue"], sessions["orders"]
-    return Revenue(
+    return RevenueFigures(
         total=total,
         orders=orders,
         per_order=_mean(total, orders),
@@ -247,12 +261,12 @@ def _revenue(sessions: Row) -> Revenue:
     )
 
 
-def _quality(cursor: Cursor) -> Quality:
-    reasons = [fill(Reason, row) for row in rows(cursor, REJECTED)]
+def _quality(cursor: Cursor) -> DataQuality:
+    reasons = select_as(RejectionFigures, cursor, SELECT_REJECTIONS)
     rejected = {"rejected": sum(each.records for each in reasons), "rejected_by_reason": reasons}
     waiting = backlog.read(cursor)
     search = {"search": waiting if waiting.begun else None}
-    return fill(Quality, one(cursor, QUALITY) | rejected | search)
+    return as_dataclass(DataQuality, select_row(cursor, SELECT_QUALITY) | rejected | search)
 
 
 def _share(part: int, whole: int | None) -> float | None:

@@ -1,4 +1,4 @@
-"""One session in detail: its events in order, why it began and why it ended."""
+"""One session: its events in order, why it began and why it ended."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,13 +11,16 @@ from clickstream.durations import format_duration, format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.storage import session_rule
-from clickstream.storage.snapshot import Row, fill, rows, snapshot
+from clickstream.storage.query_rows import Row, select_as, select_rows
+from clickstream.storage.snapshot import snapshot
 
-# A crawler's session can have millions.
-SHOWN_EVENTS = 1_000
+# The session of a crawler can have millions of events.
+SHOWN_SESSION_EVENTS = 1_000
 
-SESSION = "SELECT * FROM session_metrics WHERE session_id = %(session_id)s"
-EVENTS = """
+# The session with this id.
+SELECT_SESSION = "SELECT * FROM session_metrics WHERE session_id = %(session_id)s"
+# Its first events, in order.
+SELECT_SESSION_EVENTS = """
     SELECT event_time, event_id, event_type, page_url, referrer, product_id, search_query,
            price, quantity, order_id, success
     FROM clickstream_events
@@ -28,7 +31,8 @@ EVENTS = """
     ORDER BY event_time, event_id
     LIMIT %(shown)s
 """
-BEFORE = """
+# The visitor's last event before the session.
+SELECT_EVENT_BEFORE = """
     SELECT event_time, event_type
     FROM clickstream_events
     WHERE user_id = %(user_id)s
@@ -37,7 +41,8 @@ BEFORE = """
     ORDER BY event_time DESC, event_id DESC
     LIMIT 1
 """
-AFTER = """
+# The visitor's first event after the session.
+SELECT_EVENT_AFTER = """
     SELECT event_time, event_type
     FROM clickstream_events
     WHERE user_id = %(user_id)s
@@ -46,8 +51,8 @@ AFTER = """
     ORDER BY event_time, event_id
     LIMIT 1
 """
-# The types of the first and the last event.
-TYPE = """
+# The first or the last event of the session.
+SELECT_EVENT = """
     SELECT event_time, event_type
     FROM clickstream_events
     WHERE event_time = %(event_time)s AND event_id = %(event_id)s
@@ -55,8 +60,8 @@ TYPE = """
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """An event of the session."""
+class SessionEvent:
+    """Event of the session, with the fields that are shown."""
 
     event_time: datetime
     event_id: str
@@ -72,68 +77,79 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Detail:
-    """A session. metrics: by column name. events: the first SHOWN_EVENTS of them, in order."""
+class SessionDetail:
+    """A session with its first events, and the reasons why it began and ended.
+
+    metrics: by column name. events: at most SHOWN_SESSION_EVENTS, in order.
+    """
 
     metrics: dict[str, Any]
     began: str
     ended: str
-    events: list[Step]
+    events: list[SessionEvent]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """An event, as far as the rule looks at it."""
+class RuleEvent:
+    """The fields of an event that the session rule uses."""
 
     event_time: datetime
     event_type: str
 
 
-def session_detail(connection: Connection, session_id: UUID) -> Detail:
-    """Read one session and explain its borders. Raises UserError where it does not exist."""
+def session_detail(connection: Connection, session_id: UUID) -> SessionDetail:
+    """Read one session and explain why it began and ended.
+
+    connection: not in autocommit. Raises UserError if there is no such session.
+    """
     with snapshot(connection) as cursor:
-        found = rows(cursor, SESSION, {"session_id": str(session_id)})
+        found = select_rows(cursor, SELECT_SESSION, {"session_id": str(session_id)})
         rule = session_rule.of_tables(cursor)
         if not found or rule is None:
             raise UserError(
                 f"there is no session {session_id}; a late event may have moved its beginning, "
-                "which changes the id; the report lists visitors, open_sessions the open ones"
+                "which changes the id; session_metrics has the ids of all sessions"
             )
         session = found[0]
-        before, after = (_neighbour(cursor, query, session) for query in (BEFORE, AFTER))
-        first, last = (_own(cursor, session, end) for end in ("first", "last"))
-        events = rows(cursor, EVENTS, session | {"shown": SHOWN_EVENTS})
-    return Detail(
+        before = _neighbour(cursor, SELECT_EVENT_BEFORE, session)
+        first = _border_event(cursor, session, "first")
+        last = _border_event(cursor, session, "last")
+        after = _neighbour(cursor, SELECT_EVENT_AFTER, session)
+        events = select_as(
+            SessionEvent, cursor, SELECT_SESSION_EVENTS, session | {"shown": SHOWN_SESSION_EVENTS}
+        )
+    return SessionDetail(
         metrics=session,
         began=_began(rule, before, first),
         ended=_ended(rule, session, last, after),
-        events=[fill(Step, row) for row in events],
+        events=events,
     )
 
 
-def _neighbour(cursor: Cursor, query: str, session: Row) -> Neighbour | None:
-    found = rows(cursor, query, session)
-    return fill(Neighbour, found[0]) if found else None
+def _neighbour(cursor: Cursor, query: str, session: Row) -> RuleEvent | None:
+    found = select_as(RuleEvent, cursor, query, session)
+    return found[0] if found else None
 
 
-def _own(cursor: Cursor, session: Row, end: str) -> Neighbour:
+def _border_event(cursor: Cursor, session: Row, end: str) -> RuleEvent:
+    """Read the first or the last event of a session."""
     key = {"event_time": session[f"{end}_event_timestamp"], "event_id": session[f"{end}_event_id"]}
-    found = rows(cursor, TYPE, key)
+    found = select_as(RuleEvent, cursor, SELECT_EVENT, key)
     if not found:
         raise UserError(
             f"event {key['event_id']} of session {session['session_id']} is not stored; "
-            "see what else differs with: python summary.py --verify"
+            "look for other differences with: python summary.py --verify"
         )
-    return fill(Neighbour, found[0])
+    return found[0]
 
 
-def _began(rule: Rule, before: Neighbour | None, first: Neighbour) -> str:
+def _began(rule: Rule, before: RuleEvent | None, first: RuleEvent) -> str:
     if before is None:
         return "first event of the visitor"
-    return " and ".join(_borders(rule, before, first))
+    return " and ".join(_split_reasons(rule, before, first))
 
 
-def _ended(rule: Rule, session: Row, last: Neighbour, after: Neighbour | None) -> str:
+def _ended(rule: Rule, session: Row, last: RuleEvent, after: RuleEvent | None) -> str:
     if session["close_reason"] == "end_event":
         status = f"end event {last.event_type}"
     elif session["close_reason"] == "timeout":
@@ -143,25 +159,25 @@ def _ended(rule: Rule, session: Row, last: Neighbour, after: Neighbour | None) -
     if session["closed_at"] is not None:
         status += f", closed at {format_time(session['closed_at'])}"
     if after is not None:
-        reasons = " and ".join(_borders(rule, last, after))
+        reasons = " and ".join(_split_reasons(rule, last, after))
         status += f"; the visitor's next event begins another session: {reasons}"
     return status
 
 
-def _borders(rule: Rule, last: Neighbour, first: Neighbour) -> list[str]:
-    """What separates two successive events of a visitor into two sessions."""
+def _split_reasons(rule: Rule, last: RuleEvent, first: RuleEvent) -> list[str]:
+    """Return the reasons why two consecutive events of a visitor are in two sessions."""
     gap = first.event_time - last.event_time
     reasons = []
     if gap > rule.timeout:
-        reasons.append(f"gap of {_longer(gap, rule.timeout)} > {format_duration(rule.timeout)}")
+        reasons.append(f"gap of {_gap_text(gap, rule.timeout)} > {format_duration(rule.timeout)}")
     if first.event_type in rule.start_events:
         reasons.append(f"start event {first.event_type}")
     if last.event_type in rule.end_events:
         reasons.append(f"after end event {last.event_type}")
-    return reasons or ["no reason that the rule knows; see python summary.py --verify"]
+    return reasons or ["not explained by the session rule; run: python summary.py --verify"]
 
 
-def _longer(gap: timedelta, timeout: timedelta) -> str:
-    """A gap, exact where rounding would make it look like the timeout."""
+def _gap_text(gap: timedelta, timeout: timedelta) -> str:
+    """Show a gap, exactly if rounding would make it equal to the timeout."""
     shown = format_duration(gap)
     return shown if shown != format_duration(timeout) else f"{gap.total_seconds():f} s"

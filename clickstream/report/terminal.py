@@ -1,4 +1,4 @@
-"""Figures in a terminal: 80 columns are enough, and piped they are plain text."""
+"""The report and one session in a terminal, from 80 columns up, or as plain text in a pipe."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -10,27 +10,34 @@ from rich.table import Table
 from rich.text import Text
 
 from clickstream.durations import format_duration, format_time
-from clickstream.report.figures import Report, Traffic
-from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
-from clickstream.report.session_detail import Detail, Step
-from clickstream.report.wording import minutes, money, number
+from clickstream.report.models import Report, Traffic
+from clickstream.report.number_format import minutes, money, number
+from clickstream.report.sections import (
+    Facts,
+    Section,
+    key_figures,
+    period,
+    sections,
+    traffic_title,
+)
+from clickstream.report.session_detail import SessionDetail, SessionEvent
 from clickstream.untrusted_text import clean, clip
 
-WIDEST = 100
+MOST_COLUMNS = 100
 BAR_WIDTH = 12
-LONGEST_FACT = 300
+FACT_CHARACTERS = 300
 LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def open_console() -> Console:
-    """Standard output, as wide as it is up to WIDEST columns."""
+    """Open standard output, with at most MOST_COLUMNS columns."""
     console = Console(highlight=False, markup=False, emoji=False)
-    console.width = min(console.width, WIDEST)
+    console.width = min(console.width, MOST_COLUMNS)
     return console
 
 
 def show(console: Console, parts: Iterable[RenderableType]) -> None:
-    """Print parts one below the other; piped, without the spaces that fill up their lines."""
+    """Print parts one below the other; into a pipe without trailing spaces."""
     if console.is_terminal:
         for part in parts:
             console.print(part)
@@ -43,7 +50,10 @@ def show(console: Console, parts: Iterable[RenderableType]) -> None:
 
 
 def report_parts(report: Report, *, bars: bool) -> Iterable[RenderableType]:
-    """The parts of the report, each with an empty line after it. bars: also draw."""
+    """Yield the parts of the report, each with an empty line after it.
+
+    bars: draw the chart of events over time, and a bar for each row of a table.
+    """
     yield _head(report)
     if bars and report.traffic.buckets:
         yield _sparkline(report.traffic)
@@ -52,7 +62,7 @@ def report_parts(report: Report, *, bars: bool) -> Iterable[RenderableType]:
 
 
 def render(section: Section, *, bars: bool) -> RenderableType:
-    """A section with an empty line after it."""
+    """Return a section with an empty line after it. bars: draw a bar for each row."""
     parts: list[RenderableType] = [_title(section.title)]
     if section.facts:
         parts.append(_indented(_facts(section.facts)))
@@ -86,13 +96,13 @@ def _head(report: Report) -> RenderableType:
 
 
 def _sparkline(traffic: Traffic) -> RenderableType:
-    """Events over time, a character for each bucket."""
+    """Draw events over time, one character per bucket."""
     counts = [bucket.events for bucket in traffic.buckets]
     highest = max(counts)
     line = "".join(
         LEVELS[(count * len(LEVELS) - 1) // highest] if count else " " for count in counts
     )
-    caption = f"from {format_time(traffic.buckets[0].start)}, at most {highest:,}"
+    caption = f"from {format_time(traffic.buckets[0].start)}, maximum {highest:,}"
     return Group(
         _title(traffic_title(traffic)),
         _indented(Text(line, style="green")),
@@ -129,7 +139,7 @@ def _plain_table(*columns: str) -> Table:
 
 
 def _cell(text: str) -> Text:
-    """Text of any length in one line: a column that may wrap is the one that gives way."""
+    """Return text that is cut if the table is too wide; numbers are never cut."""
     return Text(clean(text), no_wrap=True, overflow="ellipsis")
 
 
@@ -138,8 +148,8 @@ def _bar(length: float) -> Text:
     return Text("━" * (halves // 2) + "╸" * (halves % 2), style="green")
 
 
-def session_parts(detail: Detail) -> Iterable[RenderableType]:
-    """One session: why it began and ended, its metrics, its events."""
+def session_parts(detail: SessionDetail) -> Iterable[RenderableType]:
+    """Yield the parts of one session: why it began and ended, its metrics, its events."""
     yield _title(f"Session {detail.metrics['session_id']}")
     yield _indented(_facts(_session_facts(detail)))
     yield Text()
@@ -150,7 +160,7 @@ def session_parts(detail: Detail) -> Iterable[RenderableType]:
         yield Text(f"  ... and {hidden:,} more", style="dim")
 
 
-def _session_facts(detail: Detail) -> Facts:
+def _session_facts(detail: SessionDetail) -> Facts:
     metrics = detail.metrics
     status = [
         ("visitor", metrics["user_id"]),
@@ -172,7 +182,7 @@ def _session_facts(detail: Detail) -> Facts:
         ("address", metrics["ip_address"]),
         ("user agent", metrics["user_agent"]),
     ]
-    return [(name, clip(value, LONGEST_FACT)) for name, value in status if value]
+    return [(name, clip(value, FACT_CHARACTERS)) for name, value in status if value]
 
 
 def _counts(types: dict[str, int]) -> str:
@@ -180,17 +190,17 @@ def _counts(types: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in ordered)
 
 
-def _events(events: Sequence[Step]) -> Table:
+def _events(events: Sequence[SessionEvent]) -> Table:
     table = _plain_table()
     table.add_column("time (UTC)", no_wrap=True)
     table.add_column("after", no_wrap=True, justify="right")
     table.add_column("type", no_wrap=True, overflow="ellipsis", max_width=20)
-    table.add_column("what")
+    table.add_column("details")
     before = None
     for event in events:
         passed = "" if before is None else _passed(event.event_time - before)
         time = f"{event.event_time:%Y-%m-%d %H:%M:%S.%f}"[:-3]
-        table.add_row(time, passed, _cell(event.event_type), _cell(_what(event)))
+        table.add_row(time, passed, _cell(event.event_type), _cell(_details(event)))
         before = event.event_time
     return table
 
@@ -199,8 +209,8 @@ def _passed(length: timedelta) -> str:
     return format_duration(timedelta(milliseconds=round(length / timedelta(milliseconds=1))))
 
 
-def _what(event: Step) -> str:
-    """What an event was about, in one line."""
+def _details(event: SessionEvent) -> str:
+    """Describe an event in one line: page, referrer, search query, product, order."""
     parts = (
         event.page_url,
         f"from {event.referrer}" if event.referrer else None,

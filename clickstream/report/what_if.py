@@ -1,4 +1,4 @@
-"""How the sessions would look under another timeout."""
+"""The sessions under another timeout, compared with the stored ones."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,10 +8,11 @@ from clickstream.durations import format_time, since_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.storage import session_rule
-from clickstream.storage.snapshot import Row, fill, one, rows, snapshot
+from clickstream.storage.query_rows import Row, as_dataclass, select_rows
+from clickstream.storage.snapshot import snapshot, snapshot_time
 
-NOW = "SELECT now()"
-FIGURES = """
+# The figures of the stored and of the recomputed sessions, a row each; follows the session rule.
+SELECT_BOTH_FIGURES = """
     SELECT version, count(*) AS sessions,
            avg(total_events)::double precision AS events_mean,
            avg(extract(epoch FROM last_event_timestamp - first_event_timestamp)
@@ -31,8 +32,8 @@ NO_SESSIONS_SINCE = "no session began since {}; give --since an earlier time"
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Sessions under one timeout; durations in minutes, rates as fractions of 1."""
+class TimeoutFigures:
+    """Sessions under one timeout. duration_mean: minutes. bounce_rate: fraction of 1."""
 
     timeout_seconds: int | float
     sessions: int
@@ -43,14 +44,14 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The sessions as they are, and under another timeout.
+    """Figures under the present and another timeout.
 
-    since: None for all time, else of which moment on the sessions begin.
+    since: only sessions that began from then on; None for all of them.
     """
 
     since: datetime | None
-    current: Figures
-    other: Figures
+    current: TimeoutFigures
+    other: TimeoutFigures
 
 
 def what_if(
@@ -58,27 +59,20 @@ def what_if(
 ) -> WhatIf:
     """Compare the stored sessions with those of another timeout, in one snapshot.
 
-    since: only sessions that began so long ago or from then on. Raises UserError where there are
-    none to compare.
+    since: only sessions that began from then on; a duration counts back from now.
+    connection: not in autocommit. Raises UserError if there are no sessions to compare.
     """
     with snapshot(connection) as cursor:
-        moment = since_time(one(cursor, NOW)["now"], since)
+        start = since_time(snapshot_time(cursor), since)
         rule = session_rule.of_tables(cursor)
-        found = _figures(cursor, rule, timeout, moment) if rule else {}
-        if rule is None or len(found) < 2:
-            raise UserError(
-                NO_SESSIONS_SINCE.format(format_time(moment)) if moment else NO_SESSIONS
-            )
-        current, other = (
-            fill(Figures, found[version] | {"timeout_seconds": _seconds(length)})
-            for version, length in (("current", rule.timeout), ("other", timeout))
-        )
-    return WhatIf(moment, current, other)
-
-
-def _seconds(length: timedelta) -> int | float:
-    seconds = length.total_seconds()
-    return int(seconds) if seconds.is_integer() else seconds
+        found = _figures(cursor, rule, timeout, start) if rule else {}
+    if rule is None or len(found) < 2:
+        raise UserError(NO_SESSIONS_SINCE.format(format_time(start)) if start else NO_SESSIONS)
+    return WhatIf(
+        since=start,
+        current=_timeout_figures(rule.timeout, found["current"]),
+        other=_timeout_figures(timeout, found["other"]),
+    )
 
 
 def _figures(
@@ -86,6 +80,12 @@ def _figures(
 ) -> dict[str, Row]:
     cursor.execute(session_rule.PREPARE)
     values = session_rule.parameters(replace(rule, timeout=timeout))
-    query = session_rule.statement(FIGURES)
-    found = rows(cursor, query, values | {"since": since or "-infinity"})
+    query = session_rule.statement(SELECT_BOTH_FIGURES)
+    found = select_rows(cursor, query, values | {"since": since or "-infinity"})
     return {row["version"]: row for row in found}
+
+
+def _timeout_figures(timeout: timedelta, row: Row) -> TimeoutFigures:
+    seconds = timeout.total_seconds()
+    whole = int(seconds) if seconds.is_integer() else seconds
+    return as_dataclass(TimeoutFigures, row | {"timeout_seconds": whole})

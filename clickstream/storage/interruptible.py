@@ -1,39 +1,29 @@
-"""Ctrl-C during a long query: the driver, left alone, would notice it only at the query's end."""
+"""Ctrl-C during a long query."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from select import select
-
-from psycopg2.errors import QueryCanceled
-from psycopg2.extensions import POLL_OK, POLL_READ, set_wait_callback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from clickstream.clients.postgres import Connection
 
+CANCEL_AGAIN_SECONDS = 0.1
 
-@contextmanager
-def interruptible_queries() -> Iterator[None]:
-    """Within the block, KeyboardInterrupt cancels the running query. No COPY meanwhile."""
-    interrupted = False
+Result = TypeVar("Result")
 
-    def wait(connection: Connection) -> None:
-        nonlocal interrupted
-        while True:
-            try:
-                state = connection.poll()
-                if state == POLL_OK:
-                    return
-                reading = state == POLL_READ
-                select([connection] if reading else [], [] if reading else [connection], [])
-            except KeyboardInterrupt:
-                interrupted = True
+
+def interruptible(connection: Connection, read: Callable[[], Result]) -> Result:
+    """Return the result of `read`; KeyboardInterrupt cancels the query that it is running.
+
+    libpq waits for a result in C, where Python handles no signal, so a thread runs `read` and this
+    one waits for it. connection: used by nobody else meanwhile.
+    """
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        reading = executor.submit(read)
+        try:
+            return reading.result()
+        except KeyboardInterrupt:
+            # Between two queries of `read` there is nothing to cancel.
+            while not reading.done():
                 connection.cancel()
-
-    set_wait_callback(wait)
-    try:
-        yield
-    except QueryCanceled:
-        if interrupted:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        set_wait_callback(None)
+                wait([reading], CANCEL_AGAIN_SECONDS)
+            raise

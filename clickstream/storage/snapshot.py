@@ -1,30 +1,31 @@
-"""One moment of the database, for numbers that have to agree, and its rows as values."""
+"""Transaction whose statements all see the same moment of the database."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from typing import Any, TypeVar
+from datetime import datetime
 
 from psycopg2 import errors
 
-from clickstream.clients.postgres import Connection, Cursor
+from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError, first_line
 
-BEGIN = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-Row = dict[str, Any]
-T = TypeVar("T")
+BEGIN_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
+FORBID_WRITING = "SET TRANSACTION READ ONLY"
+SELECT_SNAPSHOT_TIME = "SELECT now()"
 
 
 @contextmanager
-def snapshot(connection: Connection) -> Iterator[Cursor]:
-    """A cursor whose statements all see the same moment; the transaction ends with the block.
+def snapshot(connection: Connection, *, read_only: bool = True) -> Iterator[Cursor]:
+    """Open a cursor on one moment of the database; the transaction ends with the block.
 
-    Raises UserError where the tables do not exist.
+    connection: not in autocommit and outside a transaction. read_only: False for a transaction
+    that creates a temporary table. Raises UserError if the tables do not exist.
     """
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute(BEGIN)
+            cursor.execute(BEGIN_SNAPSHOT)
+            if read_only:
+                cursor.execute(FORBID_WRITING)
             yield cursor
     except (errors.UndefinedTable, errors.UndefinedColumn) as error:
         raise UserError(
@@ -33,19 +34,8 @@ def snapshot(connection: Connection) -> Iterator[Cursor]:
         ) from None
 
 
-def rows(cursor: Cursor, query: str, values: Mapping[str, object] | None = None) -> list[Row]:
-    """The rows of a query, by column name."""
-    cursor.execute(query, values)
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def one(cursor: Cursor, query: str, values: Mapping[str, object] | None = None) -> Row:
-    """The one row of a query that always has one."""
-    (row,) = rows(cursor, query, values)
-    return row
-
-
-def fill(kind: type[T], row: Row) -> T:
-    """A value of a dataclass, from the columns that have the names of its fields."""
-    return kind(**{item.name: row[item.name] for item in fields(kind)})  # type: ignore[arg-type]
+def snapshot_time(cursor: Cursor) -> datetime:
+    """Return the server's time at the beginning of the snapshot."""
+    cursor.execute(SELECT_SNAPSHOT_TIME)
+    time: datetime = only_row(cursor)[0]
+    return time

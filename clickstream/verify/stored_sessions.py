@@ -8,28 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
-from time import monotonic
 from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.sessions import Rule, session_id
 from clickstream.storage import session_rule
+from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
 from clickstream.verify.differences import Differences, collect, different_fields, value_text
 
-ROWS_AT_ONCE = 10_000
-
 # Sessions are paired by visitor and first event; the session id is checked separately.
-DIFFERENCES = """
+SELECT_DIFFERENCES = """
     SELECT to_jsonb(recomputed)::text, to_jsonb(stored)::text
     FROM recomputed
     FULL JOIN stored USING (user_id, first_event_timestamp, first_event_id)
     WHERE recomputed IS DISTINCT FROM stored
 """
-SESSION_IDS = """
+# The id of each session, and what it is made of.
+SELECT_SESSION_IDS = """
     SELECT session_id, user_id, first_event_timestamp, first_event_id FROM session_metrics
 """
-COUNTS = """
+# Rows in the tables, and the counters of all partitions.
+SELECT_COUNTS = """
     SELECT (SELECT count(*) FROM clickstream_events),
            (SELECT count(*) FROM session_metrics),
            (SELECT count(*) FROM rejected_events),
@@ -56,14 +56,30 @@ class RowCounts:
 class Verification:
     """Result of the check.
 
-    counts: the rows that were checked. seconds: how long it took. differences: in counters and
-    sessions. in_sessions: the number of those that recomputing the sessions would repair.
+    counts: the rows that were checked. in_sessions: the number of differences that recomputing
+    the sessions would repair; the others are in the counters.
     """
 
     counts: RowCounts
-    seconds: float
     differences: Differences
     in_sessions: int
+
+    def lines(self, seconds: float) -> list[str]:
+        """Return the result as lines to print. seconds: how long the check took."""
+        checked = (
+            f"{self.counts.events:,} events, {self.counts.sessions:,} sessions and "
+            f"{self.counts.records:,} records in {seconds:.1f} s"
+        )
+        if not self.differences.number:
+            return [
+                f"Verified {checked}: every session is what the session rule says of the events, "
+                "every session id is that of its first event, and records read = events + "
+                "duplicates + rejected."
+            ]
+        lines = [*self.differences.lines(), f"Checked {checked}."]
+        if self.in_sessions:
+            lines.append("To recompute every session: python create_schema.py --rebuild-sessions")
+        return lines
 
 
 def verify_sessions(connection: Connection) -> Verification:
@@ -72,9 +88,8 @@ def verify_sessions(connection: Connection) -> Verification:
     connection: not in autocommit and outside a transaction. Raises UserError if the tables do
     not exist.
     """
-    started = monotonic()
     with snapshot(connection) as cursor:
-        cursor.execute(COUNTS)
+        cursor.execute(SELECT_COUNTS)
         counts = RowCounts(*only_row(cursor))
         rule = session_rule.of_tables(cursor)
         wrong_counters = _wrong_counters(counts)
@@ -86,7 +101,7 @@ def verify_sessions(connection: Connection) -> Verification:
             )
         )
     in_sessions = differences.number - len(wrong_counters)
-    return Verification(counts, monotonic() - started, differences, in_sessions)
+    return Verification(counts, differences, in_sessions)
 
 
 def _wrong_counters(counts: RowCounts) -> list[str]:
@@ -113,7 +128,7 @@ def _without_rule(counts: RowCounts) -> Iterator[str]:
 
 
 def _wrong_ids(connection: Connection) -> Iterator[str]:
-    for stored, user_id, first_time, first_id in _stream(connection, SESSION_IDS):
+    for stored, user_id, first_time, first_id in stream_rows(connection, SELECT_SESSION_IDS):
         expected = session_id(user_id, first_time, first_id)
         if stored != expected:
             yield f"session {stored} of visitor {value_text(user_id)} should have the id {expected}"
@@ -121,20 +136,10 @@ def _wrong_ids(connection: Connection) -> Iterator[str]:
 
 def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Iterator[str]:
     cursor.execute(session_rule.PREPARE)
-    query = session_rule.statement(DIFFERENCES)
-    for row in _stream(connection, query, session_rule.parameters(rule)):
+    query = session_rule.statement(SELECT_DIFFERENCES)
+    for row in stream_rows(connection, query, session_rule.parameters(rule)):
         expected, stored = (json.loads(each or "{}", parse_float=Decimal) for each in row)
         yield _difference(expected, stored)
-
-
-def _stream(
-    connection: Connection, query: str, values: dict[str, Any] | None = None
-) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a query of any size, in bounded memory."""
-    with connection.cursor("verify") as reader:
-        reader.itersize = ROWS_AT_ONCE
-        reader.execute(query, values)
-        yield from reader
 
 
 def _difference(expected: dict[str, Any], stored: dict[str, Any]) -> str:

@@ -197,7 +197,7 @@ def test_since_counts_back_from_now(run_script: RunScript) -> None:
     done = run_script("summary.py", "--since", "90m")
     assert done.returncode == 0
     assert done.stdout.startswith("No event happened since ")
-    assert done.stdout.endswith("the newest is of 2025-06-02 10:46:20 UTC.\n")
+    assert done.stdout.endswith("the newest happened at 2025-06-02 10:46:20 UTC.\n")
 
 
 @pytest.mark.usefixtures("stored")

@@ -11,56 +11,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from clickstream.report import figures
-from clickstream.report.layout import sections
-from clickstream.report.machine import as_json
-from clickstream.report.page import as_html
+from clickstream.report import models
+from clickstream.report.as_json import as_json
+from clickstream.report.html_page import html_page
+from clickstream.report.number_format import age, money, percent
+from clickstream.report.sections import sections
 from clickstream.report.terminal import report_parts, show
-from clickstream.report.wording import age, money, percent
 from clickstream.untrusted_text import clean, clip
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 HOSTILE = '\x1b]0;owned\x07\x9b31m[bold red]:bomb:<script>"&\u202e\n'
-EMPTY = figures.Report(
+EMPTY = models.Report(
     database="clickstream",
     generated_at=NOW,
     since=None,
     rule=None,
-    overview=figures.Overview(0, None, None, 0, 0, 0, Decimal(0)),
-    sessions=figures.Sessions(0, 0, 0, None, None, None, None, None, None, None, None),
+    overview=models.Overview(0, None, None, 0, 0, 0, Decimal(0)),
+    sessions=models.SessionFigures(0, 0, 0, None, None, None, None, None, None, None, None),
     event_types=[],
-    traffic=figures.Traffic(60, []),
+    traffic=models.Traffic(60, []),
     funnel=[],
-    revenue=figures.Revenue(Decimal(0), 0, None, None, 0, None),
+    revenue=models.RevenueFigures(Decimal(0), 0, None, None, 0, None),
     products=[],
     pages=[],
     visitors=[],
     devices=[],
     countries=[],
-    quality=figures.Quality(0, 0, 0, 0, 0, [], 0, 0, None, None, None, None),
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, 0, None, None, None, None),
 )
 
 
-def hostile_report(text: str) -> figures.Report:
+def hostile_report(text: str) -> models.Report:
     """A report with this text wherever a visitor's text may stand."""
     return replace(
         EMPTY,
-        rule=figures.Rule(1800, [text], [text]),
-        overview=figures.Overview(3, NOW, NOW, 1, 1, 1, Decimal("5")),
-        sessions=figures.Sessions(1, 0, 0, 3.0, 3.0, 3, 1.0, 1.0, 1.0, 1.0, 0.0),
-        event_types=[figures.EventType(text, 3, 1.0)],
-        traffic=figures.Traffic(60, [figures.Bucket(NOW, 3)]),
-        products=[figures.Product(text, text, 1, Decimal("5"))],
-        pages=[figures.Page(text, 1, 1, 1, 1)],
-        visitors=[figures.Visitor(text, 1, 3, Decimal("5"), NOW)],
-        devices=[figures.Segment(text, 1, 1.0, 0.0, Decimal("5"))],
-        quality=figures.Quality(
-            1, 4, 3, 0, 1, [figures.Reason(text, 1)], 0, 1, NOW, NOW, NOW, None
+        rule=models.ReportedRule(1800, [text], [text]),
+        overview=models.Overview(3, NOW, NOW, 1, 1, 1, Decimal("5")),
+        sessions=models.SessionFigures(1, 0, 0, 3.0, 3.0, 3, 1.0, 1.0, 1.0, 1.0, 0.0),
+        event_types=[models.EventTypeFigures(text, 3, 1.0)],
+        traffic=models.Traffic(60, [models.TrafficBucket(NOW, 3)]),
+        products=[models.ProductFigures(text, text, 1, Decimal("5"))],
+        pages=[models.PageFigures(text, 1, 1, 1, 1)],
+        visitors=[models.VisitorFigures(text, 1, 3, Decimal("5"), NOW)],
+        devices=[models.SegmentFigures(text, 1, 1.0, 0.0, Decimal("5"))],
+        quality=models.DataQuality(
+            1, 4, 3, 0, 1, [models.RejectionFigures(text, 1)], 0, 1, NOW, NOW, NOW, None
         ),
     )
 
 
-def printed(report: figures.Report, *, terminal: bool = False, width: int = 80) -> str:
+def printed(report: models.Report, *, terminal: bool = False, width: int = 80) -> str:
     file = StringIO()
     console = Console(
         file=file, width=width, force_terminal=terminal, highlight=False, markup=False, emoji=False
@@ -106,7 +106,7 @@ def test_terminal_report_draws_and_carries_no_sequence_of_a_visitor() -> None:
 
 
 def test_long_text_gives_way_to_numbers() -> None:
-    page = figures.Page("https://shop.example/" + "x" * 8_000, 1_234_567, 7_654_321, 11, 22)
+    page = models.PageFigures("https://shop.example/" + "x" * 8_000, 1_234_567, 7_654_321, 11, 22)
     text = printed(replace(EMPTY, pages=[page]))
     assert "1,234,567  7,654,321        11     22" in text
     assert "…" in text
@@ -119,7 +119,7 @@ def test_html_escapes_what_visitors_sent() -> None:
         def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
             tags.append(tag)
 
-    document = as_html(hostile_report(HOSTILE))
+    document = html_page(hostile_report(HOSTILE))
     Tags().feed(document)
     assert "script" not in tags
     assert "rect" in tags
@@ -128,7 +128,7 @@ def test_html_escapes_what_visitors_sent() -> None:
 
 
 def test_html_needs_no_network() -> None:
-    document = as_html(hostile_report("page"))
+    document = html_page(hostile_report("page"))
     assert "http://" not in document
     assert "https://" not in document
     assert "src=" not in document

@@ -1,6 +1,6 @@
-"""What the report says, section by section, before anything decides how it looks.
+"""Content of the report, section by section, the same for terminal and HTML.
 
-Texts are as the events have them: whoever shows them makes them harmless.
+Texts of visitors are as they were sent: the modules that show them make them safe.
 """
 
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ from datetime import timedelta
 
 from clickstream.durations import format_duration, format_time
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
-from clickstream.report.figures import Quality, Report, Segment, Traffic
+from clickstream.report.models import DataQuality, Report, SegmentFigures, Traffic
+from clickstream.report.number_format import age, minutes, money, number, percent
 from clickstream.report.what_if import WhatIf
-from clickstream.report.wording import age, minutes, money, number, percent
 
 Facts = Sequence[tuple[str, str]]
 
-UNKNOWN = "(unknown)"
+NOT_KNOWN = "(unknown)"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A title with facts (name and sentence) and a table, either of which may be empty.
+    """A title with facts (name and sentence) and a table; facts or table may be empty.
 
-    facts: a name that repeats the one above it is not shown again. columns: the first is of
-    names, the others of values. bars: for each row the length of a bar, the longest being 1.
+    facts: a name that is equal to the one above it is shown once. columns: the first holds names,
+    the others values. bars: the length of a bar for each row, from 0 to 1.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Section:
 
 
 def key_figures(report: Report) -> Facts:
-    """The whole in a few numbers."""
+    """Return the totals at the head of the report."""
     overview = report.overview
     return (
         ("events", number(overview.events)),
@@ -46,7 +46,7 @@ def key_figures(report: Report) -> Facts:
 
 
 def period(report: Report) -> str:
-    """Of which time the figures are."""
+    """Return the time range of the events, or the lower bound that --since sets."""
     if report.since is not None:
         return f"events that happened and sessions that began since {format_time(report.since)}"
     first, last = report.overview.first_event, report.overview.last_event
@@ -54,12 +54,12 @@ def period(report: Report) -> str:
 
 
 def traffic_title(traffic: Traffic) -> str:
-    """What a bar of the traffic stands for."""
+    """Return the title of the chart of events over time."""
     return f"Events per {format_duration(timedelta(seconds=traffic.bucket_seconds))}"
 
 
 def sections(report: Report) -> list[Section]:
-    """The sections in the order of reading; those that have nothing to say are left out."""
+    """Return the sections in reading order, without those that are empty."""
     all_sections = [
         _sessions(report),
         _event_types(report),
@@ -93,7 +93,7 @@ def _sessions(report: Report) -> Section:
         (
             "events",
             f"{number(figures.events_mean)} on average, {number(figures.events_median)} median, "
-            f"{number(figures.events_max)} at most",
+            f"maximum {number(figures.events_max)}",
         ),
         (
             "duration",
@@ -102,8 +102,8 @@ def _sessions(report: Report) -> Section:
         ),
         (
             "duration",
-            f"{minutes(figures.duration_p95)} or less for 95%, "
-            f"{minutes(figures.duration_max)} at most",
+            f"95% are shorter than {minutes(figures.duration_p95)}, "
+            f"maximum {minutes(figures.duration_max)}",
         ),
         (
             "bounces",
@@ -177,7 +177,7 @@ def _revenue(report: Report) -> Section:
         columns=("top products", "units", "revenue"),
         rows=[
             (
-                ", ".join(filter(None, (each.product_id or UNKNOWN, each.product_category))),
+                ", ".join(filter(None, (each.product_id or NOT_KNOWN, each.product_category))),
                 number(each.units),
                 money(each.revenue),
             )
@@ -214,13 +214,13 @@ def _visitors(report: Report) -> Section:
     )
 
 
-def _segments(title: str, column: str, segments: Sequence[Segment]) -> Section:
+def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Section:
     return Section(
         title,
         columns=(column, "sessions", "share", "bounces", "revenue"),
         rows=[
             (
-                each.name or UNKNOWN,
+                each.name or NOT_KNOWN,
                 number(each.sessions),
                 percent(each.share),
                 percent(each.bounce_rate),
@@ -237,9 +237,9 @@ def _quality(report: Report) -> Section:
     facts = [
         ("records", f"{number(figures.records)} read from {number(figures.partitions)} partitions"),
         (
-            "became",
+            "outcome",
             f"{number(figures.rows)} rows + {number(figures.duplicates)} duplicates + "
-            f"{number(figures.rejected)} rejected{_sum(figures)}",
+            f"{number(figures.rejected)} rejected{_balance(figures)}",
         ),
         *(
             ("rejected", f"{number(each.records)} {each.reason}")
@@ -265,14 +265,14 @@ def _backlog(waiting: Backlog) -> str:
     )
 
 
-def _sum(figures: Quality) -> str:
+def _balance(figures: DataQuality) -> str:
     if figures.records == figures.rows + figures.duplicates + figures.rejected:
         return ""
     return ", which does not add up: see --verify"
 
 
 def what_if_section(found: WhatIf) -> Section:
-    """Two timeouts side by side."""
+    """Return the sessions under the present and another timeout, side by side."""
     pairs = (found.current, found.other)
     lengths = [format_duration(timedelta(seconds=each.timeout_seconds)) for each in pairs]
     return Section(

@@ -1,15 +1,22 @@
-"""The report as one HTML file that needs nothing else: no network, light and dark."""
+"""The report as one HTML file, without links to other files; light and dark."""
 
 from html import escape
 
 from clickstream.durations import format_time
-from clickstream.report.figures import Report, Traffic
-from clickstream.report.layout import Facts, Section, key_figures, period, sections, traffic_title
+from clickstream.report.models import Report, Traffic
+from clickstream.report.sections import (
+    Facts,
+    Section,
+    key_figures,
+    period,
+    sections,
+    traffic_title,
+)
 from clickstream.untrusted_text import clean
 
 CHART_WIDTH, CHART_HEIGHT = 960, 140
 
-STYLE = """
+STYLE_SHEET = """
 :root { color-scheme: light dark; --paper: #fff; --ground: #f4f6f8; --ink: #1c2733;
   --quiet: #5c6b7a; --line: #dde3ea; --bar: #1f7a8c; }
 @media (prefers-color-scheme: dark) { :root { --paper: #18212b; --ground: #10161d;
@@ -41,7 +48,7 @@ td:first-child { max-width: 22rem; overflow: hidden; text-overflow: ellipsis; }
 svg { display: block; fill: var(--bar); }
 svg.chart { width: 100%; height: auto; }
 """
-PAGE = """<!DOCTYPE html>
+HTML_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -63,13 +70,13 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def as_html(report: Report) -> str:
-    """The whole report as a document."""
+def html_page(report: Report) -> str:
+    """Return the report as an HTML document."""
     parts = [_chart(report.traffic)] if report.traffic.buckets else []
     parts += [_section(section) for section in sections(report)]
-    return PAGE.format(
+    return HTML_PAGE.format(
         time=format_time(report.generated_at),
-        style=STYLE,
+        style=STYLE_SHEET,
         database=_text(report.database),
         period=_text(period(report)),
         figures=_figures(key_figures(report)),
@@ -122,7 +129,7 @@ def _bar(length: float) -> str:
 
 
 def _chart(traffic: Traffic) -> str:
-    """Events over time as bars, each with its time and number as a tooltip."""
+    """Draw events over time as bars, each with a tooltip."""
     buckets = traffic.buckets
     width = CHART_WIDTH / max(len(buckets), 12)
     highest = max(bucket.events for bucket in buckets)
@@ -139,5 +146,5 @@ def _chart(traffic: Traffic) -> str:
         f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
         f'aria-label="Events over time">{"".join(bars)}</svg>'
         f"<p>{format_time(buckets[0].start)} to {format_time(buckets[-1].start)}, "
-        f"at most {highest:,}</p></section>"
+        f"maximum {highest:,}</p></section>"
     )

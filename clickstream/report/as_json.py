@@ -1,4 +1,4 @@
-"""The same figures for machines: JSON whose keys are the names of the fields."""
+"""Figures as JSON whose keys are the names of the fields."""
 
 import json
 from dataclasses import asdict
@@ -8,9 +8,10 @@ from typing import Any
 
 
 def as_json(figures: Any) -> str:
-    """A dataclass as JSON: times in ISO 8601 with zone, decimals as strings, lengths in seconds.
+    """Return a dataclass as indented JSON.
 
-    Only ASCII, so that no text of a visitor can steer a terminal.
+    Times are ISO 8601 with zone, decimals are strings, durations are seconds. The text is ASCII,
+    so no text of a visitor can control a terminal.
     """
     return json.dumps(asdict(figures), indent=2, default=_value)
 
@@ -22,4 +23,4 @@ def _value(value: object) -> object:
         return value.total_seconds()
     if isinstance(value, Decimal):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,7 +1,8 @@
-"""The figures of the report, as read in one snapshot.
+"""Figures of the report, read in one snapshot.
 
-Times are aware UTC datetimes, revenue is an exact Decimal in the currency of the events, rates and
-shares are fractions of 1 (None of nothing), durations are minutes. `--json` prints these names.
+Times are aware UTC datetimes. Revenue is an exact Decimal in the currency of the events. Rates and
+shares are fractions of 1, and None if there is nothing to divide by. Durations are minutes.
+`--json` prints the names of these fields.
 """
 
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from clickstream.indexer.backlog import Backlog
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """The session rule that the tables follow."""
+class ReportedRule:
+    """Session rule that the stored sessions follow."""
 
     timeout_seconds: int
     start_events: list[str]
@@ -22,7 +23,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The whole in a few numbers."""
+    """Totals at the head of the report, and the times of the first and last event."""
 
     events: int
     first_event: datetime | None
@@ -34,8 +35,8 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
-class Sessions:
-    """Numbers of sessions by status, and what they are like."""
+class SessionFigures:
+    """Numbers of sessions by status, and their size, duration and bounce rate."""
 
     open: int
     closed_by_timeout: int
@@ -51,8 +52,8 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-class EventType:
-    """One type of event."""
+class EventTypeFigures:
+    """Events of one type, and their share of all events."""
 
     event_type: str
     events: int
@@ -60,8 +61,8 @@ class EventType:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """Events in a stretch of time."""
+class TrafficBucket:
+    """Number of events from `start` on, for the length of one bucket."""
 
     start: datetime
     events: int
@@ -69,15 +70,15 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Events over time. buckets: one after the other, each so many seconds long."""
+    """Events over time, in consecutive buckets of equal length."""
 
     bucket_seconds: int
-    buckets: list[Bucket]
+    buckets: list[TrafficBucket]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """Sessions that have an event of this kind, whatever else they have."""
+class FunnelStep:
+    """Sessions that contain an event of the step's type; the first step is all sessions."""
 
     step: str
     sessions: int
@@ -86,8 +87,8 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Revenue:
-    """What was bought."""
+class RevenueFigures:
+    """Revenue and orders, with averages."""
 
     total: Decimal
     orders: int
@@ -98,8 +99,8 @@ class Revenue:
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """A product that was bought. units: the sum of the quantities."""
+class ProductFigures:
+    """Sales of one product. units: the sum of the quantities."""
 
     product_id: str | None
     product_category: str | None
@@ -108,8 +109,11 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A page. views: its page_view events; landings, exits: sessions that began, ended there."""
+class PageFigures:
+    """Events of one page.
+
+    views: its page_view events. landings, exits: sessions that began or ended on it.
+    """
 
     page_url: str
     views: int
@@ -119,8 +123,8 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """A visitor."""
+class VisitorFigures:
+    """Sessions, events and revenue of one visitor."""
 
     user_id: str
     sessions: int
@@ -130,8 +134,8 @@ class Visitor:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """Sessions that have one device or country in common. name: None where it is not known."""
+class SegmentFigures:
+    """Sessions with the same device type or country. name: None if it is not known."""
 
     name: str | None
     sessions: int
@@ -141,18 +145,18 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
-    """A reason for which records were rejected."""
+class RejectionFigures:
+    """Number of records rejected for one reason."""
 
     reason: str
     records: int
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """What became of the records, since the beginning, and how fresh tables and index are.
+class DataQuality:
+    """Number of records by outcome, since the beginning, and how current tables and index are.
 
-    search: what waits to be indexed; None where nothing ever was.
+    search: rows that wait to be indexed; None if nothing was ever indexed.
     """
 
     partitions: int
@@ -160,7 +164,7 @@ class Quality:
     rows: int
     duplicates: int
     rejected: int
-    rejected_by_reason: list[Reason]
+    rejected_by_reason: list[RejectionFigures]
     late: int
     open_sessions: int
     newest_event: datetime | None
@@ -171,21 +175,24 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything. since: None for all time, else of which moment on events and sessions count."""
+    """All figures of one moment.
+
+    since: events that happened and sessions that began from then on; None for all of them.
+    """
 
     database: str
     generated_at: datetime
     since: datetime | None
-    rule: Rule | None
+    rule: ReportedRule | None
     overview: Overview
-    sessions: Sessions
-    event_types: list[EventType]
+    sessions: SessionFigures
+    event_types: list[EventTypeFigures]
     traffic: Traffic
-    funnel: list[Step]
-    revenue: Revenue
-    products: list[Product]
-    pages: list[Page]
-    visitors: list[Visitor]
-    devices: list[Segment]
-    countries: list[Segment]
-    quality: Quality
+    funnel: list[FunnelStep]
+    revenue: RevenueFigures
+    products: list[ProductFigures]
+    pages: list[PageFigures]
+    visitors: list[VisitorFigures]
+    devices: list[SegmentFigures]
+    countries: list[SegmentFigures]
+    quality: DataQuality

@@ -1,0 +1,90 @@
+"""Output of the report, of one session and of another timeout, in the form asked for."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+
+from clickstream.durations import format_time
+from clickstream.errors import UserError
+from clickstream.report import terminal
+from clickstream.report.html_page import html_page
+from clickstream.report.models import Report
+from clickstream.report.sections import what_if_section
+from clickstream.report.session_detail import SessionDetail
+from clickstream.report.what_if import WhatIf
+from clickstream.signals import Stop
+from clickstream.untrusted_text import clean
+
+REFRESH_SECONDS = 2
+NO_EVENTS = """\
+Database {} has no events yet. To store some, run each in its own terminal:
+  python consumer.py
+  python producer.py"""
+NO_EVENTS_SINCE = "No event happened since {}; the newest happened at {}."
+
+
+def print_report(report: Report) -> None:
+    """Print the report, or a sentence if there is nothing to report."""
+    if nothing := _nothing_to_report(report):
+        print(nothing)
+    else:
+        console = terminal.open_console()
+        terminal.show(console, terminal.report_parts(report, bars=console.is_terminal))
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report to an HTML file. Raises UserError if the file cannot be written."""
+    if nothing := _nothing_to_report(report):
+        print(nothing)
+        return
+    try:
+        path.write_text(html_page(report), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; check --html") from None
+    print(f"The report was written to {path}.")
+
+
+def watch_report(read: Callable[[], Report], stop: Stop) -> None:
+    """Show as much of the report as fits on the screen, and refresh it until the stop."""
+    console = terminal.open_console()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while not stop.requested:
+            live.update(_screen(console, read()), refresh=True)
+            stop.wait(REFRESH_SECONDS)
+
+
+def print_session(detail: SessionDetail) -> None:
+    """Print one session."""
+    terminal.show(terminal.open_console(), terminal.session_parts(detail))
+
+
+def print_what_if(found: WhatIf) -> None:
+    """Print the sessions under the present and another timeout."""
+    section = terminal.render(what_if_section(found), bars=False)
+    terminal.show(terminal.open_console(), [section])
+
+
+def _nothing_to_report(report: Report) -> str | None:
+    """Return the sentence to print if the database or the range has no events."""
+    newest = report.quality.newest_event
+    if newest is None and not report.quality.records:
+        return NO_EVENTS.format(clean(report.database))
+    if not report.overview.events and not report.overview.sessions and report.since and newest:
+        return NO_EVENTS_SINCE.format(format_time(report.since), format_time(newest))
+    return None
+
+
+def _screen(console: Console, report: Report) -> RenderableType:
+    """Return as many parts of the report as the screen has lines for."""
+    if nothing := _nothing_to_report(report):
+        return Group(nothing)
+    parts: list[RenderableType] = []
+    left = console.height - 1
+    for part in terminal.report_parts(report, bars=True):
+        left -= len(console.render_lines(part, pad=False))
+        if left < 0:
+            break
+        parts.append(part)
+    return Group(*parts)
