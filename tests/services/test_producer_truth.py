@@ -7,7 +7,7 @@ import pytest
 
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
-from clickstream.verify.truth_file import compare_with_truth
+from clickstream.verify.truth_comparison import compare_with_truth
 from tests.services.scripts import RunScript, StartScript
 
 PAST = ("--backfill", "2d", "--seed", "7")
@@ -17,7 +17,7 @@ FAULTS = ("--late", "0.05", "--duplicate", "0.03", "--malformed", "0.02", "--ske
 def differences(settings: Settings, truth: Path) -> list[str]:
     connection = connect(settings, application="test")
     try:
-        return compare_with_truth(connection, truth).first
+        return compare_with_truth(connection, truth).differences.first
     finally:
         connection.close()
 

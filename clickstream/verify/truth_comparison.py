@@ -1,0 +1,167 @@
+"""Comparison of the tables with a truth file, the sessions that a perfect consumer stores."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import orjson
+from psycopg2 import DataError
+
+from clickstream.clients.postgres import Connection, Cursor, only_row
+from clickstream.errors import UserError
+from clickstream.model.sessions import Rule
+from clickstream.storage import session_rule
+from clickstream.storage.query_rows import stream_rows
+from clickstream.storage.snapshot import snapshot
+from clickstream.untrusted_text import clean
+from clickstream.verify.differences import Differences, collect, different_fields
+from clickstream.verify.truth_file import TruthReader, TruthTotals
+
+# Holds the sessions of the truth for the comparison.
+CREATE_TRUE_SESSIONS = """
+    CREATE TEMPORARY TABLE true_sessions ON COMMIT DROP AS
+    SELECT * FROM session_metrics WITH NO DATA
+"""
+# The row type gives times, sums and addresses the form that they have in the table.
+INSERT_TRUE_SESSIONS = """
+    INSERT INTO true_sessions
+    SELECT * FROM jsonb_populate_recordset(NULL::session_metrics, %s::jsonb)
+"""
+# Without statistics the comparison would be planned for a small table.
+ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
+# Sessions that differ, by visitor and time; one side is null if it lacks the session.
+SELECT_DIFFERENT_SESSIONS = """
+    SELECT truth::text, stored::text
+    FROM (
+        SELECT coalesce(t.user_id, s.user_id) AS user_id,
+               coalesce(t.first_event_timestamp, s.first_event_timestamp) AS start,
+               CASE WHEN t.user_id IS NOT NULL THEN to_jsonb(t) - %(ignored)s::text[] END AS truth,
+               CASE WHEN s.user_id IS NOT NULL THEN to_jsonb(s) - %(ignored)s::text[] END AS stored
+        FROM true_sessions t
+        FULL JOIN session_metrics s
+          ON s.user_id = t.user_id
+         AND s.first_event_timestamp = t.first_event_timestamp
+         AND s.first_event_id = t.first_event_id
+    ) AS joined
+    WHERE truth IS DISTINCT FROM stored
+    ORDER BY user_id, start
+"""
+# A truth has neither the ids that the pipeline chooses nor the status.
+IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
+COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
+COUNT_DUPLICATES = "SELECT coalesce(sum(duplicates), 0)::bigint FROM stream_positions"
+COUNT_REJECTED = "SELECT reason, count(*) FROM rejected_events GROUP BY reason"
+
+
+@dataclass(frozen=True, slots=True)
+class TruthComparison:
+    """Result of a comparison with a truth file."""
+
+    path: Path
+    differences: Differences
+
+    def lines(self) -> list[str]:
+        """Return the result as lines to print."""
+        if self.differences.number:
+            return self.differences.lines()
+        return [f"The tables hold exactly what {clean(str(self.path))} says."]
+
+
+def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
+    """Compare the tables with a truth file, in one snapshot and in bounded memory.
+
+    connection: not in autocommit and outside a transaction. Raises UserError if the file cannot
+    be read or the tables do not exist.
+    """
+    with snapshot(connection, read_only=False) as cursor:
+        cursor.execute(CREATE_TRUE_SESSIONS)
+        totals = _load(cursor, path)
+        cursor.execute(ANALYZE_TRUE_SESSIONS)
+        sentences = chain(
+            _rule_difference(totals.rule, session_rule.of_tables(cursor)),
+            _count_differences(cursor, totals),
+            _session_differences(connection),
+        )
+        return TruthComparison(path, collect(sentences))
+
+
+def _load(cursor: Cursor, path: Path) -> TruthTotals:
+    """Copy the sessions of a truth file into true_sessions, and return its totals."""
+    try:
+        with path.open("rb") as file:
+            truth = TruthReader(file, str(path))
+            for sessions in truth.sessions():
+                cursor.execute(INSERT_TRUE_SESSIONS, [orjson.dumps(sessions).decode()])
+            return truth.totals()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; check --compare") from None
+    except (DataError, orjson.JSONEncodeError):
+        raise UserError(
+            f"{path} has a session whose values do not fit the columns of session_metrics; "
+            "write the file again with: python producer.py --truth"
+        ) from None
+
+
+def _rule_difference(truth: Rule, stored: Rule | None) -> Iterator[str]:
+    if stored is not None and stored != truth:
+        yield (
+            f"session rule: the truth follows {_rule_text(truth)}, the tables {_rule_text(stored)}"
+        )
+
+
+def _rule_text(rule: Rule) -> str:
+    parts = [f"a timeout of {int(rule.timeout.total_seconds())} s"]
+    parts += [f"starts at {', '.join(sorted(rule.start_events))}"] if rule.start_events else []
+    parts += [f"ends at {', '.join(sorted(rule.end_events))}"] if rule.end_events else []
+    return " with ".join(parts)
+
+
+def _count_differences(cursor: Cursor, truth: TruthTotals) -> Iterator[str]:
+    events, duplicates = _count(cursor, COUNT_EVENTS), _count(cursor, COUNT_DUPLICATES)
+    cursor.execute(COUNT_REJECTED)
+    rejected = dict(cursor.fetchall())
+    if events != truth.events:
+        yield _count_text("events", truth.events, events) + _unknown_events(events - truth.events)
+    if duplicates != truth.duplicates:
+        yield _count_text("duplicates", truth.duplicates, duplicates)
+    for reason in sorted({*rejected, *truth.rejected}):
+        expected, found = truth.rejected.get(reason, 0), rejected.get(reason, 0)
+        if expected != found:
+            yield _count_text(f"rejected as {reason}", expected, found)
+
+
+def _count(cursor: Cursor, query: str) -> int:
+    cursor.execute(query)
+    return int(only_row(cursor)[0])
+
+
+def _count_text(name: str, expected: int, found: int) -> str:
+    return f"{name}: {expected:,} expected, {found:,} found"
+
+
+def _unknown_events(number: int) -> str:
+    if number <= 0:
+        return ""
+    noun = "event" if number == 1 else "events"
+    return f": the database also holds {number:,} {noun} that this truth does not know"
+
+
+def _session_differences(connection: Connection) -> Iterator[str]:
+    values = {"ignored": IGNORED_COLUMNS}
+    for row in stream_rows(connection, SELECT_DIFFERENT_SESSIONS, values):
+        yield _session_difference(*(json.loads(each or "{}", parse_float=Decimal) for each in row))
+
+
+def _session_difference(truth: dict[str, Any], stored: dict[str, Any]) -> str:
+    """Describe the difference of one session; a side is empty if it does not have the session."""
+    session = truth or stored
+    name = f"session of {session['user_id']} from {session['first_event_timestamp']}"
+    if not stored:
+        return f"{name} to {session['last_event_timestamp']}: missing"
+    if not truth:
+        return f"{name} to {session['last_event_timestamp']}: not in the truth"
+    return f"{name}: {different_fields(truth, stored)}"
