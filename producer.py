@@ -1,5 +1,6 @@
-"""Send simulated visits, or a recorded file, to the topic."""
+"""Send simulated visitor traffic, or a recorded file, to the topic."""
 
+import gc
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -16,7 +17,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     asked, settings = options.read(argv, datetime.now(UTC))
     cli.start_logging(settings.log_format)
+    collect_garbage_rarely()
     return produce(asked, settings)
+
+
+def collect_garbage_rarely() -> None:
+    """Make Python look for reference cycles less often in this process.
+
+    The producer creates next to no cycles. With the default of 700 objects the search takes a
+    tenth of the time; a full one over millions of objects delays a steady rate by half a second.
+    """
+    gc.set_threshold(200_000, 3, 300)
 
 
 if __name__ == "__main__":

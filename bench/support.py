@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers, a fresh topic and database, ready-made records."""
+"""Shared by the benchmarks: servers, an empty topic and database, prepared records."""
 
 import json
 import os
@@ -26,7 +26,7 @@ from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
-# A server given by the first variable is used in place of a local one.
+# If this variable is set, the server that it names is used instead of a local one.
 GIVEN_BY = {
     "kafka": "TEST_KAFKA_BOOTSTRAP_SERVERS",
     "postgres": "TEST_POSTGRES_HOST",
@@ -37,7 +37,10 @@ TYPES = ["page_view"] * 35 + ["click"] * 20 + ["scroll"] * 15 + ["hover"] * 8 + 
 
 @contextmanager
 def servers(names: Sequence[str]) -> Iterator[Settings]:
-    """Settings that lead to servers, with a topic, a group and a database of their own."""
+    """Yield settings for servers with a new topic, consumer group and database.
+
+    names: the servers that the benchmark needs, the keys of GIVEN_BY.
+    """
     given = {
         name.removeprefix("TEST_"): value
         for name, value in os.environ.items()
@@ -71,7 +74,10 @@ def _database(settings: Settings, name: str) -> Iterator[None]:
 
 
 def records(events: int, visitors: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of events of so many visitors who click every ten seconds, ending now."""
+    """Yield keys and values of events that end now; each visitor clicks every ten seconds.
+
+    events: number of events. visitors: number of visitors.
+    """
     chance = random.Random(1)
     step = timedelta(seconds=10 / visitors)
     time = datetime.now(UTC) - events * step
@@ -100,7 +106,7 @@ def records(events: int, visitors: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def produce(settings: Settings, events: int, visitors: int) -> None:
-    """Send the records to the topic."""
+    """Send the records to the topic and wait until all are sent."""
     options = connection_options(settings)
     with closing(KafkaProducer(linger_ms=20, batch_size=1 << 16, **options)) as producer:
         for key, value in records(events, visitors):
@@ -109,7 +115,7 @@ def produce(settings: Settings, events: int, visitors: int) -> None:
 
 
 def peak_mib() -> float:
-    """The largest resident size of this process so far."""
+    """Return the largest resident size of this process so far, MiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

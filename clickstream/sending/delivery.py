@@ -1,4 +1,4 @@
-"""Where simulated records go: to Kafka, every one acknowledged, or to standard output."""
+"""The destinations of records: Kafka, which acknowledges each one, or standard output."""
 
 import logging
 import sys
@@ -22,27 +22,27 @@ from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
-from clickstream.simulator.event_json import Event, Record
+from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
 
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_MS = 10_000
-# A broker may be away for as long as this before anything is given up.
+# Longest outage of a broker before records fail.
 DELIVERY_TIMEOUT_MS = 600_000
-# A send returns after so long at most, so that a person sees what is going on.
+# Longest time that one send blocks; the progress display must not stop for longer.
 BLOCK_TIMEOUT_MS = 5_000
-# The largest record that is handed to a broker, whose own limit is usually lower.
+# Largest record that the client sends; a broker's own limit is usually lower.
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-# From here on a record is compressed, as brokers take about 1 MiB.
-LARGE_BYTES = 900_000
+# Larger records are compressed, because brokers accept about 1 MiB.
+COMPRESS_FROM_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10
-# kafka-python buffers without a bound of its own; what it needs for a record beside the value.
-MOST_PENDING_BYTES = 32 * 1024 * 1024
-OVERHEAD_BYTES = 1_000
+# kafka-python itself has no limit on its buffer. Overhead: its memory per record beside the value.
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+RECORD_OVERHEAD_BYTES = 1_000
 
 
 class Sink(Protocol):
-    """Takes records and counts what became of them. reason: why the first failure was one."""
+    """Sends records and counts the results. reason: error text of the first record that failed."""
 
     sent: int
     acknowledged: int
@@ -51,20 +51,20 @@ class Sink(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the last record offered was not taken."""
+        """Return True if the last record could not be sent yet."""
 
-    def send(self, record: Record | Event) -> bool:
-        """Take a record; False where that cannot be now and it has to be offered again."""
+    def send(self, record: OutgoingRecord | SimulatedEvent) -> bool:
+        """Send a record. Return False if the caller has to try again later."""
 
     def settle(self) -> bool:
-        """See what has been answered since; True when nothing is pending."""
+        """Count the answers that have come. Return True if nothing is pending."""
 
     def close(self) -> None:
-        """Let go of the server; what is pending has failed."""
+        """Disconnect; records that are still pending count as failed."""
 
 
-class StandardOutput:
-    """Prints the values, one a line."""
+class StandardOutputSink:
+    """Prints the values, one per line."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -73,7 +73,7 @@ class StandardOutput:
         self.reason = ""
         self.is_waiting = False
 
-    def send(self, record: Record | Event) -> bool:
+    def send(self, record: OutgoingRecord | SimulatedEvent) -> bool:
         sys.stdout.buffer.write((record.value or b"") + b"\n")
         self.sent += 1
         self.acknowledged += 1
@@ -88,7 +88,7 @@ class StandardOutput:
 
 
 class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The usual partition of a key (murmur2), whose hash in Python takes long enough to keep it."""
+    """The default partitioner (murmur2) with a cache, as the hash is slow in Python."""
 
     def partition(
         self,
@@ -104,7 +104,7 @@ class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
             return int(chosen)
         partitions = sorted(cluster.partitions_for_topic(topic) or ())
         if not partitions:
-            raise KafkaTimeoutError("the partitions are unknown just now")
+            raise KafkaTimeoutError("the partitions are unknown at the moment")
         return int(partitions[_hash(serialized_key) % len(partitions)])
 
 
@@ -113,10 +113,10 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key) & 0x7FFF_FFFF)
 
 
-class Kafka:
-    """Sends to the topic with an idempotent producer and waits for all replicas.
+class KafkaSink:
+    """Sends to the topic with an idempotent producer that waits for all replicas.
 
-    Raises UserError where the broker is out of reach or the topic is missing.
+    Raises UserError if the broker cannot be reached or the topic does not exist.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -138,22 +138,22 @@ class Kafka:
     def is_waiting(self) -> bool:
         return self._waiting_since is not None
 
-    def send(self, record: Record | Event) -> bool:
+    def send(self, record: OutgoingRecord | SimulatedEvent) -> bool:
         if not self._has_room():
             return False
         size = len(record.value or b"")
-        producer = self._producer if size < LARGE_BYTES else self._for_large_ones()
+        producer = self._producer if size < COMPRESS_FROM_BYTES else self._compressing_producer()
         try:
             future = producer.send(self._topic, record.value, record.key)
         except (KafkaTimeoutError, ValueError):
-            # A broker that is coming back may know nothing of the topic for a while.
+            # A broker that has just restarted may not know the topic for a while.
             self._wait_for_partitions()
             return False
         except KafkaError as error:
             self._fail(error)
         else:
-            self._pending.append((future, size + OVERHEAD_BYTES))
-            self._pending_bytes += size + OVERHEAD_BYTES
+            self._pending.append((future, size + RECORD_OVERHEAD_BYTES))
+            self._pending_bytes += size + RECORD_OVERHEAD_BYTES
         self.sent += 1
         self._waiting_since = None
         return True
@@ -177,9 +177,9 @@ class Kafka:
         self.settle()
 
     def _has_room(self) -> bool:
-        if self._pending_bytes >= MOST_PENDING_BYTES:
+        if self._pending_bytes >= MAX_PENDING_BYTES:
             self.settle()
-        return self._pending_bytes < MOST_PENDING_BYTES
+        return self._pending_bytes < MAX_PENDING_BYTES
 
     def _wait_for_partitions(self) -> None:
         self._waiting_since = self._waiting_since or time.monotonic()
@@ -189,13 +189,13 @@ class Kafka:
                 "minutes; if it was deleted, create it with: python create_schema.py"
             )
 
-    def _for_large_ones(self) -> Any:
-        """A producer that compresses: a broker's limit is on the size of what it stores."""
+    def _compressing_producer(self) -> Any:
+        """Return a producer that compresses: a broker limits the compressed size."""
         if self._large_producer is None:
             self._large_producer = _producer(
                 self._settings,
                 compression_type="gzip",
-                # The broker may be away just now.
+                # The broker may be unreachable at the moment.
                 bootstrap_timeout_ms=DELIVERY_TIMEOUT_MS,
             )
         return self._large_producer
@@ -215,13 +215,13 @@ def _warn_of_weak_acks(settings: Settings) -> None:
 
 
 def _producer(settings: Settings, **more: Any) -> Any:
-    everywhere = settings.kafka_acks == "all"
+    all_replicas = settings.kafka_acks == "all"
     try:
         producer = KafkaProducer(
             **connection_options(settings),
             **more,
-            acks="all" if everywhere else int(settings.kafka_acks),
-            enable_idempotence=everywhere,
+            acks="all" if all_replicas else int(settings.kafka_acks),
+            enable_idempotence=all_replicas,
             batch_size=settings.batch_size,
             linger_ms=settings.linger_ms,
             partitioner=_Partitioner(),
@@ -230,10 +230,12 @@ def _producer(settings: Settings, **more: Any) -> Any:
             max_request_size=MAX_REQUEST_BYTES,
             allow_auto_create_topics=False,
         )
-        producer.partitions_for(settings.kafka_topic)  # else the first send would wait for them
+        producer.partitions_for(
+            settings.kafka_topic
+        )  # otherwise the first send would wait for them
         return producer
     except (KafkaError, OSError) as error:
-        raise _out_of_reach(settings, error) from None
+        raise _cannot_reach(settings, error) from None
 
 
 def _check_topic(settings: Settings) -> None:
@@ -246,7 +248,7 @@ def _check_topic(settings: Settings) -> None:
         finally:
             admin.close()
     except (KafkaError, OSError) as error:
-        raise _out_of_reach(settings, error) from None
+        raise _cannot_reach(settings, error) from None
     problem = for_code(described[0]["error_code"])
     if problem is UnknownTopicOrPartitionError:
         raise UserError(
@@ -260,7 +262,7 @@ def _check_topic(settings: Settings) -> None:
         )
 
 
-def _out_of_reach(settings: Settings, error: Exception) -> UserError:
+def _cannot_reach(settings: Settings, error: Exception) -> UserError:
     return UserError(
         f"cannot reach {kafka_address(settings)}: {first_line(error)}; "
         "find the cause with: python -m clickstream doctor, "

@@ -1,4 +1,4 @@
-"""What a person sees while records are sent: a bar on a terminal, a line per interval elsewhere."""
+"""The progress display while records are sent: a bar on a terminal, otherwise log lines."""
 
 import logging
 import time
@@ -21,50 +21,50 @@ logger = logging.getLogger(__name__)
 
 BAR_SECONDS = 0.2
 LINE_SECONDS = 5.0
-# Without an answer for so long, the broker is said to be away.
-SILENCE_SECONDS = 3.0
+# Show an outage if the server has not answered for this long.
+OUTAGE_SECONDS = 3.0
 
 
-class Silence:
-    """Notices that a server has stopped answering."""
+class OutageDetector:
+    """Measures how long a server has not answered."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._answered = 0
-        self._heard = time.monotonic()
+        self._last_answer = time.monotonic()
 
     def seconds(self) -> float:
-        """For how long it has owed an answer; to be asked now and then."""
+        """Return how long records have been pending without an answer. Call it often."""
         now = time.monotonic()
         answered = self._sink.acknowledged + self._sink.failed
         all_answered = answered == self._sink.sent and not self._sink.is_waiting
         if answered != self._answered or all_answered:
-            self._answered, self._heard = answered, now
-        return now - self._heard
+            self._answered, self._last_answer = answered, now
+        return now - self._last_answer
 
-    def sentence(self) -> str:
-        """What to tell a person; empty while all is well."""
-        silent = self.seconds()
-        if silent < SILENCE_SECONDS:
+    def message(self) -> str:
+        """Return a message about the outage; empty if there is none."""
+        seconds = self.seconds()
+        if seconds < OUTAGE_SECONDS:
             return ""
-        return f"no answer from Kafka for {silent:.0f} s, waiting"
+        return f"no answer from Kafka for {seconds:.0f} s, waiting"
 
 
 @contextmanager
 def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
-    """Show how far a sink is. Yields a function to call often, which shows what changed.
+    """Show the progress of a sink. Yields a function to call often, which updates the display.
 
-    total: about how many records are to come, None where nobody knows. bar: on a terminal.
+    total: about how many records there will be, None if unknown. bar: show a bar, not log lines.
     """
-    silence = Silence(sink)
+    outage = OutageDetector(sink)
     if bar:
         with _bar() as display:
             task = display.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
-            show = _on_bar(display, task, sink, silence)
+            show = _on_bar(display, task, sink, outage)
             yield _every(BAR_SECONDS, show)
             show()
     else:
-        yield _every(LINE_SECONDS, _in_lines(sink, silence))
+        yield _every(LINE_SECONDS, _in_lines(sink, outage))
 
 
 def _bar() -> Progress:
@@ -80,7 +80,7 @@ def _bar() -> Progress:
     )
 
 
-def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: Silence) -> Callable[[], None]:
+def _on_bar(bar: Progress, task: TaskID, sink: Sink, outage: OutageDetector) -> Callable[[], None]:
     began = time.monotonic()
 
     def show() -> None:
@@ -91,31 +91,31 @@ def _on_bar(bar: Progress, task: TaskID, sink: Sink, silence: Silence) -> Callab
             rate=round(sink.sent / (time.monotonic() - began)),
             acknowledged=sink.acknowledged,
             failed=sink.failed,
-            state=silence.sentence(),
+            state=outage.message(),
             refresh=True,
         )
 
     return show
 
 
-def _in_lines(sink: Sink, silence: Silence) -> Callable[[], None]:
-    sent, looked = sink.sent, time.monotonic()
+def _in_lines(sink: Sink, outage: OutageDetector) -> Callable[[], None]:
+    sent, shown_at = sink.sent, time.monotonic()
 
     def show() -> None:
-        nonlocal sent, looked
+        nonlocal sent, shown_at
         sink.settle()
-        rate = (sink.sent - sent) / (time.monotonic() - looked)
-        sent, looked = sink.sent, time.monotonic()
+        rate = (sink.sent - sent) / (time.monotonic() - shown_at)
+        sent, shown_at = sink.sent, time.monotonic()
         counts = (sink.sent, rate, sink.acknowledged, sink.failed)
         logger.info("sent %d (%.0f/s), acknowledged %d, failed %d", *counts)
-        if sentence := silence.sentence():
-            logger.warning("%s", sentence)
+        if message := outage.message():
+            logger.warning("%s", message)
 
     return show
 
 
 def _every(seconds: float, act: Callable[[], None]) -> Callable[[], None]:
-    """A function that acts when so much time has passed since it last did."""
+    """Return a function that calls `act` at most once per interval."""
     due = time.monotonic() + seconds
 
     def maybe() -> None:

@@ -1,4 +1,4 @@
-"""Events from a file of one JSON object per line, read as a stream."""
+"""Replays recorded events: reads a file with one JSON object per line as a stream."""
 
 import gzip
 import os
@@ -16,21 +16,21 @@ import orjson
 
 from clickstream.errors import UserError
 from clickstream.signals import Stop
-from clickstream.simulator.event_json import AT_ONCE, Record, microseconds
+from clickstream.simulator.event_json import DUE_NOW, OutgoingRecord, microseconds
 
-MILLISECONDS_FROM = 10**11
+MILLISECONDS_ABOVE = 10**11
 CHUNK_BYTES = 1 << 20
 CHUNKS_AHEAD = 4
-LOOK_AGAIN_SECONDS = 0.2
+STOP_CHECK_SECONDS = 0.2
 
 
-def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[Record]:
-    """The lines of a file (plain or .gz) or of standard input ("-"), as they are, until the stop.
+def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[OutgoingRecord]:
+    """Yield the lines of a file (plain or .gz) or of standard input ("-") as they are.
 
-    A line that is no event is sent all the same, without a key. It is due at once, as is an event
-    later than `latest` (microseconds), which nobody can have recorded and nobody can wait for.
-    Blank lines are skipped. Memory holds some lines at a time, however long the file.
-    Raises UserError where the file cannot be read; with `strict` also at the first bad line.
+    A line that is no event is sent too, without a key. It is due at once, and so is an event later
+    than `latest` (microseconds since 1970), because waiting for it would take too long.
+    Blank lines are skipped. Memory holds a few lines at a time, whatever the size of the file.
+    Raises UserError if the file cannot be read; with `strict` also at the first bad line.
     """
     for number, line in enumerate(_lines(source, stop), start=1):
         value = line.strip()
@@ -44,11 +44,11 @@ def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[Re
                 f"line {number} of {source} is no event (JSON with user_id, event_type and "
                 "timestamp); correct it, or send it as it is without --strict"
             )
-        yield record if record.due <= latest else record._replace(due=AT_ONCE)
+        yield record if record.due <= latest else record._replace(due=DUE_NOW)
 
 
 def lines_expected(source: str) -> int | None:
-    """About how many lines there are, judged by the first ones; None where they would be gone."""
+    """Return about how many lines a file has, estimated from the first ones; None for stdin."""
     if not Path(source).is_file():
         return None
     with _opened(source) as (file, raw):
@@ -66,9 +66,9 @@ def _lines(source: str, stop: Stop) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(source: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """A file as it reads, and as it is on the disk, which is the same unless it is compressed.
+    """Open a file. Yields its decompressed content, and the file on disk to tell the position.
 
-    Raises UserError where it cannot be read, also half-way.
+    Raises UserError if it cannot be read, also if that happens in the middle.
     """
     try:
         with Path(source).open("rb") as raw:
@@ -80,13 +80,13 @@ def _opened(source: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def _standard_input(stop: Stop) -> Iterator[bytes]:
-    """Its lines, read by a thread of its own: a read that waits would not notice the stop."""
+    """Yield the lines of standard input. A thread reads them, so that a stop is noticed."""
     chunks: Queue[bytes] = Queue(CHUNKS_AHEAD)
     Thread(target=_read, args=(chunks,), daemon=True).start()
     rest = b""
     while not stop.requested:
         try:
-            chunk = chunks.get(timeout=LOOK_AGAIN_SECONDS)
+            chunk = chunks.get(timeout=STOP_CHECK_SECONDS)
         except Empty:
             continue
         *lines, rest = (rest + chunk).split(b"\n")
@@ -97,21 +97,21 @@ def _standard_input(stop: Stop) -> Iterator[bytes]:
 
 
 def _read(chunks: Queue[bytes]) -> None:
-    # Not through sys.stdin.buffer, whose lock would be held when the interpreter ends.
+    # Not through sys.stdin.buffer: this thread would hold its lock when the interpreter exits.
     while chunk := os.read(sys.stdin.fileno(), CHUNK_BYTES):
         chunks.put(chunk)
     chunks.put(b"")
 
 
-def _record(value: bytes) -> Record:
-    """The line as a record: keyed by its visitor, due at its timestamp, if it has them."""
+def _record(value: bytes) -> OutgoingRecord:
+    """Return a line as a record with its visitor as key, due at its timestamp, if it has both."""
     try:
         event = orjson.loads(value)
         if isinstance(event["event_type"], str):
-            return Record(_time(event["timestamp"]), _key(event["user_id"]), value)
+            return OutgoingRecord(_time(event["timestamp"]), _key(event["user_id"]), value)
     except (ValueError, TypeError, KeyError, OverflowError, OSError):
         pass
-    return Record(AT_ONCE, None, value)
+    return OutgoingRecord(DUE_NOW, None, value)
 
 
 def _key(user_id: object) -> bytes:
@@ -121,10 +121,10 @@ def _key(user_id: object) -> bytes:
 
 
 def _time(value: object) -> int:
-    """Microseconds since 1970 of ISO 8601 text (UTC where it has no zone) or of epoch time."""
+    """Return microseconds since 1970 of ISO 8601 text (UTC if it has no zone) or epoch time."""
     if isinstance(value, str):
         return microseconds(datetime.fromisoformat(value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("neither text nor a number")
-    seconds = value / 1000 if value >= MILLISECONDS_FROM else value
+    seconds = value / 1000 if value >= MILLISECONDS_ABOVE else value
     return microseconds(datetime.fromtimestamp(seconds, UTC))

@@ -1,1 +1,1 @@
-"""Simulated visitors and their events."""
+"""Simulates visitors and their events. Uses none of the code that reads events."""

@@ -1,4 +1,4 @@
-"""What the simulated shop sells. The catalogue is the same in every run."""
+"""The products of the simulated shop. They are the same in every run."""
 
 from dataclasses import dataclass
 from random import Random
@@ -6,7 +6,7 @@ from random import Random
 SITE = "https://shop.example.com"
 
 # Category, kinds of product, lowest and highest price in cents.
-CATEGORIES = (
+CATEGORY_PRICES = (
     ("electronics", ("headphones", "keyboard", "webcam", "charger", "speaker"), 1_900, 24_900),
     ("books", ("novel", "cookbook", "atlas", "biography", "thriller"), 700, 4_500),
     ("clothing", ("jacket", "shirt", "jeans", "sneakers", "scarf"), 1_200, 15_900),
@@ -16,12 +16,12 @@ CATEGORIES = (
     ("beauty", ("soap", "perfume", "hand cream", "hairbrush", "lipstick"), 500, 8_900),
     ("garden", ("rake", "flower pot", "garden hose", "bird house", "gloves"), 600, 9_900),
 )
-VARIANTS = ("classic", "compact", "deluxe", "light", "original", "pro")
+PRODUCT_VARIANTS = ("classic", "compact", "deluxe", "light", "original", "pro")
 
 
 @dataclass(frozen=True, slots=True)
-class Product:
-    """Something to buy. price: in cents."""
+class CatalogueItem:
+    """One product of the shop. price: in cents."""
 
     product_id: str
     kind: str
@@ -31,30 +31,30 @@ class Product:
 
     @property
     def page_url(self) -> str:
-        """The product's page."""
+        """The URL of the product's page."""
         return f"{SITE}/product/{self.product_id}"
 
 
-def _stock() -> tuple[Product, ...]:
+def _catalogue() -> tuple[CatalogueItem, ...]:
     rng = Random("catalogue")
-    products: list[Product] = []
-    for category, kinds, low, high in CATEGORIES:
+    items: list[CatalogueItem] = []
+    for category, kinds, low, high in CATEGORY_PRICES:
         for kind in kinds:
-            for variant in VARIANTS:
+            for variant in PRODUCT_VARIANTS:
                 # Prices end in 99 cents.
                 price = rng.randrange(low, high) // 100 * 100 + 99
-                number = f"p{len(products) + 1:04d}"
-                products.append(Product(number, kind, variant, category, price))
-    return tuple(products)
+                product_id = f"p{len(items) + 1:04d}"
+                items.append(CatalogueItem(product_id, kind, variant, category, price))
+    return tuple(items)
 
 
-PRODUCTS = _stock()
+CATALOGUE = _catalogue()
 BY_CATEGORY = {
-    category: tuple(product for product in PRODUCTS if product.category == category)
-    for category, _, _, _ in CATEGORIES
+    category: tuple(item for item in CATALOGUE if item.category == category)
+    for category, _, _, _ in CATEGORY_PRICES
 }
 BY_KIND = {
-    kind: tuple(product for product in PRODUCTS if product.kind == kind)
-    for _, kinds, _, _ in CATEGORIES
+    kind: tuple(item for item in CATALOGUE if item.kind == kind)
+    for _, kinds, _, _ in CATEGORY_PRICES
     for kind in kinds
 }

@@ -1,4 +1,7 @@
-"""A simulated event: its id, its timestamp and its JSON. Times are microseconds since 1970 UTC."""
+"""A simulated event as JSON, and the record that is sent for it.
+
+Times are microseconds since 1970-01-01 UTC.
+"""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -8,19 +11,19 @@ from typing import Any, NamedTuple
 import orjson
 
 SECOND = 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# When a record without a time of its own is due: before every time there is.
-AT_ONCE = -(2**63)
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Due time of a record that has no timestamp: earlier than every timestamp.
+DUE_NOW = -(2**63)
 
-# The lower 80 bits of a UUID of version 7: version 7, variant 10, all others random.
+# The lower 80 bits of a version 7 UUID: the fixed bits (version 7, variant 10) and the random ones.
 UUID7_FIXED = 0x7000_8000_0000_0000_0000
 UUID7_RANDOM = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 
 
 class Action(NamedTuple):
-    """What a visitor does, before it has a time: the event's type and the fields that go with it.
+    """One step of a visit before it has a time: an event type and the fields that belong to it.
 
-    continued: the next action follows at once, as the further lines of an order do.
+    continued: the next action follows after a millisecond, as the lines of one order do.
     """
 
     event_type: str
@@ -28,10 +31,10 @@ class Action(NamedTuple):
     continued: bool = False
 
 
-class Event(NamedTuple):
-    """One event of a visitor, as the record that it becomes.
+class SimulatedEvent(NamedTuple):
+    """One event of a visitor, with the key and value of its Kafka record.
 
-    due: when it happened. time: when by the visitor's own clock, which is what the value says.
+    due: when it happens. time: the same by the visitor's own clock, as written into the value.
     """
 
     due: int
@@ -41,13 +44,13 @@ class Event(NamedTuple):
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The fields of the event, read from its value."""
+        """The event's fields, parsed from its value."""
         fields: dict[str, Any] = orjson.loads(self.value)
         return fields
 
 
-class Record(NamedTuple):
-    """What is handed to Kafka. due: when to send it, as simulated time goes."""
+class OutgoingRecord(NamedTuple):
+    """Key and value of a record to send. due: when to send it, in simulated time."""
 
     due: int
     key: bytes | None
@@ -55,19 +58,19 @@ class Record(NamedTuple):
 
 
 def uuid7(time: int, rng: Random) -> str:
-    """A UUID of version 7 (RFC 9562): milliseconds, then 74 random bits."""
+    """Return a version 7 UUID (RFC 9562): the milliseconds of a time, then 74 random bits."""
     text = "%032x" % (time // 1000 << 80 | rng.getrandbits(80) & UUID7_RANDOM | UUID7_FIXED)
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970; a moment without a zone is UTC."""
+    """Return the microseconds since 1970; a datetime without a zone is read as UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // timedelta(microseconds=1)
+    return (aware - UNIX_EPOCH) // timedelta(microseconds=1)
 
 
 def timestamp(time: int) -> str:
-    """ISO 8601 with six digits and Z."""
+    """Return a time as ISO 8601 text with six fraction digits and Z."""
     second, fraction = divmod(time, SECOND)
     return f"{_second(second)}.{fraction:06d}Z"
 

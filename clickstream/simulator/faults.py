@@ -1,7 +1,7 @@
-"""Faults on purpose: events that come late, twice, without a key, and records that are no events.
+"""Deliberate faults: events sent late, sent twice or without a key, and invalid records.
 
-Malformed records come on top of the events, of every kind that the consumer knows a reason for.
-Wrong clocks are a matter of the visitors (see identities) and only counted here.
+Invalid records are added to the events, of every kind for which the consumer has a reason code.
+Wrong clocks belong to the visitors (see identities.py); here their events are only counted.
 """
 
 from collections import Counter
@@ -14,23 +14,23 @@ from typing import Any
 
 import orjson
 
-from clickstream.simulator.event_json import SECOND, Event, Record
+from clickstream.simulator.event_json import SECOND, OutgoingRecord, SimulatedEvent
 
 Payload = dict[str, Any]
 
-LONGEST_REPEAT = 60 * SECOND
-CONFLICT = "event_id_conflict"
-TOO_LARGE = "value_too_large"
-# A mebibyte each: only in some of the rounds through the kinds.
-ROUNDS_PER_LARGE_ONE = 50
+MAX_DUPLICATE_DELAY = 60 * SECOND
+EVENT_ID_CONFLICT = "event_id_conflict"
+VALUE_TOO_LARGE = "value_too_large"
+# A too large value has 1 MiB, so this kind occurs only once in this many rounds.
+ROUNDS_PER_LARGE_VALUE = 50
 NOT_JSON_NUMBERS = (b"NaN", b"Infinity", b"-Infinity")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much goes wrong: shares of the events, 0 to 1.
+class FaultRates:
+    """How often each fault occurs. late, duplicate, malformed: per event, 0 to 1.
 
-    max_lateness: microseconds. skew: how wrong the visitors' clocks are at most, seconds.
+    max_lateness: microseconds. skew: largest error of the visitors' clocks, seconds.
     """
 
     late: float = 0.0
@@ -41,99 +41,103 @@ class Plan:
     unkeyed: bool = False
 
 
-class Faults:
-    """Turns events into records, some of them faulty, and counts what it did.
+class FaultInjector:
+    """Turns events into records, some of them faulty, and counts the faults.
 
-    rejected: how many records a consumer has to refuse, by reason. skewed: how many events have
-    the time of a wrong clock. unkeyed: how many records have no key.
+    late, duplicates: events sent late, sent twice. rejected: records that a consumer must reject,
+    by reason code. skewed: events with the time of a wrong clock. unkeyed: records without a key.
     """
 
-    def __init__(self, plan: Plan, rng: Random) -> None:
+    def __init__(self, rates: FaultRates, rng: Random) -> None:
         self.late = 0
         self.duplicates = 0
         self.skewed = 0
         self.unkeyed = 0
         self.rejected: Counter[str] = Counter()
-        self._plan = plan
+        self._rates = rates
         self._rng = rng
-        self._kinds = _rounds(plan, rng)
-        self._held: list[tuple[int, int, Record]] = []
+        self._kinds = _malformed_kinds(rates, rng)
+        self._delayed: list[tuple[int, int, OutgoingRecord]] = []
         self._numbers = count()
 
     @property
-    def planned(self) -> bool:
-        """Whether anything is to go wrong."""
-        plan = self._plan
-        return bool(plan.late or plan.duplicate or plan.malformed or plan.skew or plan.unkeyed)
+    def any_fault(self) -> bool:
+        """Return True if any fault can occur."""
+        rates = self._rates
+        return bool(rates.late or rates.duplicate or rates.malformed or rates.skew or rates.unkeyed)
 
-    def records(self, events: Iterable[Event]) -> Iterable[Event | Record]:
-        """The records in the order of sending; what is held when the events end comes last."""
-        return self._faulty(events) if self.planned else events
+    def records(
+        self, events: Iterable[SimulatedEvent]
+    ) -> Iterable[SimulatedEvent | OutgoingRecord]:
+        """Return the records in the order of sending; those still delayed at the end come last."""
+        return self._with_faults(events) if self.any_fault else events
 
-    def _faulty(self, events: Iterable[Event]) -> Iterator[Record]:
+    def _with_faults(self, events: Iterable[SimulatedEvent]) -> Iterator[OutgoingRecord]:
         for record in self._in_order(events):
             self.unkeyed += record.key is None
             yield record
 
-    def _in_order(self, events: Iterable[Event]) -> Iterator[Record]:
-        held = self._held
+    def _in_order(self, events: Iterable[SimulatedEvent]) -> Iterator[OutgoingRecord]:
+        delayed = self._delayed
         now = 0
         for event in events:
             now = event.due
             self.skewed += event.time != event.due
-            while held and held[0][0] <= now:
-                yield heappop(held)[2]
-            yield from self._of(event)
-        while held:
-            yield heappop(held)[2]._replace(due=now)
+            while delayed and delayed[0][0] <= now:
+                yield heappop(delayed)[2]
+            yield from self._records_of(event)
+        while delayed:
+            yield heappop(delayed)[2]._replace(due=now)
 
-    def _of(self, event: Event) -> Iterator[Record]:
-        """What is sent at once for an event; the rest is held until it is due."""
-        plan, chance = self._plan, self._rng.random
-        record = Record(event.due, None if plan.unkeyed else event.key, event.value)
-        if plan.late and chance() < plan.late:
+    def _records_of(self, event: SimulatedEvent) -> Iterator[OutgoingRecord]:
+        """Yield the record to send now for an event; delay the others until they are due."""
+        rates, rng = self._rates, self._rng
+        record = OutgoingRecord(event.due, None if rates.unkeyed else event.key, event.value)
+        if rates.late and rng.random() < rates.late:
             self.late += 1
-            record = record._replace(due=event.due + self._rng.randint(1, plan.max_lateness))
-            self._hold(record)
+            record = record._replace(due=event.due + rng.randint(1, rates.max_lateness))
+            self._delay(record)
         else:
             yield record
-        if plan.duplicate and chance() < plan.duplicate:
+        if rates.duplicate and rng.random() < rates.duplicate:
             self.duplicates += 1
-            self._hold(record._replace(due=record.due + self._rng.randint(1, LONGEST_REPEAT)))
-        if plan.malformed and chance() < plan.malformed:
-            kind = next(self._kinds)
-            self.rejected[kind] += 1
-            # After its event and with its key, so that a conflict finds the event stored before.
-            self._hold(
-                Record(
-                    record.due,
-                    event.key if kind == "no_value" else record.key,
-                    KINDS[kind](event.payload, self._rng),
-                )
-            )
+            self._delay(record._replace(due=record.due + rng.randint(1, MAX_DUPLICATE_DELAY)))
+        if rates.malformed and rng.random() < rates.malformed:
+            self._delay(self._malformed(event, record))
 
-    def _hold(self, record: Record) -> None:
-        heappush(self._held, (record.due, next(self._numbers), record))
+    def _malformed(self, event: SimulatedEvent, record: OutgoingRecord) -> OutgoingRecord:
+        """Return an invalid record made from an event.
+
+        It is due after the event's own record and has the same key, so a consumer has stored the
+        event when it reads a record that conflicts with it.
+        """
+        kind = next(self._kinds)
+        self.rejected[kind] += 1
+        key = event.key if kind == "no_value" else record.key
+        return OutgoingRecord(record.due, key, MALFORMED_KINDS[kind](event.payload, self._rng))
+
+    def _delay(self, record: OutgoingRecord) -> None:
+        heappush(self._delayed, (record.due, next(self._numbers), record))
 
 
-def _rounds(plan: Plan, rng: Random) -> Iterator[str]:
-    """The kinds of malformed records without end, each as often as the others but the large one."""
-    # Without a key, records of one visitor have no order: the conflict could be stored first.
-    kinds = [kind for kind in KINDS if kind != CONFLICT or not plan.unkeyed]
+def _malformed_kinds(rates: FaultRates, rng: Random) -> Iterator[str]:
+    """Yield kinds of invalid records without end: all equally often, except the large one."""
+    # Records without keys have no order, so the conflicting record could be stored first.
+    kinds = [kind for kind in MALFORMED_KINDS if kind != EVENT_ID_CONFLICT or not rates.unkeyed]
     for number in count():
         rng.shuffle(kinds)
         for kind in kinds:
-            if kind != TOO_LARGE or number % ROUNDS_PER_LARGE_ONE == 0:
+            if kind != VALUE_TOO_LARGE or number % ROUNDS_PER_LARGE_VALUE == 0:
                 yield kind
 
 
-def _extended(payload: Payload, member: bytes) -> bytes:
-    """The object with one more member, given as JSON or something like it."""
+def _with_member(payload: Payload, member: bytes) -> bytes:
+    """Return the object as JSON with one more member, which need not be valid JSON."""
     return orjson.dumps(payload)[:-1] + b"," + member + b"}"
 
 
 def _not_utf8(payload: Payload, _rng: Random) -> bytes:
-    return _extended(payload, b'"note":"\xff\xfe"')
+    return _with_member(payload, b'"note":"\xff\xfe"')
 
 
 def _not_json(payload: Payload, _rng: Random) -> bytes:
@@ -141,7 +145,7 @@ def _not_json(payload: Payload, _rng: Random) -> bytes:
 
 
 def _nested_too_deep(payload: Payload, _rng: Random) -> bytes:
-    return _extended(payload, b'"note":' + b"[" * 5_000 + b"]" * 5_000)
+    return _with_member(payload, b'"note":' + b"[" * 5_000 + b"]" * 5_000)
 
 
 def _not_an_object(payload: Payload, _rng: Random) -> bytes:
@@ -169,7 +173,7 @@ def _too_long(payload: Payload, rng: Random) -> bytes:
 
 
 def _bad_text(payload: Payload, rng: Random) -> bytes:
-    return _extended(payload, rng.choice((b'"search_query":"\\u0000"', b'"note":"\\ud800"')))
+    return _with_member(payload, rng.choice((b'"search_query":"\\u0000"', b'"note":"\\ud800"')))
 
 
 def _bad_ip(payload: Payload, _rng: Random) -> bytes:
@@ -177,7 +181,7 @@ def _bad_ip(payload: Payload, _rng: Random) -> bytes:
 
 
 def _not_a_number(payload: Payload, rng: Random) -> bytes:
-    return _extended(payload, b'"price":' + rng.choice(NOT_JSON_NUMBERS))
+    return _with_member(payload, b'"price":' + rng.choice(NOT_JSON_NUMBERS))
 
 
 def _number_out_of_range(payload: Payload, rng: Random) -> bytes:
@@ -202,12 +206,12 @@ def _no_value(_payload: Payload, _rng: Random) -> None:
 
 
 def _event_id_conflict(payload: Payload, _rng: Random) -> bytes:
-    """The id and time of an event that another visitor has."""
+    """Return an event of another visitor with the same id and time."""
     return orjson.dumps(payload | {"user_id": f"not-{payload['user_id']}"})
 
 
-# By the reason that a consumer gives.
-KINDS: dict[str, Callable[[Payload, Random], bytes | None]] = {
+# Reason code of the consumer: function that makes such a record.
+MALFORMED_KINDS: dict[str, Callable[[Payload, Random], bytes | None]] = {
     "not_utf8": _not_utf8,
     "not_json": _not_json,
     "nested_too_deep": _nested_too_deep,
@@ -221,7 +225,7 @@ KINDS: dict[str, Callable[[Payload, Random], bytes | None]] = {
     "number_out_of_range": _number_out_of_range,
     "bad_timestamp": _bad_timestamp,
     "timestamp_out_of_range": _timestamp_out_of_range,
-    TOO_LARGE: _value_too_large,
+    VALUE_TOO_LARGE: _value_too_large,
     "no_value": _no_value,
-    CONFLICT: _event_id_conflict,
+    EVENT_ID_CONFLICT: _event_id_conflict,
 }

@@ -1,8 +1,8 @@
-"""Who visits: a population whose members keep their device, town and network.
+"""The simulated visitors, each with a device, a town and a network that stay the same.
 
-Visitor 17 is the same in every run, whatever the seed: only a handful of towns and networks are
-drawn from Faker, once, and each visitor is picked out of them when a visit begins. A population
-of millions costs no memory.
+Visitor 17 is the same in every run, whatever the seed. Faker gives a few hundred towns and
+networks once; a hash of the visitor's number chooses among them when a visit begins. So a
+population of millions needs no memory.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ OTHER_DEVICE_PROBABILITY = 0.12
 POPULATION_SEED = 1
 
 # Country, locale, weight.
-COUNTRIES = (
+COUNTRY_WEIGHTS = (
     ("US", "en_US", 30),
     ("GB", "en_GB", 12),
     ("DE", "de_DE", 12),
@@ -54,8 +54,8 @@ _ANDROID = "Mozilla/5.0 (Linux; Android 10; K)"
 _IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)"
 _IPAD = "Mozilla/5.0 (iPad; CPU OS 18_5 like Mac OS X)"
 
-# Browsers as they announce themselves today, with frozen platform tokens.
-DEVICES = (
+# Real user agents of 2025; browsers freeze the platform part.
+KNOWN_DEVICES = (
     Device("desktop", f"{_WINDOWS}) {_WEBKIT} Chrome/138.0.0.0 Safari/537.36", "1920x1080"),
     Device("desktop", f"{_WINDOWS}) {_WEBKIT} Chrome/138.0.0.0 Safari/537.36", "1536x864"),
     Device("desktop", f"{_WINDOWS}) {_WEBKIT} Chrome/137.0.0.0 Safari/537.36", "1366x768"),
@@ -86,20 +86,22 @@ DEVICES = (
 )
 DEVICE_WEIGHTS = (9, 6, 5, 6, 3, 6, 5, 2, 18, 9, 5, 14, 6, 4, 2)
 DEVICES_BY_WEIGHT = tuple(
-    device for device, weight in zip(DEVICES, DEVICE_WEIGHTS, strict=True) for _ in range(weight)
+    device
+    for device, weight in zip(KNOWN_DEVICES, DEVICE_WEIGHTS, strict=True)
+    for _ in range(weight)
 )
 
 
 class Home(NamedTuple):
-    """Where a visitor lives."""
+    """The town of a visitor and the language setting of the browser."""
 
     country: str
     city: str
     locale: str
 
 
-class Visitor(NamedTuple):
-    """A member of the population. clock_error: microseconds that the visitor's clock is ahead."""
+class SimulatedVisitor(NamedTuple):
+    """One visitor. clock_error: microseconds by which the visitor's clock is ahead."""
 
     number: int
     user_id: str
@@ -109,10 +111,10 @@ class Visitor(NamedTuple):
     network: str
     clock_error: int
 
-    def shown(self, rng: Random) -> tuple[bytes, bytes]:
-        """How the JSON of an event ends in one visit: of page views, and of all others.
+    def json_endings(self, rng: Random) -> tuple[bytes, bytes]:
+        """Return the last part of the JSON of this visit's events: page views, all others.
 
-        Made once per visit, as the text is long and the same for each event.
+        It is built once per visit because it is long and the same in each event.
         """
         unusual = rng.random() < OTHER_DEVICE_PROBABILITY
         device = self.other_device if unusual else self.usual_device
@@ -125,12 +127,12 @@ class Visitor(NamedTuple):
             "city": self.home.city,
             "visit_id": f"{rng.getrandbits(64):016x}",
         }
-        of_the_page = {"viewport_size": device.viewport_size, "locale": self.home.locale}
-        return b"," + orjson.dumps(fields | of_the_page)[1:], b"," + orjson.dumps(fields)[1:]
+        page_view_fields = {"viewport_size": device.viewport_size, "locale": self.home.locale}
+        return b"," + orjson.dumps(fields | page_view_fields)[1:], b"," + orjson.dumps(fields)[1:]
 
 
 class Identities:
-    """The population.
+    """All simulated visitors, by number.
 
     skew: each visitor's clock is wrong by up to this many microseconds, ahead or behind.
     """
@@ -140,9 +142,9 @@ class Identities:
         self._networks = _networks()
         self._homes = _homes()
 
-    def visitor(self, number: int) -> Visitor:
-        """The visitor of that number, always the same."""
-        # A seeded Random would take four times as long to make as everything it decides here.
+    def visitor(self, number: int) -> SimulatedVisitor:
+        """Return the visitor with this number, the same one each time."""
+        # Creating a seeded Random takes four times as long as all these draws together.
         chance = int.from_bytes(blake2b(b"%d" % number, digest_size=24).digest(), "big")
         chance, home = _draw(chance, self._homes)
         chance, usual_device = _draw(chance, DEVICES_BY_WEIGHT)
@@ -150,21 +152,23 @@ class Identities:
         chance, network = _draw(chance, self._networks)
         _, clock_error = _draw(chance, self._clock_errors)
         user_id = f"user-{number:06d}"
-        return Visitor(number, user_id, usual_device, other_device, home, network, clock_error)
+        return SimulatedVisitor(
+            number, user_id, usual_device, other_device, home, network, clock_error
+        )
 
 
 def _draw(chance: int, items: Sequence[T]) -> tuple[int, T]:
-    """One of the items, and the chance that is left for the next draw."""
+    """Return the rest of a large random number for the next draw, and one of the items."""
     left, index = divmod(chance, len(items))
     return left, items[index]
 
 
 @cache
 def _homes() -> tuple[Home, ...]:
-    """Towns of every country, as often as visitors live there."""
+    """Return the towns of all countries, each repeated by its country's weight."""
     return tuple(
         Home(country, town, locale.replace("_", "-"))
-        for country, locale, weight in COUNTRIES
+        for country, locale, weight in COUNTRY_WEIGHTS
         for town in _towns(locale)
         for _ in range(weight)
     )
@@ -177,7 +181,7 @@ def _towns(locale: str) -> list[str]:
 
 @cache
 def _networks() -> list[str]:
-    """Public networks of 256 addresses, as the first three numbers."""
+    """Return public networks of 256 addresses, each as its first three numbers."""
     faker = _faker("en_US")
     return [faker.ipv4_public().rpartition(".")[0] for _ in range(NETWORKS)]
 

@@ -1,10 +1,10 @@
-"""What a visitor does during one visit, step by step, for as long as somebody asks for more.
+"""The actions of one visit to a shop or a news site, as an endless iterator.
 
-A journey keeps its own logic: only what is in the cart is bought, at its price; scrolling and
-hovering happen on the page that is open; nobody buys before logging in or acts after logging out.
-How often each thing happens is set so that a shop's events come in the proportions page_view 35,
-click 20, scroll 15, hover 8, add_to_cart 6, search 4, login 2.5, share 1, purchase 0.8: nearly so
-with the default settings, and roughly however long or short visits are.
+A journey is consistent: a visitor buys only what is in the cart, at its price; scrolls and hovers
+on the page that is open; buys after a login and does nothing after a logout.
+The probabilities give a shop's events these proportions: page_view 35, click 20, scroll 15,
+hover 8, add_to_cart 6, search 4, login 2.5, share 1, purchase 0.8. They hold within 8% with the
+default settings, and within about a third for much longer or shorter visits.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from random import Random
 from typing import Any, Protocol
 from urllib.parse import quote_plus
 
-from clickstream.simulator.catalogue import BY_CATEGORY, BY_KIND, PRODUCTS, SITE, Product
+from clickstream.simulator.catalogue import BY_CATEGORY, BY_KIND, CATALOGUE, SITE, CatalogueItem
 from clickstream.simulator.event_json import SECOND, Action
 
-CATEGORIES = tuple(BY_CATEGORY)
+SHOP_CATEGORIES = tuple(BY_CATEGORY)
 
-# Each as often as it happens in a hundred.
+# One hundred landings: each referrer as often as it occurs, None for a direct visit.
 REFERRERS = (
     *[None] * 34,
     *["https://www.google.com/"] * 36,
@@ -33,19 +33,19 @@ LOGIN_ATTEMPTS = 3
 
 
 class Journey(Protocol):
-    """One visit. `actions` never ends by itself; `logged_in` tells whether a logout is due."""
+    """One visit. logged_in: True if the visitor is logged in, so a logout can end the visit."""
 
     logged_in: bool
 
     def actions(self) -> Iterator[Action]:
-        """The visit's actions in order."""
+        """Yield the visit's actions in order, without end."""
 
     def log_out(self) -> Action:
-        """The visit's last action, of a visitor who is logged in."""
+        """Return the logout, the last action of a visitor who is logged in."""
 
 
 class _Login:
-    """What the profiles share: a visitor logs in on some page, sometimes at the second try."""
+    """Login and logout, shared by the profiles. A login can fail and is then tried again."""
 
     __slots__ = ("_rng", "_url", "logged_in")
 
@@ -60,7 +60,7 @@ class _Login:
 
     def _log_in(self) -> Iterator[Action]:
         for _ in range(LOGIN_ATTEMPTS):
-            # Who is logged in and asked again has the password at hand.
+            # A logged-in visitor who is asked again always succeeds.
             self.logged_in = self.logged_in or self._rng.random() < LOGIN_SUCCESS
             yield Action("login", {"page_url": self._url, "success": self.logged_in})
             if self.logged_in:
@@ -68,21 +68,21 @@ class _Login:
 
 
 class ShopVisit(_Login):
-    """A walk through the shop: landing, search, products, cart, checkout."""
+    """A visit to the shop: landing page, searches, products, cart, checkout."""
 
-    __slots__ = ("_cart", "_product", "_shelf")
+    __slots__ = ("_cart", "_linked", "_product")
 
     MORE_ON_THE_PAGE = 0.48
-    # Each as often as it happens in three hundred.
+    # Three hundred actions on a page: each type as often as it occurs.
     ON_THE_PAGE = ("scroll",) * 152 + ("hover",) * 81 + ("click",) * 57 + ("share",) * 10
     ELEMENTS = ("gallery", "details", "reviews", "menu")
-    # At each page, also of those logged in: the shop asks them for their password again.
+    # On each page, also for visitors who are logged in: the shop asks for the password again.
     LOG_IN = 0.063
     SEARCH = 0.137
     ADD_TO_CART = 0.39
-    # Of each product that goes into the cart.
+    # After each product that is put into the cart.
     CHECK_OUT = 0.275
-    # Of an order, if there are so many in the cart; the rest is for another time.
+    # Number of order lines, limited by what is in the cart; the rest stays there.
     LINES = (1, 1, 2)
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
@@ -90,9 +90,9 @@ class ShopVisit(_Login):
 
     def __init__(self, rng: Random) -> None:
         super().__init__(rng)
-        self._product: Product | None = None
-        self._shelf: Sequence[Product] = PRODUCTS
-        self._cart: dict[Product, int] = {}
+        self._product: CatalogueItem | None = None
+        self._linked: Sequence[CatalogueItem] = CATALOGUE
+        self._cart: dict[CatalogueItem, int] = {}
 
     def actions(self) -> Iterator[Action]:
         yield self._land()
@@ -134,12 +134,12 @@ class ShopVisit(_Login):
             yield self._view_next(home=0.07, categories=0.35)
 
     def _search(self) -> Iterator[Action]:
-        wanted = self._rng.choice(PRODUCTS)
+        wanted = self._rng.choice(CATALOGUE)
         query = wanted.kind if self._rng.random() < 0.7 else f"{wanted.variant} {wanted.kind}"
         yield Action("search", {"page_url": self._url, "search_query": query})
         yield self._view(f"{SITE}/search?q={quote_plus(query)}", BY_KIND[wanted.kind])
 
-    def _add_to_cart(self, product: Product) -> Action:
+    def _add_to_cart(self, product: CatalogueItem) -> Action:
         quantity = self._rng.choices((1, 2, 3), (85, 12, 3))[0]
         self._cart[product] = self._cart.get(product, 0) + quantity
         return self._here("add_to_cart", _price(product, quantity))
@@ -162,7 +162,7 @@ class ShopVisit(_Login):
         if self.logged_in:
             yield from self._buy(wanted)
 
-    def _buy(self, products: Sequence[Product]) -> Iterator[Action]:
+    def _buy(self, products: Sequence[CatalogueItem]) -> Iterator[Action]:
         order_id = f"o{self._rng.getrandbits(48):012x}"
         for number, product in enumerate(products, start=1):
             purchase = self._line("purchase", product, self._cart.pop(product))
@@ -175,17 +175,20 @@ class ShopVisit(_Login):
         if chance < home:
             return self._view(f"{SITE}/")
         if chance < home + categories:
-            category = self._rng.choice(CATEGORIES)
+            category = self._rng.choice(SHOP_CATEGORIES)
             return self._view(f"{SITE}/category/{category}", BY_CATEGORY[category])
-        product = self._rng.choice(self._shelf)
+        product = self._rng.choice(self._linked)
         return self._view(product.page_url, BY_CATEGORY[product.category], product)
 
     def _view(
-        self, url: str, shelf: Sequence[Product] = PRODUCTS, product: Product | None = None
+        self,
+        url: str,
+        linked: Sequence[CatalogueItem] = CATALOGUE,
+        product: CatalogueItem | None = None,
     ) -> Action:
-        """Open a page; on its shelf are the products that it leads to."""
+        """Open a page. linked: the products that it links to. product: the one it shows."""
         self._url = url
-        self._shelf = shelf
+        self._linked = linked
         self._product = product
         return self._here("page_view")
 
@@ -193,7 +196,7 @@ class ShopVisit(_Login):
         return self._here("click", {"element_id": element})
 
     def _here(self, event_type: str, fields: dict[str, Any] | None = None) -> Action:
-        """An action on the page that is open."""
+        """Return an action on the page that is open."""
         product = self._product
         if product is None:
             return Action(event_type, {"page_url": self._url, **(fields or {})})
@@ -207,8 +210,8 @@ class ShopVisit(_Login):
             },
         )
 
-    def _line(self, event_type: str, product: Product, quantity: int) -> Action:
-        """An action on one line of the cart."""
+    def _line(self, event_type: str, product: CatalogueItem, quantity: int) -> Action:
+        """Return an action on one line of the cart."""
         return Action(
             event_type,
             {
@@ -220,14 +223,14 @@ class ShopVisit(_Login):
         )
 
 
-def _price(product: Product, quantity: int) -> dict[str, Any]:
+def _price(product: CatalogueItem, quantity: int) -> dict[str, Any]:
     return {"price": product.price / 100, "quantity": quantity}
 
 
 class NewsVisit(_Login):
-    """Reading the news: login first, then articles, some liked, commented on or shared.
+    """A visit to the news site: login first, then articles, some liked, commented on or shared.
 
-    A new article appears every ten minutes. The newest are read most; an old one now and then.
+    now: when the visit begins. A new article appears every ten minutes; new ones are read most.
     """
 
     __slots__ = ("_newest",)
@@ -263,7 +266,7 @@ class NewsVisit(_Login):
     def _read(self) -> Iterator[Action]:
         rng = self._rng
         article = self._newest - int(rng.expovariate(1 / self.TYPICAL_AGE)) % self.OLDEST
-        # The category belongs to the article, so it is drawn from the article's number.
+        # An article keeps its category: the article's number is the seed.
         category = Random(article).choices(self.CATEGORIES, self.CATEGORY_WEIGHTS)[0]
         self._url = f"{self.SITE}/{category}/{article}"
         fields = {

@@ -1,4 +1,4 @@
-"""How busy a site is by hour and weekday. Times are microseconds since 1970 UTC."""
+"""Traffic by hour of the day and day of the week (UTC). Times are microseconds since 1970 UTC."""
 
 from itertools import accumulate
 
@@ -18,31 +18,34 @@ BY_HOUR = (
 BY_WEEKDAY = (100, 98, 98, 100, 104, 116, 120)
 
 _RAW = [hour * day for day in BY_WEEKDAY for hour in BY_HOUR]
-# The weight of each hour of the week, 1 on average; and the sum of those before it.
-WEIGHTS = [raw * len(_RAW) / sum(_RAW) for raw in _RAW]
-BEFORE = [0.0, *accumulate(WEIGHTS)]
+# The weight of each hour of the week, from Monday 0:00; the average is 1.
+HOUR_WEIGHTS = [raw * len(_RAW) / sum(_RAW) for raw in _RAW]
+# For each hour of the week, the sum of the weights of the hours before it.
+CUMULATIVE_WEIGHTS = [0.0, *accumulate(HOUR_WEIGHTS)]
 
 
-class Rhythm:
-    """How busy it is up to `end`: as the hour and the weekday are, but in the last hour at least
-    as on average, so that a past that ends at night has visitors on the site too.
+class Seasonality:
+    """The weight of each moment up to `end`: by hour and weekday, 1 on average over a week.
+
+    In the last hour before `end` the weight is at least 1, so that a simulated past that ends at
+    night still has visitors on the site at its end.
     """
 
     def __init__(self, end: int) -> None:
-        self._busy_from = end - HOUR
+        self._last_hour = end - HOUR
 
     def between(self, start: int, end: int) -> float:
-        """How much happens from start to end: microseconds, each weighted with how busy it is."""
-        usual = _since_monday(end) - _since_monday(start)
-        time = max(start, self._busy_from)
+        """Return the microseconds from start to end, each multiplied by its weight."""
+        weighted = _weighted_since_monday(end) - _weighted_since_monday(start)
+        time = max(start, self._last_hour)
         while time < end:
             weight, until = self._weight(time)
-            usual += (weight - _usual_weight(time)) * (min(until, end) - time)
+            weighted += (weight - _hour_weight(time)) * (min(until, end) - time)
             time = until
-        return usual
+        return weighted
 
     def after(self, start: int, amount: float) -> int:
-        """The time by which that much has happened since `start`, the inverse of `between`."""
+        """Return the end for which `between(start, end)` is `amount`."""
         time = start
         while True:
             weight, until = self._weight(time)
@@ -52,19 +55,19 @@ class Rhythm:
             time = until
 
     def _weight(self, time: int) -> tuple[float, int]:
-        """How busy it is at a time, and until when; 1 is the average of a week."""
-        weight = _usual_weight(time)
+        """Return the weight of a moment, and the time until which it stays the same."""
+        weight = _hour_weight(time)
         until = time + HOUR - time % HOUR
-        if time < self._busy_from:
-            return weight, min(until, self._busy_from)
+        if time < self._last_hour:
+            return weight, min(until, self._last_hour)
         return max(weight, 1.0), until
 
 
-def _usual_weight(time: int) -> float:
-    return WEIGHTS[(time - FIRST_MONDAY) % WEEK // HOUR]
+def _hour_weight(time: int) -> float:
+    return HOUR_WEIGHTS[(time - FIRST_MONDAY) % WEEK // HOUR]
 
 
-def _since_monday(time: int) -> float:
+def _weighted_since_monday(time: int) -> float:
     weeks, position = divmod(time - FIRST_MONDAY, WEEK)
     hour, rest = divmod(position, HOUR)
-    return float(weeks * WEEK) + HOUR * BEFORE[hour] + rest * WEIGHTS[hour]
+    return float(weeks * WEEK) + HOUR * CUMULATIVE_WEIGHTS[hour] + rest * HOUR_WEIGHTS[hour]

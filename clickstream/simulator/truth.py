@@ -1,8 +1,8 @@
-"""What a perfect consumer must store of the simulated events, worked out beside them.
+"""The truth file: the sessions that a correct consumer must store for the simulated events.
 
-The generator knows each visitor's events in the order in which they happened, so a session is a
-run of them, and everything about it can be told without a consumer: that is the point. The rule
-and the meaning of the metrics are those that the tables promise.
+The simulator knows each visitor's events in order, so it computes the sessions and their metrics
+independently, without the consumer's code. The session rule and the metrics are those documented
+for the tables.
 """
 
 import os
@@ -16,27 +16,30 @@ from typing import Any, NamedTuple
 import orjson
 
 from clickstream.errors import UserError
-from clickstream.settings import Settings
-from clickstream.simulator.event_json import SECOND, Event, timestamp
+from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
 
-VERSION = 1
-SHOWN = 1_000
-COUNTED = 10_000
+TRUTH_VERSION = 1
+MAX_LISTED = 1_000
+MAX_COUNTED = 10_000
 ENGAGED_AFTER = 10 * SECOND
 PRODUCT_VIEWS = frozenset(("page_view", "click", "hover", "scroll", "add_to_cart"))
-OF_THE_VISITOR = ("user_agent", "ip_address", "device_type", "country")
+VISITOR_FIELDS = ("user_agent", "ip_address", "device_type", "country")
 
 
-class _Step(NamedTuple):
+class _Payload(NamedTuple):
+    """A simulated event with its fields parsed."""
+
     due: int
     time: int
-    payload: dict[str, Any]
+    fields: dict[str, Any]
 
 
 @dataclass(slots=True)
 class _Session:
-    first: _Step
-    last: _Step
+    """A session with what its metrics need."""
+
+    first: _Payload
+    last: _Payload
     types: Counter[str] = field(default_factory=Counter)
     pages: set[str] = field(default_factory=set)
     landing_page: str | None = None
@@ -47,11 +50,11 @@ class _Session:
     searches: set[str] = field(default_factory=set)
     referrers: set[str] = field(default_factory=set)
 
-    def add(self, step: _Step) -> None:
-        """Take the visitor's next event."""
-        payload = step.payload
+    def add(self, event: _Payload) -> None:
+        """Add the visitor's next event."""
+        payload = event.fields
         kind = payload["event_type"]
-        self.last = step
+        self.last = event
         self.types[kind] += 1
         page = payload["page_url"]
         self.pages.add(page)
@@ -68,8 +71,8 @@ class _Session:
             self.searches.add(payload["search_query"])
 
     def metrics(self) -> dict[str, Any]:
-        """The session by the column names of session_metrics."""
-        first, last = self.first.payload, self.last.payload
+        """Return the metrics by their column names in session_metrics."""
+        first, last = self.first.fields, self.last.fields
         engaged = (
             self.last.time - self.first.time > ENGAGED_AFTER
             or self.types["purchase"] > 0
@@ -82,46 +85,54 @@ class _Session:
             "first_event_id": first["event_id"],
             "last_event_id": last["event_id"],
             "total_events": self.types.total(),
-            "event_type_counts": {kind: self.types[kind] for kind in _shown(self.types)},
-            "unique_pages": _shown(self.pages),
-            "unique_pages_count": _counted(self.pages),
+            "event_type_counts": {kind: self.types[kind] for kind in _listed(self.types)},
+            "unique_pages": _listed(self.pages),
+            "unique_pages_count": _count(self.pages),
             "landing_page": self.landing_page,
             "exit_page": self.exit_page,
             "total_revenue": f"{self.cents // 100}.{self.cents % 100:02d}00",
-            "orders_count": _counted(self.orders),
-            "products_viewed": _shown(self.products),
-            "products_viewed_count": _counted(self.products),
-            "search_queries": _shown(self.searches),
-            "referrers": _shown(self.referrers),
-            "unique_referrers_count": _counted(self.referrers),
-            **{name: first[name] for name in OF_THE_VISITOR},
+            "orders_count": _count(self.orders),
+            "products_viewed": _listed(self.products),
+            "products_viewed_count": _count(self.products),
+            "search_queries": _listed(self.searches),
+            "referrers": _listed(self.referrers),
+            "unique_referrers_count": _count(self.referrers),
+            **{name: first[name] for name in VISITOR_FIELDS},
             "is_bounce": not engaged,
         }
 
 
-def _shown(values: Iterable[str]) -> list[str]:
-    """The smallest by code point."""
-    return sorted(values)[:SHOWN]
+def _listed(values: Iterable[str]) -> list[str]:
+    """Return the smallest values by code point, as many as the tables keep."""
+    return sorted(values)[:MAX_LISTED]
 
 
-def _counted(values: set[str]) -> int:
-    return min(len(values), COUNTED)
+def _count(values: set[str]) -> int:
+    return min(len(values), MAX_COUNTED)
 
 
-class Truth:
-    """Follows the events and writes the truth file, each session on a line of its own.
+class TruthWriter:
+    """Computes sessions from the events and writes the truth file, one session per line.
 
-    Sessions that nothing can join any more go to a temporary file beside it, one a line; memory
-    holds the open ones only. Raises UserError where the folder cannot be written to.
+    timeout: of the session rule, seconds. start_events, end_events: types that split sessions.
+    Sessions that no event can join any more go to a temporary file in the same folder; memory
+    holds the open ones only. Raises UserError if the folder is not writable.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        timeout: int,
+        start_events: tuple[str, ...],
+        end_events: tuple[str, ...],
+    ) -> None:
         self._path = path
-        self._timeout = settings.session_timeout_seconds * SECOND
-        self._starts = settings.session_start_events
-        self._ends = settings.session_end_events
+        self._timeout = timeout * SECOND
+        self._starts = start_events
+        self._ends = end_events
         self._events = 0
-        # By visitor, those with the oldest last event first.
+        # By visitor; the session with the oldest last event comes first.
         self._open: dict[bytes, _Session] = {}
         if path.is_dir():
             raise UserError(f"cannot write {path}: it is a folder; give --truth a file")
@@ -130,19 +141,23 @@ class Truth:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}; check --truth") from None
 
-    def follow(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Pass the events on, in the order in which they happened, and take note of each."""
+    def observe(self, events: Iterable[SimulatedEvent]) -> Iterator[SimulatedEvent]:
+        """Yield the events unchanged and add each to its session. They must be in order."""
         for event in events:
             self._add(event)
             yield event
 
     def write(self, *, duplicates: int, rejected: dict[str, int]) -> None:
-        """Write the file, in one go: its readers see all of it or nothing."""
+        """Write the file atomically: readers see all of it or nothing.
+
+        duplicates: records sent twice. rejected: number of invalid records by reason code.
+        Raises UserError if the file cannot be written.
+        """
         for session in self._open.values():
             self._close(session)
         self._open.clear()
         head = {
-            "version": VERSION,
+            "version": TRUTH_VERSION,
             "rule": {
                 "timeout_seconds": self._timeout // SECOND,
                 "start_events": self._starts,
@@ -171,27 +186,30 @@ class Truth:
             os.unlink(name)
             raise
 
-    def _add(self, event: Event) -> None:
+    def _add(self, event: SimulatedEvent) -> None:
         self._events += 1
         self._close_old(event.due)
-        step = _Step(event.due, event.time, event.payload)
+        parsed = _Payload(event.due, event.time, event.payload)
         session = self._open.pop(event.key, None)
-        if session is None or self._starts_new(session, step):
+        if session is None or self._starts_new(session, parsed):
             if session:
                 self._close(session)
-            session = _Session(step, step)
-        session.add(step)
+            session = _Session(parsed, parsed)
+        session.add(parsed)
         self._open[event.key] = session
 
-    def _starts_new(self, session: _Session, step: _Step) -> bool:
+    def _starts_new(self, session: _Session, event: _Payload) -> bool:
         return (
-            step.time - session.last.time > self._timeout
-            or step.payload["event_type"] in self._starts
-            or session.last.payload["event_type"] in self._ends
+            event.time - session.last.time > self._timeout
+            or event.fields["event_type"] in self._starts
+            or session.last.fields["event_type"] in self._ends
         )
 
     def _close_old(self, now: int) -> None:
-        """Close what is past the timeout. A visitor's clock is off by the same all the time."""
+        """Close the sessions whose last event is more than the timeout ago.
+
+        By true time, because the error of a visitor's clock is constant.
+        """
         while self._open:
             key, session = next(iter(self._open.items()))
             if now - session.last.due <= self._timeout:

@@ -1,4 +1,4 @@
-"""The producer with a real broker: every event arrives, once, and its exit status says so."""
+"""The producer with a real broker: every event arrives exactly once if the exit status is 0."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
 
 
 def records(environment: Mapping[str, str]) -> Iterator[Any]:
-    """All records of a topic that nobody writes to any more."""
+    """Return all records of a topic; nobody may be writing to it."""
     settings = Settings.from_mapping(dict(environment))
     options = connection_options(settings)
     with closing(KafkaConsumer(**options, auto_offset_reset="earliest")) as consumer:
@@ -45,7 +45,7 @@ def values(environment: Mapping[str, str]) -> list[bytes]:
     return [record.value for record in records(environment)]
 
 
-def test_exactly_so_many_events_arrive_keyed_by_their_visitor(
+def test_the_given_number_of_events_arrives_keyed_by_visitor(
     run_script: RunScript, environment: dict[str, str]
 ) -> None:
     sent = run_script("producer.py", "--events", "1000", *FIXED)
@@ -101,13 +101,13 @@ def test_every_fault_is_counted_in_the_report(
     asked = ("--events", "1000", *FIXED, *FAULTS, "--unkeyed", "--truth", str(truth))
     sent = run_script("producer.py", *asked)
     assert sent.returncode == 0, sent.stderr
-    told = re.search(
-        r"of these on purpose: (\d+) late, (\d+) duplicates, (\d+) malformed, "
+    shown = re.search(
+        r"deliberate faults: (\d+) late, (\d+) duplicates, (\d+) malformed, "
         r"(\d+) with a wrong clock, (\d+) without a key",
         sent.stderr,
     )
-    assert told, sent.stderr
-    late, duplicates, malformed, skewed, unkeyed = map(int, told.groups())
+    assert shown, sent.stderr
+    late, duplicates, malformed, skewed, unkeyed = map(int, shown.groups())
     found = list(records(environment))
     assert late == pytest.approx(100, rel=0.4)
     assert 950 < skewed <= 1000
@@ -117,17 +117,19 @@ def test_every_fault_is_counted_in_the_report(
     assert (said["duplicates"], sum(said["rejected"].values())) == (duplicates, malformed)
 
 
-def test_a_rate_is_held_in_sending_too(run_script: RunScript, environment: dict[str, str]) -> None:
+def test_records_are_sent_at_the_given_rate(
+    run_script: RunScript, environment: dict[str, str]
+) -> None:
     sent = run_script("producer.py", "--rate", "2000", "--events", "12000")
     assert sent.returncode == 0, sent.stderr
     times = sorted(record.timestamp for record in records(environment))
     rates = [1000 * n / (times[n] - times[0]) for n in range(6_000, 12_000, 100)]
-    # On a busy machine it is behind for a moment, and makes up for it; it is never ahead.
+    # On a busy machine it falls behind for a moment and catches up; it is never ahead.
     assert max(rates) == pytest.approx(2_000, rel=0.02)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_flushes_reports_and_writes_the_truth(
+def test_a_signal_flushes_and_writes_the_truth_file(
     start_script: StartScript,
     environment: dict[str, str],
     tmp_path: Path,
@@ -145,7 +147,7 @@ def test_a_signal_flushes_reports_and_writes_the_truth(
     assert len(values(environment)) == expected
 
 
-def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
+def test_a_broker_that_stops_answering_loses_and_duplicates_nothing(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:
     environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
@@ -155,7 +157,7 @@ def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
     script = start_script("producer.py", "--rate", "500", **environment)
     script.wait_for_output("acknowledged")
     os.kill(broker.process.pid, signal.SIGSTOP)
-    # Longer than the 30 s for which the client waits for an answer before it sends again.
+    # Longer than the request timeout of 30 s, so that the client sends again.
     script.wait_for_output("no answer from Kafka for 35 s", seconds=60)
     os.kill(broker.process.pid, signal.SIGCONT)
     script.send_signal(signal.SIGINT)
@@ -165,7 +167,7 @@ def test_a_broker_that_stops_answering_costs_and_doubles_nothing(
     assert len(found) == len(set(found)) == int(sent)
 
 
-def test_ctrl_c_does_not_wait_for_ever_for_a_broker_that_is_gone(
+def test_ctrl_c_gives_up_waiting_for_a_broker_that_has_died(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:
     environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
@@ -188,7 +190,7 @@ def test_ctrl_c_does_not_wait_for_ever_for_a_broker_that_is_gone(
     assert not truth.exists()
 
 
-def test_without_the_topic_the_cure_is_named(run_script: RunScript) -> None:
+def test_a_missing_topic_names_the_command_that_creates_it(run_script: RunScript) -> None:
     sent = run_script("producer.py", "--events", "1", KAFKA_TOPIC="no-such-topic")
     assert sent.returncode == 1
     assert sent.stderr.count("\n") == 1
@@ -196,7 +198,7 @@ def test_without_the_topic_the_cure_is_named(run_script: RunScript) -> None:
     assert "python create_schema.py" in sent.stderr
 
 
-def test_without_a_broker_one_sentence_says_so(run_script: RunScript) -> None:
+def test_an_unreachable_broker_is_reported_in_one_sentence(run_script: RunScript) -> None:
     sent = run_script("producer.py", "--events", "1", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     assert sent.returncode == 1
     assert sent.stderr.count("\n") == 1
@@ -204,7 +206,7 @@ def test_without_a_broker_one_sentence_says_so(run_script: RunScript) -> None:
 
 
 @pytest.mark.parametrize("acks", ["0", "1"])
-def test_weaker_acks_say_which_promise_falls(
+def test_weaker_acks_warn_that_exit_status_0_proves_less(
     run_script: RunScript, environment: dict[str, str], acks: str
 ) -> None:
     sent = run_script("producer.py", "--events", "50", *FIXED, KAFKA_ACKS=acks)
@@ -213,7 +215,7 @@ def test_weaker_acks_say_which_promise_falls(
     assert len(values(environment)) == 50
 
 
-def test_a_record_that_is_refused_is_counted_and_fails_the_run(
+def test_a_record_that_the_client_refuses_is_counted_and_the_exit_status_is_1(
     run_script: RunScript, environment: dict[str, str]
 ) -> None:
     too_large = json.dumps({"note": "x" * 17_000_000})
@@ -273,10 +275,10 @@ def test_a_pipe_that_stays_open_does_not_keep_the_producer_from_stopping(
         script.stdin.close()
 
 
-def test_a_replay_honours_recorded_times_where_asked(
+def test_a_replay_with_a_speed_follows_the_recorded_times(
     run_script: RunScript, environment: dict[str, str]
 ) -> None:
-    # Whoever waited for the time of the bad lines would never come to an end.
+    # Lines without a usable time must not make it wait.
     future = LINES[0].replace(b'"timestamp": 0', b'"timestamp": "9999-12-31T00:00:00Z"')
     lines = [b"not json", *LINES[:50], future, b"[]", *LINES[50:]]
     sent = run_script(

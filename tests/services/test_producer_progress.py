@@ -1,4 +1,4 @@
-"""What a person sees of the producer: a bar on a terminal, a line per interval elsewhere."""
+"""The producer's progress display: a bar on a terminal, otherwise one log line per interval."""
 
 import os
 import re
@@ -17,7 +17,7 @@ TIME_LEFT = r" \d:\d\d:\d\d"
 def on_a_terminal(
     environment: dict[str, str], folder: Path, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """The producer as it runs on a terminal of 120 columns: all that it showed there is stdout."""
+    """Run the producer on a terminal of 120 columns; stdout is all that it displayed."""
     terminal, inside = os.openpty()
     settings = plain_environment({**environment, "TERM": "xterm", "COLUMNS": "120"})
     line = command("producer.py", *arguments)
@@ -32,10 +32,10 @@ def on_a_terminal(
 
 
 def read(terminal: int) -> bytes:
-    """What comes next; nothing when the last one who had the terminal is gone."""
+    """Return the next output; empty when no process has the terminal open any more."""
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux says it so
+    except OSError:  # the end of the output, on Linux
         return b""
 
 
@@ -43,7 +43,7 @@ def read(terminal: int) -> bytes:
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(("--rate", "500", "--events", "1000"), id="so many events"),
+        pytest.param(("--rate", "500", "--events", "1000"), id="a number of events"),
         pytest.param(("--backfill", "12h", "--target-active-users", "10"), id="a past"),
     ],
 )
@@ -63,7 +63,7 @@ def test_a_terminal_shows_counts_rate_and_time_left(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_a_dry_run_on_a_terminal_shows_nothing_but_events(
+def test_a_dry_run_on_a_terminal_shows_no_bar_between_the_events(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     shown = on_a_terminal(environment, tmp_path, "--events", "9", "--backfill", "1d", "--dry-run")
@@ -73,7 +73,7 @@ def test_a_dry_run_on_a_terminal_shows_nothing_but_events(
     assert "INFO sent 9" in lines[9]
 
 
-def test_elsewhere_there_is_a_line_per_interval(start_script: StartScript) -> None:
+def test_without_a_terminal_there_is_one_line_per_interval(start_script: StartScript) -> None:
     script = start_script("producer.py", "--rate", "100", "--events", "700")
     assert script.wait() == 0
     assert len(re.findall(LINE, script.output)) == 1

@@ -1,4 +1,4 @@
-"""What the producer says of its own traffic is what the tables hold."""
+"""The tables hold what the producer's truth file says of its own traffic."""
 
 import signal
 from pathlib import Path
@@ -37,7 +37,7 @@ RULE = {"SESSION_TIMEOUT_SECONDS": "60", "SESSION_START_EVENTS": "login"}
         pytest.param(FAULTS, RULE | {"SESSION_END_EVENTS": "share"}, id="faults, another rule"),
     ],
 )
-def test_the_consumer_stores_what_the_truth_says(
+def test_the_consumer_stores_what_the_truth_file_says(
     run_script: RunScript,
     settings: Settings,
     tmp_path: Path,
@@ -53,7 +53,7 @@ def test_the_consumer_stores_what_the_truth_says(
     assert differences(settings, truth) == []
 
 
-def test_also_of_live_traffic_after_ctrl_c(
+def test_the_truth_file_is_right_for_live_traffic_after_ctrl_c(
     run_script: RunScript, start_script: StartScript, settings: Settings, tmp_path: Path
 ) -> None:
     truth = tmp_path / "truth.json"

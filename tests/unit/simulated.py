@@ -1,23 +1,44 @@
-"""Simulated traffic for the tests of the producer."""
+"""Simulated events for the tests of the producer."""
 
 from collections import defaultdict
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from random import Random
 from typing import Any
 
+from clickstream.sending.options import visit_behaviour
 from clickstream.settings import Settings
-from clickstream.simulator.event_json import SECOND, Event
+from clickstream.simulator.arrivals import ClosedPopulation
+from clickstream.simulator.event_json import SECOND, SimulatedEvent
 from clickstream.simulator.identities import Identities
-from clickstream.simulator.schedule import AsScheduled, Places, Population, Schedule
+from clickstream.simulator.schedule import Schedule
+from clickstream.simulator.simulation import Simulation
+from clickstream.simulator.timing import ScheduledTiming
+from clickstream.simulator.traffic import Traffic
+from clickstream.simulator.visitor_pool import VisitorPool
 
+DAY = 86_400 * SECOND
 # 2025-11-10T00:00:00Z, a Monday.
 START = 1_762_732_800 * SECOND
+UNTIL = START + 14 * DAY
+
+DEFAULT_TRAFFIC = Traffic(
+    behaviour=visit_behaviour("shop", Settings()),
+    active_visitors=Settings().target_active_users,
+    rate=None,
+    population=None,
+    events=None,
+    backfill=None,
+    until=None,
+    skew=0,
+    seed=None,
+)
 
 
 @cache
 def identities(skew: int = 0) -> Identities:
-    """The population, made once: it takes a while."""
+    """Return the visitors; created once because it takes a second. skew: seconds."""
     return Identities(skew=skew * SECOND)
 
 
@@ -25,28 +46,40 @@ def live(
     events: int,
     *,
     profile: str = "shop",
-    places: int = 200,
+    active_visitors: int = 200,
     seed: int = 1,
     skew: int = 0,
-    **knobs: str,
-) -> list[Event]:
-    """Live traffic on so many places; skew in seconds, knobs as in the environment."""
+    **settings: str,
+) -> list[SimulatedEvent]:
+    """Return events of live traffic. skew: seconds. settings: as in the environment."""
     rng = Random(seed)
-    settings = Settings.from_mapping(knobs)
-    people = Population(identities(skew), 20 * places, settings.session_timeout_seconds, rng)
-    arrivals = Places(places, 8 * SECOND, rng)
-    schedule = Schedule(settings, profile, people, arrivals, AsScheduled(), rng)
+    behaviour = visit_behaviour(profile, Settings.from_mapping(settings))
+    size = 20 * active_visitors
+    pool = VisitorPool(identities(skew), size, behaviour.session_timeout, rng)
+    arrivals = ClosedPopulation(active_visitors, 8 * SECOND, rng)
+    schedule = Schedule(behaviour, pool, arrivals, ScheduledTiming(), rng)
     return list(islice(schedule.events(START), events))
 
 
-def by_visit(events: list[Event]) -> list[list[Event]]:
-    """The events of each visit, in the order of their time."""
-    visits: dict[str, list[Event]] = defaultdict(list)
+def simulation(**traffic: Any) -> Simulation:
+    """Return a simulation of the default traffic with the given differences."""
+    return Simulation(replace(DEFAULT_TRAFFIC, **traffic))
+
+
+def past(days: float, **traffic: Any) -> list[SimulatedEvent]:
+    """Return the events of a simulated past that ends at UNTIL."""
+    given = {"backfill": int(days * DAY), "until": UNTIL, "seed": 3, **traffic}
+    return list(simulation(**given).events(UNTIL))
+
+
+def by_visit(events: list[SimulatedEvent]) -> list[list[SimulatedEvent]]:
+    """Return the events of each visit, ordered by time."""
+    visits: dict[str, list[SimulatedEvent]] = defaultdict(list)
     for event in events:
         visits[event.payload["visit_id"]].append(event)
     return list(visits.values())
 
 
-def steps(visit: list[Event]) -> list[dict[str, Any]]:
-    """What the events of a visit carry."""
+def payloads(visit: list[SimulatedEvent]) -> list[dict[str, Any]]:
+    """Return the fields of each event of a visit."""
     return [event.payload for event in visit]

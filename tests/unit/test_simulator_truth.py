@@ -1,4 +1,4 @@
-"""The truth file, held against a second, plainer reckoning of the same events."""
+"""The truth file is compared with a second, simpler computation from the same events."""
 
 import json
 from collections import defaultdict
@@ -12,21 +12,32 @@ import pytest
 
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from clickstream.simulator.event_json import SECOND, Event, timestamp
-from clickstream.simulator.truth import Truth
+from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
+from clickstream.simulator.truth import TruthWriter
 from tests.unit.simulated import by_visit, live
 
 
-def write(path: Path, events: list[Event], **rule: str) -> dict[str, Any]:
-    truth = Truth(path, Settings.from_mapping(rule))
-    assert list(truth.follow(events)) == events
+def writer(path: Path, settings: Settings) -> TruthWriter:
+    return TruthWriter(
+        path,
+        timeout=settings.session_timeout_seconds,
+        start_events=settings.session_start_events,
+        end_events=settings.session_end_events,
+    )
+
+
+def write(path: Path, events: list[SimulatedEvent], **rule: str) -> dict[str, Any]:
+    truth = writer(path, Settings.from_mapping(rule))
+    assert list(truth.observe(events)) == events
     truth.write(duplicates=3, rejected={"not_json": 2})
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 
-def sessions(events: list[Event], timeout: int, starts: str, ends: str) -> list[list[Event]]:
-    """Each visitor's events, cut by the rule."""
+def sessions(
+    events: list[SimulatedEvent], timeout: int, starts: str, ends: str
+) -> list[list[SimulatedEvent]]:
+    """Return the sessions of all visitors by the session rule."""
     visitors = defaultdict(list)
     for event in events:
         visitors[event.payload["user_id"]].append(event)
@@ -45,7 +56,7 @@ def sessions(events: list[Event], timeout: int, starts: str, ends: str) -> list[
     return found
 
 
-def metrics(session: list[Event]) -> dict[str, Any]:
+def metrics(session: list[SimulatedEvent]) -> dict[str, Any]:
     payloads = [event.payload for event in session]
     kinds = [payload["event_type"] for payload in payloads]
     bought = [payload for payload in payloads if payload["event_type"] == "purchase"]
@@ -84,8 +95,8 @@ def metrics(session: list[Event]) -> dict[str, Any]:
     }
 
 
-def plain(session: dict[str, Any]) -> dict[str, Any]:
-    """Without repetitions in what the oracle has not made a set."""
+def distinct_queries(session: dict[str, Any]) -> dict[str, Any]:
+    """Return the session with each search query once."""
     return {**session, "search_queries": sorted(set(session["search_queries"]))}
 
 
@@ -99,10 +110,10 @@ def plain(session: dict[str, Any]) -> dict[str, Any]:
         (5, "login", "share"),
     ],
 )
-def test_sessions_are_what_the_rule_says_with_their_metrics(
+def test_sessions_and_metrics_agree_with_a_second_computation(
     tmp_path: Path, timeout: int, starts: str, ends: str
 ) -> None:
-    events = live(15_000, places=40)
+    events = live(15_000, active_visitors=40)
     found = write(
         tmp_path / "truth.json",
         events,
@@ -123,16 +134,16 @@ def test_sessions_are_what_the_rule_says_with_their_metrics(
     def key(session: dict[str, Any]) -> tuple[str, str]:
         return session["user_id"], session["first_event_timestamp"]
 
-    assert sorted(found["sessions"], key=key) == sorted(map(plain, expected), key=key)
+    assert sorted(found["sessions"], key=key) == sorted(map(distinct_queries, expected), key=key)
 
 
 def test_visits_closer_than_the_timeout_are_one_session(tmp_path: Path) -> None:
-    events = live(15_000, places=20)
+    events = live(15_000, active_visitors=20)
     found = write(tmp_path / "truth.json", events)
     assert len(found["sessions"]) < len(by_visit(events))
 
 
-def event(seconds: float, kind: str = "page_view") -> Event:
+def event(seconds: float, kind: str = "page_view") -> SimulatedEvent:
     time = round(seconds * SECOND)
     payload = {
         "event_id": f"{time:032x}",
@@ -142,10 +153,12 @@ def event(seconds: float, kind: str = "page_view") -> Event:
         "page_url": "/",
         **dict.fromkeys(("user_agent", "ip_address", "device_type", "country"), ""),
     }
-    return Event(time, time, b"v", orjson.dumps(payload))
+    return SimulatedEvent(time, time, b"v", orjson.dumps(payload))
 
 
-def test_a_gap_of_exactly_the_timeout_stays_and_a_microsecond_more_splits(tmp_path: Path) -> None:
+def test_a_gap_of_exactly_the_timeout_does_not_split(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "truth.json"
     assert len(write(path, [event(0), event(1800)])["sessions"]) == 1
     assert len(write(path, [event(0), event(1800.000001)])["sessions"]) == 2
@@ -161,26 +174,26 @@ def test_a_gap_of_exactly_the_timeout_stays_and_a_microsecond_more_splits(tmp_pa
     ],
 )
 def test_a_bounce_is_short_with_one_page_and_no_purchase(
-    tmp_path: Path, session: list[Event], is_bounce: bool
+    tmp_path: Path, session: list[SimulatedEvent], is_bounce: bool
 ) -> None:
     (found,) = write(tmp_path / "truth.json", session)["sessions"]
     assert found["is_bounce"] is is_bounce
 
 
-def test_the_file_appears_at_once_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_the_file_is_written_atomically_and_no_temporary_file_remains(tmp_path: Path) -> None:
     path = tmp_path / "truth.json"
-    truth = Truth(path, Settings())
-    list(truth.follow(live(100)))
+    truth = writer(path, Settings())
+    list(truth.observe(live(100)))
     assert list(tmp_path.iterdir()) == []
     truth.write(duplicates=0, rejected={})
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere.*--truth"):
-        Truth(tmp_path / "nowhere" / "truth.json", Settings())
+        writer(tmp_path / "nowhere" / "truth.json", Settings())
 
 
-def test_a_folder_in_place_of_a_file_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+def test_a_folder_instead_of_a_file_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it is a folder"):
-        Truth(tmp_path, Settings())
+        writer(tmp_path, Settings())

@@ -9,27 +9,27 @@ import pytest
 from clickstream.errors import UserError
 from clickstream.sending.replay import lines_expected, replay
 from clickstream.signals import Stop
-from clickstream.simulator.event_json import AT_ONCE, SECOND, Record
+from clickstream.simulator.event_json import DUE_NOW, SECOND, OutgoingRecord
 
 GOOD = b'{"user_id": "a", "event_type": "click", "timestamp": "2025-01-01T00:00:00Z"}'
 TIME = 1_735_689_600_000_000
 LATEST = TIME + 3600 * SECOND
 
 
-def read(path: Path, *, strict: bool = False) -> list[Record]:
+def read(path: Path, *, strict: bool = False) -> list[OutgoingRecord]:
     return list(replay(str(path), Stop(), latest=LATEST, strict=strict))
 
 
 def test_a_line_is_sent_as_it_is_keyed_by_its_visitor(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD + b"\n\n  " + GOOD + b"\r\n" + GOOD)
-    assert read(path) == [Record(TIME, b"a", GOOD)] * 3
+    assert read(path) == [OutgoingRecord(TIME, b"a", GOOD)] * 3
 
 
 def test_a_compressed_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson.gz"
     path.write_bytes(gzip.compress(GOOD + b"\n" + GOOD + b"\n"))
-    assert read(path) == [Record(TIME, b"a", GOOD)] * 2
+    assert read(path) == [OutgoingRecord(TIME, b"a", GOOD)] * 2
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_recorded_times_are_understood(tmp_path: Path, timestamp: bytes, due: in
 def test_a_bad_line_is_sent_as_it_is_unless_strict(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes(GOOD + b"\n" + line + b"\n")
-    assert read(path) == [Record(TIME, b"a", GOOD), Record(AT_ONCE, None, line)]
+    assert read(path) == [OutgoingRecord(TIME, b"a", GOOD), OutgoingRecord(DUE_NOW, None, line)]
     with pytest.raises(UserError, match=r"line 2 of .*events\.ndjson"):
         read(path, strict=True)
 
@@ -76,7 +76,7 @@ def test_nobody_waits_for_an_event_that_has_not_happened_yet(tmp_path: Path) -> 
     future = GOOD.replace(b"2025-01-01T00", b"9999-01-01T00")
     path.write_bytes(future + b"\n" + GOOD.replace(b"00:00:00Z", b"01:00:00Z"))
     assert [(record.key, record.due) for record in read(path)] == [
-        (b"a", AT_ONCE),
+        (b"a", DUE_NOW),
         (b"a", LATEST),
     ]
 

@@ -1,4 +1,4 @@
-"""The producer's command line: what contradicts itself is refused with a sentence."""
+"""The producer's command line: contradictions are refused with a sentence."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +7,8 @@ import pytest
 
 from clickstream.errors import UsageError
 from clickstream.sending import options
-from clickstream.sending.options import KNOBS, Options
+from clickstream.sending.arguments import SETTING_OPTIONS
+from clickstream.sending.options import Options
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import SECOND
 
@@ -16,7 +17,7 @@ NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No settings but the defaults."""
+    """Only the default settings."""
     monkeypatch.chdir(tmp_path)
     for name in Settings.__slots__:
         monkeypatch.delenv(name.upper(), raising=False)
@@ -26,16 +27,16 @@ def read(*arguments: str) -> Options:
     return options.read(arguments, NOW)[0]
 
 
-def test_without_options_traffic_is_live_and_without_end() -> None:
+def test_without_options_traffic_is_live_and_unlimited() -> None:
     asked = read()
     assert (asked.profile, asked.events, asked.backfill, asked.speed) == ("shop", None, None, None)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--speed", "2"), "--speed needs --backfill or --replay"),
-        (("--strict",), "--strict goes with --replay"),
+        (("--strict",), "--strict needs --replay"),
         (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
         (("--backfill", "40000d"), "before 1970"),
         (("--until", "1970-01-01T01:00:00Z", "--backfill", "1h", "--skew", "1"), "before 1970"),
@@ -46,12 +47,12 @@ def test_without_options_traffic_is_live_and_without_end() -> None:
         (("--replay", "x", "--backfill", "1d"), "--backfill is for simulated traffic"),
         (("--replay", "x", "--truth", "t.json"), "--truth is for simulated traffic"),
         (("--replay", "x", "--late", "0.1"), "--late is for simulated traffic"),
-        (("--skew", "3600"), "--skew must stay below MAX_FUTURE_SECONDS"),
+        (("--skew", "3600"), "--skew must be below MAX_FUTURE_SECONDS"),
         (("--target-active-users", "0"), "TARGET_ACTIVE_USERS must be a whole number"),
     ],
 )
-def test_what_cannot_work_is_refused(arguments: tuple[str, ...], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
+def test_contradictions_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         read(*arguments)
 
 
@@ -71,7 +72,7 @@ def test_what_cannot_work_is_refused(arguments: tuple[str, ...], told: str) -> N
         ("--profile", "bank"),
     ],
 )
-def test_what_is_no_value_is_misuse(
+def test_invalid_values_exit_with_2(
     arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -83,11 +84,11 @@ def test_what_is_no_value_is_misuse(
 @pytest.mark.parametrize(
     ("text", "seconds"), [("45s", 45), ("90m", 5400), ("36h", 129_600), ("1.5d", 129_600)]
 )
-def test_lengths_of_time(text: str, seconds: int) -> None:
+def test_lengths_of_time_have_a_unit(text: str, seconds: int) -> None:
     assert read("--backfill", text).backfill == seconds * SECOND
 
 
-def test_a_recording_may_be_sent_in_part_and_at_a_rate() -> None:
+def test_a_recording_can_be_sent_in_part_and_at_a_rate() -> None:
     asked = read("--replay", "x", "--events", "5", "--rate", "5")
     assert (asked.events, asked.rate, asked.is_live) == (5, 5.0, False)
 
@@ -97,7 +98,7 @@ def test_a_time_without_a_zone_is_utc() -> None:
     assert read("--until", "2025-01-01T01:00:00+01:00").until == 1_735_689_600_000_000
 
 
-def test_a_flag_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET_ACTIVE_USERS", "7")
     monkeypatch.setenv("NUM_EVENTS", "9")
     assert options.read((), NOW)[1].target_active_users == 7
@@ -107,7 +108,7 @@ def test_a_flag_beats_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read("--events", "-1").events is None
 
 
-def test_a_recording_is_sent_whole_whatever_num_events_says(
+def test_num_events_does_not_limit_a_recording(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NUM_EVENTS", "9")
@@ -116,12 +117,12 @@ def test_a_recording_is_sent_whole_whatever_num_events_says(
     assert read("--replay", "x", "--events", "-1").events is None
 
 
-def test_every_knob_has_a_flag_with_meaning_and_default(
+def test_the_help_shows_meaning_and_default_of_each_setting(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit):
         read("--help")
-    told = " ".join(capsys.readouterr().out.split())
-    for name, meaning in KNOBS.items():
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, meaning in SETTING_OPTIONS.items():
         default = Settings.__dataclass_fields__[name].metadata["default"]
-        assert f"{meaning} (default: {default})" in told
+        assert f"{meaning} (default: {default})" in shown

@@ -1,4 +1,4 @@
-"""Visits are walks that keep their own logic, in the proportions that the shop promises."""
+"""Visits are consistent, and the events of a shop come in the documented proportions."""
 
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from clickstream.simulator import journeys
-from clickstream.simulator.catalogue import PRODUCTS
-from clickstream.simulator.event_json import Event
-from tests.unit.simulated import by_visit, live, steps
+from clickstream.simulator.catalogue import CATALOGUE
+from clickstream.simulator.event_json import SimulatedEvent
+from tests.unit.simulated import by_visit, live, payloads
 
 PROPORTIONS = {
     "page_view": 35,
@@ -22,34 +22,34 @@ PROPORTIONS = {
     "share": 1,
     "purchase": 0.8,
 }
-TOLERANCE = 0.08  # of the stated number: the rare ones vary by this much in so many events
+TOLERANCE = 0.08  # of each number; the rare types vary by this much in EVENTS events
 EVENTS = 100_000
 IDENTITY = ("user_id", "user_agent", "ip_address", "device_type", "country", "city")
 
 
 @pytest.fixture(scope="module")
-def shop() -> list[Event]:
+def shop() -> list[SimulatedEvent]:
     return live(EVENTS)
 
 
 @pytest.fixture(scope="module")
-def news() -> list[Event]:
+def news() -> list[SimulatedEvent]:
     return live(30_000, profile="news")
 
 
 @pytest.fixture(scope="module")
-def visits(shop: list[Event]) -> list[list[dict[str, Any]]]:
-    """What the events of each visit to the shop carry."""
-    return [steps(visit) for visit in by_visit(shop)]
+def visits(shop: list[SimulatedEvent]) -> list[list[dict[str, Any]]]:
+    """Return the fields of the events of each visit to the shop."""
+    return [payloads(visit) for visit in by_visit(shop)]
 
 
 def proportions(counts: Counter[str]) -> dict[str, float]:
-    """How often each type comes, on the scale of PROPORTIONS."""
+    """Return how often each type occurs, on the scale of PROPORTIONS."""
     unit = sum(counts[kind] for kind in PROPORTIONS) / sum(PROPORTIONS.values())
     return {kind: counts[kind] / unit for kind in PROPORTIONS}
 
 
-def test_shop_events_come_in_the_promised_proportions(shop: list[Event]) -> None:
+def test_shop_events_come_in_the_documented_proportions(shop: list[SimulatedEvent]) -> None:
     counts = Counter(event.payload["event_type"] for event in shop)
     assert proportions(counts) == pytest.approx(PROPORTIONS, rel=TOLERANCE)
     assert set(counts) == {*PROPORTIONS, "remove_from_cart", "logout"}
@@ -57,16 +57,18 @@ def test_shop_events_come_in_the_promised_proportions(shop: list[Event]) -> None
 
 
 @pytest.mark.parametrize("longest_delay", ["5", "60"])
-def test_the_proportions_hold_roughly_in_longer_and_shorter_visits(longest_delay: str) -> None:
+def test_the_proportions_hold_roughly_with_more_and_fewer_actions_per_visit(
+    longest_delay: str,
+) -> None:
     events = live(EVENTS, ACTION_DELAY_MAX=longest_delay)
     counts = Counter(event.payload["event_type"] for event in events)
     assert proportions(counts) == pytest.approx(PROPORTIONS, rel=0.35)
 
 
-def test_only_what_is_in_the_cart_is_bought_or_removed(
+def test_only_products_in_the_cart_are_bought_or_removed(
     visits: list[list[dict[str, Any]]],
 ) -> None:
-    prices = {product.product_id: product.price for product in PRODUCTS}
+    prices = {product.product_id: product.price for product in CATALOGUE}
     for visit in visits:
         cart: Counter[str] = Counter()
         for step in visit:
@@ -99,7 +101,7 @@ def test_nobody_buys_or_logs_out_before_logging_in(monkeypatch: pytest.MonkeyPat
     done = Counter[str]()
     for visit in by_visit(live(30_000)):
         logged_in = False
-        for step in steps(visit):
+        for step in payloads(visit):
             done[step["event_type"]] += 1
             if step["event_type"] == "login":
                 logged_in = step["success"]
@@ -110,13 +112,13 @@ def test_nobody_buys_or_logs_out_before_logging_in(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("profile", ["shop", "news"])
 def test_nothing_follows_a_logout(profile: str, request: pytest.FixtureRequest) -> None:
-    found = [steps(visit) for visit in by_visit(request.getfixturevalue(profile))]
+    found = [payloads(visit) for visit in by_visit(request.getfixturevalue(profile))]
     assert any(visit[-1]["event_type"] == "logout" for visit in found)
     for visit in found:
         assert all(step["event_type"] != "logout" for step in visit[:-1])
 
 
-def test_what_happens_on_a_page_happens_on_the_page_that_is_open(
+def test_actions_happen_on_the_page_that_is_open(
     visits: list[list[dict[str, Any]]],
 ) -> None:
     for visit in visits:
@@ -133,7 +135,7 @@ def test_a_search_leads_to_its_results(visits: list[list[dict[str, Any]]]) -> No
                 assert "/search?q=" in then["page_url"]
 
 
-def test_a_visit_has_its_referrer_at_the_landing_only(
+def test_only_the_first_event_of_a_visit_has_a_referrer(
     visits: list[list[dict[str, Any]]],
 ) -> None:
     assert any("referrer" in visit[0] for visit in visits)
@@ -146,10 +148,10 @@ def test_a_visit_keeps_its_browser_address_and_device(
 ) -> None:
     for visit in by_visit(request.getfixturevalue(profile)):
         for name in IDENTITY:
-            assert len({step[name] for step in steps(visit)}) == 1
+            assert len({step[name] for step in payloads(visit)}) == 1
 
 
-def test_visitors_come_back_from_the_same_town_and_network_mostly_with_the_same_device(
+def test_visitors_return_from_the_same_town_and_network_mostly_with_the_same_device(
     visits: list[list[dict[str, Any]]],
 ) -> None:
     homes = defaultdict(set)
@@ -166,16 +168,16 @@ def test_visitors_come_back_from_the_same_town_and_network_mostly_with_the_same_
     assert 0.8 < usual / sum(map(len, often)) < 1
 
 
-def test_news_begins_with_a_login(news: list[Event]) -> None:
+def test_news_begins_with_a_login(news: list[SimulatedEvent]) -> None:
     counts = Counter(event.payload["event_type"] for event in news)
     assert set(counts) == {"login", "page_view", "like", "comment", "share", "logout"}
     for visit in by_visit(news):
-        kinds = [step["event_type"] for step in steps(visit)]
+        kinds = [step["event_type"] for step in payloads(visit)]
         assert kinds[0] == "login"
         assert "login" not in kinds[kinds.count("login") :]
 
 
-def test_new_articles_are_read_more_than_old_ones(news: list[Event]) -> None:
+def test_new_articles_are_read_more_than_old_ones(news: list[SimulatedEvent]) -> None:
     read = Counter(
         int(event.payload["article_id"][1:])
         for event in news
@@ -187,7 +189,7 @@ def test_new_articles_are_read_more_than_old_ones(news: list[Event]) -> None:
     assert new > 2 * (read.total() - new)
 
 
-def test_an_article_keeps_its_category(news: list[Event]) -> None:
+def test_an_article_keeps_its_category(news: list[SimulatedEvent]) -> None:
     categories = defaultdict(set)
     for event in news:
         if "article_id" in event.payload:
