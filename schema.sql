@@ -1,12 +1,12 @@
--- The tables of the clickstream pipeline. Applied by create_schema.py, any number of times.
+-- The tables of the clickstream pipeline. create_schema.py applies this file, any number of times.
 -- PostgreSQL 14 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
--- Text is compared and sorted by code point (COLLATE "C") wherever an order shows.
+-- Columns with COLLATE "C" are compared and sorted by code point.
 
--- == Events: one row per event, however often it was delivered ==================================
+-- == Events: one row for each event, however often it was delivered =============================
 
 CREATE TABLE IF NOT EXISTS clickstream_events (
     event_id          uuid        NOT NULL,
-    event_time        timestamptz NOT NULL,               -- when it happened, by the visitor's clock
+    event_time        timestamptz NOT NULL,               -- by the visitor's clock
     event_type        text        NOT NULL,
     user_id           text        NOT NULL COLLATE "C",
     page_url          text        COLLATE "C",
@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     device_type       text        COLLATE "C",
     country           text        COLLATE "C",
     city              text        COLLATE "C",
-    success           boolean,                            -- of a login
+    success           boolean,                            -- success of a login
     product_id        text        COLLATE "C",
     product_category  text        COLLATE "C",
     price             numeric(14, 4),
@@ -27,27 +27,27 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     viewport_size     text        COLLATE "C",
     article_id        text        COLLATE "C",
     article_category  text        COLLATE "C",
-    visit_id          text        COLLATE "C",            -- the producer's own idea of the visit
-    properties        jsonb,                              -- every field that has no column
+    visit_id          text        COLLATE "C",            -- the producer's own id of the visit
+    properties        jsonb,                              -- fields without a column
     stored_at         timestamptz NOT NULL DEFAULT now(),
     xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),  -- the transaction that stored it
 
-    -- Serves deduplication and time ranges; a hypertable needs event_time in every unique key.
+    -- For deduplication and time ranges. A hypertable needs event_time in every unique key.
     CONSTRAINT clickstream_events_key UNIQUE (event_time, event_id)
 );
 
--- Serves the refolding of a visitor's stretch and the events of one session.
+-- For reading a visitor's events in a range of time: to refold them, or to show a session.
 CREATE INDEX IF NOT EXISTS clickstream_events_visitor ON clickstream_events (user_id, event_time);
--- Serves the search follower: what was stored since its cursor.
+-- For the search indexer: the events stored after its checkpoint.
 CREATE INDEX IF NOT EXISTS clickstream_events_xid ON clickstream_events (xid);
 
--- == Sessions: at every commit what the session rule says of clickstream_events =================
+-- == Sessions: at every commit they follow from clickstream_events by the session rule ==========
 
 CREATE TABLE IF NOT EXISTS session_metrics (
-    session_id                uuid        PRIMARY KEY,    -- UUIDv5 of the visitor and the first event
+    session_id                uuid        PRIMARY KEY,    -- UUIDv5 of visitor and first event
     user_id                   text        NOT NULL COLLATE "C",
     total_events              bigint      NOT NULL,
-    event_type_counts         jsonb       NOT NULL,       -- type -> number, the 1,000 smallest types
+    event_type_counts         jsonb       NOT NULL,       -- type -> number, of the 1,000 smallest
     first_event_timestamp     timestamptz NOT NULL,
     last_event_timestamp      timestamptz NOT NULL,
     first_event_id            uuid        NOT NULL,
@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     session_duration_minutes  double precision NOT NULL GENERATED ALWAYS AS
         (EXTRACT(EPOCH FROM last_event_timestamp - first_event_timestamp)::double precision / 60) STORED,
     unique_pages              jsonb       NOT NULL,       -- distinct page_url, the 1,000 smallest
-    unique_pages_count        integer     NOT NULL,       -- true up to 10,000, where it stops
+    unique_pages_count        integer     NOT NULL,       -- exact up to 10,000, where it stops
     landing_page              text        COLLATE "C",
     exit_page                 text        COLLATE "C",
     -- Wider than numeric(20,4), so that no sum of valid prices can stop the stream.
@@ -71,59 +71,61 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     device_type               text        COLLATE "C",
     country                   text        COLLATE "C",
     is_bounce                 boolean     NOT NULL,
-    closed_at                 timestamptz,                -- a status: NULL while the session is open
+    closed_at                 timestamptz,                -- a status; NULL while it is open
     close_reason              text        CHECK (close_reason IN ('timeout', 'end_event')),
     CHECK ((closed_at IS NULL) = (close_reason IS NULL)),
     CHECK ((first_event_timestamp, first_event_id) <= (last_event_timestamp, last_event_id))
-) WITH (fillfactor = 70);                                 -- room for HOT updates of open sessions
+) WITH (fillfactor = 70);                                 -- free space for HOT updates
 
--- Serves a visitor's sessions around a time. The start of a session never changes, so updates stay HOT.
+-- For a visitor's sessions around a time. Updates stay HOT: an update never changes the start, as
+-- another first event makes another session_id.
 CREATE INDEX IF NOT EXISTS session_metrics_visitor
     ON session_metrics (user_id, first_event_timestamp, first_event_id);
--- Serves the report's time ranges and "latest sessions".
+-- For the report's time ranges and the latest sessions.
 CREATE INDEX IF NOT EXISTS session_metrics_start ON session_metrics (first_event_timestamp);
--- Serves closing: finds the open sessions only.
+-- For closing, which looks at open sessions only.
 CREATE INDEX IF NOT EXISTS session_metrics_open
     ON session_metrics (first_event_timestamp) WHERE closed_at IS NULL;
 
--- == Rejections: records that could not become an event =========================================
+-- == Rejected records: they could not become an event ===========================================
 
 CREATE TABLE IF NOT EXISTS rejected_events (
     topic             text        NOT NULL,
     topic_id          text        NOT NULL,
     partition         integer     NOT NULL,
     "offset"          bigint      NOT NULL,
-    reason            text        NOT NULL,               -- a code, e.g. not_json
+    reason            text        NOT NULL,               -- a code, such as not_json
     detail            text        NOT NULL,               -- one sentence
     key               bytea,
     value             bytea,
-    record_timestamp  timestamptz,                        -- the record's own, as Kafka carries it
+    record_timestamp  timestamptz,                        -- the record's timestamp in Kafka
     rejected_at       timestamptz NOT NULL DEFAULT now(),
-    -- One row per record of one log, however often it was delivered.
+    -- One row for each record, however often it was delivered.
     PRIMARY KEY (topic_id, partition, "offset")
 );
 
+-- For listing by reason.
 CREATE INDEX IF NOT EXISTS rejected_events_reason ON rejected_events (reason);
 
--- == Positions: what has been read, moved in the transaction that stores it ======================
+-- == Positions: they move in the transaction that stores the records before them ================
 
 CREATE TABLE IF NOT EXISTS stream_positions (
     topic             text        NOT NULL,
     partition         integer     NOT NULL,
-    topic_id          text        NOT NULL,               -- the log that the position belongs to
+    topic_id          text        NOT NULL,               -- another one if the topic is recreated
     position          bigint      NOT NULL DEFAULT 0,     -- offset of the next record to read
-    epoch             bigint      NOT NULL DEFAULT 0,     -- grows with each owner: the fence
+    epoch             bigint      NOT NULL DEFAULT 0,     -- grows with each owner (fencing)
     group_id          text,
-    owner             text,                               -- host and process of the owner, for people
-    owner_pid         integer,                            -- its PostgreSQL backend, and
-    owner_start       timestamptz,                        -- when that backend started
-    watermark         timestamptz,                        -- largest event time seen, up to now at most
+    owner             text,                               -- host and process, for people
+    owner_pid         integer,                            -- the owner's PostgreSQL backend
+    owner_start       timestamptz,                        -- the start of that backend
+    watermark         timestamptz,                        -- largest event time, up to now at most
     watermark_at      timestamptz,                        -- when the watermark last moved
-    last_record_at    timestamptz,                        -- when a record was last stored
-    caught_up_at      timestamptz,                        -- when the owner last saw the end of the log
-    records           bigint      NOT NULL DEFAULT 0,     -- = rows + duplicates + rejected
+    last_record_at    timestamptz,                        -- when a batch last had a record
+    caught_up_at      timestamptz,                        -- when the end was last reached
+    records           bigint      NOT NULL DEFAULT 0,     -- = events + duplicates + rejected
     duplicates        bigint      NOT NULL DEFAULT 0,
-    late              bigint      NOT NULL DEFAULT 0,     -- rows far behind the watermark
+    late              bigint      NOT NULL DEFAULT 0,     -- events far behind the watermark
     rejected          bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 );
@@ -138,28 +140,30 @@ CREATE TABLE IF NOT EXISTS session_rule (
     version           bigint      NOT NULL                -- grows with each change
 );
 
--- == Search: what the follower has to index again, and how far it is ============================
+-- == Search: the change log, the indexer's checkpoint and the documents that OpenSearch refused =
 
+-- The change log: the indexer indexes these sessions and their events again.
 CREATE TABLE IF NOT EXISTS session_changes (
     xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),
     user_id           text        NOT NULL COLLATE "C",
     from_time         timestamptz NOT NULL,
     to_time           timestamptz NOT NULL,
-    regrouped         boolean     NOT NULL DEFAULT true,  -- whether events went to other sessions
-    removed           uuid[]      NOT NULL DEFAULT '{}',  -- sessions that ceased to exist
+    regrouped         boolean     NOT NULL DEFAULT true,  -- events moved to other sessions
+    removed           uuid[]      NOT NULL DEFAULT '{}',  -- sessions that no longer exist
     changed_at        timestamptz NOT NULL DEFAULT now()
 );
 
--- Serves the follower and its pruning.
+-- For reading and pruning by transaction.
 CREATE INDEX IF NOT EXISTS session_changes_xid ON session_changes (xid);
 
+-- The checkpoint of the search indexer.
 CREATE TABLE IF NOT EXISTS search_cursor (
     only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
-    horizon           xid8        NOT NULL,               -- every transaction before it is indexed
-    token             text        NOT NULL,               -- the same token stands in the index
-    system_identifier text        NOT NULL,               -- of the database that was indexed
+    horizon           xid8        NOT NULL,               -- earlier transactions are indexed
+    token             text        NOT NULL,               -- the index holds the same token
+    system_identifier text        NOT NULL,               -- of the indexed PostgreSQL cluster
     moved_at          timestamptz NOT NULL DEFAULT now(),
-    -- A new index is first filled in the order of the events' keys: up to this one; NULL when full.
+    -- The backfill goes in the order of the events' keys. The last key; NULL when it is finished.
     filled_time       timestamptz,
     filled_id         uuid
 );
@@ -173,7 +177,7 @@ CREATE TABLE IF NOT EXISTS search_refused_documents (
     PRIMARY KEY (index_name, document_id)
 );
 
--- == From version 1 ==============================================================================
+-- == Columns added since version 1 ==============================================================
 
 ALTER TABLE session_changes
     ADD COLUMN IF NOT EXISTS regrouped  boolean     NOT NULL DEFAULT true,
@@ -183,7 +187,7 @@ ALTER TABLE search_cursor
     ADD COLUMN IF NOT EXISTS filled_time timestamptz,
     ADD COLUMN IF NOT EXISTS filled_id   uuid;
 
--- == Version of this file ======================================================================
+-- == Version of this file =======================================================================
 
 CREATE TABLE IF NOT EXISTS schema_version (
     version           integer     PRIMARY KEY,
@@ -194,7 +198,7 @@ INSERT INTO schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
 
 -- == Views for people ===========================================================================
 
--- Each event with its session. A session is an interval of the pair (event_time, event_id).
+-- Each event with its session: an interval of (event_time, event_id), as event times can be equal.
 CREATE OR REPLACE VIEW events_with_session AS
 SELECT e.*, s.session_id
 FROM clickstream_events e
@@ -211,7 +215,7 @@ SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
 FROM session_metrics
 WHERE closed_at IS NULL;
 
--- Distinct sessions that reached each step of the shop's funnel.
+-- The number of sessions with each step of the shop's funnel.
 CREATE OR REPLACE VIEW conversion_funnel AS
 SELECT step, event_type, sessions,
        round(100.0 * sessions / nullif(max(sessions) OVER (), 0), 2) AS percent_of_largest

@@ -23,7 +23,7 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
 from clickstream.model.events import COLUMNS, Event, parse
 from clickstream.settings import Settings
-from clickstream.storage import event_table, positions, rejections, session_table
+from clickstream.storage import event_table, outcomes, positions, rejected_table, session_table
 from clickstream.storage.copy_rows import copy, line
 
 # Reading runs beside storing. An indented step is a part of the step above it.
@@ -31,11 +31,12 @@ STEPS: list[tuple[str, Any, str]] = [
     ("read from Kafka", Stream, "read"),
     ("store", batch, "store"),
     ("  lock positions", batch, "check_assignment"),
-    ("  look for rejections read again", rejections, "known"),
+    ("  look for rejected records read again", rejected_table, "find"),
     ("  parse", batch, "parse_batch"),
-    ("  insert raw rows", event_table, "insert"),
-    ("  bring sessions up to date", SessionCache, "store"),
-    ("    look for stored sessions", session_table, "nearby"),
+    ("  insert raw rows, decide outcomes", outcomes, "store_records"),
+    ("    insert", event_table, "insert"),
+    ("  bring sessions up to date", SessionCache, "apply"),
+    ("    look for stored sessions", session_table, "find_nearby"),
     ("    upsert", session_table, "upsert"),
     ("  move positions", positions, "move"),
 ]

@@ -8,11 +8,12 @@ from functools import partial
 import psycopg2
 
 from clickstream import cli
-from clickstream.admin import position_commands, rejected, retry, search_commands
-from clickstream.admin.rejected import Choice
+from clickstream.admin import position_commands, rejected_records, retry_rejected, search_commands
+from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import connect_or_explain
 from clickstream.errors import UsageError, UserError, first_line
 from clickstream.settings import Settings, load
+from clickstream.storage.outcomes import OutcomeKind
 
 APPLICATION = "clickstream operations"
 
@@ -74,8 +75,10 @@ def _list(arguments: argparse.Namespace) -> int:
         raise UsageError("--limit must not be negative")
     settings = load(arguments.env_file)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
-        lines = rejected.listing(connection, Choice(reason=arguments.reason), arguments.limit)
-        lines += rejected.list_refused_documents(connection, arguments.limit)
+        lines = rejected_records.list_rejected(
+            connection, Selection(reason=arguments.reason), arguments.limit
+        )
+        lines += rejected_records.list_refused_documents(connection, arguments.limit)
     print("\n".join(lines))
     return cli.DONE
 
@@ -83,7 +86,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
-        lines = rejected.details(connection, Choice(place=arguments.place))
+        lines = rejected_records.show_rejected(connection, Selection(place=arguments.place))
     print("\n".join(lines) or "No record was rejected there.")
     return cli.DONE if lines else cli.FAILED
 
@@ -91,15 +94,16 @@ def _show(arguments: argparse.Namespace) -> int:
 def _retry(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
-        retried = retry.retry(
+        retried = retry_rejected.retry(
             connection,
-            Choice(arguments.reason, arguments.place),
+            Selection(arguments.reason, arguments.place),
             now=datetime.now(UTC),
             max_future=timedelta(seconds=settings.max_future_seconds),
         )
     print(
-        f"{retried.stored:,} records became events, {retried.duplicates:,} were duplicates, "
-        f"{retried.refused:,} stay rejected."
+        f"{retried[OutcomeKind.NEW]:,} records became events, "
+        f"{retried[OutcomeKind.DUPLICATE]:,} were duplicates, "
+        f"{retried[OutcomeKind.REJECTED]:,} stay rejected."
     )
     if settings.opensearch_host and not (arguments.place or arguments.reason):
         before, after = search_commands.retry_refused(settings)

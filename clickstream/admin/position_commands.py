@@ -1,10 +1,10 @@
-"""Positions, shown and set back."""
+"""Showing the stored positions, and resetting them so that a topic is read again."""
 
 from clickstream.clients.postgres import Connection
-from clickstream.storage.positions import forget_every_log, stop_writers
+from clickstream.storage import positions, write_lock
 from clickstream.storage.snapshot import snapshot
 
-SHOW = """
+SELECT_PROGRESS = """
     SELECT topic, partition, position, records, duplicates, late, rejected,
            to_char(watermark, 'YYYY-MM-DD HH24:MI:SS "UTC"'), owner
     FROM stream_positions
@@ -17,9 +17,9 @@ HEADINGS = (
 
 
 def table(connection: Connection) -> list[str]:
-    """The stored position of each partition, as lines with headings."""
+    """Return the progress of each partition, as lines with headings."""
     with snapshot(connection) as cursor:
-        cursor.execute(SHOW)
+        cursor.execute(SELECT_PROGRESS)
         rows = [["-" if value is None else str(value) for value in row] for row in cursor]
     if not rows:
         return ["No consumer has read anything yet."]
@@ -31,10 +31,10 @@ def table(connection: Connection) -> list[str]:
 
 
 def reset(connection: Connection, topic: str) -> int:
-    """Make consumers read a topic again from its beginning; the number of partitions.
+    """Make consumers read a topic again from the beginning, and return its number of partitions.
 
-    Safe: what is stored already is recognised and counted as duplicates.
+    Safe: events that are stored already are counted as duplicates.
     """
     with connection, connection.cursor() as cursor:
-        stop_writers(cursor)
-        return forget_every_log(cursor, topic)
+        write_lock.exclude_consumers(cursor)
+        return positions.reset_topic(cursor, topic)

@@ -1,7 +1,7 @@
-"""All sessions recomputed from the stored events, by another rule or to repair them.
+"""Recomputing all sessions from the stored events, for another session rule or as a repair.
 
-One transaction, in which no consumer writes: before it everything follows the old rule, after it
-everything the new one, and consumers start afresh from what is stored.
+It is one transaction in which no consumer writes: before it all sessions follow the old rule,
+after it the new one. The consumers drop their caches and go on from the tables.
 """
 
 from collections.abc import Iterator
@@ -11,26 +11,25 @@ from dataclasses import dataclass
 from clickstream.clients.postgres import Connection, Cursor, connect_or_explain
 from clickstream.model.sessions import COLUMNS, Rule, session_id
 from clickstream.settings import Settings
-from clickstream.storage import session_rule, stored_rule
+from clickstream.storage import change_log, session_rule, stored_rule, write_lock
 from clickstream.storage.copy_rows import copy, line
-from clickstream.storage.positions import stop_writers
-from clickstream.storage.session_table import FORGET_INDEX, INDEX_IS_FOLLOWED
 from clickstream.storage.stored_rule import rule_of
 
-ROWS_AT_ONCE = 10_000
+FETCHED_KEYS = 10_000
 
 CREATE_RECOMPUTED = "CREATE TEMPORARY TABLE recomputed_sessions ON COMMIT DROP AS "
-RECOMPUTED = "SELECT row_number() OVER () AS number, recomputed.* FROM recomputed"
-FIRST_EVENTS = """
+SELECT_RECOMPUTED = "SELECT row_number() OVER () AS number, recomputed.* FROM recomputed"
+SELECT_FIRST_EVENTS = """
     SELECT number, user_id, first_event_timestamp, first_event_id FROM recomputed_sessions
 """
 CREATE_IDS = """
     CREATE TEMPORARY TABLE recomputed_ids (number bigint NOT NULL, session_id uuid NOT NULL)
     ON COMMIT DROP
 """
-_NAMES = ", ".join(COLUMNS)
+_COLUMN_LIST = ", ".join(COLUMNS)
 _METRICS = ", ".join(name for name in COLUMNS if name != "close_reason")
-# A session that ends as it did before keeps its status; closing decides about the others.
+# A session with the same last event as before keeps its status. The next closing decides on the
+# others.
 CREATE_REBUILT = f"""
     CREATE TEMPORARY TABLE rebuilt_sessions ON COMMIT DROP AS
     SELECT {_METRICS},
@@ -44,15 +43,15 @@ CREATE_REBUILT = f"""
                FROM session_metrics) AS before
         USING (session_id, last_event_timestamp, last_event_id)
 """  # noqa: S608 - built of the column names alone
-CREATE_SAME = f"""
-    CREATE TEMPORARY TABLE same_sessions ON COMMIT DROP AS
+CREATE_UNCHANGED = f"""
+    CREATE TEMPORARY TABLE unchanged_sessions ON COMMIT DROP AS
     SELECT session_id
-    FROM (SELECT {_NAMES}, closed_at FROM session_metrics
+    FROM (SELECT {_COLUMN_LIST}, closed_at FROM session_metrics
           INTERSECT
-          SELECT {_NAMES}, closed_at FROM rebuilt_sessions) AS same
+          SELECT {_COLUMN_LIST}, closed_at FROM rebuilt_sessions) AS unchanged
 """  # noqa: S608
-# What is called removed is deleted from the index only where it is absent here.
-NOTE_CHANGES = f"""
+# A replaced session is logged as removed too: the indexer deletes only ids that are not stored.
+LOG_CHANGED = f"""
     INSERT INTO session_changes (user_id, from_time, to_time, removed)
     SELECT user_id, first_event_timestamp, last_event_timestamp, removed
     FROM (SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
@@ -61,20 +60,20 @@ NOTE_CHANGES = f"""
           UNION ALL
           SELECT session_id, user_id, first_event_timestamp, last_event_timestamp, '{{}}'
           FROM rebuilt_sessions) AS sessions
-    WHERE {INDEX_IS_FOLLOWED}
-      AND NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = sessions.session_id)
+    WHERE {change_log.IS_LOGGED}
+      AND NOT EXISTS (SELECT FROM unchanged_sessions u WHERE u.session_id = sessions.session_id)
 """  # noqa: S608 - built of constants
-# With more changes than that the index is filled anew, which goes step by step.
-MOST_CHANGES_NOTED = 20_000
-DELETE_OLD = """
+# With more changes a backfill is better: it goes on in small steps.
+MAX_LOGGED_CHANGES = 20_000
+DELETE_CHANGED = """
     DELETE FROM session_metrics AS old
-    WHERE NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = old.session_id)
+    WHERE NOT EXISTS (SELECT FROM unchanged_sessions u WHERE u.session_id = old.session_id)
 """
-INSERT_NEW = f"""
-    INSERT INTO session_metrics ({_NAMES}, closed_at)
-    SELECT {_NAMES}, closed_at
+INSERT_CHANGED = f"""
+    INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at)
+    SELECT {_COLUMN_LIST}, closed_at
     FROM rebuilt_sessions AS new
-    WHERE NOT EXISTS (SELECT FROM same_sessions same WHERE same.session_id = new.session_id)
+    WHERE NOT EXISTS (SELECT FROM unchanged_sessions u WHERE u.session_id = new.session_id)
 """  # noqa: S608
 
 
@@ -82,35 +81,38 @@ INSERT_NEW = f"""
 class Rebuilt:
     """Numbers of sessions: left as they were, deleted or replaced, and written."""
 
-    same: int
+    unchanged: int
     deleted: int
     written: int
 
 
 def rebuild_sessions(settings: Settings) -> str:
-    """Recompute all sessions by the rule of the settings; a sentence of what was done."""
+    """Recompute all sessions by the rule of the settings, and return a sentence about the result.
+
+    Raises UserError if PostgreSQL cannot be reached or a consumer does not stop writing.
+    """
     with closing(connect_or_explain(settings, application="clickstream rebuild")) as connection:
         rebuilt = rebuild(connection, rule_of(settings))
     return (
         f"All sessions follow a timeout of {settings.session_timeout_seconds} s"
-        f"{_boundaries('start', settings.session_start_events)}"
-        f"{_boundaries('end', settings.session_end_events)}: {rebuilt.same:,} of them were right "
-        f"before, {rebuilt.deleted:,} were replaced or deleted, {rebuilt.written:,} written."
+        f"{_event_types('start', settings.session_start_events)}"
+        f"{_event_types('end', settings.session_end_events)}: {rebuilt.unchanged:,} were right "
+        f"before, {rebuilt.deleted:,} were replaced or deleted, {rebuilt.written:,} were written."
     )
 
 
-def _boundaries(kind: str, types: tuple[str, ...]) -> str:
+def _event_types(kind: str, types: tuple[str, ...]) -> str:
     return f", {kind} events {', '.join(types)}" if types else ""
 
 
 def rebuild(connection: Connection, rule: Rule) -> Rebuilt:
-    """Recompute all sessions by a rule, which becomes the stored one.
+    """Recompute all sessions by a rule, which becomes the stored rule.
 
-    1. Keep consumers out and end their caches. 2. Store the rule. 3. Recompute. 4. Replace what
-    differs, telling the search follower. 5. Commit.
+    1. Keep consumers out and make them drop their caches. 2. Store the rule. 3. Recompute.
+    4. Replace the sessions that differ, and log that for the indexer. 5. Commit.
     """
     with connection, connection.cursor() as cursor:
-        stop_writers(cursor)
+        write_lock.exclude_consumers(cursor)
         stored_rule.replace(cursor, rule)
         _recompute(cursor, rule)
         _add_ids(connection, cursor)
@@ -119,14 +121,13 @@ def rebuild(connection: Connection, rule: Rule) -> Rebuilt:
 
 
 def _recompute(cursor: Cursor, rule: Rule) -> None:
-    cursor.execute(session_rule.PREPARE)
-    cursor.execute(
-        CREATE_RECOMPUTED + session_rule.statement(RECOMPUTED), session_rule.parameters(rule)
-    )
+    cursor.execute(session_rule.SET_PLANNER_OPTIONS)
+    statement = CREATE_RECOMPUTED + session_rule.statement(SELECT_RECOMPUTED)
+    cursor.execute(statement, session_rule.parameters(rule))
 
 
 def _add_ids(connection: Connection, cursor: Cursor) -> None:
-    """PostgreSQL alone has no SHA-1, so the ids are made here."""
+    """Fill recomputed_ids; in Python, because PostgreSQL without extensions has no SHA-1."""
     cursor.execute(CREATE_IDS)
     for lines in _id_lines(connection):
         copy(cursor, "recomputed_ids", lines)
@@ -134,18 +135,18 @@ def _add_ids(connection: Connection, cursor: Cursor) -> None:
 
 def _id_lines(connection: Connection) -> Iterator[list[str]]:
     with connection.cursor("first_events") as reader:
-        reader.execute(FIRST_EVENTS)
-        while rows := reader.fetchmany(ROWS_AT_ONCE):
+        reader.execute(SELECT_FIRST_EVENTS)
+        while rows := reader.fetchmany(FETCHED_KEYS):
             yield [line((number, session_id(*first))) for number, *first in rows]
 
 
 def _replace(cursor: Cursor) -> Rebuilt:
-    cursor.execute(CREATE_SAME)
-    same = cursor.rowcount
-    cursor.execute(NOTE_CHANGES)
-    if cursor.rowcount > MOST_CHANGES_NOTED:
-        cursor.execute(FORGET_INDEX)
-    cursor.execute(DELETE_OLD)
+    cursor.execute(CREATE_UNCHANGED)
+    unchanged = cursor.rowcount
+    cursor.execute(LOG_CHANGED)
+    if cursor.rowcount > MAX_LOGGED_CHANGES:
+        cursor.execute(change_log.DELETE_CHECKPOINT)
+    cursor.execute(DELETE_CHANGED)
     deleted = cursor.rowcount
-    cursor.execute(INSERT_NEW)
-    return Rebuilt(same, deleted, cursor.rowcount)
+    cursor.execute(INSERT_CHANGED)
+    return Rebuilt(unchanged, deleted, cursor.rowcount)

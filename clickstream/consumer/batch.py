@@ -1,7 +1,7 @@
-"""One batch, one transaction: the order of steps on which exactness rests."""
+"""Storing a batch of records in one transaction, on whose order of steps exactness rests."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,14 +9,15 @@ from typing import Any
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
-from clickstream.model.events import Event, InvalidEventError, Key, parse
-from clickstream.storage import event_table, positions, rejections, stored_rule
+from clickstream.model.events import Event
+from clickstream.storage import outcomes, positions, rejected_table, stored_rule
+from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, read_event
 from clickstream.storage.positions import (
     FencedError,
     PartitionProgress,
     TopicIdentity,
 )
-from clickstream.storage.rejections import CONFLICT, Rejection
+from clickstream.storage.rejected_table import RejectedRecord
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
@@ -27,17 +28,17 @@ Record = Any
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records by partition in the order of their offsets, and where the partitions then stand.
+    """Records by partition in the order of their offsets, and the positions after them.
 
-    positions: offset of the next record to read, also where no record was delivered (control
-    records occupy offsets).
+    positions: offset of the next record to read, also of partitions without records in this batch
+    (control records occupy offsets).
     """
 
     records: Mapping[int, Sequence[Record]]
     positions: Mapping[int, int]
 
     def moves(self, assignment: Assignment) -> bool:
-        """Whether there is anything to store: records, or positions beyond control records."""
+        """Return True if a position moves, by records or by control records."""
         return any(
             owned.position != self.positions[partition]
             for partition, owned in assignment.partitions.items()
@@ -45,152 +46,137 @@ class Batch:
 
 
 @dataclass(slots=True)
-class Parsed:
-    """A batch after parsing: one event per key, and what is known of the other records.
+class ParsedBatch:
+    """A batch after parsing.
 
-    repeated: records with a key that `events` has already, and their visitors; the table says
-    whose the key is.
+    watermarks: by partition, including the records so far; None before the first event.
+    records, results: each record and its event, or its outcome if it has no event.
+    late: indexes of the records far behind the watermark of their partition.
     """
 
-    events: dict[Key, Event] = field(default_factory=dict)
-    origins: dict[Key, Record] = field(default_factory=dict)
-    repeated: list[tuple[Key, str, Record]] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
-    duplicates: Counter[int] = field(default_factory=Counter)
-    late: set[Key] = field(default_factory=set)
-    watermarks: dict[int, datetime] = field(default_factory=dict)
+    watermarks: dict[int, datetime | None]
+    records: list[Record] = field(default_factory=list)
+    results: list[Event | RecordOutcome] = field(default_factory=list)
+    late: set[int] = field(default_factory=set)
+
+    def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
+        """Add the next record, and move the watermark of its partition, up to now at most."""
+        if isinstance(result, Event):
+            watermark = self.watermarks[record.partition]
+            if watermark is None or result.event_time > watermark:
+                self.watermarks[record.partition] = min(result.event_time, now)
+            elif watermark - result.event_time > LATE_AFTER:
+                self.late.add(len(self.records))
+        self.records.append(record)
+        self.results.append(result)
 
 
 def store(
     connection: Connection,
     assignment: Assignment,
     batch: Batch,
-    visitors: SessionCache,
+    cache: SessionCache,
     *,
     now: datetime,
     max_future: timedelta,
 ) -> dict[int, PartitionProgress]:
-    """Store a batch; what it added, by partition.
+    """Store a batch, and return the progress of each partition.
 
-    1. Lock the positions; compare epochs and rule. 2. Parse. 3. Insert the raw rows, learning
-    which are new. 4. Bring the sessions up to date with those. 5. Write the rejections, move
-    positions and counters. 6. Commit. Offsets go to Kafka only after that.
-    Raises FencedError where somebody took over. After any exception the visitors' cache may be
-    ahead of the tables.
+    1. Lock the positions; compare epochs and rule version. 2. Parse. 3. Insert the raw rows, and
+    learn which are new. 4. Bring the sessions up to date with those. 5. Write the rejected records,
+    move positions and counters. 6. Commit. Offsets are committed to Kafka only after that.
+    Raises FencedError if another consumer took over. After any exception the cache may be ahead of
+    the tables.
     """
     with connection, connection.cursor() as cursor:
         check_assignment(cursor, assignment)
-        known = _rejected_before(cursor, assignment.topic, batch)
-        parsed = parse_batch(batch, assignment, known, now=now, latest=now + max_future)
-        inserted = event_table.insert(cursor, parsed.events)
-        visitors.store(cursor, inserted.new)
-        _account(parsed, inserted)
-        rejections.add(cursor, assignment.topic, parsed.rejections)
-        progress = _tallies(batch, parsed)
+        rejected_before = _rejected_before(cursor, assignment.topic, batch)
+        parsed = parse_batch(batch, assignment, rejected_before, now=now, latest=now + max_future)
+        stored = outcomes.store_records(cursor, parsed.results)
+        cache.apply(cursor, stored.new_events)
+        rejected = list(_rejected_records(parsed, stored.outcomes))
+        rejected_table.insert(cursor, assignment.topic, rejected)
+        progress = _progress(batch, parsed, stored.outcomes)
         positions.move(cursor, assignment.topic.name, progress)
     return progress
 
 
 def check_assignment(cursor: Cursor, assignment: Assignment) -> None:
-    """Lock the positions; FencedError where somebody took over or the rule changed."""
+    """Lock the positions of the owned partitions until the transaction ends.
+
+    Raises FencedError if another consumer took over a partition or the session rule changed.
+    """
     epochs = {partition: owned.epoch for partition, owned in assignment.partitions.items()}
     positions.lock(cursor, assignment.topic.name, epochs)
-    if stored_rule.version(cursor) != assignment.rule_version:
+    if stored_rule.read_version(cursor) != assignment.rule_version:
         raise FencedError("the session rule was changed")
 
 
 def _rejected_before(cursor: Cursor, topic: TopicIdentity, batch: Batch) -> set[tuple[int, int]]:
-    """Records read again that stand among the rejections, where they stay: duplicates."""
+    """Return the records of a batch that are stored as rejected: (partition, offset)."""
     ranges = {n: (read[0].offset, read[-1].offset) for n, read in batch.records.items() if read}
-    return rejections.known(cursor, topic, ranges) if ranges else set()
+    return rejected_table.find(cursor, topic, ranges) if ranges else set()
 
 
 def parse_batch(
     batch: Batch,
     assignment: Assignment,
-    known: set[tuple[int, int]],
+    rejected_before: set[tuple[int, int]],
     *,
     now: datetime,
     latest: datetime,
-) -> Parsed:
-    """Turn records into events and rejections, and find those that repeat each other.
+) -> ParsedBatch:
+    """Turn records into events or outcomes, and follow the watermark of each partition.
 
-    known: (partition, offset) of records that were rejected before.
+    rejected_before: (partition, offset) of records that are read again and stay rejected.
+    latest: the largest event time accepted.
     """
-    parsed = Parsed()
+    watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
+    parsed = ParsedBatch(watermarks)
     for partition, records in batch.records.items():
-        watermark = assignment.partitions[partition].watermark
         for record in records:
-            if known and (partition, record.offset) in known:
-                parsed.duplicates[partition] += 1
+            if (partition, record.offset) in rejected_before:
+                parsed.add(record, DUPLICATE, now)
                 continue
-            try:
-                event = parse(
-                    record.value, origin=(record.topic, partition, record.offset), latest=latest
-                )
-            except InvalidEventError as error:
-                parsed.rejections.append(_rejection(record, error.reason, error.detail))
-                continue
-            new = _add(parsed, event, record)
-            if watermark is None or event.event_time > watermark:
-                watermark = min(event.event_time, now)
-            elif new and watermark - event.event_time > LATE_AFTER:
-                parsed.late.add(event.key)
-        if watermark is not None:
-            parsed.watermarks[partition] = watermark
+            origin = (record.topic, partition, record.offset)
+            parsed.add(record, read_event(record.value, origin=origin, latest=latest), now)
     return parsed
 
 
-def _add(parsed: Parsed, event: Event, record: Record) -> bool:
-    """Take an event, unless its key was taken by one before it; whether it was taken."""
-    key = event.key
-    if parsed.events.setdefault(key, event) is event:
-        parsed.origins[key] = record
-        return True
-    parsed.repeated.append((key, event.user_id, record))
-    return False
+def _rejected_records(
+    parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+) -> Iterator[RejectedRecord]:
+    for record, outcome in zip(parsed.records, decided, strict=True):
+        if outcome.kind is OutcomeKind.REJECTED:
+            yield RejectedRecord(
+                partition=record.partition,
+                offset=record.offset,
+                reason=outcome.reason,
+                detail=outcome.detail,
+                key=record.key,
+                value=record.value,
+                timestamp=record.timestamp,
+            )
 
 
-def _account(parsed: Parsed, inserted: event_table.Inserted) -> None:
-    """Count what the table already had, and reject what it refused."""
-    parsed.duplicates.update(parsed.origins[key].partition for key in inserted.duplicates)
-    refused = {key: ("refused_by_postgres", why) for key, why in inserted.refused.items()}
-    refused |= dict.fromkeys(inserted.conflicts, CONFLICT)
-    parsed.rejections += [_rejection(parsed.origins[key], *why) for key, why in refused.items()]
-    for key, user_id, record in parsed.repeated:
-        if user_id == inserted.conflicts.get(key, parsed.events[key].user_id):
-            if key in inserted.refused:
-                parsed.rejections.append(_rejection(record, *refused[key]))
-            else:
-                parsed.duplicates[record.partition] += 1
-        else:
-            parsed.rejections.append(_rejection(record, *CONFLICT))
-    parsed.late &= {event.key for event in inserted.new} if parsed.late else set()
-
-
-def _tallies(batch: Batch, parsed: Parsed) -> dict[int, PartitionProgress]:
-    rejected = Counter(rejection.partition for rejection in parsed.rejections)
-    late = Counter(parsed.origins[key].partition for key in parsed.late)
+def _progress(
+    batch: Batch, parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+) -> dict[int, PartitionProgress]:
+    kinds = Counter(
+        (record.partition, outcome.kind)
+        for record, outcome in zip(parsed.records, decided, strict=True)
+    )
+    late = Counter(
+        parsed.records[n].partition for n in parsed.late if decided[n].kind is OutcomeKind.NEW
+    )
     return {
         partition: PartitionProgress(
             position=position,
             watermark=parsed.watermarks.get(partition),
             records=len(batch.records.get(partition, ())),
-            duplicates=parsed.duplicates[partition],
+            duplicates=kinds[partition, OutcomeKind.DUPLICATE],
             late=late[partition],
-            rejected=rejected[partition],
+            rejected=kinds[partition, OutcomeKind.REJECTED],
         )
         for partition, position in batch.positions.items()
     }
-
-
-def _rejection(record: Record, reason: str, detail: str) -> Rejection:
-    return Rejection(
-        partition=record.partition,
-        offset=record.offset,
-        reason=reason,
-        detail=detail,
-        key=record.key,
-        value=record.value,
-        timestamp=record.timestamp,
-    )

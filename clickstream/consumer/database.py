@@ -51,7 +51,7 @@ class Database:
             version = stored_rule.adopt(cursor, self.cache.rule)
         group = self._settings.kafka_group_id
         owner = f"{socket.gethostname()}, process {os.getpid()}"
-        owned = positions.take(self._connect(), topic, group, owner, beginning_offsets)
+        owned = positions.acquire(self._connect(), topic, group, owner, beginning_offsets)
         return Assignment(topic, owned, version)
 
     def store(self, assignment: Assignment, read: Batch) -> Assignment:

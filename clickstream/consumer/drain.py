@@ -32,7 +32,7 @@ class Drain:
         others = topic.partitions() - self._ends.keys()
         self._ends |= topic.end_offsets(others)
         with database.transaction() as cursor:
-            stored = positions.stored(cursor, assignment.topic)
+            stored = positions.read(cursor, assignment.topic)
         return all(stored.get(partition, 0) >= end for partition, end in self._ends.items())
 
     def finish(self, topic: str) -> None:

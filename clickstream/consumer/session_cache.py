@@ -1,9 +1,9 @@
-"""The cache of open sessions, and how new events change the stored ones.
+"""The cache of open sessions, and how new events change the stored sessions.
 
-For each visitor the cache holds the last session there is, complete. Events in order fold into it
-in O(1), and so do late ones inside it. Whatever else happens (a visitor who is not in the cache,
-an event before the session, a type that divides a session in the middle) refolds the event_range of
-that visitor's events that it can touch.
+The cache holds each visitor's last session with all its metrics. Events behind it or inside it are
+folded into it in O(1). In any other case (a visitor who is not cached, an event before the cached
+session, a boundary event inside it) the range of the visitor's events that the new ones can touch
+is read from clickstream_events and refolded.
 """
 
 from collections.abc import Iterable
@@ -13,12 +13,17 @@ from itertools import chain
 from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event
 from clickstream.model.sessions import Rule, Session, extend, fold
-from clickstream.storage import session_table
-from clickstream.storage.session_table import Change, EventRange, Nearby
+from clickstream.storage import change_log, event_table, session_table
+from clickstream.storage.change_log import SessionChange
+from clickstream.storage.event_table import EventRange
+from clickstream.storage.session_table import NearbySessions
+
+# A visitor and the id of a session.
+VisitorSession = tuple[str, str]
 
 
 class SessionCache:
-    """The visitors with an open session.
+    """Open sessions of one consumer, keyed by visitor.
 
     After an exception the cache may be ahead of the tables: `clear` it.
     """
@@ -31,42 +36,43 @@ class SessionCache:
         return len(self._last)
 
     def clear(self) -> None:
-        """Forget everything; it is loaded again as it is needed."""
+        """Drop all sessions; they are loaded again when they are needed."""
         self._last.clear()
 
-    def forget(self, watermark: datetime) -> None:
-        """Let the sessions leave that the watermark has passed by more than the timeout."""
+    def evict(self, watermark: datetime) -> None:
+        """Drop the sessions that ended more than one timeout before the watermark."""
         self._last = {
             user_id: session
             for user_id, session in self._last.items()
             if watermark - session.last[0] <= self.rule.timeout
         }
 
-    def store(self, cursor: Cursor, events: Iterable[Event]) -> None:
-        """Bring the stored sessions up to date with events just inserted.
+    def apply(self, cursor: Cursor, events: Iterable[Event]) -> None:
+        """Bring the cached and the stored sessions up to date with new events.
 
-        events: new ones only, in the order of their keys.
+        events: just inserted into clickstream_events, and in the order of their keys.
         """
-        touched: list[Session] = []
-        others: list[list[Event]] = []
-        for user_id, own in _by_visitor(events).items():
+        changed: list[Session] = []
+        to_refold: list[list[Event]] = []
+        for user_id, visitor_events in _by_visitor(events).items():
             last = self._last.get(user_id)
-            if last is not None and self._folds(last, own):
-                touched += self._fold(last, own)
+            if last is not None and self._can_fold(last, visitor_events):
+                changed += self._fold(last, visitor_events)
             else:
-                others.append(own)
-        if others:
-            touched += self._refold(cursor, others)
-        session_table.upsert(cursor, touched, self.rule)
+                to_refold.append(visitor_events)
+        if to_refold:
+            changed += self._refold(cursor, to_refold)
+        session_table.upsert(cursor, changed, self.rule)
 
-    def _folds(self, last: Session, events: list[Event]) -> bool:
-        """Whether events go into the cached session or behind it without dividing it."""
+    def _can_fold(self, last: Session, events: list[Event]) -> bool:
+        """Return True if no event comes before the cached session or splits it."""
         if events[0].key < last.first:
             return False
         return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
 
     def _fold(self, last: Session, events: list[Event]) -> list[Session]:
-        before = last.total_events
+        """Fold events into the cached session, and return the sessions that changed."""
+        events_before = last.total_events
         sessions = [last]
         for event in events:
             if event.key < last.last:
@@ -74,35 +80,34 @@ class SessionCache:
             else:
                 extend(sessions, event, self.rule)
         self._last[last.user_id] = sessions[-1]
-        return sessions if last.total_events > before else sessions[1:]
+        return sessions if last.total_events > events_before else sessions[1:]
 
     def _refold(self, cursor: Cursor, visitors: list[list[Event]]) -> list[Session]:
-        """The sessions that replace whatever is stored near these events."""
+        """Recompute the sessions around events, and return those that are to be stored.
+
+        visitors: the events of each visitor.
+        """
         clusters = [cluster for events in visitors for cluster in self._clusters(events)]
-        spans = [_span(cluster) for cluster in clusters]
-        found = session_table.nearby(cursor, spans, self.rule.timeout)
-        alone = [
+        ranges = [_range_of(cluster) for cluster in clusters]
+        nearby = session_table.find_nearby(cursor, ranges, self.rule.timeout)
+        isolated = [
             cluster
-            for cluster, near in zip(clusters, found, strict=True)
-            if near is None or not near.touching
+            for cluster, near in zip(clusters, nearby, strict=True)
+            if near is None or not near.sessions
         ]
-        ranges = _touched(spans, found)
-        loaded = session_table.events_between(cursor.connection, ranges) if ranges else []
+        widened = _widen(ranges, nearby)
+        stored_events = event_table.read_ranges(cursor.connection, widened) if widened else []
         sessions = [
-            session for events in chain(alone, loaded) for session in fold(events, self.rule)
+            session
+            for events in chain(isolated, stored_events)
+            for session in fold(events, self.rule)
         ]
-        stored = {
-            (span.user_id, old.session_id)
-            for span, near in zip(spans, found, strict=True)
-            if near
-            for old in near.touching
-        }
-        _replace(cursor, sessions, stored, ranges)
-        self._remember(sessions, spans, found)
+        _replace(cursor, sessions, _nearby_ids(ranges, nearby), widened)
+        self._remember(sessions, ranges, nearby)
         return sessions
 
     def _clusters(self, events: list[Event]) -> list[list[Event]]:
-        """One visitor's events, divided where they are more than a timeout apart."""
+        """Split one visitor's events at gaps longer than the timeout."""
         clusters = [[events[0]]]
         for event in events[1:]:
             if event.event_time - clusters[-1][-1].event_time > self.rule.timeout:
@@ -111,15 +116,20 @@ class SessionCache:
         return clusters
 
     def _remember(
-        self, sessions: list[Session], spans: list[EventRange], found: list[Nearby | None]
+        self,
+        sessions: list[Session],
+        ranges: list[EventRange],
+        nearby: list[NearbySessions | None],
     ) -> None:
-        """Cache the last session of each visitor, unless a later one is stored untouched."""
-        stored = [(span.user_id, near) for span, near in zip(spans, found, strict=True) if near]
-        latest = {user_id: near.latest for user_id, near in stored}
-        replaced = {(user_id, old.first) for user_id, near in stored for old in near.touching}
+        """Cache each visitor's last session, unless a later one is stored and did not change."""
+        found = [
+            (range_.user_id, near) for range_, near in zip(ranges, nearby, strict=True) if near
+        ]
+        latest = {user_id: near.latest_start for user_id, near in found}
+        replaced = {(user_id, stored.first) for user_id, near in found for stored in near.sessions}
         for session in sorted(sessions, key=lambda session: session.first):
-            other = latest.get(session.user_id, session.first)
-            if other <= session.first or (session.user_id, other) in replaced:
+            latest_start = latest.get(session.user_id, session.first)
+            if latest_start <= session.first or (session.user_id, latest_start) in replaced:
                 self._last[session.user_id] = session
 
 
@@ -130,61 +140,70 @@ def _by_visitor(events: Iterable[Event]) -> dict[str, list[Event]]:
     return visitors
 
 
-def _span(cluster: list[Event]) -> EventRange:
+def _range_of(cluster: list[Event]) -> EventRange:
     return EventRange(cluster[0].user_id, cluster[0].key, cluster[-1].key)
 
 
-def _touched(spans: list[EventRange], found: list[Nearby | None]) -> list[EventRange]:
-    """The ranges that touch stored sessions, with those sessions."""
+def _nearby_ids(
+    ranges: list[EventRange], nearby: list[NearbySessions | None]
+) -> set[VisitorSession]:
+    return {
+        (event_range.user_id, stored.session_id)
+        for event_range, near in zip(ranges, nearby, strict=True)
+        if near
+        for stored in near.sessions
+    }
+
+
+def _widen(ranges: list[EventRange], nearby: list[NearbySessions | None]) -> list[EventRange]:
+    """Return the ranges that touch stored sessions, widened by those sessions and merged."""
     return _merge(
         EventRange(
-            span.user_id,
-            min(span.first, *(stored.first for stored in near.touching)),
-            max(span.last, *(stored.last for stored in near.touching)),
+            event_range.user_id,
+            min(event_range.first, *(stored.first for stored in near.sessions)),
+            max(event_range.last, *(stored.last for stored in near.sessions)),
         )
-        for span, near in zip(spans, found, strict=True)
-        if near is not None and near.touching
+        for event_range, near in zip(ranges, nearby, strict=True)
+        if near is not None and near.sessions
     )
 
 
 def _replace(
     cursor: Cursor,
     sessions: Iterable[Session],
-    stored: set[tuple[str, str]],
+    stored: set[VisitorSession],
     ranges: list[EventRange],
 ) -> None:
-    """Delete the stored sessions that no longer exist, and note what the index has to follow.
+    """Delete the stored sessions that no longer exist, and log what changed.
 
-    stored: visitors and ids of the sessions before. Where a visitor's sessions begin with the same
-    events as before, no event that was stored before goes to another one; but all of them are
-    written anew, the status of those without a new event too.
+    stored: the sessions before. If a visitor's sessions have the same ids as before, no stored
+    event moved to another session; still each of them is written, because its status may change.
     """
-    now = {(session.user_id, session.session_id) for session in sessions}
-    gone = sorted(stored - now)
+    current = {(session.user_id, session.session_id) for session in sessions}
+    gone = sorted(stored - current)
     session_table.delete(cursor, (session_id for _, session_id in gone))
-    regrouped = {user_id for user_id, _ in stored ^ now}
+    regrouped = {user_id for user_id, _ in stored ^ current}
     removed: dict[str, list[str]] = {}
     for user_id, session_id in gone:
         removed.setdefault(user_id, []).append(session_id)
-    session_table.note_changes(
+    change_log.append(
         cursor,
         [
-            Change(user_id, first[0], last[0], user_id in regrouped, removed.get(user_id, ()))
+            SessionChange(
+                user_id, first[0], last[0], user_id in regrouped, removed.get(user_id, ())
+            )
             for user_id, first, last in ranges
         ],
     )
 
 
 def _merge(ranges: Iterable[EventRange]) -> list[EventRange]:
-    """Stretches in order, those that overlap joined."""
+    """Return the ranges in order, with overlapping ones joined."""
     merged: list[EventRange] = []
     for event_range in sorted(ranges):
-        if (
-            merged
-            and merged[-1].user_id == event_range.user_id
-            and event_range.first <= merged[-1].last
-        ):
-            merged[-1] = merged[-1]._replace(last=max(merged[-1].last, event_range.last))
+        last = merged[-1] if merged else None
+        if last and last.user_id == event_range.user_id and event_range.first <= last.last:
+            merged[-1] = last._replace(last=max(last.last, event_range.last))
         else:
             merged.append(event_range)
     return merged

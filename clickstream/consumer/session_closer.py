@@ -39,4 +39,4 @@ class SessionCloser:
             database.counters.closed += watermark.close_sessions(
                 cursor, now, database.cache.rule.timeout
             )
-        database.cache.forget(now)
+        database.cache.evict(now)

@@ -34,7 +34,7 @@ class TopicCheck:
     def read_again(self, assignment: Assignment, partitions: list[int]) -> NoReturn:
         """Let the next owner read partitions from their beginnings, and raise FencedError."""
         with self._database.transaction() as cursor:
-            positions.forget_log(cursor, assignment.topic.name, partitions)
+            positions.reset(cursor, assignment.topic.name, partitions)
         raise FencedError(
             f"partitions {partitions} of topic {assignment.topic.name} became shorter"
         )

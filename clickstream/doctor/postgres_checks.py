@@ -17,30 +17,18 @@ from clickstream.doctor.checks import Check
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from clickstream.storage.schema import VERSION
+from clickstream.storage.schema import SCHEMA_VERSION, SELECT_SCHEMA_VERSION, TABLES
 
 APPLICATION = "clickstream doctor"
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 # The file that libpq reads if POSTGRES_SSLROOTCERT is empty.
 LIBPQ_ROOT = Path.home() / ".postgresql" / "root.crt"
 
-TABLES = [
-    "clickstream_events",
-    "session_metrics",
-    "rejected_events",
-    "stream_positions",
-    "session_rule",
-    "session_changes",
-    "search_cursor",
-    "search_refused_documents",
-    "schema_version",
-]
 READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
 MISSING_TABLES = """
     SELECT name FROM unnest(%s) WITH ORDINALITY AS tables (name, number)
     WHERE to_regclass(name) IS NULL ORDER BY number
 """
-STORED_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 MISSING_RIGHTS = """
     SELECT name, string_agg(privilege, ', ' ORDER BY privilege), current_user
     FROM unnest(%s) AS tables (name),
@@ -178,12 +166,12 @@ def _check_session(connection: Connection) -> str:
 
 def _check_tables(connection: Connection) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(MISSING_TABLES, [TABLES])
+        cursor.execute(MISSING_TABLES, [list(TABLES)])
         missing = [name for (name,) in cursor.fetchall()]
     if missing:
         grant = create_rights(connection).missing_grant()
         first = f"let an administrator run: {grant} (on Aiven: python -m clickstream grant), then"
-        which = "the tables" if missing == TABLES else f"the tables {', '.join(missing)}"
+        which = "the tables" if missing == list(TABLES) else f"the tables {', '.join(missing)}"
         raise UserError(
             f"{which} are missing; {first if grant else 'run'}: python create_schema.py"
         )
@@ -192,7 +180,7 @@ def _check_tables(connection: Connection) -> str:
 
 def _check_rights(connection: Connection) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(MISSING_RIGHTS, [TABLES])
+        cursor.execute(MISSING_RIGHTS, [list(TABLES)])
         missing = cursor.fetchall()
     if missing:
         grants = "; ".join(
@@ -204,16 +192,16 @@ def _check_rights(connection: Connection) -> str:
 
 def _check_version(connection: Connection) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(STORED_VERSION)
+        cursor.execute(SELECT_SCHEMA_VERSION)
         (version,) = only_row(cursor)
-    if version < VERSION:
+    if version < SCHEMA_VERSION:
         raise UserError(
-            f"the tables have version {version} and this program needs {VERSION}; "
+            f"the tables have version {version} and this program needs {SCHEMA_VERSION}; "
             "run: python create_schema.py"
         )
-    if version > VERSION:
+    if version > SCHEMA_VERSION:
         raise UserError(
-            f"the tables have version {version} and this program needs {VERSION}; "
+            f"the tables have version {version} and this program needs {SCHEMA_VERSION}; "
             "use the newer version of the program"
         )
     return f"version {version}"

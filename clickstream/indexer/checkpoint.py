@@ -9,17 +9,15 @@ this holds for savepoints too.)
 from dataclasses import dataclass
 
 from clickstream.clients.postgres import Cursor, only_row
-from clickstream.storage.positions import STOP_WRITERS
-from clickstream.storage.session_table import FORGET_INDEX
+from clickstream.storage.change_log import CHECKPOINT_EXPIRY_DAYS, DELETE_CHECKPOINT
+from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 
-# A checkpoint that nobody moved for days has expired: one day later, changes are no longer
-# recorded for it (storage/session_table.py).
-SELECT_CHECKPOINT = """
+SELECT_CHECKPOINT = f"""
     SELECT token, horizon::text::bigint, filled_time::text, filled_id::text
     FROM search_cursor
     WHERE system_identifier = (SELECT system_identifier::text FROM pg_control_system())
-      AND moved_at > now() - interval '6 days'
-"""
+      AND moved_at > now() - interval '{CHECKPOINT_EXPIRY_DAYS} days'
+"""  # noqa: S608 - built of constants
 KEEP_CHECKPOINT_ALIVE = """
     UPDATE search_cursor SET moved_at = now() WHERE moved_at < now() - interval '1 day'
 """
@@ -30,7 +28,7 @@ SELECT_DATABASE = """
 # Short, because batches queue behind a statement that waits for the lock of all writers.
 SET_SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 CREATE_CHECKPOINT = f"""
-    {FORGET_INDEX};
+    {DELETE_CHECKPOINT};
     DELETE FROM session_changes;
     DELETE FROM search_refused_documents;
     INSERT INTO search_cursor (horizon, token, system_identifier, filled_time, filled_id)
@@ -92,7 +90,7 @@ def create(cursor: Cursor, token: str) -> None:
     changes, and no batch is running that did not.
     """
     cursor.execute(SET_SHORT_LOCK_TIMEOUT)
-    cursor.execute(STOP_WRITERS)
+    cursor.execute(ACQUIRE_WRITE_LOCK)
     filled_time, filled_id = LOWEST_KEY
     parameters = {"token": token, "filled_time": filled_time, "filled_id": filled_id}
     cursor.execute(CREATE_CHECKPOINT, parameters)
@@ -124,4 +122,4 @@ def keep_alive(cursor: Cursor) -> None:
 
 def forget(cursor: Cursor) -> None:
     """Delete the checkpoint, so that the indexer rebuilds the index."""
-    cursor.execute(FORGET_INDEX)
+    cursor.execute(DELETE_CHECKPOINT)

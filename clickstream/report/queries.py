@@ -26,7 +26,7 @@ from clickstream.report.models import (
 )
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
 from clickstream.storage.snapshot import snapshot, snapshot_time
-from clickstream.storage.stored_rule import READ as SELECT_STORED_RULE
+from clickstream.storage.stored_rule import SELECT_RULE
 
 SHOWN_EVENT_TYPES = 20
 # Of products, pages, visitors, devices and countries.
@@ -215,7 +215,7 @@ def _overview(event_types: list[Row], sessions: Row) -> Overview:
 
 
 def _rule(cursor: Cursor) -> ReportedRule | None:
-    stored = select_as(ReportedRule, cursor, SELECT_STORED_RULE)
+    stored = select_as(ReportedRule, cursor, SELECT_RULE)
     return stored[0] if stored else None
 
 

@@ -10,7 +10,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import format_duration, format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
-from clickstream.storage import session_rule
+from clickstream.storage import stored_rule
 from clickstream.storage.query_rows import Row, select_as, select_rows
 from clickstream.storage.snapshot import snapshot
 
@@ -104,7 +104,7 @@ def session_detail(connection: Connection, session_id: UUID) -> SessionDetail:
     """
     with snapshot(connection) as cursor:
         found = select_rows(cursor, SELECT_SESSION, {"session_id": str(session_id)})
-        rule = session_rule.of_tables(cursor)
+        rule = stored_rule.read(cursor)
         if not found or rule is None:
             raise UserError(
                 f"there is no session {session_id}; a late event may have moved its beginning, "

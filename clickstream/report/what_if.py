@@ -7,7 +7,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import format_time, since_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
-from clickstream.storage import session_rule
+from clickstream.storage import session_rule, stored_rule
 from clickstream.storage.query_rows import Row, as_dataclass, select_rows
 from clickstream.storage.snapshot import snapshot, snapshot_time
 
@@ -64,7 +64,7 @@ def what_if(
     """
     with snapshot(connection) as cursor:
         start = since_time(snapshot_time(cursor), since)
-        rule = session_rule.of_tables(cursor)
+        rule = stored_rule.read(cursor)
         found = _figures(cursor, rule, timeout, start) if rule else {}
     if rule is None or len(found) < 2:
         raise UserError(NO_SESSIONS_SINCE.format(format_time(start)) if start else NO_SESSIONS)
@@ -78,7 +78,7 @@ def what_if(
 def _figures(
     cursor: Cursor, rule: Rule, timeout: timedelta, since: datetime | None
 ) -> dict[str, Row]:
-    cursor.execute(session_rule.PREPARE)
+    cursor.execute(session_rule.SET_PLANNER_OPTIONS)
     values = session_rule.parameters(replace(rule, timeout=timeout))
     query = session_rule.statement(SELECT_BOTH_FIGURES)
     found = select_rows(cursor, query, values | {"since": since or "-infinity"})

@@ -1,4 +1,4 @@
-"""Rows as the text that COPY reads."""
+"""Rows in the text format of COPY."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -11,14 +11,19 @@ ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 def copy(cursor: Cursor, table: str, lines: Iterable[str]) -> None:
-    """COPY lines, each without its line feed, into a table whose columns they have in order."""
+    """Insert rows into a table by COPY.
+
+    table: its name, followed by a list of columns if the rows do not have all of them.
+    lines: one row each, made by `line`.
+    """
     cursor.copy_expert(f"COPY {table} FROM STDIN", StringIO("\n".join(lines) + "\n"))
 
 
 def line(values: Sequence[object]) -> str:
-    """One row."""
+    """Return one row, without a line feed. Datetimes must be aware."""
     texts = [NULL if v is None else v if type(v) is str else _text(v) for v in values]
     row = "\t".join(texts)
+    # Few rows need escapes, and counting characters is much faster than escaping each value.
     if (
         row.count("\\") == values.count(None)
         and row.count("\t") == len(texts) - 1

@@ -1,112 +1,191 @@
-"""Raw rows: each event stored once, and which of a batch were new.
+"""The table clickstream_events: inserting events once, and reading ranges of them.
 
-A duplicate is recognised by (event_time, event_id), the table's key. The rows go through a
-temporary table, which COPY fills, because COPY alone cannot skip what is stored already.
+The table's key is (event_time, event_id). New rows go through a temporary table that COPY fills,
+because COPY itself cannot skip rows that are stored already.
 """
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import psycopg2
 
-from clickstream.clients.postgres import Cursor
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import first_line
 from clickstream.model.events import COLUMNS, Event, Key
 from clickstream.storage.copy_rows import copy, line
 
-logger = logging.getLogger(__name__)
+# Rows of a server-side cursor that are in memory at once.
+FETCHED_EVENTS = 5_000
 
-_NAMES = ", ".join(COLUMNS)
-CREATE_STAGE = f"""
+# Two records with the same key are the same event if these columns are equal too; else they are
+# two events in conflict.
+IDENTITY_COLUMNS = ("user_id",)
+
+_COLUMN_LIST = ", ".join(COLUMNS)
+_IDENTITY = ", ".join(f"e.{name}" for name in IDENTITY_COLUMNS)
+CREATE_STAGE_EVENTS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_events ON COMMIT DELETE ROWS
-    AS SELECT {_NAMES} FROM clickstream_events WITH NO DATA
+    AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA
 """  # noqa: S608 - built of the column names alone
-# Lines are copied in the order of the key, and a fresh temporary table is read in that order:
-# two consumers never wait for each other's rows in opposite orders.
-INSERT_NEW = f"""
-    INSERT INTO clickstream_events ({_NAMES}) SELECT {_NAMES} FROM stage_events
+DELETE_STAGE_EVENTS = "DELETE FROM stage_events"
+# Lines are copied in the order of the key, and a fresh temporary table is read in that order: two
+# consumers never wait for each other's rows in opposite orders.
+INSERT_NEW_EVENTS = f"""
+    INSERT INTO clickstream_events ({_COLUMN_LIST}) SELECT {_COLUMN_LIST} FROM stage_events
     ON CONFLICT DO NOTHING
 """  # noqa: S608
-STORED_BEFORE = """
-    SELECT s.event_time, s.event_id, e.user_id
+SELECT_STORED_BEFORE = f"""
+    SELECT s.event_time, s.event_id, {_IDENTITY}
     FROM stage_events s JOIN clickstream_events e USING (event_time, event_id)
-    -- After a restore into another cluster, a row's transaction id alone may be this one's.
+    -- In a database restored into another cluster, an old row may have this transaction's xid.
     WHERE (e.xid, e.stored_at) <> (pg_current_xact_id(), now())
-"""
-EMPTY_STAGE = "DELETE FROM stage_events"
+"""  # noqa: S608
+# The temporary table cannot hold an event that PostgreSQL refuses, but its key is valid.
+SELECT_IDENTITIES = f"""
+    SELECT e.event_time, e.event_id, {_IDENTITY}
+    FROM unnest(%(times)s::timestamptz[], %(ids)s::uuid[]) AS k (event_time, event_id)
+    JOIN clickstream_events e USING (event_time, event_id)
+"""  # noqa: S608
+_EVENT_VALUES = ", ".join(
+    {"ip_address": "host(e.ip_address)", "properties": "NULL"}.get(name, f"e.{name}")
+    for name in COLUMNS
+)
+SELECT_EVENT_RANGES = f"""
+    SELECT r.number, {_EVENT_VALUES}
+    FROM unnest(%(numbers)s::integer[], %(users)s::text[],
+                %(first_times)s::timestamptz[], %(first_ids)s::uuid[],
+                %(last_times)s::timestamptz[], %(last_ids)s::uuid[])
+        AS r (number, user_id, first_time, first_id, last_time, last_id)
+    JOIN clickstream_events e
+      ON e.user_id = r.user_id AND e.event_time BETWEEN r.first_time AND r.last_time
+     AND (e.event_time, e.event_id) BETWEEN (r.first_time, r.first_id) AND (r.last_time, r.last_id)
+    ORDER BY r.number, e.event_time, e.event_id
+"""  # noqa: S608
+
+Identity = tuple[Any, ...]
+
+
+class EventRange(NamedTuple):
+    """A visitor's events from one key to another, both included."""
+
+    user_id: str
+    first: Key
+    last: Key
 
 
 @dataclass(slots=True)
-class Inserted:
-    """What became of a batch's events.
+class Insertion:
+    """The result of inserting events.
 
-    new: in the order of their keys. duplicates: stored before. conflicts: stored before under
-    the same key for another visitor, who is named. refused: by PostgreSQL itself, and why.
+    new: the inserted events by their keys.
+    stored_before: for each other key that was stored already, the identity of the stored event.
+    refused: the events whose content PostgreSQL refuses, with its reasons.
     """
 
-    new: list[Event] = field(default_factory=list)
-    duplicates: set[Key] = field(default_factory=set)
-    conflicts: dict[Key, str] = field(default_factory=dict)
-    refused: dict[Key, str] = field(default_factory=dict)
+    new: dict[Key, Event] = field(default_factory=dict)
+    stored_before: dict[Key, Identity] = field(default_factory=dict)
+    refused: dict[Event, str] = field(default_factory=dict)
 
-    def extend(self, other: "Inserted") -> None:
-        """Add what became of further events."""
-        self.new += other.new
-        self.duplicates |= other.duplicates
-        self.conflicts |= other.conflicts
+    def extend(self, other: "Insertion") -> None:
+        """Add the result of inserting further events."""
+        self.new |= other.new
+        self.stored_before |= other.stored_before
         self.refused |= other.refused
 
+    def is_stored(self, key: Key) -> bool:
+        """Return True if an event with this key was stored before or is new."""
+        return key in self.new or key in self.stored_before
 
-def insert(cursor: Cursor, events: Mapping[Key, Event]) -> Inserted:
-    """Store the events that are not stored yet."""
-    inserted = Inserted()
+
+def identity(event: Event) -> Identity:
+    """Return the values of IDENTITY_COLUMNS."""
+    return tuple(getattr(event, name) for name in IDENTITY_COLUMNS)
+
+
+def insert(cursor: Cursor, events: Mapping[Key, Event]) -> Insertion:
+    """Insert those of the events whose keys are not stored yet, in the order of their keys."""
+    insertion = Insertion()
     if events:
-        cursor.execute(CREATE_STAGE)
-        _insert_part(cursor, [events[key] for key in sorted(events)], inserted)
-    return inserted
+        cursor.execute(CREATE_STAGE_EVENTS)
+        _insert_part(cursor, [events[key] for key in sorted(events)], insertion)
+    if insertion.refused:
+        keys = [event.key for event in insertion.refused]
+        insertion.stored_before |= _read_identities(cursor, keys)
+    return insertion
 
 
-def _insert_part(cursor: Cursor, events: list[Event], inserted: Inserted) -> None:
-    """Store events; where PostgreSQL refuses one for its content, find it by bisection."""
+def _insert_part(cursor: Cursor, events: list[Event], insertion: Insertion) -> None:
+    """Insert events; if PostgreSQL refuses the content of one, find it by bisection."""
     cursor.execute("SAVEPOINT insert_events")
     try:
-        part = _insert_all(cursor, events)
+        stored_before = _insert_all(cursor, events)
     except psycopg2.Error as error:
         if not is_refusal(error):
             raise
         cursor.execute("ROLLBACK TO SAVEPOINT insert_events")
         if len(events) == 1:
-            inserted.refused[events[0].key] = first_line(error)
+            insertion.refused[events[0]] = first_line(error)
             return
         middle = len(events) // 2
-        _insert_part(cursor, events[:middle], inserted)
-        _insert_part(cursor, events[middle:], inserted)
+        _insert_part(cursor, events[:middle], insertion)
+        _insert_part(cursor, events[middle:], insertion)
     else:
         cursor.execute("RELEASE SAVEPOINT insert_events")
-        inserted.extend(part)
+        insertion.stored_before |= stored_before
+        insertion.new |= {e.key: e for e in events if e.key not in stored_before}
 
 
 def is_refusal(error: psycopg2.Error) -> bool:
-    """Whether PostgreSQL refused the data (22xxx, 23502, 23514, 54xxx), as opposed to an outage."""
+    """Return True if PostgreSQL refused the data, False for an outage.
+
+    Refusals are the SQLSTATEs 22xxx, 23502, 23514 and 54xxx.
+    """
     code = error.pgcode or ""
     return code.startswith(("22", "54")) or code in {"23502", "23514"}
 
 
-def _insert_all(cursor: Cursor, events: list[Event]) -> Inserted:
-    cursor.execute(EMPTY_STAGE)
+def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
+    """Insert events, and return the identities of the stored events with the same keys."""
+    cursor.execute(DELETE_STAGE_EVENTS)
     copy(cursor, "stage_events", [line(event) for event in events])
-    cursor.execute(INSERT_NEW)
+    cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
-        return Inserted(new=events)
-    cursor.execute(STORED_BEFORE)
-    stored = {(time, event_id): user_id for time, event_id, user_id in cursor}
-    inserted = Inserted()
-    for event in events:
-        if event.key not in stored:
-            inserted.new.append(event)
-        elif stored[event.key] == event.user_id:
-            inserted.duplicates.add(event.key)
-        else:
-            inserted.conflicts[event.key] = stored[event.key]
-    return inserted
+        return {}
+    cursor.execute(SELECT_STORED_BEFORE)
+    return _identities(cursor)
+
+
+def _read_identities(cursor: Cursor, keys: Collection[Key]) -> dict[Key, Identity]:
+    """Return the identities of the stored events among keys."""
+    values = {"times": [time for time, _ in keys], "ids": [event_id for _, event_id in keys]}
+    cursor.execute(SELECT_IDENTITIES, values)
+    return _identities(cursor)
+
+
+def _identities(cursor: Cursor) -> dict[Key, Identity]:
+    return {(time, event_id): tuple(values) for time, event_id, *values in cursor}
+
+
+def read_ranges(connection: Connection, ranges: Sequence[EventRange]) -> Iterator[Iterator[Event]]:
+    """Yield the stored events of each range, in the order of their keys, without properties.
+
+    Memory is bounded, however long a range is: read the events of one before asking for the next.
+    """
+    with connection.cursor("ranges") as reader:
+        reader.itersize = FETCHED_EVENTS
+        reader.execute(
+            SELECT_EVENT_RANGES,
+            {
+                "numbers": list(range(len(ranges))),
+                "users": [event_range.user_id for event_range in ranges],
+                "first_times": [event_range.first[0] for event_range in ranges],
+                "first_ids": [event_range.first[1] for event_range in ranges],
+                "last_times": [event_range.last[0] for event_range in ranges],
+                "last_ids": [event_range.last[1] for event_range in ranges],
+            },
+        )
+        for _, rows in groupby(reader, key=itemgetter(0)):
+            yield (Event(*row[1:]) for row in rows)

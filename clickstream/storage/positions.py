@@ -1,34 +1,27 @@
-"""Positions: what has been read of each partition, fenced by an epoch.
+"""Stored positions: the next offset of each partition, protected by an epoch.
 
-A position belongs to a log: a partition of one incarnation of a topic. It moves in the
-transaction that stores what was read, and nothing ever starts from Kafka's own offsets. Each
-owner of a partition takes a new epoch; whoever finds another one in the row is a zombie.
+A position belongs to a topic identity. It moves in the transaction that stores the records before
+it, and no consumer ever starts from Kafka's committed offsets. A consumer that acquires a
+partition increases its epoch; a consumer that finds another epoch in the row than its own has lost
+the partition.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
+from typing import NamedTuple
 
 from psycopg2 import errors
 from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import UserError
+from clickstream.storage import write_lock
 
 logger = logging.getLogger(__name__)
 
-# One advisory lock of the database: shared by batches, exclusive for whatever else changes
-# sessions. The number is arbitrary; it spells "click".
-WRITERS_LOCK = 0x636C69636B
-
-SHARE_WITH_WRITERS = f"SELECT pg_advisory_xact_lock_shared({WRITERS_LOCK})"
-STOP_WRITERS = f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})"
-BUMP_EVERY_EPOCH = "UPDATE stream_positions SET epoch = epoch + 1"
-
-SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = %s"
-ADD_PARTITIONS = """
+INSERT_POSITIONS = """
     INSERT INTO stream_positions (topic, partition, topic_id, position)
     SELECT %(topic)s, partition, %(topic_id)s, position
     FROM unnest(%(partitions)s::integer[], %(beginnings)s::bigint[])
@@ -36,14 +29,14 @@ ADD_PARTITIONS = """
     ORDER BY partition
     ON CONFLICT DO NOTHING
 """
-LOCK = """
+LOCK_POSITIONS = """
     SELECT partition, topic_id, position, epoch
     FROM stream_positions
     WHERE topic = %(topic)s AND partition = ANY (%(partitions)s)
     ORDER BY partition
     FOR UPDATE
 """
-TAKE = """
+ACQUIRE_PARTITIONS = """
     UPDATE stream_positions AS p
     SET topic_id = %(topic_id)s, position = new.position, epoch = p.epoch + 1,
         watermark = CASE WHEN p.topic_id = %(topic_id)s THEN p.watermark END,
@@ -54,8 +47,8 @@ TAKE = """
     WHERE p.topic = %(topic)s AND p.partition = new.partition
     RETURNING p.partition, p.position, p.epoch, p.watermark
 """
-# Owners that still have a connection; a frozen one holds its locks past every timeout.
-END_OWNERS = """
+# Ends the connections of the partitions' owners: a frozen one holds its locks past every timeout.
+TERMINATE_OWNERS = """
     SELECT pg_terminate_backend(pid)
     FROM (SELECT DISTINCT a.pid
           FROM stream_positions p
@@ -63,21 +56,23 @@ END_OWNERS = """
           WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
             AND a.pid <> pg_backend_pid()) AS owners
 """
-OTHER_GROUP = """
+# An owner of another consumer group that still has its connection.
+SELECT_OTHER_GROUP = """
     SELECT p.group_id, p.owner
     FROM stream_positions p
     JOIN pg_stat_activity a ON a.pid = p.owner_pid AND a.backend_start = p.owner_start
     WHERE p.group_id <> %(group)s
     LIMIT 1
 """
-FORGET_LOG = """
+# No topic has an empty id, so the next owner starts from the beginning.
+RESET_PARTITIONS = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
 """
-FORGET_EVERY_LOG = "UPDATE stream_positions SET topic_id = '' WHERE topic = %s"
-STORED = """
+RESET_TOPIC = "UPDATE stream_positions SET topic_id = '' WHERE topic = %s"
+SELECT_POSITIONS = """
     SELECT partition, position FROM stream_positions WHERE topic = %s AND topic_id = %s
 """
-MOVE = """
+MOVE_POSITIONS = """
     UPDATE stream_positions AS p
     SET position = new.position,
         watermark = greatest(p.watermark, new.watermark),
@@ -94,19 +89,21 @@ MOVE = """
 """
 MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s)"
 
-MAINTENANCE_WAIT = "30s"
-OWNER_WAIT = "3s"
-STOP_WAIT = "60s"
-TAKE_SECONDS = 30
+BATCH_LOCK_TIMEOUT = "30s"
+ACQUIRE_LOCK_TIMEOUT = "3s"
+ACQUIRE_RETRIES = 10
 
 
 class FencedError(Exception):
-    """Somebody else took over a partition, or the session rule changed: this cache is stale."""
+    """Raised when a consumer may no longer write: its epochs or its session rule are not current.
+
+    The consumer drops its cache and acquires its partitions again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class TopicIdentity:
-    """One incarnation of a topic: its name and what Kafka calls this one."""
+    """A topic's name and its id, which is another one after the topic was recreated."""
 
     name: str
     topic_id: str
@@ -114,7 +111,7 @@ class TopicIdentity:
 
 @dataclass(frozen=True, slots=True)
 class OwnedPartition:
-    """A partition under a current epoch. position: offset of the next record to read."""
+    """A partition that a consumer owns. position: offset of the next record to read."""
 
     position: int
     epoch: int
@@ -123,7 +120,7 @@ class OwnedPartition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """What one batch adds to one partition: where it ends, and counts of records."""
+    """Progress of one partition in a batch: position and watermark after it, counts of records."""
 
     position: int
     watermark: datetime | None
@@ -133,61 +130,50 @@ class PartitionProgress:
     rejected: int
 
 
-def stop_writers(cursor: Cursor) -> None:
-    """Keep every consumer out until this transaction ends, and make all of them drop their caches.
+class StoredPosition(NamedTuple):
+    """A row of LOCK_POSITIONS."""
 
-    For whatever changes sessions outside a batch. Waits for the batches that run now; raises
-    UserError where one of them does not end.
-    """
-    cursor.execute(SET_LOCK_TIMEOUT, (STOP_WAIT,))
-    try:
-        cursor.execute(STOP_WRITERS)
-    except errors.LockNotAvailable:
-        raise UserError(
-            f"a consumer or another command has been writing for more than {STOP_WAIT}: wait for "
-            "it, or end its process if it is frozen, and run this again"
-        ) from None
-    cursor.execute(BUMP_EVERY_EPOCH)
+    partition: int
+    topic_id: str
+    position: int
+    epoch: int
 
 
-def take(
+def acquire(
     connection: Connection,
     topic: TopicIdentity,
     group: str,
     owner: str,
     beginning_offsets: Mapping[int, int],
 ) -> dict[int, OwnedPartition]:
-    """Take a new epoch of partitions, in a transaction of its own.
+    """Become the owner of partitions, in a transaction of its own.
 
-    group, owner: the consumer group, and the consumer for people to recognise.
-    beginning_offsets: the earliest offset that Kafka still has, by partition. A partition of
-    another topic identity than the stored one begins there; so does one whose next record is
-    gone, which is logged as an error.
-    Raises UserError where another consumer group works on this database.
+    An owner that holds a lock for longer than ACQUIRE_LOCK_TIMEOUT is disconnected from PostgreSQL.
+    group: the consumer group. owner: a text by which people recognise the consumer.
+    beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
+    there if its stored position belongs to another topic identity, or if the record at that
+    position is gone, which is logged as an error.
+    Raises UserError if another consumer group works on this database, and LockNotAvailable if a
+    lock is still held after ACQUIRE_RETRIES.
     """
-    deadline = monotonic() + TAKE_SECONDS
-    while True:
+    for _ in range(ACQUIRE_RETRIES):
         try:
             with connection, connection.cursor() as cursor:
-                return _take(cursor, topic, group, owner, beginning_offsets)
+                return _acquire(cursor, topic, group, owner, beginning_offsets)
         except errors.LockNotAvailable:
-            # Ended also at the last attempt: they may be what everybody waits for.
-            with connection, connection.cursor() as cursor:
-                cursor.execute(
-                    END_OWNERS, {"topic": topic.name, "partitions": list(beginning_offsets)}
-                )
-            if monotonic() > deadline:
-                raise
+            _terminate_owners(connection, topic, beginning_offsets)
+    with connection, connection.cursor() as cursor:
+        return _acquire(cursor, topic, group, owner, beginning_offsets)
 
 
-def _take(
+def _acquire(
     cursor: Cursor,
     topic: TopicIdentity,
     group: str,
     owner: str,
     beginning_offsets: Mapping[int, int],
 ) -> dict[int, OwnedPartition]:
-    _share_with_writers(cursor)
+    write_lock.share(cursor, ACQUIRE_LOCK_TIMEOUT)
     _refuse_other_group(cursor, group)
     partitions = sorted(beginning_offsets)
     values = {
@@ -198,51 +184,61 @@ def _take(
         "group": group,
         "owner": owner,
     }
-    cursor.execute(SET_LOCK_TIMEOUT, (OWNER_WAIT,))
-    cursor.execute(ADD_PARTITIONS, values)
-    cursor.execute(LOCK, values)
-    values["positions"] = _starts(topic, cursor.fetchall(), beginning_offsets)
-    cursor.execute(TAKE, values)
+    cursor.execute(INSERT_POSITIONS, values)
+    cursor.execute(LOCK_POSITIONS, values)
+    stored = [StoredPosition(*row) for row in cursor.fetchall()]
+    values["positions"] = _starting_offsets(topic, stored, beginning_offsets)
+    cursor.execute(ACQUIRE_PARTITIONS, values)
     return {row[0]: OwnedPartition(*row[1:]) for row in cursor.fetchall()}
 
 
-def _starts(
-    topic: TopicIdentity,
-    rows: Iterable[tuple[int, str, int, int]],
-    beginning_offsets: Mapping[int, int],
+def _terminate_owners(
+    connection: Connection, topic: TopicIdentity, partitions: Collection[int]
+) -> None:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(TERMINATE_OWNERS, {"topic": topic.name, "partitions": list(partitions)})
+
+
+def _starting_offsets(
+    topic: TopicIdentity, stored: Sequence[StoredPosition], beginning_offsets: Mapping[int, int]
 ) -> list[int]:
-    """The offsets from which to read, given what is stored and what Kafka has."""
-    starts = []
-    other_logs = []
-    for partition, topic_id, position, _ in rows:
-        beginning = beginning_offsets[partition]
-        if topic_id != topic.topic_id:
-            other_logs.append(partition)
-            position = beginning
-        elif position < beginning:
-            logger.error(
-                "LOST: %d records of partition %d of topic %s (offsets %d to %d) were removed by "
-                "Kafka's retention before they were read; going on from offset %d",
-                beginning - position,
-                partition,
-                topic.name,
-                position,
-                beginning - 1,
-                beginning,
-            )
-        starts.append(max(position, beginning))
-    if other_logs:
+    """Return the offset to read each stored partition from."""
+    others = [each.partition for each in stored if each.topic_id != topic.topic_id]
+    if others:
         logger.warning(
-            "reading partitions %s of topic %s from their beginnings: the topic was recreated, or "
-            "a reset was asked for",
-            other_logs,
+            "reading partitions %s of topic %s from the beginning: the topic was recreated, or "
+            "its positions were reset",
+            others,
             topic.name,
         )
+    starts = []
+    for each in stored:
+        beginning = beginning_offsets[each.partition]
+        if each.topic_id == topic.topic_id:
+            _report_loss(topic, each, beginning)
+            starts.append(max(each.position, beginning))
+        else:
+            starts.append(beginning)
     return starts
 
 
+def _report_loss(topic: TopicIdentity, stored: StoredPosition, beginning: int) -> None:
+    """Log an error if Kafka has removed records before they were read."""
+    if stored.position < beginning:
+        logger.error(
+            "LOST: %d records of partition %d of topic %s (offsets %d to %d) were removed by "
+            "Kafka's retention before they were read; going on from offset %d",
+            beginning - stored.position,
+            stored.partition,
+            topic.name,
+            stored.position,
+            beginning - 1,
+            beginning,
+        )
+
+
 def _refuse_other_group(cursor: Cursor, group: str) -> None:
-    cursor.execute(OTHER_GROUP, {"group": group})
+    cursor.execute(SELECT_OTHER_GROUP, {"group": group})
     other = cursor.fetchone()
     if other:
         raise UserError(
@@ -252,18 +248,13 @@ def _refuse_other_group(cursor: Cursor, group: str) -> None:
         )
 
 
-def _share_with_writers(cursor: Cursor) -> None:
-    cursor.execute(SET_LOCK_TIMEOUT, (MAINTENANCE_WAIT,))
-    cursor.execute(SHARE_WITH_WRITERS)
-
-
 def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
-    """Lock the rows of all partitions held until the transaction ends.
+    """Lock the rows of all owned partitions until the transaction ends.
 
-    epochs: by partition, as taken. Raises FencedError where one has changed since.
+    epochs: by partition, as acquired. Raises FencedError if one has changed since.
     """
-    _share_with_writers(cursor)
-    cursor.execute(LOCK, {"topic": topic, "partitions": list(epochs)})
+    write_lock.share(cursor, BATCH_LOCK_TIMEOUT)
+    cursor.execute(LOCK_POSITIONS, {"topic": topic, "partitions": list(epochs)})
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):
         raise FencedError(f"the epochs of topic {topic} are {stored}, not {dict(epochs)}")
@@ -272,25 +263,25 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
 def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) -> None:
     """Move positions, watermarks and counters; the rows must be locked."""
     rows = [
-        (topic, partition, t.position, t.watermark, t.records, t.duplicates, t.late, t.rejected)
-        for partition, t in sorted(progress.items())
+        (topic, partition, p.position, p.watermark, p.records, p.duplicates, p.late, p.rejected)
+        for partition, p in sorted(progress.items())
     ]
     if rows:
-        execute_values(cursor, MOVE, rows, template=MOVE_TEMPLATE)
+        execute_values(cursor, MOVE_POSITIONS, rows, template=MOVE_TEMPLATE)
 
 
-def forget_log(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
-    """Let the next owner read these partitions from their beginnings."""
-    cursor.execute(FORGET_LOG, (topic, list(partitions)))
+def reset(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
+    """Make the next owner read these partitions from the beginning."""
+    cursor.execute(RESET_PARTITIONS, (topic, list(partitions)))
 
 
-def forget_every_log(cursor: Cursor, topic: str) -> int:
-    """Let the next owners read a topic from its beginning; the number of partitions."""
-    cursor.execute(FORGET_EVERY_LOG, (topic,))
+def reset_topic(cursor: Cursor, topic: str) -> int:
+    """Make the next owners read a topic from the beginning; return the number of partitions."""
+    cursor.execute(RESET_TOPIC, (topic,))
     return int(cursor.rowcount)
 
 
-def stored(cursor: Cursor, topic: TopicIdentity) -> dict[int, int]:
-    """The stored position of each partition of which anything was read."""
-    cursor.execute(STORED, (topic.name, topic.topic_id))
+def read(cursor: Cursor, topic: TopicIdentity) -> dict[int, int]:
+    """Return the stored positions of a topic by partition."""
+    cursor.execute(SELECT_POSITIONS, (topic.name, topic.topic_id))
     return dict(cursor.fetchall())

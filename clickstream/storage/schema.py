@@ -1,9 +1,10 @@
-"""The tables and views: created, upgraded and dropped.
+"""Creating, upgrading and dropping the tables and views.
 
-`apply_tables` can run any number of times, and two at once.
+`apply_tables` can run any number of times, and twice at the same time.
 """
 
 import logging
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -13,57 +14,69 @@ from clickstream.clients.postgres import Connection, Cursor, connect_or_explain,
 from clickstream.clients.privileges import ensure_schema
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
-from clickstream.storage.positions import STOP_WRITERS
+from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_FILE = Path(__file__).parents[2] / "schema.sql"
-VERSION = 2
+# The names and the version in schema.sql.
+TABLES = (
+    "clickstream_events",
+    "session_metrics",
+    "rejected_events",
+    "stream_positions",
+    "session_rule",
+    "session_changes",
+    "search_cursor",
+    "search_refused_documents",
+    "schema_version",
+)
+VIEWS = ("events_with_session", "open_sessions", "conversion_funnel", "hourly_traffic")
+SCHEMA_VERSION = 2
 APPLICATION = "clickstream schema"
 
-HAS_VERSION = "SELECT to_regclass('schema_version') IS NOT NULL"
-STORED_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
-ROLE = "SELECT current_user"
-# Listed but not preloaded, CREATE EXTENSION ends the connection: ask whether the library is there.
-TIMESCALE_READY = """
+HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
+SELECT_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
+SELECT_ROLE = "SELECT current_user"
+# If the library is listed but not preloaded, CREATE EXTENSION ends the connection.
+IS_TIMESCALE_LOADED = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
        AND current_setting('timescaledb.disable_load', true) IS NOT NULL
 """
 CREATE_TIMESCALE = "CREATE EXTENSION IF NOT EXISTS timescaledb CASCADE"
-TIMESCALE_SCHEMA = """
+SELECT_TIMESCALE_SCHEMA = """
     SELECT quote_ident(n.nspname)
     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
     WHERE e.extname = 'timescaledb'
 """
-# Seven days: with data of a year in random order, chunks of a day halve the insert rate.
+# Seven days, because a year of data in random order is inserted at half the rate into chunks of
+# one day.
 CREATE_HYPERTABLE = """
     SELECT {schema}.create_hypertable(
         'clickstream_events', 'event_time', chunk_time_interval => interval '7 days',
         create_default_indexes => false, if_not_exists => true)
 """
-DROP = """
-    DROP VIEW IF EXISTS events_with_session, open_sessions, conversion_funnel, hourly_traffic;
-    DROP TABLE IF EXISTS clickstream_events, session_metrics, rejected_events, stream_positions,
-        session_rule, session_changes, search_cursor, search_refused_documents, schema_version
-"""
+DROP_ALL = f"DROP VIEW IF EXISTS {', '.join(VIEWS)}; DROP TABLE IF EXISTS {', '.join(TABLES)}"
 
 
 def apply_tables(settings: Settings) -> str:
-    """Create what is missing of tables and views in PostgreSQL."""
-    with_timescale = _create_timescale(settings)
-    connection = connect_or_explain(settings, application=APPLICATION)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(STOP_WRITERS)
-            ensure_schema(connection)
-            _refuse_newer(cursor)
-            cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
-            hypertable = with_timescale and _create_hypertable(cursor)
-    except errors.InsufficientPrivilege as error:
-        raise _missing_right(connection, settings, error) from None
-    finally:
-        connection.close()
-    kind = "a TimescaleDB hypertable" if hypertable else "a plain table"
+    """Create or upgrade tables and views, and return a sentence about the result.
+
+    Raises UserError if PostgreSQL cannot be reached, a right is missing, or the tables are of a
+    newer version.
+    """
+    has_timescale = _create_timescale(settings)
+    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(ACQUIRE_WRITE_LOCK)
+                ensure_schema(connection)
+                _refuse_newer(cursor)
+                cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
+                is_hypertable = has_timescale and _create_hypertable(cursor)
+        except errors.InsufficientPrivilege as error:
+            raise _not_the_owner(connection, settings, error) from None
+    kind = "a TimescaleDB hypertable" if is_hypertable else "a plain table"
     return (
         f"Tables and views are there in database {settings.postgres_database} "
         f"(clickstream_events is {kind})."
@@ -71,22 +84,22 @@ def apply_tables(settings: Settings) -> str:
 
 
 def _refuse_newer(cursor: Cursor) -> None:
-    cursor.execute(HAS_VERSION)
+    cursor.execute(HAS_VERSION_TABLE)
     if not only_row(cursor)[0]:
         return
-    cursor.execute(STORED_VERSION)
+    cursor.execute(SELECT_SCHEMA_VERSION)
     stored = only_row(cursor)[0]
-    if stored > VERSION:
+    if stored > SCHEMA_VERSION:
         raise UserError(
-            f"the tables are of schema version {stored} and this program knows version {VERSION}; "
-            "use the newer version of the program"
+            f"the tables are of schema version {stored} and this program knows version "
+            f"{SCHEMA_VERSION}; use the newer version of the program"
         )
 
 
-def _missing_right(connection: Connection, settings: Settings, error: Exception) -> UserError:
-    """Of tables that are there already: only their owner may change them."""
+def _not_the_owner(connection: Connection, settings: Settings, error: Exception) -> UserError:
+    """Return the error for tables that exist already: only their owner may change them."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(ROLE)
+        cursor.execute(SELECT_ROLE)
         (role,) = only_row(cursor)
     return UserError(
         f"role {role!r} may not change the tables in database {settings.postgres_database!r} "
@@ -95,48 +108,52 @@ def _missing_right(connection: Connection, settings: Settings, error: Exception)
 
 
 def _create_timescale(settings: Settings) -> bool:
-    """Create the extension where the server has it; a connection of its own, as a failed attempt
-    spoils the session for another one."""
-    connection = connect_or_explain(settings, application=APPLICATION)
-    connection.autocommit = True
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(TIMESCALE_READY)
-            if not only_row(cursor)[0]:
-                return False
-            cursor.execute(CREATE_TIMESCALE)
-    except errors.UniqueViolation:  # created by somebody else at this moment
+    """Create the extension if the server has it, and return True if it is there.
+
+    On a connection of its own, because after a failed attempt the session cannot try again.
+    """
+    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(IS_TIMESCALE_LOADED)
+                if not only_row(cursor)[0]:
+                    return False
+                cursor.execute(CREATE_TIMESCALE)
+        except errors.UniqueViolation:  # another process created it at this moment
+            return True
+        except errors.InsufficientPrivilege:
+            logger.warning("no right to CREATE EXTENSION timescaledb: keeping a plain table")
+            return False
         return True
-    except errors.InsufficientPrivilege:
-        logger.warning("no right to CREATE EXTENSION timescaledb: staying with a plain table")
-        return False
-    finally:
-        connection.close()
-    return True
 
 
 def _create_hypertable(cursor: Cursor) -> bool:
-    cursor.execute(TIMESCALE_SCHEMA)
+    """Make clickstream_events a hypertable; return False if it stays a plain table."""
+    cursor.execute(SELECT_TIMESCALE_SCHEMA)
     (schema,) = only_row(cursor)
     cursor.execute("SAVEPOINT hypertable")
     try:
         cursor.execute(CREATE_HYPERTABLE.format(schema=schema))
-    except psycopg2.Error as error:  # a table with rows stays what it is
+    except psycopg2.Error as error:  # for example because the table has rows
         cursor.execute("ROLLBACK TO SAVEPOINT hypertable")
-        logger.warning("staying with a plain table: %s", first_line(error))
+        logger.warning("keeping a plain table: %s", first_line(error))
         return False
     return True
 
 
 def drop(settings: Settings) -> str:
-    """Drop every table and view; the topic stays, so that a consumer can read it again."""
-    connection = connect_or_explain(settings, application=APPLICATION)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(STOP_WRITERS)
-            cursor.execute(DROP)
-    finally:
-        connection.close()
+    """Drop all tables and views, and return a sentence about it.
+
+    The topic stays, so that a consumer can read it again.
+    """
+    with (
+        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
+        connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(ACQUIRE_WRITE_LOCK)
+        cursor.execute(DROP_ALL)
     return (
         f"All tables and views of database {settings.postgres_database} were dropped; topic "
         f"{settings.kafka_topic} was left as it is."

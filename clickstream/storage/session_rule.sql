@@ -1,15 +1,14 @@
--- The session rule over the whole of clickstream_events: gaps and islands.
--- sessions.py states the same rule event by event, and a test holds the two together.
+-- The session rule for all of clickstream_events, by gaps and islands.
+-- model/sessions.py states the same rule event by event, and a property test compares the two.
 --
 -- Parameters: timeout (interval), start_events and end_events (text arrays).
--- A statement goes on after the last line: it reads `recomputed`, what the rule says, and
--- `stored`, the same columns of the sessions as they are. Columns that it does not read cost
--- nothing.
+-- A SELECT follows the last line. It reads `recomputed`, the sessions by the rule, and `stored`,
+-- the same columns of session_metrics. Columns that it does not read cost nothing.
 --
--- Every window and the grouping keep one order, so that the events are sorted once. A session's
--- distinct values pass through memory; everything else is counted in a stream.
+-- All windows and the grouping use one order, so that the events are sorted once. The distinct
+-- values of one session are held in memory; everything else is aggregated row by row.
 
-WITH followed AS (
+WITH with_previous AS (
     SELECT user_id, event_time, event_id, event_type, page_url, referrer, user_agent, ip_address,
            device_type, country, product_id, price, quantity, order_id, search_query,
            lag(event_time) OVER visitor AS previous_time,
@@ -27,10 +26,10 @@ numbered AS (
                   OR previous_type = ANY (%(end_events)s::text[])
            ) OVER (PARTITION BY user_id ORDER BY event_time, event_id ROWS UNBOUNDED PRECEDING)
                AS session_number
-    FROM followed
+    FROM with_previous
 ),
 
--- How many events, and how many values of a column, a session has had: the value where the count
+-- Running counts of a session's events and of the values of a column. The value at which the count
 -- reaches 1 is the first.
 counted AS (
     SELECT *,
@@ -52,7 +51,7 @@ grouped AS (
     SELECT
         user_id,
         count(*) AS total_events,
-        -- The 1,000 smallest types and their numbers.
+        -- The 1,000 smallest types with their numbers.
         (SELECT jsonb_object_agg(event_type, number)
          FROM (SELECT event_type, count(*) AS number
                FROM unnest(array_agg(event_type COLLATE "C")) AS event_type
@@ -88,7 +87,7 @@ grouped AS (
     GROUP BY user_id, session_number
 ),
 
--- Sets are shown up to their 1,000 smallest values and counted up to 10,000.
+-- Arrays hold the 1,000 smallest values; distinct values are counted up to 10,000.
 recomputed AS (
     SELECT user_id, total_events, event_type_counts,
            first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,

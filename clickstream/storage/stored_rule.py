@@ -1,4 +1,4 @@
-"""The session rule that the tables follow, stored beside them."""
+"""The table session_rule: the session rule that the stored sessions follow."""
 
 from datetime import timedelta
 
@@ -7,13 +7,13 @@ from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 
-ADD = """
+INSERT_RULE = """
     INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)
     VALUES (%s, %s, %s, 1)
     ON CONFLICT DO NOTHING
 """
-READ = "SELECT timeout_seconds, start_events, end_events, version FROM session_rule"
-REPLACE = """
+SELECT_RULE = "SELECT timeout_seconds, start_events, end_events, version FROM session_rule"
+REPLACE_RULE = """
     INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)
     VALUES (%s, %s, %s, 1)
     ON CONFLICT (only_row) DO UPDATE
@@ -31,36 +31,46 @@ def rule_of(settings: Settings) -> Rule:
     )
 
 
-def adopt(cursor: Cursor, rule: Rule) -> int:
-    """The version of the stored rule, which becomes `rule` where none is stored yet.
-
-    Raises UserError where the tables follow another rule.
-    """
-    cursor.execute(ADD, _columns(rule))
-    cursor.execute(READ)
-    timeout, starts, ends, version = only_row(cursor)
-    if (timeout, starts, ends) != _columns(rule):
-        raise UserError(
-            f"the stored sessions follow another rule ({_words(timeout, starts, ends)}) than the "
-            f"settings ask for ({_words(*_columns(rule))}); either set the old values again, or "
-            "recompute all sessions with: python create_schema.py --rebuild-sessions"
-        )
-    return int(version)
+def read(cursor: Cursor) -> Rule | None:
+    """Return the rule that the stored sessions follow, or None before the first consumer."""
+    cursor.execute(SELECT_RULE)
+    row = cursor.fetchone()
+    if row is None:
+        return None
+    timeout, start_events, end_events, _ = row
+    return Rule(timedelta(seconds=timeout), frozenset(start_events), frozenset(end_events))
 
 
-def version(cursor: Cursor) -> int:
-    """The version of the stored rule; 0 where there is none."""
-    cursor.execute(READ)
+def read_version(cursor: Cursor) -> int:
+    """Return the version of the stored rule, or 0 if there is none."""
+    cursor.execute(SELECT_RULE)
     row = cursor.fetchone()
     return row[3] if row else 0
 
 
+def adopt(cursor: Cursor, rule: Rule) -> int:
+    """Store the rule if there is none, and return the version of the stored rule.
+
+    Raises UserError if the stored sessions follow another rule.
+    """
+    cursor.execute(INSERT_RULE, _values(rule))
+    cursor.execute(SELECT_RULE)
+    *stored, version = only_row(cursor)
+    if tuple(stored) != _values(rule):
+        raise UserError(
+            f"the stored sessions follow another rule ({_settings_text(*stored)}) than the "
+            f"settings ask for ({_settings_text(*_values(rule))}); either set the old values "
+            "again, or recompute all sessions with: python create_schema.py --rebuild-sessions"
+        )
+    return int(version)
+
+
 def replace(cursor: Cursor, rule: Rule) -> None:
     """Store another rule; the caller recomputes the sessions in the same transaction."""
-    cursor.execute(REPLACE, _columns(rule))
+    cursor.execute(REPLACE_RULE, _values(rule))
 
 
-def _columns(rule: Rule) -> tuple[int, list[str], list[str]]:
+def _values(rule: Rule) -> tuple[int, list[str], list[str]]:
     return (
         int(rule.timeout.total_seconds()),
         sorted(rule.start_events),
@@ -68,8 +78,8 @@ def _columns(rule: Rule) -> tuple[int, list[str], list[str]]:
     )
 
 
-def _words(timeout: int, starts: list[str], ends: list[str]) -> str:
+def _settings_text(timeout: int, start_events: list[str], end_events: list[str]) -> str:
     return (
-        f"SESSION_TIMEOUT_SECONDS={timeout} SESSION_START_EVENTS={','.join(starts)} "
-        f"SESSION_END_EVENTS={','.join(ends)}"
+        f"SESSION_TIMEOUT_SECONDS={timeout} SESSION_START_EVENTS={','.join(start_events)} "
+        f"SESSION_END_EVENTS={','.join(end_events)}"
     )

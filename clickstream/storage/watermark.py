@@ -1,30 +1,33 @@
-"""Closing sessions: a status that follows the watermark, and on which nothing else depends.
+"""Watermarks, and closing the sessions that they have passed.
 
-The watermark of a partition is the largest event time seen in it, up to now at most. That of the
-pipeline is the minimum over the partitions that have had an event, so that no partition that is
-ahead closes anybody's session; one that is caught up and whose watermark has not moved for a while
-leaves the minimum. When all are
-silent, it is the largest event time plus the wall time since, so that sessions close when traffic
-stops. All wall times are PostgreSQL's.
+The watermark of a partition is its largest event time, counted up to now at most. The watermark of
+the pipeline is the smallest of the partitions that had an event, so that a partition that is ahead
+closes no session early. A partition that is caught up and whose watermark has not moved for
+SILENT_AFTER is left out. If all are silent, the watermark is the largest event time plus the time
+since, so that sessions close when traffic stops. The times are those of PostgreSQL's clock.
+
+Closing is a status only: nothing else depends on it, and a late event reopens the session.
 """
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from clickstream.clients.postgres import Cursor, only_row
+from clickstream.storage import change_log
+from clickstream.storage.change_log import SessionChange
 from clickstream.storage.positions import TopicIdentity
-from clickstream.storage.session_table import Change, note_changes
 
 SILENT_AFTER = timedelta(seconds=60)
-# So old a word of the owner no longer shows that the partition is caught up.
+# If the owner has not reported for this long, the partition no longer counts as caught up.
 STALE_AFTER = timedelta(seconds=60)
-CLOSE_AT_ONCE = 20_000
+# Sessions closed in one transaction, which holds up the batches.
+MAX_CLOSED_SESSIONS = 20_000
 
 MARK_CAUGHT_UP = """
     UPDATE stream_positions SET caught_up_at = now()
     WHERE topic = %(topic)s AND partition = ANY (%(partitions)s)
 """
-PIPELINE = """
+SELECT_PIPELINE_WATERMARK = """
     SELECT CASE WHEN count(*) > 0 THEN least(now(), CASE
         WHEN bool_and(silent) THEN max(watermark) + (now() - max(watermark_at))
         ELSE min(watermark) FILTER (WHERE NOT silent) END) END
@@ -36,7 +39,7 @@ PIPELINE = """
         WHERE topic = %(topic)s AND topic_id = %(topic_id)s AND watermark IS NOT NULL
     ) AS partitions
 """
-CLOSE = """
+CLOSE_SESSIONS = """
     UPDATE session_metrics SET closed_at = now(), close_reason = 'timeout'
     WHERE session_id IN (
         SELECT session_id FROM session_metrics
@@ -44,21 +47,21 @@ CLOSE = """
           AND first_event_timestamp < %(watermark)s - %(timeout)s
           AND last_event_timestamp < %(watermark)s - %(timeout)s
         ORDER BY session_id
-        LIMIT %(at_once)s
+        LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     RETURNING user_id, first_event_timestamp, last_event_timestamp
 """
 
 
 def mark_caught_up(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
-    """Note that these partitions have been read to their ends; their rows must be locked."""
+    """Store that these partitions were read to their ends just now; their rows must be locked."""
     cursor.execute(MARK_CAUGHT_UP, {"topic": topic, "partitions": list(partitions)})
 
 
 def pipeline_watermark(cursor: Cursor, topic: TopicIdentity) -> datetime | None:
-    """The watermark of all partitions together; None before the first event."""
+    """Return the watermark of all partitions together, or None before the first event."""
     cursor.execute(
-        PIPELINE,
+        SELECT_PIPELINE_WATERMARK,
         {
             "topic": topic.name,
             "topic_id": topic.topic_id,
@@ -71,8 +74,15 @@ def pipeline_watermark(cursor: Cursor, topic: TopicIdentity) -> datetime | None:
 
 
 def close_sessions(cursor: Cursor, watermark: datetime, timeout: timedelta) -> int:
-    """Close the sessions that the watermark has passed by more than the timeout; how many."""
-    cursor.execute(CLOSE, {"watermark": watermark, "timeout": timeout, "at_once": CLOSE_AT_ONCE})
+    """Close sessions whose last event is more than the timeout before the watermark.
+
+    Closes at most MAX_CLOSED_SESSIONS, and returns how many.
+    """
+    cursor.execute(
+        CLOSE_SESSIONS,
+        {"watermark": watermark, "timeout": timeout, "limit": MAX_CLOSED_SESSIONS},
+    )
     closed = cursor.fetchall()
-    note_changes(cursor, [Change(user_id, first, last, False) for user_id, first, last in closed])
+    changes = [SessionChange(user_id, first, last, False) for user_id, first, last in closed]
+    change_log.append(cursor, changes)
     return len(closed)

@@ -12,7 +12,7 @@ from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.sessions import Rule, session_id
-from clickstream.storage import session_rule
+from clickstream.storage import session_rule, stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
 from clickstream.verify.differences import Differences, collect, different_fields, value_text
@@ -91,7 +91,7 @@ def verify_sessions(connection: Connection) -> Verification:
     with snapshot(connection) as cursor:
         cursor.execute(SELECT_COUNTS)
         counts = RowCounts(*only_row(cursor))
-        rule = session_rule.of_tables(cursor)
+        rule = stored_rule.read(cursor)
         wrong_counters = _wrong_counters(counts)
         differences = collect(
             chain(
@@ -135,7 +135,7 @@ def _wrong_ids(connection: Connection) -> Iterator[str]:
 
 
 def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Iterator[str]:
-    cursor.execute(session_rule.PREPARE)
+    cursor.execute(session_rule.SET_PLANNER_OPTIONS)
     query = session_rule.statement(SELECT_DIFFERENCES)
     for row in stream_rows(connection, query, session_rule.parameters(rule)):
         expected, stored = (json.loads(each or "{}", parse_float=Decimal) for each in row)

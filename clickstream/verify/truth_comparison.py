@@ -14,7 +14,7 @@ from psycopg2 import DataError
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
-from clickstream.storage import session_rule
+from clickstream.storage import stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean
@@ -82,7 +82,7 @@ def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
         totals = _load(cursor, path)
         cursor.execute(ANALYZE_TRUE_SESSIONS)
         sentences = chain(
-            _rule_difference(totals.rule, session_rule.of_tables(cursor)),
+            _rule_difference(totals.rule, stored_rule.read(cursor)),
             _count_differences(cursor, totals),
             _session_differences(connection),
         )

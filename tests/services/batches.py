@@ -15,13 +15,13 @@ from clickstream.storage.positions import PartitionProgress, TopicIdentity
 from tests.services.records import key_of, value_of
 
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
-EMPTY = """
+EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule
 """
 
 
 class Record(NamedTuple):
-    """What the pipeline uses of kafka-python's ConsumerRecord."""
+    """The fields of kafka-python's ConsumerRecord that the pipeline uses."""
 
     topic: str
     partition: int
@@ -32,39 +32,47 @@ class Record(NamedTuple):
 
 
 class Batches:
-    """One consumer of two partitions, from empty tables on.
+    """One consumer of two partitions, which starts with empty tables.
 
     connection: not in autocommit.
     """
 
     def __init__(self, connection: Connection, rule: Rule) -> None:
-        self.visitors = SessionCache(rule)
+        self.cache = SessionCache(rule)
         self._connection = connection
         self._offsets = [0, 0]
         with connection, connection.cursor() as cursor:
-            cursor.execute(EMPTY)
-        with connection, connection.cursor() as cursor:
-            version = stored_rule.adopt(cursor, rule)
-        owned = positions.take(connection, TOPIC, "a-group", "a test", {0: 0, 1: 0})
+            cursor.execute(EMPTY_TABLES)
+        self.acquire()
+
+    def acquire(self) -> None:
+        """Acquire the partitions with an empty cache, as a consumer does when it starts."""
+        self.cache.clear()
+        with self._connection, self._connection.cursor() as cursor:
+            version = stored_rule.adopt(cursor, self.cache.rule)
+        owned = positions.acquire(self._connection, TOPIC, "a-group", "a test", {0: 0, 1: 0})
         self._assignment = Assignment(TOPIC, owned, version)
 
     def store(
         self, contents: Sequence[Iterable[Any]], now: datetime | None = None
     ) -> list[PartitionProgress]:
-        """Store a batch: events, bytes or None, by partition."""
-        records = {n: self._records(n, share) for n, share in enumerate(contents)}
-        return self.deliver(records, now)
+        """Store a batch. contents: events, bytes or None, by partition."""
+        return self.deliver(self.make_records(contents), now)
+
+    def make_records(self, contents: Sequence[Iterable[Any]]) -> dict[int, list[Record]]:
+        """Return records with the next offsets. contents: events, bytes or None, by partition."""
+        return {n: self._records(n, share) for n, share in enumerate(contents)}
 
     def deliver(
         self, records: dict[int, list[Record]], now: datetime | None = None
     ) -> list[PartitionProgress]:
-        """Store a batch of records, perhaps not for the first time."""
-        ends = dict(enumerate(self._offsets))
+        """Store a batch of records, which may have been delivered before."""
+        positions_after = dict(enumerate(self._offsets))
         progress = batch.store(
             self._connection,
             self._assignment,
-            Batch(records, ends),
-            self.visitors,
+            Batch(records, positions_after),
+            self.cache,
             now=now or datetime.now(UTC),
             max_future=timedelta(hours=1),
         )

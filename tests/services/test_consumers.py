@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
-from clickstream.storage.positions import STOP_WRITERS
+from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 from tests.services import oracle
 from tests.services.databases import Query
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
@@ -68,7 +68,7 @@ def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
 
 
 @pytest.mark.parametrize(
-    "lock", [STOP_WRITERS, LOCK_SESSIONS], ids=["before a batch", "in the middle of a batch"]
+    "lock", [ACQUIRE_WRITE_LOCK, LOCK_SESSIONS], ids=["before a batch", "in the middle of a batch"]
 )
 def test_a_frozen_consumer_cannot_commit_after_another_took_over(
     lock: str,

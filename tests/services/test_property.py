@@ -65,9 +65,9 @@ def test_random_histories_equal_the_oracle(
             transactions, timeout=TIMEOUT, starts=rule.start_events, ends=rule.end_events
         )
         if sequel == "restart":
-            batches.visitors.clear()
+            batches.cache.clear()
         elif sequel is not None:
-            batches.visitors.forget(START + timedelta(seconds=sequel))
+            batches.cache.evict(START + timedelta(seconds=sequel))
     _check_books(transactions, sum(len(share) for *shares, _ in steps for share in shares))
 
 

@@ -67,8 +67,8 @@ def test_there_and_back_again(transactions: Connection, query: Query) -> None:
     ((sessions,),) = query("SELECT count(*) FROM session_metrics")
     rebuilt = rebuild(transactions, OTHER)
     check(transactions, OTHER)
-    assert rebuilt.deleted + rebuilt.same == sessions
-    assert query("SELECT count(*) FROM session_metrics") == [(rebuilt.written + rebuilt.same,)]
+    assert rebuilt.deleted + rebuilt.unchanged == sessions
+    assert query("SELECT count(*) FROM session_metrics") == [(rebuilt.written + rebuilt.unchanged,)]
     assert min(rebuilt.deleted, rebuilt.written) > 0
     rebuild(transactions, RULE)
     check(transactions, RULE)
@@ -82,7 +82,7 @@ def test_what_is_right_is_left_alone(transactions: Connection, query: Query) -> 
     rows = "SELECT xmin::text, session_id FROM session_metrics ORDER BY session_id"
     before = query(rows)
     rebuilt = rebuild(transactions, RULE)
-    assert (rebuilt.same, rebuilt.deleted, rebuilt.written) == (len(before), 0, 0)
+    assert (rebuilt.unchanged, rebuilt.deleted, rebuilt.written) == (len(before), 0, 0)
     assert query(rows) == before
 
 
@@ -96,7 +96,7 @@ def test_repair_touches_and_notes_only_what_was_wrong(
     query("DELETE FROM session_metrics WHERE user_id = 'deleted'")
     query(SEARCH_ON)
     rebuilt = rebuild(transactions, RULE)
-    assert (rebuilt.same, rebuilt.deleted, rebuilt.written) == (1, 2, 3)
+    assert (rebuilt.unchanged, rebuilt.deleted, rebuilt.written) == (1, 2, 3)
     assert query(CHANGED_VISITORS) == [("deleted",), ("wrong",), ("wrong id",)]
     check(transactions, RULE)
 

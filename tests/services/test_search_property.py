@@ -58,7 +58,7 @@ def test_random_histories_are_indexed(
         for *shares, then in history:
             batches.store(shares)
             if then == "restart":
-                batches.visitors.clear()
+                batches.cache.clear()
             elif then == "other indexer":
                 indexer.close()
                 indexer = another()

@@ -1,4 +1,4 @@
-"""What parsing finds in a batch by itself: rejections, duplicates, conflicts, late events."""
+"""Parsing a batch: events, outcomes of records without one, late events and watermarks."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,26 +7,22 @@ from typing import Any
 from uuid import UUID
 
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import LATE_AFTER, Batch, Parsed, parse_batch
+from clickstream.consumer.batch import LATE_AFTER, Batch, ParsedBatch, parse_batch
+from clickstream.model.events import Event
+from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome
 from clickstream.storage.positions import OwnedPartition, TopicIdentity
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def record(
-    offset: int,
-    number: int,
-    after: timedelta = timedelta(0),
-    user_id: str = "v",
-    partition: int = 0,
-) -> Any:
-    """A record with an event of a given id, so long after START."""
+def record(offset: int, number: int, after: timedelta = timedelta(0), *, partition: int = 0) -> Any:
+    """Return a record with an event. number: gives its id. after: its time after START."""
     body = {
         "event_id": str(UUID(int=number)),
         "event_type": "page_view",
         "timestamp": (START + after).isoformat(),
-        "user_id": user_id,
+        "user_id": "v",
     }
     return raw(offset, json.dumps(body).encode(), partition)
 
@@ -41,23 +37,21 @@ def parsed(
     *records: Any,
     watermark: datetime | None = None,
     now: datetime = START + timedelta(days=1),
-    known: set[tuple[int, int]] | None = None,
-) -> Parsed:
-    """What parsing makes of records, in partitions that all have this watermark."""
+    rejected_before: set[tuple[int, int]] | None = None,
+) -> ParsedBatch:
+    """Parse records of partitions that all have this watermark."""
     by_partition: dict[int, list[Any]] = {}
     for each in records:
         by_partition.setdefault(each.partition, []).append(each)
     owned = {partition: OwnedPartition(0, 1, watermark) for partition in by_partition}
     assignment = Assignment(TopicIdentity("t", "id"), owned, 1)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(batch, assignment, known or set(), now=now, latest=now + timedelta(hours=1))
+    return parse_batch(
+        batch, assignment, rejected_before or set(), now=now, latest=now + timedelta(hours=1)
+    )
 
 
-def repeated(found: Parsed) -> list[int]:
-    return [record.offset for _, _, record in found.repeated]
-
-
-def test_an_event_is_late_from_more_than_60_s_behind_its_partition() -> None:
+def test_an_event_is_late_if_it_is_more_than_60_s_behind_its_partition() -> None:
     edge = START + LATE_AFTER
     assert len(parsed(record(0, 1), watermark=edge).late) == 0
     assert len(parsed(record(0, 1), watermark=edge + MICROSECOND).late) == 1
@@ -65,9 +59,10 @@ def test_an_event_is_late_from_more_than_60_s_behind_its_partition() -> None:
     assert len(parsed(*ahead_elsewhere).late) == 0
 
 
-def test_an_event_on_time_is_not_made_late_by_its_duplicate() -> None:
+def test_lateness_belongs_to_the_record_and_not_to_the_event() -> None:
+    """So a duplicate that comes late does not make an event late that came on time."""
     found = parsed(record(0, 1), record(1, 2, timedelta(minutes=5)), record(2, 1))
-    assert (found.late, repeated(found)) == (set(), [2])
+    assert found.late == {2}
 
 
 def test_the_watermark_is_the_largest_event_time_but_not_beyond_now() -> None:
@@ -79,39 +74,29 @@ def test_the_watermark_is_the_largest_event_time_but_not_beyond_now() -> None:
     assert parsed(*records, watermark=later).watermarks == {0: later}
 
 
-def test_the_first_record_with_a_key_counts_and_the_others_repeat_it() -> None:
-    found = parsed(record(0, 1), record(1, 1), record(5, 1, partition=1))
-    assert len(found.events) == 1
-    assert repeated(found) == [1, 5]
-    assert found.rejections == []
+def test_every_record_has_a_result_in_the_order_of_the_records() -> None:
+    found = parsed(record(0, 1), raw(1, b"\xff"), record(2, 2), record(5, 1, partition=1))
+    assert [each.offset for each in found.records] == [0, 1, 2, 5]
+    assert [isinstance(each, Event) for each in found.results] == [True, False, True, True]
 
 
-def test_a_record_with_the_key_of_another_visitors_event_waits_for_the_tables_word() -> None:
-    found = parsed(record(0, 1, user_id="v"), record(1, 1, user_id="w"))
-    ((key, event),) = found.events.items()
-    assert event.user_id == "v"
-    assert [(k, user_id, r.offset) for k, user_id, r in found.repeated] == [(key, "w", 1)]
+def test_a_record_that_cannot_become_an_event_is_rejected_with_its_reason() -> None:
+    (rejected,) = parsed(raw(1, b"\xff")).results
+    assert isinstance(rejected, RecordOutcome)
+    assert (rejected.kind, rejected.reason) == (OutcomeKind.REJECTED, "not_utf8")
+    assert rejected.detail
 
 
-def test_the_same_event_id_at_another_time_is_another_event() -> None:
-    assert len(parsed(record(0, 1), record(1, 1, MICROSECOND)).events) == 2
+def test_a_record_that_was_rejected_before_is_a_duplicate() -> None:
+    found = parsed(raw(1, b"\xff"), raw(2, b"\xff"), rejected_before={(0, 1)})
+    assert found.results[0] is DUPLICATE
+    assert found.results[1] is not DUPLICATE
 
 
-def test_a_bad_record_among_good_ones_is_rejected_with_its_bytes() -> None:
-    found = parsed(record(0, 1), raw(1, b"\xff"), record(2, 2))
-    assert len(found.events) == 2
-    (rejected,) = found.rejections
-    assert (rejected.reason, rejected.offset, rejected.value) == ("not_utf8", 1, b"\xff")
-
-
-def test_a_record_rejected_before_is_a_duplicate() -> None:
-    found = parsed(raw(1, b"\xff"), raw(2, b"\xff"), known={(0, 1)})
-    assert [rejection.offset for rejection in found.rejections] == [2]
-    assert found.duplicates == {0: 1}
-
-
-def test_an_event_in_the_future_is_rejected_by_the_time_given() -> None:
+def test_an_event_too_far_ahead_of_the_given_time_is_rejected() -> None:
     now = START - timedelta(hours=1)
-    assert parsed(record(0, 1), now=now).rejections == []
-    (rejected,) = parsed(record(0, 1), now=now - MICROSECOND).rejections
+    (accepted,) = parsed(record(0, 1), now=now).results
+    assert isinstance(accepted, Event)
+    (rejected,) = parsed(record(0, 1), now=now - MICROSECOND).results
+    assert isinstance(rejected, RecordOutcome)
     assert rejected.reason == "timestamp_out_of_range"

@@ -1,4 +1,4 @@
-"""Records that could not become an event: kept with their reason and their raw bytes."""
+"""The table rejected_events: records that could not become an event, with reason and raw bytes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from psycopg2.extras import execute_values
 from clickstream.clients.postgres import Cursor
 from clickstream.storage.positions import TopicIdentity
 
-ROWS_AT_ONCE = 1_000
-BYTES_AT_ONCE = 64 << 20
+MAX_STATEMENT_ROWS = 1_000
+MAX_STATEMENT_BYTES = 64 << 20
 
-ADD = """
+INSERT_REJECTED = """
     INSERT INTO rejected_events
         (topic, topic_id, partition, "offset", reason, detail, key, value, record_timestamp)
     VALUES %s
     ON CONFLICT DO NOTHING
 """
-KNOWN = """
+SELECT_REJECTED_OFFSETS = """
     SELECT r.partition, r."offset"
     FROM unnest(%(partitions)s::integer[], %(firsts)s::bigint[], %(lasts)s::bigint[])
         AS read (partition, first, last)
@@ -28,16 +28,12 @@ KNOWN = """
 """
 
 
-# Reason and detail of a record whose key an event of another visitor has.
-CONFLICT = (
-    "event_id_conflict",
-    "An event of another visitor is stored under the same event_id and timestamp.",
-)
-
-
 @dataclass(frozen=True, slots=True)
-class Rejection:
-    """A record that was refused. timestamp: the record's own, in milliseconds since 1970."""
+class RejectedRecord:
+    """A record with the reason why it is rejected.
+
+    timestamp: the record's own, in milliseconds since 1970.
+    """
 
     partition: int
     offset: int
@@ -48,37 +44,37 @@ class Rejection:
     timestamp: int | None
 
 
-def add(cursor: Cursor, topic: TopicIdentity, rejections: Sequence[Rejection]) -> None:
-    """Store rejections; the caller leaves out those that `known` knows."""
+def insert(cursor: Cursor, topic: TopicIdentity, records: Sequence[RejectedRecord]) -> None:
+    """Store rejected records; the caller leaves out those that `find` returns."""
     rows = [
         (
             topic.name,
             topic.topic_id,
-            rejection.partition,
-            rejection.offset,
-            rejection.reason,
-            rejection.detail,
-            rejection.key,
-            rejection.value,
-            _time(rejection.timestamp),
+            record.partition,
+            record.offset,
+            record.reason,
+            record.detail,
+            record.key,
+            record.value,
+            _time(record.timestamp),
         )
-        for rejection in sorted(rejections, key=lambda item: (item.partition, item.offset))
+        for record in sorted(records, key=lambda each: (each.partition, each.offset))
     ]
     if rows:
-        largest = max(len(rejection.value or b"") for rejection in rejections)
-        rows_at_once = max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // (largest + 1)))
-        execute_values(cursor, ADD, rows, page_size=rows_at_once)
+        largest = max(len(record.value or b"") for record in records)
+        page_size = max(1, min(MAX_STATEMENT_ROWS, MAX_STATEMENT_BYTES // (largest + 1)))
+        execute_values(cursor, INSERT_REJECTED, rows, page_size=page_size)
 
 
-def known(
+def find(
     cursor: Cursor, topic: TopicIdentity, ranges: Mapping[int, tuple[int, int]]
 ) -> set[tuple[int, int]]:
-    """The rejected ones among offsets read again, as (partition, offset).
+    """Return which records are stored here, as (partition, offset).
 
-    ranges: first and last offset by partition.
+    ranges: first and last offset to look at, by partition.
     """
     cursor.execute(
-        KNOWN,
+        SELECT_REJECTED_OFFSETS,
         {
             "topic_id": topic.topic_id,
             "partitions": list(ranges),
@@ -90,6 +86,7 @@ def known(
 
 
 def _time(timestamp: int | None) -> datetime | None:
+    """Return a record's timestamp, or None if it has none or PostgreSQL cannot hold it."""
     if timestamp is None or timestamp < 0:
         return None
     try:

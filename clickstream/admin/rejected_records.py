@@ -1,4 +1,4 @@
-"""Rejected records, listed and shown."""
+"""Listing and showing rejected records, and the documents that OpenSearch refused."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,50 +8,56 @@ from clickstream.indexer import refused_documents
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean, clip
 
-REASONS = "SELECT reason, count(*) FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1"
-CHOSEN = """
+COUNT_BY_REASON = """
+    SELECT reason, count(*) FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1
+"""
+# A condition on rejected_events; its parameters are those of a Selection.
+IS_SELECTED = """
     (%(reason)s IS NULL OR reason = %(reason)s)
     AND (%(partition)s IS NULL OR (partition, "offset") = (%(partition)s, %(offset)s))
 """
-LIST = f"""
+SELECT_NEWEST_REJECTED = f"""
     SELECT rejected_at, topic, partition, "offset", reason, detail
     FROM rejected_events
-    WHERE {CHOSEN}
+    WHERE {IS_SELECTED}
     ORDER BY rejected_at DESC, topic_id, partition, "offset" DESC
     LIMIT %(limit)s
 """  # noqa: S608 - built of constants
-SHOW = f"""
+SELECT_WHOLE_REJECTED = f"""
     SELECT topic, topic_id, partition, "offset", reason, detail, rejected_at, record_timestamp,
            key, value
     FROM rejected_events
-    WHERE {CHOSEN}
+    WHERE {IS_SELECTED}
     ORDER BY rejected_at
 """  # noqa: S608 - built of constants
-FIELDS = (
+FIELD_LABELS = (
     "topic", "topic id", "partition", "offset", "reason", "detail", "rejected at", "record time",
     "key", "value",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which rejected records are meant: those of a reason, the one at a place, or all."""
+class Selection:
+    """The rejected records that a command works on: of one reason, at one place, or all.
+
+    place: partition and offset.
+    """
 
     reason: str | None = None
     place: tuple[int, int] | None = None
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters of CHOSEN."""
+        """Return the parameters of IS_SELECTED."""
         partition, offset = self.place or (None, None)
         return {"reason": self.reason, "partition": partition, "offset": offset}
 
 
-def listing(connection: Connection, choice: Choice, limit: int) -> list[str]:
-    """A line for each reason with its number, then one for each of the newest records."""
+def list_rejected(connection: Connection, selection: Selection, limit: int) -> list[str]:
+    """Return a line for each reason with its number of records, and one for each newest record."""
     with snapshot(connection) as cursor:
-        cursor.execute(REASONS)
+        cursor.execute(COUNT_BY_REASON)
         reasons = cursor.fetchall()
-        cursor.execute(LIST, {**choice.parameters(), "limit": limit})
+        cursor.execute(SELECT_NEWEST_REJECTED, {**selection.parameters(), "limit": limit})
         rows = cursor.fetchall()
     if not reasons:
         return ["No record was rejected."]
@@ -65,7 +71,7 @@ def listing(connection: Connection, choice: Choice, limit: int) -> list[str]:
 
 
 def list_refused_documents(connection: Connection, limit: int) -> list[str]:
-    """The number of documents that OpenSearch refused, and a line for each of the newest."""
+    """Return a line with the number of refused documents, and one for each newest document."""
     with snapshot(connection) as cursor:
         number = refused_documents.count(cursor)
         rows = refused_documents.newest(cursor, limit)
@@ -81,19 +87,19 @@ def list_refused_documents(connection: Connection, limit: int) -> list[str]:
     ]
 
 
-def details(connection: Connection, choice: Choice) -> list[str]:
-    """Each record in full, bytes that are no text escaped; empty where there is none."""
+def show_rejected(connection: Connection, selection: Selection) -> list[str]:
+    """Return each record in full, a line for each field; bytes that are no UTF-8 are escaped."""
     with snapshot(connection) as cursor:
-        cursor.execute(SHOW, choice.parameters())
+        cursor.execute(SELECT_WHOLE_REJECTED, selection.parameters())
         rows = cursor.fetchall()
     return [
-        f"{field:<12} {_shown(value)}"
+        f"{label:<12} {_printable(value)}"
         for row in rows
-        for field, value in zip(FIELDS, row, strict=True)
+        for label, value in zip(FIELD_LABELS, row, strict=True)
     ]
 
 
-def _shown(value: object) -> str:
+def _printable(value: object) -> str:
     if isinstance(value, memoryview):
         return clean(bytes(value).decode("utf-8", "backslashreplace"))
     return "-" if value is None else clean(str(value))

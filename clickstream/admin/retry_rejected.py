@@ -1,0 +1,138 @@
+"""Retrying rejected records: those that are valid by now are stored, once, as events."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from psycopg2.extras import execute_batch
+
+from clickstream.admin.rejected_records import IS_SELECTED, Selection
+from clickstream.clients.postgres import Connection, Cursor
+from clickstream.consumer.session_cache import SessionCache
+from clickstream.errors import UserError
+from clickstream.model.events import Event
+from clickstream.model.sessions import Rule
+from clickstream.storage import outcomes, stored_rule, write_lock
+from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
+
+# Records of one transaction. All their values are in memory, each of up to 1 MiB.
+CHUNK_RECORDS = 500
+
+SELECT_CHUNK = f"""
+    SELECT topic_id, partition, "offset", topic, value
+    FROM rejected_events
+    WHERE {IS_SELECTED} AND (topic_id, partition, "offset") > %(after)s
+    ORDER BY topic_id, partition, "offset"
+    LIMIT %(limit)s
+"""  # noqa: S608 - built of constants
+UPDATE_REASON = """
+    UPDATE rejected_events SET reason = %s, detail = %s
+    WHERE (topic_id, partition, "offset") = (%s, %s, %s)
+"""
+DELETE_RETRIED = """
+    DELETE FROM rejected_events WHERE (topic_id, partition, "offset") = (%s, %s, %s)
+"""
+MOVE_COUNTERS = """
+    UPDATE stream_positions SET rejected = rejected - %s, duplicates = duplicates + %s
+    WHERE topic = %s AND partition = %s
+"""
+
+
+class RetriedRecord(NamedTuple):
+    """A row of rejected_events. The first three fields are its key."""
+
+    topic_id: str
+    partition: int
+    offset: int
+    topic: str
+    value: memoryview | None
+
+
+def retry(
+    connection: Connection, selection: Selection, *, now: datetime, max_future: timedelta
+) -> Counter[OutcomeKind]:
+    """Retry rejected records, and return how many had which outcome.
+
+    A transaction takes CHUNK_RECORDS. It keeps the consumers out and makes them drop their caches,
+    because a retried event may belong to a session that one of them has cached.
+    Raises UserError if no consumer has stored a session rule yet.
+    """
+    kinds: Counter[OutcomeKind] = Counter()
+    after = ("", -1, -1)
+    while True:
+        with connection, connection.cursor() as cursor:
+            write_lock.exclude_consumers(cursor)
+            values = {**selection.parameters(), "after": after, "limit": CHUNK_RECORDS}
+            cursor.execute(SELECT_CHUNK, values)
+            records = [RetriedRecord(*row) for row in cursor.fetchall()]
+            if not records:
+                return kinds
+            decided = _retry_chunk(cursor, records, _rule(cursor), now + max_future)
+        kinds.update(outcome.kind for outcome in decided)
+        after = records[-1][:3]
+
+
+def _rule(cursor: Cursor) -> Rule:
+    rule = stored_rule.read(cursor)
+    if rule is None:
+        raise UserError("no consumer has stored a session rule yet; start one: python consumer.py")
+    return rule
+
+
+def _retry_chunk(
+    cursor: Cursor, records: Sequence[RetriedRecord], rule: Rule, latest: datetime
+) -> list[RecordOutcome]:
+    """Store what is valid by now, and return the outcome of each record."""
+    stored = outcomes.store_records(cursor, [_read(record, latest) for record in records])
+    SessionCache(rule).apply(cursor, stored.new_events)
+    _delete_retried(cursor, records, stored.outcomes)
+    _update_reasons(cursor, records, stored.outcomes)
+    _move_counters(cursor, records, stored.outcomes)
+    return stored.outcomes
+
+
+def _read(record: RetriedRecord, latest: datetime) -> Event | RecordOutcome:
+    value = None if record.value is None else bytes(record.value)
+    origin = (record.topic, record.partition, record.offset)
+    return read_event(value, origin=origin, latest=latest)
+
+
+def _delete_retried(
+    cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
+) -> None:
+    """Delete the rejected records that are stored as events now."""
+    keys = [
+        record[:3]
+        for record, outcome in zip(records, decided, strict=True)
+        if outcome.kind is not OutcomeKind.REJECTED
+    ]
+    execute_batch(cursor, DELETE_RETRIED, keys)
+
+
+def _update_reasons(
+    cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
+) -> None:
+    """Store today's reason for the records that stay rejected."""
+    reasons = [
+        (outcome.reason, outcome.detail, *record[:3])
+        for record, outcome in zip(records, decided, strict=True)
+        if outcome.kind is OutcomeKind.REJECTED
+    ]
+    execute_batch(cursor, UPDATE_REASON, reasons)
+
+
+def _move_counters(
+    cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
+) -> None:
+    """Count the records that left rejected_events as rows or as duplicates."""
+    left: Counter[tuple[str, int]] = Counter()
+    duplicates: Counter[tuple[str, int]] = Counter()
+    for record, outcome in zip(records, decided, strict=True):
+        left[record.topic, record.partition] += outcome.kind is not OutcomeKind.REJECTED
+        duplicates[record.topic, record.partition] += outcome.kind is OutcomeKind.DUPLICATE
+    execute_batch(
+        cursor,
+        MOVE_COUNTERS,
+        [(number, duplicates[place], *place) for place, number in sorted(left.items())],
+    )

@@ -1,0 +1,99 @@
+"""The outcome of each record: new, duplicate or rejected.
+
+It is decided here alone, for the consumer's batches and for `rejected retry`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import NamedTuple
+
+from clickstream.clients.postgres import Cursor
+from clickstream.model.events import Event, InvalidEventError, Key, parse
+from clickstream.storage import event_table
+from clickstream.storage.event_table import Insertion, identity
+
+
+class OutcomeKind(Enum):
+    """The place where a record ends: each record has exactly one."""
+
+    NEW = "a new row of clickstream_events"
+    DUPLICATE = "a row of clickstream_events or rejected_events that was stored before"
+    REJECTED = "a row of rejected_events"
+
+
+class RecordOutcome(NamedTuple):
+    """The outcome of one record. reason and detail are a code and a sentence, if it is rejected."""
+
+    kind: OutcomeKind
+    reason: str = ""
+    detail: str = ""
+
+
+NEW = RecordOutcome(OutcomeKind.NEW)
+DUPLICATE = RecordOutcome(OutcomeKind.DUPLICATE)
+EVENT_ID_CONFLICT = RecordOutcome(
+    OutcomeKind.REJECTED,
+    "event_id_conflict",
+    "An event of another visitor is stored under the same event_id and timestamp.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecords:
+    """The outcomes of records in their order, and the new events in the order of their keys."""
+
+    outcomes: list[RecordOutcome]
+    new_events: list[Event]
+
+
+def read_event(
+    value: bytes | None, *, origin: tuple[str, int, int], latest: datetime
+) -> Event | RecordOutcome:
+    """Return the event in a record's value, or the outcome of a record without one.
+
+    origin, latest: see `parse`.
+    """
+    try:
+        return parse(value, origin=origin, latest=latest)
+    except InvalidEventError as error:
+        return RecordOutcome(OutcomeKind.REJECTED, error.reason, error.detail)
+
+
+def store_records(cursor: Cursor, records: Sequence[Event | RecordOutcome]) -> StoredRecords:
+    """Insert the events among records, and decide the outcome of each record.
+
+    Of the events with one key, the first that PostgreSQL accepts is inserted.
+    records: as `read_event` returns them; an outcome stays as it is.
+    """
+    insertion = Insertion()
+    untried = [each for each in records if isinstance(each, Event)]
+    while untried:
+        insertion.extend(event_table.insert(cursor, _first_of_each_key(untried)))
+        untried = [
+            event
+            for event in untried
+            if not insertion.is_stored(event.key) and event not in insertion.refused
+        ]
+    outcomes = [_decide(each, insertion) if isinstance(each, Event) else each for each in records]
+    return StoredRecords(outcomes, [insertion.new[key] for key in sorted(insertion.new)])
+
+
+def _first_of_each_key(events: Iterable[Event]) -> dict[Key, Event]:
+    by_key: dict[Key, Event] = {}
+    for event in events:
+        by_key.setdefault(event.key, event)
+    return by_key
+
+
+def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
+    """Return the outcome of an event, given what is stored now."""
+    key = event.key
+    new = insertion.new.get(key)
+    if new is event:
+        return NEW
+    stored = identity(new) if new else insertion.stored_before.get(key)
+    if stored is None:
+        return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
+    return DUPLICATE if identity(event) == stored else EVENT_ID_CONFLICT

@@ -1,0 +1,45 @@
+"""The advisory lock of everybody who writes sessions.
+
+Batches share it. A command that changes sessions outside a batch holds it alone, and bumps every
+epoch, so that no consumer goes on with a cache from before.
+"""
+
+from psycopg2 import errors
+
+from clickstream.clients.postgres import Cursor
+from clickstream.errors import UserError
+
+# The number is arbitrary; it spells "click".
+WRITE_LOCK = 0x636C69636B
+SHARE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock_shared({WRITE_LOCK})"
+ACQUIRE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = %s"
+BUMP_EPOCHS = "UPDATE stream_positions SET epoch = epoch + 1"
+
+EXCLUSION_TIMEOUT = "60s"
+
+
+def share(cursor: Cursor, timeout: str) -> None:
+    """Share the lock until the transaction ends.
+
+    timeout: for this and the transaction's later locks, as PostgreSQL reads it, such as "30s".
+    Raises LockNotAvailable.
+    """
+    cursor.execute(SET_LOCK_TIMEOUT, (timeout,))
+    cursor.execute(SHARE_WRITE_LOCK)
+
+
+def exclude_consumers(cursor: Cursor) -> None:
+    """Keep every consumer out until the transaction ends, and make all of them drop their caches.
+
+    Waits for the batches that are being stored. Raises UserError if one of them does not end.
+    """
+    cursor.execute(SET_LOCK_TIMEOUT, (EXCLUSION_TIMEOUT,))
+    try:
+        cursor.execute(ACQUIRE_WRITE_LOCK)
+    except errors.LockNotAvailable:
+        raise UserError(
+            f"a consumer or another command has been writing for more than {EXCLUSION_TIMEOUT}: "
+            "wait for it, or end its process if it is frozen, and run this again"
+        ) from None
+    cursor.execute(BUMP_EPOCHS)

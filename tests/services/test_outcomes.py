@@ -1,0 +1,237 @@
+"""The outcome of each record, for any history of batches, redeliveries and retries.
+
+The oracle takes a batch, or all rejected records, in their order. A record whose key is free
+becomes a row, unless PostgreSQL refuses it. Another record with the key of a row is a duplicate if
+the row is of the same visitor. All others are rejected.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from clickstream.admin import retry_rejected
+from clickstream.admin.rejected_records import Selection
+from clickstream.clients.postgres import Connection
+from clickstream.model.sessions import Rule
+from clickstream.storage.outcomes import OutcomeKind
+from tests.services import oracle
+from tests.services.batches import Batches, Record
+from tests.services.records import event
+
+RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
+
+START_REFUSING = """
+    ALTER TABLE clickstream_events ADD CONSTRAINT refusing CHECK (page_url <> '/refused') NOT VALID
+"""
+STOP_REFUSING = "ALTER TABLE clickstream_events DROP CONSTRAINT IF EXISTS refusing"
+ROWS = "SELECT event_time::text, event_id::text, user_id FROM clickstream_events"
+REJECTED = 'SELECT partition, "offset", reason, value FROM rejected_events'
+COUNTERS = """
+    SELECT sum(records)::int, sum(duplicates)::int, sum(rejected)::int FROM stream_positions
+"""
+
+Place = tuple[int, int]
+
+
+@dataclass
+class Oracle:
+    """The rows, the rejected records and the counters that the tables must have."""
+
+    refusing: bool = False
+    visitors: dict[Any, str] = field(default_factory=dict)
+    rejected: dict[Place, tuple[str, bytes | None]] = field(default_factory=dict)
+    records: int = 0
+    duplicates: int = 0
+
+    def read(self, records: list[Record]) -> None:
+        """Take the records of a batch, which may have been read before."""
+        self.records += len(records)
+        again = [each for each in records if (each.partition, each.offset) in self.rejected]
+        values = {(each.partition, each.offset): each.value for each in records}
+        kinds = self._take({place: values[place] for place in values.keys() - self.rejected.keys()})
+        self.duplicates += len(again) + kinds[OutcomeKind.DUPLICATE]
+
+    def retry(self) -> Counter[OutcomeKind]:
+        """Take all rejected records again."""
+        values = {place: value for place, (_, value) in self.rejected.items()}
+        self.rejected = {}
+        kinds = self._take(values)
+        self.duplicates += kinds[OutcomeKind.DUPLICATE]
+        return kinds
+
+    def _take(self, values: Mapping[Place, bytes | None]) -> Counter[OutcomeKind]:
+        """Take records in the order of their places."""
+        bodies = {place: _body(value) for place, value in sorted(values.items())}
+        new = {place for place, body in bodies.items() if body and self._insert(body)}
+        for place, body in bodies.items():
+            reason = self._reason(body)
+            if reason:
+                self.rejected[place] = (reason, values[place])
+        return Counter(
+            OutcomeKind.NEW
+            if place in new
+            else OutcomeKind.REJECTED
+            if place in self.rejected
+            else OutcomeKind.DUPLICATE
+            for place in bodies
+        )
+
+    def _insert(self, body: Any) -> bool:
+        """Add a row; return False if its key is taken or PostgreSQL refuses it."""
+        refused = self.refusing and body["page_url"] == "/refused"
+        if refused or _key(body) in self.visitors:
+            return False
+        self.visitors[_key(body)] = body["user_id"]
+        return True
+
+    def _reason(self, body: Any) -> str | None:
+        """Return the reason to reject a record, given all rows."""
+        if body is None:
+            return "not_json"
+        visitor = self.visitors.get(_key(body))
+        if visitor is None:
+            return "refused_by_postgres"
+        return None if visitor == body["user_id"] else "event_id_conflict"
+
+    def check(self, connection: Connection) -> None:
+        """Assert that the tables are the same."""
+        with connection, connection.cursor() as cursor:
+            cursor.execute(ROWS)
+            rows = {(datetime.fromisoformat(t).isoformat(), i): user for t, i, user in cursor}
+            cursor.execute(REJECTED)
+            rejected = {(p, offset): (why, bytes(value)) for p, offset, why, value in cursor}
+            cursor.execute(COUNTERS)
+            counters = cursor.fetchone()
+        assert rows == self.visitors
+        assert rejected == self.rejected
+        assert counters == (self.records, self.duplicates, len(self.rejected))
+        oracle.check_sessions(connection, timeout=RULE.timeout.total_seconds())
+
+
+def _body(value: bytes | None) -> Any:
+    return json.loads(value) if value and value.startswith(b"{") else None
+
+
+def _key(body: Any) -> Any:
+    return body["timestamp"], body["event_id"]
+
+
+# Few keys, so that most records meet another one with theirs.
+EVENTS = st.builds(
+    lambda user, number, page: event(
+        user, 0, event_id=str(UUID(int=number)), page_url=page, properties={}
+    ),
+    st.sampled_from(["a", "b", "c"]),
+    st.integers(1, 3),
+    st.sampled_from(["/", "/refused"]),
+)
+SHARES = st.lists(st.one_of(EVENTS, EVENTS, EVENTS, st.just(b"not JSON")), max_size=4)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(SHARES, SHARES), st.sampled_from(["retry", "refuse", "accept", "redeliver"])
+    ),
+    min_size=2,
+    max_size=12,
+)
+
+
+@examples(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS)
+def test_each_record_ends_in_one_place_whatever_is_stored_redelivered_and_retried(
+    transactions: Connection, steps: list[Any]
+) -> None:
+    history = History(transactions)
+    for step in steps:
+        history.run(step)
+        history.oracle.check(transactions)
+
+
+class History:
+    """The steps on the tables and on the oracle."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.oracle = Oracle()
+        self._connection = connection
+        self._execute(STOP_REFUSING)
+        self._batches = Batches(connection, RULE)
+        self._last: dict[int, list[Record]] = {}
+
+    def run(self, step: Any) -> None:
+        """Store a batch, or do one of the other steps."""
+        named: dict[str, Callable[[], None]] = {
+            "retry": self.retry,
+            "refuse": self._refuse,
+            "accept": self._accept,
+            "redeliver": lambda: self._deliver(self._last),
+        }
+        if isinstance(step, str):
+            named[step]()
+        else:
+            self._deliver(self._batches.make_records(step))
+
+    def retry(self) -> None:
+        expected = self.oracle.retry()
+        found = retry_rejected.retry(
+            self._connection, Selection(), now=datetime.now(UTC), max_future=timedelta(hours=1)
+        )
+        assert +found == +expected
+        self._batches.acquire()
+
+    def _deliver(self, records: dict[int, list[Record]]) -> None:
+        self._last = records
+        self._batches.deliver(records)
+        self.oracle.read([record for partition in sorted(records) for record in records[partition]])
+
+    def _refuse(self) -> None:
+        if not self.oracle.refusing:
+            self._execute(START_REFUSING)
+        self.oracle.refusing = True
+
+    def _accept(self) -> None:
+        self._execute(STOP_REFUSING)
+        self.oracle.refusing = False
+
+    def _execute(self, statement: str) -> None:
+        with self._connection, self._connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_a_retry_keeps_every_record_that_conflicts_with_a_stored_event(
+    transactions: Connection,
+) -> None:
+    """Two records of one visitor have the key of another visitor's event."""
+    history = History(transactions)
+    stored = event("y", 0, event_id=str(UUID(int=1)), page_url="/")
+    conflicting = {**stored, "user_id": "x"}
+    history.run(([stored, conflicting, conflicting], []))
+    history.retry()
+    assert list(history.oracle.rejected) == [(0, 1), (0, 2)]
+    history.oracle.check(transactions)
+
+
+@pytest.mark.parametrize(
+    ("user_id", "rejected"), [("a", []), ("b", [(0, 0), (0, 2)])], ids=["same visitor", "another"]
+)
+def test_an_event_that_postgres_refuses_does_not_hold_back_another_with_its_key(
+    transactions: Connection, user_id: str, rejected: list[Place]
+) -> None:
+    """In the same batch. The refused one is then its duplicate, or in conflict with it."""
+    history = History(transactions)
+    refused = event("a", 0, event_id=str(UUID(int=1)), page_url="/refused")
+    valid = {**refused, "user_id": user_id, "page_url": "/"}
+    history.run("refuse")
+    history.run(([refused, valid, refused], []))
+    assert list(history.oracle.visitors.values()) == [user_id]
+    assert list(history.oracle.rejected) == rejected
+    history.oracle.check(transactions)
