@@ -33,7 +33,7 @@ class RecordOutcome(NamedTuple):
 
 NEW = RecordOutcome(OutcomeKind.NEW)
 DUPLICATE = RecordOutcome(OutcomeKind.DUPLICATE)
-EVENT_ID_CONFLICT = RecordOutcome(
+CONFLICT = RecordOutcome(
     OutcomeKind.REJECTED,
     "event_id_conflict",
     "An event of another visitor is stored under the same event_id and timestamp.",
@@ -96,4 +96,4 @@ def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
     stored = identity(new) if new else insertion.stored_before.get(key)
     if stored is None:
         return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
-    return DUPLICATE if identity(event) == stored else EVENT_ID_CONFLICT
+    return DUPLICATE if identity(event) == stored else CONFLICT
