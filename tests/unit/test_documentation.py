@@ -1,0 +1,47 @@
+"""The pages name only files and tests that exist, and ARCHITECTURE.md stays one page."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+LONGEST_PAGE = 200
+LONGEST_GLOSSARY = 30
+# Files that a user makes.
+MADE = {"shop.tf", "report.html", "report.json"}
+
+
+def test_the_architecture_is_one_page() -> None:
+    assert len(ARCHITECTURE.read_text().splitlines()) <= LONGEST_PAGE
+
+
+def test_the_glossary_has_few_words_and_in_order() -> None:
+    (glossary,) = re.findall(r"^## Glossary\n(.+?)^## ", ARCHITECTURE.read_text(), re.M | re.S)
+    words = re.findall(r"^\| (.+?) \|", glossary, re.M)[1:]
+    assert len(words) <= LONGEST_GLOSSARY
+    assert words == sorted(words)
+
+
+def test_every_test_that_guards_an_invariant_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", ARCHITECTURE.read_text()))
+    tests = "".join(path.read_text() for path in ROOT.glob("tests/*/test_*.py"))
+    assert named
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"[`(]([\w./-]+\.(?:py|sql|md|toml|tf|sh|json|yaml))\b", text)) - MADE
+    folders = (ROOT, ROOT / "clickstream", ROOT / "terraform")
+    missing = {name for name in named if not any((folder / name).exists() for folder in folders)}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_folder_that_a_page_names_exists(page: str) -> None:
+    named = set(re.findall(r"^\| `(\w+)/` ", (ROOT / page).read_text(), re.M))
+    assert {name for name in named if not (ROOT / "clickstream" / name).is_dir()} == set()
