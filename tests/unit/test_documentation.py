@@ -43,5 +43,5 @@ def test_every_file_that_a_page_names_exists(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_folder_that_a_page_names_exists(page: str) -> None:
-    named = set(re.findall(r"^\| `(\w+)/` ", (ROOT / page).read_text(), re.M))
+    named = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / page).read_text(), re.M))
     assert {name for name in named if not (ROOT / "clickstream" / name).is_dir()} == set()
