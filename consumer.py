@@ -27,8 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--drain",
         action="store_true",
-        help="stop when everything that is in the topic at the start is stored (and indexed, where "
-        "search is on)",
+        help="stop when everything that is in the topic at the start is stored and, if "
+        "OPENSEARCH_HOST is set, indexed",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""Work that is done every few seconds."""
+"""A repeated interval, for work that is done every few seconds."""
 
 from collections.abc import Callable
 from time import monotonic
