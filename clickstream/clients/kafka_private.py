@@ -1,12 +1,13 @@
 """Every private attribute of kafka-python that the product uses, each with the reason.
 
-Written for kafka-python 3.0.12. tests/unit/test_kafka_private.py fails if an upgrade removes one.
+Written for kafka-python 3.0.12. If an upgrade removes one, a test named test_kafka_private.py
+fails (tests/unit and tests/services).
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 
 def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
@@ -26,6 +27,15 @@ def cluster_id(consumer: KafkaConsumer) -> str | None:
     """
     found: str | None = consumer._cluster.cluster_id
     return found
+
+
+def known_brokers(admin: KafkaAdminClient) -> list[tuple[str, int]]:
+    """Return host and port of each broker in the metadata that the client was started with.
+
+    The public `describe_cluster` sends a request, and waits without limit for a broker that does
+    not answer.
+    """
+    return [(broker.host, broker.port) for broker in admin._client.cluster.brokers()]
 
 
 def forget_high_watermarks(consumer: KafkaConsumer, partitions: Iterable[TopicPartition]) -> None:

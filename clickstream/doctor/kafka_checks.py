@@ -16,6 +16,7 @@ from kafka.errors import (
     NoError,
 )
 
+from clickstream.clients import kafka_private
 from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
 from clickstream.doctor import certificate_files, kafka_wire, network
@@ -153,12 +154,8 @@ def _check_brokers(admin: KafkaAdminClient, settings: Settings) -> str:
 
     They are checked one by one, because the client would wait for a silent one without limit.
     """
-    described = admin.describe_cluster()["brokers"]
-    brokers = [
-        Endpoint(broker["host"], broker["port"], SETTING)
-        for broker in described
-        if not broker.get("is_fenced")  # clients are not sent to it
-    ]
+    known = kafka_private.known_brokers(admin)
+    brokers = [Endpoint(host, port, SETTING) for host, port in known]
     for endpoint in brokers:
         try:
             network.resolve(endpoint)
