@@ -33,10 +33,9 @@ class SessionCloser:
         with database.transaction() as cursor:
             check_assignment(cursor, assignment)
             watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
-            now = watermark.pipeline_watermark(cursor, assignment.topic)
-            if now is None:
+            reached = watermark.pipeline_watermark(cursor, assignment.topic)
+            if reached is None:
                 return
-            database.counters.closed += watermark.close_sessions(
-                cursor, now, database.cache.rule.timeout
-            )
-        database.cache.evict(now)
+            timeout = database.cache.rule.timeout
+            database.counters.closed += watermark.close_sessions(cursor, reached, timeout)
+        database.cache.evict(reached)
