@@ -1,11 +1,15 @@
-"""Writing `.env` for a command, which keeps the lines that a person added."""
+"""`.env` files: reading them, and writing them without losing the lines that a person added."""
 
+import codecs
 import re
 import sys
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
-from clickstream.errors import UserError
+from dotenv.parser import Binding, parse_stream
+
+from clickstream.errors import UsageError, UserError
 from clickstream.generated_files import (
     OWNER,
     back_up,
@@ -15,11 +19,52 @@ from clickstream.generated_files import (
     text_lines,
 )
 
-__all__ = ["check_writable", "warn_if_overruled", "write_env_file"]
+__all__ = ["check_writable", "read_env_file", "warn_if_overruled", "write_env_file"]
 
 _NOTE = "# Each run of it replaces its own values; lines that you add are kept."
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
 _PLAIN_VALUE = re.compile(r"[A-Za-z0-9_./:@,+-]*")
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Return variable names and values; values are not interpolated.
+
+    Raises UsageError with the line if the file is not UTF-8 or a line is not an assignment.
+    """
+    bindings = list(parse_stream(StringIO(_read_text(path))))
+    for binding in bindings:
+        if binding.error:
+            raise UsageError(
+                f"line {_line(binding)} of {path} is not NAME=value; correct it, or put # before it"
+            )
+    return {each.key: each.value for each in bindings if each.key and each.value is not None}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}; check its permissions") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UsageError(
+            f"line 1 of {path} is not UTF-8 but UTF-16, which PowerShell writes by default; save "
+            "the file as UTF-8"
+        )
+    wrong, text = data.find(b"\0"), ""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    if wrong >= 0:
+        line = data.count(b"\n", 0, wrong) + 1
+        raise UsageError(f"line {line} of {path} is not UTF-8 text; save the file as UTF-8")
+    return text
+
+
+def _line(binding: Binding) -> int:
+    """Return the line of a binding, whose text begins with the empty lines before it."""
+    text = binding.original.string
+    return int(binding.original.line) + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def write_env_file(

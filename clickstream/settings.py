@@ -1,22 +1,25 @@
-"""The settings: one frozen value, built from a mapping, checked once.
+"""The settings: one frozen value, built from a mapping and checked once.
 
-Precedence: a command-line flag, then the environment, then the `.env` file. A variable set to
-the empty string counts as set. `.env.example` lists the same names; a test compares them.
+Precedence: a command-line flag, then the environment, then the `.env` file (`sources.py`). A
+variable set to the empty string counts as set. `.env.example` lists the same names.
 """
 
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
+from clickstream import sources
 from clickstream.errors import UsageError
+from clickstream.service_urls import parse_database_url, parse_opensearch_uri
+from clickstream.sources import OPENSEARCH, POSTGRES, SERVERS, UNKNOWN_ORIGINS, Origins
 
-DEFAULT_ENV_FILE = Path(".env")
-_SERVER = re.compile(r"([^\s:,\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+DEFAULT_ENV_FILE = Path(sources.ENV_FILE)
+_SERVER = re.compile(r"([^\s:,\[\]@/]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+_URL_PARSERS = {POSTGRES.url: parse_database_url, OPENSEARCH.url: parse_opensearch_uri}
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -72,6 +75,48 @@ def _servers(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    """Name or address of a host; an IPv6 address may be in brackets."""
+    host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if any(sign in host for sign in "@/[]") or (":" in host and not _is_ipv6(host)):
+        raise ValueError(
+            "must be the name or address of a host, without scheme, user, port and path"
+        )
+    return host
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ip_address(host).version == 6
+    except ValueError:
+        return False
+
+
+def _postgres_host(value: str) -> str:
+    """Like `_host`, or the folder of a Unix socket, which begins with a slash."""
+    is_folder = value.startswith("/") and "@" not in value
+    return value if is_folder else _text(_host(value))
+
+
+def _database(value: str) -> str:
+    if "://" in value:
+        raise ValueError("must be the name of a database; a URL belongs in DATABASE_URL")
+    return _text(value)
+
+
+def _pem(value: str) -> str:
+    r"""PEM text; line breaks may be written as \n, as some platforms do."""
+    text = value.strip().replace("\\n", "\n")
+    if text and not (text.startswith("-----BEGIN ") and text.isascii()):
+        raise ValueError(
+            "must be PEM text that begins with -----BEGIN; the name of a file belongs in "
+            "KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE"
+        )
+    return text
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
@@ -91,9 +136,9 @@ def _setting(default: str, parse: Callable[[str], Any] = _text, *, secret: bool 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting of the product. Field names are the variables' names in lower case.
+    """Every setting of the product. Field names are the names of the variables in lower case.
 
-    Secrets do not show in the repr.
+    origins: the source of each setting. Secrets are not in the repr.
     """
 
     # Kafka
@@ -107,6 +152,9 @@ class Settings:
     kafka_ssl_cafile: str = _setting("", _optional)
     kafka_ssl_certfile: str = _setting("", _optional)
     kafka_ssl_keyfile: str = _setting("", _optional)
+    kafka_ca_cert: str = _setting("", _pem, secret=True)
+    kafka_access_cert: str = _setting("", _pem, secret=True)
+    kafka_access_key: str = _setting("", _pem, secret=True)
     kafka_sasl_mechanism: str = _setting(
         "SCRAM-SHA-256", _one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
     )
@@ -118,10 +166,11 @@ class Settings:
     # The consumer
     consumer_batch_events: int = _setting("10000", _whole(1, 1_000_000))
     consumer_batch_ms: int = _setting("500", _whole(1, 60_000))
-    # PostgreSQL
-    postgres_host: str = _setting("localhost")
+    # PostgreSQL. The details in a URL are copied to the other settings.
+    database_url: str = _setting("", str.strip, secret=True)
+    postgres_host: str = _setting("localhost", _postgres_host)
     postgres_port: int = _setting("5432", _whole(1, 65_535))
-    postgres_database: str = _setting("clickstream")
+    postgres_database: str = _setting("clickstream", _database)
     postgres_user: str = _setting("postgres")
     postgres_password: str = _setting("", _optional, secret=True)
     postgres_sslmode: str = _setting(
@@ -129,7 +178,8 @@ class Settings:
     )
     postgres_sslrootcert: str = _setting("", _optional)
     # OpenSearch
-    opensearch_host: str = _setting("", _optional)
+    opensearch_uri: str = _setting("", str.strip, secret=True)
+    opensearch_host: str = _setting("", _host)
     opensearch_port: int = _setting("9200", _whole(1, 65_535))
     opensearch_user: str = _setting("", _optional)
     opensearch_password: str = _setting("", _optional, secret=True)
@@ -153,24 +203,28 @@ class Settings:
     # Logging
     log_format: str = _setting("text", _one_of("text", "json"))
 
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, str]) -> "Settings":
-        """Read the settings out of a mapping of variable names to text.
+    origins: Origins = field(default=UNKNOWN_ORIGINS, repr=False, compare=False)
 
-        Unknown names are ignored. All problems are reported in one `UsageError`.
+    @classmethod
+    def from_mapping(
+        cls, mapping: Mapping[str, str], origins: Origins = UNKNOWN_ORIGINS
+    ) -> "Settings":
+        """Build the settings from a mapping of variable names to texts.
+
+        Unknown names are ignored. Details of a server in a URL are used if none of the settings
+        for the parts is in the mapping. Raises UsageError with all problems.
         """
-        values: dict[str, Any] = {}
-        problems: list[str] = []
-        for item in fields(cls):
+        details, problems = _details_of_urls(mapping)
+        given = {**_protocol_of_pem(mapping), **details, **mapping}
+        values = {}
+        for item in setting_fields():
             name = item.name.upper()
-            if name not in mapping:
-                continue
             try:
-                values[item.name] = item.metadata["parse"](mapping[name])
+                if name in given:
+                    values[item.name] = item.metadata["parse"](given[name])
             except ValueError as error:
-                shown = "" if item.metadata["secret"] else f" (it is {mapping[name]!r})"
-                problems.append(f"{name} {error}{shown}")
-        settings = cls(**values)
+                problems.append(_problem(item, error, mapping))
+        settings = cls(**values, origins=origins)
         problems += settings._contradictions()
         if problems:
             raise UsageError("; ".join(problems))
@@ -186,6 +240,8 @@ class Settings:
                 problems.append(f"{low.upper()} must not be above {high.upper()}")
         if bool(self.kafka_ssl_certfile) != bool(self.kafka_ssl_keyfile):
             problems.append("KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE must be set together")
+        if bool(self.kafka_access_cert) != bool(self.kafka_access_key):
+            problems.append("KAFKA_ACCESS_CERT and KAFKA_ACCESS_KEY must be set together")
         if self.kafka_security_protocol.startswith("SASL") and not self.kafka_sasl_username:
             problems.append(
                 f"KAFKA_SECURITY_PROTOCOL={self.kafka_security_protocol} needs KAFKA_SASL_USERNAME"
@@ -193,15 +249,59 @@ class Settings:
         return problems
 
 
-def load(env_file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of the environment over those of a `.env` file.
+def setting_fields() -> list[Field[Any]]:
+    """Return the fields of `Settings` that hold a setting, each with its metadata."""
+    return [item for item in fields(Settings) if item.metadata]
 
-    env_file: a file that must exist, or None for `.env` in the working directory, if there.
-    Raises UsageError with every problem found.
+
+def _protocol_of_pem(mapping: Mapping[str, str]) -> dict[str, str]:
+    """Return the security protocol to use by default if certificates are given as text."""
+    has_text = mapping.get("KAFKA_CA_CERT") or mapping.get("KAFKA_ACCESS_CERT")
+    return {"KAFKA_SECURITY_PROTOCOL": "SSL"} if has_text else {}
+
+
+def _details_of_urls(mapping: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return the settings in the URLs of a mapping, and the problems of the URLs."""
+    details: dict[str, str] = {}
+    problems = []
+    for server in SERVERS:
+        parts = server.parts & mapping.keys()
+        if server.url not in mapping or server.address in parts:
+            continue
+        if parts:
+            problems.append(
+                f"{server.url} and {', '.join(sorted(parts))} are both set; set either the URL or "
+                f"all parts, {server.address} included"
+            )
+            continue
+        try:
+            details |= _URL_PARSERS[server.url](mapping[server.url].strip())
+        except ValueError as error:
+            problems.append(f"{server.url} {error}")
+    return details, problems
+
+
+def _problem(item: Field[Any], error: ValueError, mapping: Mapping[str, str]) -> str:
+    """Describe an invalid value; a value that may hold a password is not repeated."""
+    name = item.name.upper()
+    if name not in mapping:
+        (url,) = (server.url for server in SERVERS if name in server.parts)
+        return f"{name}, given by {url}, {error}"
+    value = mapping[name]
+    if item.metadata["secret"] or "@" in value or "/" in value:
+        return f"{name} {error}"
+    return f"{name} {error} (it is {value!r})"
+
+
+def load(env_file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings of the environment and of the `.env` file.
+
+    env_file: a file that must exist; None for `.env` in the working directory or beside the
+    scripts, if there is one. Raises UsageError with all problems.
     """
-    if env_file is not None and not env_file.is_file():
-        raise UsageError(f"the settings file {env_file} does not exist; check --env-file")
-    path = env_file or DEFAULT_ENV_FILE
-    stored = dotenv_values(path, interpolate=False) if path.is_file() else {}
-    filled = {name: value for name, value in stored.items() if value is not None}
-    return Settings.from_mapping({**filled, **environment})
+    return from_sources(sources.find(env_file, environment))
+
+
+def from_sources(found: sources.Sources) -> Settings:
+    """Return the settings of these sources. Raises UsageError with all problems."""
+    return Settings.from_mapping(found.values(), found.origins())

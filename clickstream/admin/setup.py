@@ -57,7 +57,7 @@ def apply_topic(settings: Settings) -> str:
     except (KafkaError, OSError) as error:
         raise UserError(
             f"cannot create topic {topic} on {kafka_address(settings)}: {first_line(error)}; "
-            "check KAFKA_* in .env, or start local servers with: python -m clickstream stack up"
+            "check KAFKA_*, or start local servers with: python -m clickstream stack up"
         ) from None
     return f"Topic {topic} was created with {partitions} partitions."
 
@@ -73,8 +73,8 @@ def apply_search(settings: Settings) -> str | None:
     except (AuthenticationException, AuthorizationException):
         raise UserError(
             f"{server} does not let OPENSEARCH_USER put index templates; check "
-            "OPENSEARCH_PASSWORD, or give an administrator's user and password in the environment "
-            "of: python create_schema.py"
+            "OPENSEARCH_PASSWORD, or set all OPENSEARCH_* with an administrator's user and "
+            "password in the environment of: python create_schema.py"
         ) from None
     except RequestError as error:
         raise UserError(
@@ -84,6 +84,6 @@ def apply_search(settings: Settings) -> str | None:
     except OpenSearchException as error:
         raise UserError(
             f"cannot put the index templates into {server}: {type(error).__name__}; "
-            "check OPENSEARCH_* in .env, or ask: python -m clickstream doctor"
+            "check OPENSEARCH_*, or ask: python -m clickstream doctor"
         ) from None
     return f"Index templates {' and '.join(templates.TEMPLATES)} are there."

@@ -118,7 +118,10 @@ def _make_folder() -> None:
 
 def next_steps(outputs: Outputs) -> str:
     """Return the text about the commands to run next."""
-    templates = f"OPENSEARCH_HOST={outputs.opensearch_host} python create_schema.py"
+    # All details of a server come from one source, so the rest has to be in the environment too.
+    templates = (
+        f"(set -a; . ./.env; OPENSEARCH_HOST={outputs.opensearch_host} python create_schema.py)"
+    )
     by_connector = outputs.opensearch_sink == "connector"
     return "\n".join(
         [

@@ -52,7 +52,7 @@ def connect_or_explain(settings: Settings, *, application: str) -> Connection:
     except psycopg2.OperationalError as error:
         raise UserError(
             f"cannot connect to {postgres_address(settings)}, as {settings.postgres_user!r}: "
-            f"{connection_failure(error)}; check POSTGRES_* in .env, or start local servers with: "
+            f"{connection_failure(error)}; check POSTGRES_*, or start local servers with: "
             "python -m clickstream stack up"
         ) from None
 

@@ -5,11 +5,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from clickstream import cli
 from clickstream.admin import setup
-from clickstream.env_file import check_writable, warn_if_overruled, write_env_file
+from clickstream.env_file import (
+    check_writable,
+    read_env_file,
+    warn_if_overruled,
+    write_env_file,
+)
 from clickstream.local import stack
 from clickstream.local.ports import HOST
 from clickstream.local.stack import Condition, Status
@@ -82,9 +85,8 @@ def reset(_: argparse.Namespace) -> int:
 
 def _settings(values: Mapping[str, str]) -> Settings:
     """Return the user's settings with the local servers, which beat the environment here."""
-    stored = dotenv_values(DEFAULT_ENV_FILE, interpolate=False)
-    filled = {name: value for name, value in stored.items() if value is not None}
-    return Settings.from_mapping({**filled, **os.environ, **values})
+    stored = read_env_file(DEFAULT_ENV_FILE)
+    return Settings.from_mapping({**stored, **os.environ, **values})
 
 
 def _print_table(found: list[Status], started: list[str] | None = None) -> None:

@@ -11,14 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 
 from clickstream import cli
 from clickstream.errors import UserError
 from clickstream.local.temporary import PROJECT, temporary_stack
-from clickstream.settings import Settings
+from clickstream.settings import setting_fields
+from clickstream.sources import ENV_FILE
 
 STEPS = (
     ("Create tables and topic", ("create_schema.py",)),
@@ -51,6 +51,7 @@ def run(_: argparse.Namespace) -> int:
     print("Starting a temporary broker, PostgreSQL and search server", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="clickstream-demo-"))
     with temporary_stack(folder) as servers:
+        (folder / ENV_FILE).touch()  # an empty one, so that the scripts read no other
         has_search = bool(servers["OPENSEARCH_HOST"])
         if not has_search:
             print("There is no search server for this platform; the demo runs without one")
@@ -67,7 +68,7 @@ def run(_: argparse.Namespace) -> int:
 
 def _environment(servers: Mapping[str, str]) -> dict[str, str]:
     """Return the environment with these servers and without the user's settings."""
-    names = {item.name.upper() for item in fields(Settings)}
+    names = {item.name.upper() for item in setting_fields()}
     others = {name: value for name, value in os.environ.items() if name not in names}
     return {**others, **servers, "PYTHONPATH": str(PROJECT)}
 
@@ -78,7 +79,7 @@ def _run(line: tuple[str, ...], environment: Mapping[str, str], folder: Path) ->
     child = subprocess.Popen(
         [sys.executable, program, *arguments],
         env=environment,
-        cwd=folder,  # a folder without a .env
+        cwd=folder,
         start_new_session=True,  # Ctrl-C interrupts the demo, and the demo stops the script
     )
     try:

@@ -3,13 +3,12 @@
 import argparse
 import math
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from clickstream import cli
 from clickstream.durations import MICROSECOND, parse_duration, parse_time
-from clickstream.settings import Settings
+from clickstream.settings import setting_fields
 from clickstream.simulator.event_json import microseconds
 
 DESCRIPTION = """\
@@ -186,7 +185,7 @@ def _add_replay(group: Any) -> None:
 
 
 def _add_settings(group: Any) -> None:
-    defaults = {item.name: item.metadata["default"] for item in fields(Settings)}
+    defaults = {item.name: item.metadata["default"] for item in setting_fields()}
     for name, meaning in SETTING_OPTIONS.items():
         group.add_argument(
             f"--{name.replace('_', '-')}",

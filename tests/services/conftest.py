@@ -224,9 +224,10 @@ def database(template: str, maintenance: Callable[[str], None]) -> Iterator[str]
 
 @pytest.fixture
 def environment(
-    servers: dict[str, str], topic: str, partitions: int, database: str
+    servers: dict[str, str], topic: str, partitions: int, database: str, tmp_path: Path
 ) -> dict[str, str]:
     """The settings of the scripts: topic, database and group of this test; search is off."""
+    (tmp_path / ".env").touch()  # else scripts in this folder would read the project's
     return {
         **servers,
         "KAFKA_TOPIC": topic,

@@ -5,15 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from signal import Signals
 from typing import Protocol
 
-from clickstream.settings import Settings
+from clickstream.settings import setting_fields
 
 PROJECT = Path(__file__).parents[2]
-SETTING_NAMES = frozenset(item.name.upper() for item in fields(Settings))
+SETTING_NAMES = frozenset(item.name.upper() for item in setting_fields())
 
 
 def command(name: str, *arguments: str) -> list[str]:

@@ -20,7 +20,7 @@ from dotenv import dotenv_values
 from clickstream.__main__ import main
 from clickstream.aiven import env
 from clickstream.aiven.outputs import Outputs, parse
-from clickstream.settings import Settings, load
+from clickstream.settings import Settings, load, setting_fields
 from tests.pki import Authority, key_text
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ def values(authority: Authority) -> dict[str, Any]:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory, and an environment without settings."""
     monkeypatch.chdir(tmp_path)
-    for item in fields(Settings):
+    for item in setting_fields():
         monkeypatch.delenv(item.name.upper(), raising=False)
     return tmp_path
 
@@ -418,7 +418,7 @@ def test_sensitive_outputs_are_not_in_the_repr() -> None:
 
 def test_every_name_that_is_written_is_a_setting(write: Write) -> None:
     written = env.settings_of(parse(write().read_text(), "outputs"))
-    names = {item.name.upper() for item in fields(Settings)}
+    names = {item.name.upper() for item in setting_fields()}
     assert written.keys() <= names
     assert Settings.from_mapping(written)
 

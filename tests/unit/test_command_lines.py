@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,28 @@ def test_the_help_is_printed_and_the_exit_status_is_0(command: list[str]) -> Non
     done = run(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    "command", [*([name] for name in SCRIPTS), ["-m", "clickstream", "positions", "show"]]
+)
+def test_a_broken_env_file_is_misuse_and_one_sentence_with_its_line(
+    command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("KAFKA_TOPIC=mine\nPOSTGRES_PASSWORD hidden\n")
+    program = [command[0] if command[0] == "-m" else str(ROOT / command[0]), *command[1:]]
+    done = subprocess.run(
+        [sys.executable, *program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"error: line 2 of {tmp_path / '.env'} is not NAME=value; correct it, or put # before it\n"
+    )
 
 
 class ParserBuilt(Exception):  # noqa: N818 - not an error

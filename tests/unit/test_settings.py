@@ -1,21 +1,23 @@
-"""The settings: defaults, precedence, boundaries, and what `.env.example` says of them."""
+"""The settings: defaults, boundaries, contradictions, and their list in `.env.example`."""
 
 import re
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import pytest
 
 from clickstream.errors import UsageError
-from clickstream.settings import Settings, load
+from clickstream.settings import Settings, load, setting_fields
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 FOR_TERRAFORM = {"AIVEN_TOKEN": ""}
-SECRETS = {"KAFKA_SASL_PASSWORD", "POSTGRES_PASSWORD", "OPENSEARCH_PASSWORD"}
+PASSWORDS = {"KAFKA_SASL_PASSWORD", "POSTGRES_PASSWORD", "OPENSEARCH_PASSWORD"}
+URLS = {"DATABASE_URL", "OPENSEARCH_URI"}
+PEM_TEXTS = {"KAFKA_CA_CERT", "KAFKA_ACCESS_CERT", "KAFKA_ACCESS_KEY"}
 
 
 def names_of_settings() -> list[str]:
-    return [item.name.upper() for item in fields(Settings)]
+    return [item.name.upper() for item in setting_fields()]
 
 
 def refusal(mapping: dict[str, str]) -> str:
@@ -28,12 +30,12 @@ def refusal(mapping: dict[str, str]) -> str:
 
 
 def example() -> list[tuple[str, str]]:
-    """The names and values in the file; all are commented out."""
+    """Return the names and values in the file, where all of them are commented out."""
     return re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
 
 
 def test_the_example_lists_every_setting_with_its_default_and_nothing_else() -> None:
-    defaults = {item.name.upper(): item.metadata["default"] for item in fields(Settings)}
+    defaults = {item.name.upper(): item.metadata["default"] for item in setting_fields()}
     assert dict(example()) == defaults | FOR_TERRAFORM
 
 
@@ -43,49 +45,11 @@ def test_the_example_lists_each_name_once_and_sets_nothing() -> None:
     assert all(line.startswith("#") for line in EXAMPLE.read_text().splitlines() if line)
 
 
-def test_the_example_taken_as_it_is_gives_the_defaults(tmp_path: Path) -> None:
+def test_the_uncommented_example_gives_the_defaults(tmp_path: Path) -> None:
     text = re.sub(r"^#([A-Z][A-Z0-9_]*=)", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE)
     file = tmp_path / "settings"
     file.write_text(text)
     assert load(file, environment={}) == Settings()
-
-
-# == Where a value comes from ===================================================================
-
-
-def test_the_environment_beats_the_file(tmp_path: Path) -> None:
-    file = tmp_path / "settings"
-    file.write_text("KAFKA_TOPIC=of-the-file\nPOSTGRES_PORT=5433\n")
-    settings = load(file, environment={"KAFKA_TOPIC": "of-the-environment"})
-    assert (settings.kafka_topic, settings.postgres_port) == ("of-the-environment", 5433)
-
-
-def test_a_variable_set_to_the_empty_string_counts_as_set(tmp_path: Path) -> None:
-    file = tmp_path / "settings"
-    file.write_text("OPENSEARCH_HOST=search\nKAFKA_TOPIC=mine\n")
-    assert load(file, environment={"OPENSEARCH_HOST": ""}).opensearch_host == ""
-    with pytest.raises(UsageError, match="KAFKA_TOPIC must not be empty"):
-        load(file, environment={"KAFKA_TOPIC": ""})
-
-
-def test_the_file_of_the_working_directory_is_read_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert load(environment={}) == Settings()
-    Path(".env").write_text("KAFKA_TOPIC=mine\n")
-    assert load(environment={}).kafka_topic == "mine"
-
-
-def test_a_file_that_was_named_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nowhere.*--env-file"):
-        load(tmp_path / "nowhere", environment={})
-
-
-def test_a_value_of_the_file_is_taken_as_it_stands(tmp_path: Path) -> None:
-    file = tmp_path / "settings"
-    file.write_text("POSTGRES_PASSWORD=${HOME}$x\nNO_VALUE\nOF_ANOTHER_PROGRAM=1\n")
-    assert load(file, environment={}).postgres_password == "${HOME}$x"
 
 
 # == Problems ===================================================================================
@@ -98,17 +62,24 @@ def test_every_problem_is_in_one_message() -> None:
     assert told.count(";") == 2
 
 
-@pytest.mark.parametrize("name", sorted(SECRETS))
-def test_a_secret_shows_nowhere(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(PASSWORDS))
+def test_a_password_is_neither_in_the_repr_nor_in_an_error(name: str) -> None:
     settings = Settings.from_mapping({name: "hidden-value"})
     assert "hidden-value" not in repr(settings)
     assert "hidden-value" not in refusal({name: "hidden-value", "POSTGRES_PORT": "x"})
 
 
-def test_whatever_looks_like_a_secret_is_one() -> None:
-    marked = {item.name.upper() for item in fields(Settings) if item.metadata["secret"]}
-    assert marked == SECRETS
-    assert {name for name in names_of_settings() if re.search("PASSWORD|TOKEN", name)} == SECRETS
+def test_passwords_urls_and_pem_texts_are_marked_as_secrets() -> None:
+    marked = {item.name.upper() for item in setting_fields() if item.metadata["secret"]}
+    assert marked == PASSWORDS | URLS | PEM_TEXTS
+    named = re.compile("PASSWORD|TOKEN|_UR[IL]$|_CERT$|_KEY$")
+    assert {name for name in names_of_settings() if named.search(name)} - marked == {
+        "OPENSEARCH_DASHBOARDS_URL"
+    }
+
+
+# Forms of a pasted URL; none of them may be repeated in the error.
+NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:5432", "::1:x"]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +96,11 @@ def test_whatever_looks_like_a_secret_is_one() -> None:
         ("POSTGRES_SSLMODE", ["verify-full"], ["on", ""]),
         ("OPENSEARCH_USE_SSL", ["true", "FALSE", "1", "no"], ["", "maybe"]),
         ("LOG_FORMAT", ["text", "json"], ["xml"]),
+        ("KAFKA_BOOTSTRAP_SERVERS", ["a:1,b:2", "[::1]:9092"], ["kafka://a:1", "u@a:1", "a:b", ""]),
+        ("POSTGRES_HOST", ["db", "10.0.0.1", "/cloudsql/a:b:c"], [*NO_HOSTS, "/u:p@db"]),
+        ("OPENSEARCH_HOST", ["search.example", ""], NO_HOSTS),
+        ("POSTGRES_DATABASE", ["shop"], ["postgres://u:p@db/shop"]),
+        ("KAFKA_CA_CERT", ["-----BEGIN CERTIFICATE-----", ""], ["ca.pem", "-----BEGIN \u00e9"]),
     ],
 )
 def test_boundaries(name: str, good: list[str], bad: list[str]) -> None:
@@ -141,6 +117,8 @@ def test_boundaries(name: str, good: list[str], bad: list[str]) -> None:
         ({"ACTION_DELAY_MIN": "10", "ACTION_DELAY_MAX": "9"}, "not be above"),
         ({"KAFKA_SSL_CERTFILE": "service.cert"}, "KAFKA_SSL_KEYFILE"),
         ({"KAFKA_SSL_KEYFILE": "service.key"}, "KAFKA_SSL_CERTFILE"),
+        ({"KAFKA_ACCESS_CERT": "-----BEGIN CERTIFICATE-----"}, "KAFKA_ACCESS_KEY"),
+        ({"KAFKA_ACCESS_KEY": "-----BEGIN PRIVATE KEY-----"}, "KAFKA_ACCESS_CERT"),
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "needs KAFKA_SASL_USERNAME"),
     ],
 )
@@ -156,3 +134,41 @@ def test_event_types_are_a_sorted_set() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().kafka_topic = "another"  # type: ignore[misc]
+
+
+# == Hosts and certificates =====================================================================
+
+SERVICE_URIS = [
+    ("POSTGRES_HOST", "postgres://avnadmin:hidden@db.example:12691/defaultdb?sslmode=require"),
+    ("OPENSEARCH_HOST", "https://avnadmin:hidden@search.example:12692"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "https://avnadmin:hidden@kafka.example:12693"),
+    ("POSTGRES_DATABASE", "postgres://avnadmin:hidden@db.example:12691/defaultdb"),
+    ("POSTGRES_PORT", "postgres://avnadmin:hidden@db.example:12691/defaultdb"),
+]
+
+
+@pytest.mark.parametrize(("name", "uri"), SERVICE_URIS)
+def test_a_service_uri_in_another_setting_is_refused_and_not_repeated(name: str, uri: str) -> None:
+    text = refusal({name: uri})
+    assert text.startswith(f"{name} must be ")
+    assert not [part for part in ("hidden", "avnadmin", ".example") if part in text]
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]", " ::1 "])
+def test_an_ipv6_host_may_have_brackets(host: str) -> None:
+    assert Settings.from_mapping({"POSTGRES_HOST": host}).postgres_host == "::1"
+    assert Settings.from_mapping({"OPENSEARCH_HOST": host}).opensearch_host == "::1"
+
+
+def test_line_breaks_of_a_pem_text_may_be_written_as_backslash_n() -> None:
+    text = "-----BEGIN CERTIFICATE-----\\nabc\\n-----END CERTIFICATE-----\\n"
+    settings = Settings.from_mapping({"KAFKA_CA_CERT": text})
+    assert settings.kafka_ca_cert.splitlines()[1] == "abc"
+
+
+def test_pem_text_turns_tls_on_unless_the_protocol_is_set() -> None:
+    pem = {"KAFKA_CA_CERT": "-----BEGIN CERTIFICATE-----"}
+    assert Settings.from_mapping(pem).kafka_security_protocol == "SSL"
+    plain = {**pem, "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
+    assert Settings.from_mapping(plain).kafka_security_protocol == "PLAINTEXT"
+    assert Settings.from_mapping({"KAFKA_CA_CERT": ""}).kafka_security_protocol == "PLAINTEXT"

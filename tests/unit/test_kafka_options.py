@@ -1,0 +1,69 @@
+"""The TLS options of the Kafka clients."""
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from clickstream.clients.kafka import connection_options, tls_context
+from clickstream.errors import UserError
+from clickstream.settings import Settings
+from tests.pki import Authority, Pair
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """The CA of the brokers and of the clients."""
+    return Authority("a CA")
+
+
+@pytest.fixture(scope="module")
+def pair(authority: Authority) -> Pair:
+    """Certificate and key of a client."""
+    return authority.issue("clickstream")
+
+
+def settings_of(authority: Authority, pair: Pair, **changes: str) -> Settings:
+    return Settings.from_mapping(
+        {
+            "KAFKA_CA_CERT": authority.certificate,
+            "KAFKA_ACCESS_CERT": pair.certificate,
+            "KAFKA_ACCESS_KEY": pair.key,
+            **changes,
+        }
+    )
+
+
+def test_pem_texts_become_a_context_that_verifies_the_brokers(
+    authority: Authority, pair: Pair
+) -> None:
+    options = connection_options(settings_of(authority, pair))
+    assert options["security_protocol"] == "SSL"
+    assert "ssl_keyfile" not in options
+    context = options["ssl_context"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    (ca,) = context.get_ca_certs()
+    assert ca["subject"] == ((("commonName", "a CA"),),)
+
+
+def test_a_ca_file_beats_the_text(authority: Authority, pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text(Authority("of the file").certificate)
+    changed = settings_of(authority, pair, KAFKA_SSL_CAFILE=str(tmp_path / "ca.pem"))
+    (ca,) = tls_context(changed).get_ca_certs()
+    assert ca["subject"] == ((("commonName", "of the file"),),)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"KAFKA_CA_CERT": "-----BEGIN CERTIFICATE-----"},
+        {"KAFKA_ACCESS_KEY": "-----BEGIN PRIVATE KEY-----"},
+        {"KAFKA_ACCESS_KEY": Authority("another").issue("other").key},
+    ],
+    ids=["CA", "key", "another's key"],
+)
+def test_pem_texts_that_openssl_cannot_use_are_an_error_for_the_user(
+    changes: dict[str, str], authority: Authority, pair: Pair
+) -> None:
+    with pytest.raises(UserError, match="the certificates for Kafka cannot be used"):
+        connection_options(settings_of(authority, pair, **changes))
