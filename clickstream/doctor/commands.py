@@ -1,14 +1,17 @@
 """`python -m clickstream doctor`: check every server of the settings without changing it."""
 
 import argparse
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from clickstream import cli
-from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks
+from clickstream.clients.addresses import kafka_address, opensearch_address, postgres_address
+from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks, settings_checks
 from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
 from clickstream.errors import UsageError
-from clickstream.settings import Settings, load
+from clickstream.settings import Settings, from_sources
+from clickstream.sources import Sources, find
 
 
 def register(commands: cli.Subparsers) -> None:
@@ -21,12 +24,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit status 1 if there is a problem."""
     cli.start_logging("text")
     try:
-        settings = load(arguments.env_file)
+        sources = find(arguments.env_file, os.environ)
+        settings = from_sources(sources)
     except UsageError as error:
         print(_line(Finding("settings", Outcome.PROBLEM, str(error))))
         return cli.FAILED
     problems = 0
-    for title, checks in checks_by_server(settings, datetime.now(UTC)):
+    for title, checks in all_checks(settings, sources, datetime.now(UTC)):
         print(title)
         for finding in run_checks(checks):
             print(_line(finding), flush=True)
@@ -35,14 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     return cli.FAILED if problems else cli.DONE
 
 
-def checks_by_server(settings: Settings, now: datetime) -> Iterator[tuple[str, Iterator[Check]]]:
-    """Yield the title and the checks of each server that the settings name."""
-    yield f"Kafka {settings.kafka_bootstrap_servers}", kafka_checks.checks(settings, now)
-    address = f"{settings.postgres_host}:{settings.postgres_port}"
-    yield f"PostgreSQL {address}", postgres_checks.checks(settings, now)
+def all_checks(
+    settings: Settings, sources: Sources, now: datetime
+) -> Iterator[tuple[str, Iterator[Check]]]:
+    """Yield the checks of the settings and of each server that they name, each with a title."""
+    yield "Settings", settings_checks.checks(settings, sources)
+    yield kafka_address(settings), kafka_checks.checks(settings, now)
+    yield postgres_address(settings), postgres_checks.checks(settings, now)
     if settings.opensearch_host:
-        address = f"{settings.opensearch_host}:{settings.opensearch_port}"
-        yield f"OpenSearch {address}", opensearch_checks.checks(settings, now)
+        yield opensearch_address(settings), opensearch_checks.checks(settings, now)
 
 
 def _line(finding: Finding) -> str:

@@ -18,9 +18,10 @@ from kafka.errors import (
 
 from clickstream.clients import kafka_private
 from clickstream.clients.addresses import kafka_address
-from clickstream.clients.kafka import connection_options
-from clickstream.doctor import certificate_files, kafka_wire, network
+from clickstream.clients.kafka import connection_options, tls_context
+from clickstream.doctor import credentials, kafka_wire, network
 from clickstream.doctor.checks import Check
+from clickstream.doctor.credentials import Pem
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.settings import Settings
@@ -36,7 +37,7 @@ RIGHTS_REMEDY = (
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     """Yield the checks of Kafka; each depends on those before it."""
     if "SSL" in settings.kafka_security_protocol:
-        yield from _file_checks(settings, now)
+        yield from _credential_checks(settings, now)
     yield Check("name", lambda: _each(settings, network.resolve))
     yield Check("connection", lambda: _each(settings, network.reach))
     if "SSL" in settings.kafka_security_protocol:
@@ -48,17 +49,24 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("group", lambda: _with_admin(settings, _check_group), False)
 
 
-def _file_checks(settings: Settings, now: datetime) -> Iterator[Check]:
-    cafile = settings.kafka_ssl_cafile
-    certfile, keyfile = settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile
-    if cafile:
-        yield Check("CA file", lambda: certificate_files.check_ca("KAFKA_SSL_CAFILE", cafile, now))
-    if certfile:
-        yield Check("certificate", lambda: certificate_files.check_client(certfile, keyfile, now))
-        yield Check(
-            "key's mode", lambda: certificate_files.check_mode("KAFKA_SSL_KEYFILE", keyfile), False
-        )
-        yield Check("renewal", lambda: certificate_files.check_renewal(certfile, now), False)
+def _credential_checks(settings: Settings, now: datetime) -> Iterator[Check]:
+    ca = _pem(settings, "KAFKA_SSL_CAFILE", "KAFKA_CA_CERT")
+    certificate = _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT")
+    key = _pem(settings, "KAFKA_SSL_KEYFILE", "KAFKA_ACCESS_KEY")
+    if ca.value:
+        yield Check("CA", lambda: credentials.check_ca(ca, now))
+    if certificate.value:
+        yield Check("certificate", lambda: credentials.check_client(certificate, key, now))
+        if not key.is_text:
+            yield Check("key's mode", lambda: credentials.check_mode(key), False)
+        yield Check("renewal", lambda: credentials.check_renewal(certificate, now), False)
+
+
+def _pem(settings: Settings, file_setting: str, text_setting: str) -> Pem:
+    """Return the file if it is set, else the text, which may be empty."""
+    path = getattr(settings, file_setting.lower())
+    text = getattr(settings, text_setting.lower())
+    return Pem(text_setting, text, is_text=True) if text and not path else Pem(file_setting, path)
 
 
 def endpoints(servers: str) -> list[Endpoint]:
@@ -82,10 +90,15 @@ def _each(settings: Settings, check: Callable[[Endpoint], str]) -> str:
 
 
 def _connect_tls(settings: Settings, endpoint: Endpoint) -> ssl.SSLSocket:
-    tls = network.context(settings.kafka_ssl_cafile)
-    if settings.kafka_ssl_certfile:
-        network.add_client_certificate(tls, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
-    trusted = network.describe_trust("KAFKA_SSL_CAFILE", settings.kafka_ssl_cafile)
+    try:
+        tls = tls_context(settings)
+    except OSError as error:
+        raise UserError(
+            f"OpenSSL cannot use the certificates for Kafka ({error}); get them again from the "
+            "server's operator (on Aiven: python -m clickstream env)"
+        ) from None
+    ca = _pem(settings, "KAFKA_SSL_CAFILE", "KAFKA_CA_CERT")
+    trusted = network.describe_trust(ca)
     return network.start_tls(network.open_connection(endpoint), endpoint, tls, trusted)
 
 
@@ -110,7 +123,7 @@ def _check_credentials(settings: Settings, endpoint: Endpoint) -> str:
         raise UserError(f"the server at {endpoint} is not Kafka; check {SETTING}") from None
     if sasl:
         return f"user {settings.kafka_sasl_username!r} is accepted"
-    if tls and settings.kafka_ssl_certfile:
+    if tls and _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT").value:
         return "the client certificate is accepted"
     return "none needed"
 
@@ -121,14 +134,15 @@ def _describe_hang_up(settings: Settings, endpoint: Endpoint, error: OSError) ->
             f"{endpoint} does not answer as Kafka to KAFKA_SECURITY_PROTOCOL="
             f"{settings.kafka_security_protocol}; check the port: a TLS port needs SSL or SASL_SSL"
         )
-    if not settings.kafka_ssl_certfile:
+    certificate = _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT")
+    if not certificate.value:
         return (
             f"{endpoint} closes the connection after the TLS handshake; it may require a client "
             "certificate: set KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE"
         )
     reason = getattr(error, "reason", None) or type(error).__name__
     return (
-        f"{endpoint} refuses the client certificate {settings.kafka_ssl_certfile} ({reason}); it "
+        f"{endpoint} refuses the client certificate {certificate.name} ({reason}); it "
         "belongs to another project or user, or was revoked; on Aiven: python -m clickstream env"
     )
 

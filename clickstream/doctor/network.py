@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from clickstream.clients.addresses import host_and_port
+from clickstream.doctor.credentials import Pem
 from clickstream.errors import UserError
 
 TIMEOUT_SECONDS = 10.0
@@ -27,7 +29,7 @@ class Endpoint:
     setting: str
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
 
 def resolve(endpoint: Endpoint) -> str:
@@ -93,19 +95,9 @@ def context(
     return tls
 
 
-def add_client_certificate(tls: ssl.SSLContext, certfile: str, keyfile: str) -> None:
-    """Add a client certificate to a context. Raises UserError if it cannot be used."""
-    try:
-        tls.load_cert_chain(certfile, keyfile)
-    except OSError as error:
-        raise UserError(
-            f"OpenSSL cannot use {certfile} with {keyfile} ({error}); make new ones"
-        ) from None
-
-
-def describe_trust(setting: str, cafile: str) -> str:
+def describe_trust(pem: Pem) -> str:
     """Describe the CA certificates that are trusted, for an error message."""
-    return f"{setting} ({cafile})" if cafile else f"this machine's CA store (as {setting} is empty)"
+    return pem.origin if pem.value else f"this machine's CA store (as {pem.setting} is empty)"
 
 
 def start_tls(

@@ -12,8 +12,9 @@ from opensearchpy.exceptions import (
 )
 
 from clickstream.clients.opensearch import connect
-from clickstream.doctor import certificate_files, network
+from clickstream.doctor import network
 from clickstream.doctor.checks import Check
+from clickstream.doctor.credentials import Pem, check_ca
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.indexer.index_state import STATE_INDEX
@@ -27,7 +28,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     endpoint = Endpoint(settings.opensearch_host, settings.opensearch_port, "OPENSEARCH_HOST")
     cafile = settings.opensearch_cafile
     if settings.opensearch_use_ssl and cafile:
-        yield Check("CA file", lambda: certificate_files.check_ca("OPENSEARCH_CAFILE", cafile, now))
+        yield Check("CA", lambda: check_ca(Pem("OPENSEARCH_CAFILE", cafile), now))
     yield Check("name", lambda: network.resolve(endpoint))
     yield Check("connection", lambda: network.reach(endpoint))
     if settings.opensearch_use_ssl:
@@ -40,7 +41,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
 def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
     cafile = settings.opensearch_cafile or Connection.default_ca_certs() or ""
     tls = network.context(cafile, strict=True)
-    trusted = network.describe_trust("OPENSEARCH_CAFILE", settings.opensearch_cafile)
+    trusted = network.describe_trust(Pem("OPENSEARCH_CAFILE", settings.opensearch_cafile))
     with (
         network.open_connection(endpoint) as connection,
         network.start_tls(connection, endpoint, tls, trusted) as secured,
@@ -90,8 +91,8 @@ def _check_templates(client: OpenSearch) -> str:
         found = client.indices.get_index_template()["index_templates"]
     except AuthorizationException:
         raise UserError(
-            "the user may not see the index templates; put them with an administrator's "
-            "OPENSEARCH_USER and OPENSEARCH_PASSWORD in the environment of: python create_schema.py"
+            "the user may not see the index templates; run python create_schema.py once with the "
+            "OPENSEARCH_* settings of an administrator in its environment"
         ) from None
     patterns = {pattern for each in found for pattern in each["index_template"]["index_patterns"]}
     missing = [pattern for pattern in PATTERNS if pattern not in patterns]

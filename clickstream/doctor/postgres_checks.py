@@ -6,17 +6,21 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import psycopg2
 
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import create_rights
-from clickstream.doctor import certificate_files, network
+from clickstream.doctor import network
 from clickstream.doctor.checks import Check
+from clickstream.doctor.credentials import Pem, check_ca
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from clickstream.storage import stored_rule
 from clickstream.storage.schema import SCHEMA_VERSION, SELECT_SCHEMA_VERSION, TABLES
 
 APPLICATION = "clickstream doctor"
@@ -42,7 +46,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     """Yield the checks of PostgreSQL; each depends on those before it."""
     endpoint = Endpoint(settings.postgres_host, settings.postgres_port, "POSTGRES_HOST")
     if _verifies(settings):
-        yield Check("CA file", lambda: _check_root(settings, now))
+        yield Check("CA", lambda: _check_root(settings, now))
     if not settings.postgres_host.startswith("/"):  # else it is the folder of a Unix socket
         yield Check("name", lambda: network.resolve(endpoint))
         yield Check("connection", lambda: network.reach(endpoint))
@@ -51,6 +55,8 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("tables", lambda: _with_connection(settings, _check_tables))
     yield Check("rights", lambda: _with_connection(settings, _check_rights))
     yield Check("schema", lambda: _with_connection(settings, _check_version))
+    check_rule = partial(_check_rule, stored_rule.rule_of(settings))
+    yield Check("session rule", lambda: _with_connection(settings, check_rule))
 
 
 def _root(settings: Settings) -> str:
@@ -75,7 +81,7 @@ def _check_root(settings: Settings, now: datetime) -> str:
         )
     if root == "system":
         return "the system's certificates"
-    return certificate_files.check_ca("POSTGRES_SSLROOTCERT", root, now)
+    return check_ca(Pem("POSTGRES_SSLROOTCERT", root), now)
 
 
 def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
@@ -87,7 +93,7 @@ def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
             return _without_tls(settings, endpoint)
         if answer != b"S":
             raise UserError(f"the server at {endpoint} is not PostgreSQL; check POSTGRES_PORT")
-        trusted = network.describe_trust("POSTGRES_SSLROOTCERT", settings.postgres_sslrootcert)
+        trusted = network.describe_trust(Pem("POSTGRES_SSLROOTCERT", _root(settings)))
         with network.start_tls(connection, endpoint, _context(settings), trusted) as secured:
             return network.describe(secured)
 
@@ -205,3 +211,11 @@ def _check_version(connection: Connection) -> str:
             "use the newer version of the program"
         )
     return f"version {version}"
+
+
+def _check_rule(rule: Rule, connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        if not stored_rule.read_version(cursor):
+            return "none stored yet"
+        stored_rule.require(cursor, rule)
+    return "as in the settings"

@@ -54,6 +54,14 @@ def adopt(cursor: Cursor, rule: Rule) -> int:
     Raises UserError if the stored sessions follow another rule.
     """
     cursor.execute(INSERT_RULE, _values(rule))
+    return require(cursor, rule)
+
+
+def require(cursor: Cursor, rule: Rule) -> int:
+    """Return the version of the stored rule, which must exist.
+
+    Raises UserError if the stored sessions follow another rule.
+    """
     cursor.execute(SELECT_RULE)
     *stored, version = only_row(cursor)
     if tuple(stored) != _values(rule):

@@ -149,10 +149,10 @@ def test_a_stopped_postgres_and_one_started_again(own_postgres: OwnServer) -> No
         ({"postgres_user": "nobody"}, "credentials", "POSTGRES_USER"),
         ({"postgres_database": "nowhere"}, "credentials", "POSTGRES_DATABASE"),
         ({"postgres_sslmode": "require"}, "TLS", "has no TLS"),
-        ({"postgres_sslmode": "verify-full"}, "CA file", "POSTGRES_SSLROOTCERT"),
+        ({"postgres_sslmode": "verify-full"}, "CA", "POSTGRES_SSLROOTCERT"),
         (
             {"postgres_sslmode": "verify-full", "postgres_sslrootcert": "none.pem"},
-            "CA file",
+            "CA",
             "none.pem of POSTGRES_SSLROOTCERT cannot be read",
         ),
     ],
@@ -198,6 +198,20 @@ def test_tables_of_another_version(settings: Settings, query: Query) -> None:
     assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
+
+
+def test_a_session_rule_that_differs_from_the_stored_one(settings: Settings, query: Query) -> None:
+    assert findings(postgres_checks.checks, settings)["session rule"].text == "none stored yet"
+    query(
+        "INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)"
+        " VALUES (%s, '{}', '{}', 1)",
+        [settings.session_timeout_seconds],
+    )
+    assert not problems(postgres_checks.checks, settings)
+    other = replace(settings, session_timeout_seconds=60)
+    found = problem(postgres_checks.checks, other)
+    assert found.name == "session rule"
+    assert "--rebuild-sessions" in found.text
 
 
 def test_a_read_only_database(settings: Settings, query: Query) -> None:
@@ -397,11 +411,48 @@ def test_a_client_certificate_that_is_accepted(
     port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     found = findings(kafka_checks.checks, at_port(client, port))
-    for name in ("CA file", "certificate", "key's mode", "renewal", "TLS", "credentials"):
+    for name in ("CA", "certificate", "key's mode", "renewal", "TLS", "credentials"):
         assert found[name].outcome is Outcome.OK, found[name]
     assert found["credentials"].text == "the client certificate is accepted"
     assert found["brokers"].outcome is Outcome.PROBLEM
     assert f"directs clients to {settings.kafka_bootstrap_servers}" in found["brokers"].text
+
+
+def as_text(settings: Settings) -> Settings:
+    """Return settings with the texts of the certificate files instead of their names."""
+    return replace(
+        settings,
+        kafka_ssl_cafile="",
+        kafka_ssl_certfile="",
+        kafka_ssl_keyfile="",
+        kafka_ca_cert=Path(settings.kafka_ssl_cafile).read_text(),
+        kafka_access_cert=Path(settings.kafka_ssl_certfile).read_text(),
+        kafka_access_key=Path(settings.kafka_ssl_keyfile).read_text(),
+    )
+
+
+def test_client_certificates_as_text(
+    settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
+) -> None:
+    port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    found = findings(kafka_checks.checks, at_port(as_text(client), port))
+    for name in ("CA", "certificate", "renewal", "TLS", "credentials"):
+        assert found[name].outcome is Outcome.OK, found[name]
+    assert found["certificate"].text == "KAFKA_ACCESS_CERT, KAFKA_ACCESS_KEY"
+    assert "key's mode" not in found
+
+
+def test_a_problem_of_a_certificate_as_text_names_its_setting(
+    settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
+) -> None:
+    client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
+    broken = replace(as_text(client), kafka_access_key="-----BEGIN PRIVATE KEY-----")
+    found = problem(kafka_checks.checks, broken)
+    assert found.text.startswith("KAFKA_ACCESS_KEY is not a private key in PEM format; ")
+    stranger = Authority("another").issue("server", hosts=("localhost",))
+    found = problem(kafka_checks.checks, at_port(as_text(client), kafka_proxy(stranger)))
+    assert "is not signed by a CA of KAFKA_CA_CERT" in found.text
 
 
 @pytest.mark.parametrize("case", SERVER_CASES)
@@ -453,7 +504,7 @@ def test_plaintext_to_a_tls_port(
 @pytest.mark.parametrize(
     ("setting", "name"),
     [
-        ("kafka_ssl_cafile", "CA file"),
+        ("kafka_ssl_cafile", "CA"),
         ("kafka_ssl_certfile", "certificate"),
         ("kafka_ssl_keyfile", "certificate"),
     ],
