@@ -2,7 +2,6 @@
 
 import codecs
 import re
-import sys
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -19,7 +18,7 @@ from clickstream.generated_files import (
     text_lines,
 )
 
-__all__ = ["check_writable", "read_env_file", "warn_if_overruled", "write_env_file"]
+__all__ = ["check_writable", "read_env_file", "write_env_file"]
 
 _NOTE = "# Each run of it replaces its own values; lines that you add are kept."
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
@@ -85,19 +84,6 @@ def write_env_file(
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
     return backup
-
-
-def warn_if_overruled(
-    path: Path, values: Mapping[str, str], environment: Mapping[str, str]
-) -> None:
-    """Warn on stderr of environment variables that override the written values."""
-    others = [name for name, value in values.items() if environment.get(name, value) != value]
-    if others:
-        print(
-            f"warning: the environment sets {', '.join(others)} and overrides {path}: "
-            "the scripts will use other servers; unset the variables",
-            file=sys.stderr,
-        )
 
 
 def _quoted(name: str, value: str) -> str:

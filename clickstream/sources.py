@@ -5,6 +5,7 @@ never reaches a server that it does not belong to: if the environment sets one o
 `.env` are not used.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,3 +188,20 @@ def find(env_file: Path | None, environment: Mapping[str, str]) -> Sources:
     found = (folder / ENV_FILE for folder in folders if (folder / ENV_FILE).is_file())
     path = env_file or next(found, None)
     return Sources(environment, read_env_file(path) if path else {}, path, folders)
+
+
+def warn_if_overruled(
+    path: Path, written: Mapping[str, str], environment: Mapping[str, str]
+) -> None:
+    """Warn on stderr of environment variables that beat settings written to a `.env` file."""
+    names = {name for name, value in written.items() if environment.get(name, value) != value}
+    for server in SERVERS:
+        parts = {name: written[name] for name in server.names & written.keys()}
+        if parts and parts != {name: environment.get(name) for name in parts}:
+            names |= server.names & environment.keys()
+    if names:
+        print(
+            f"warning: the environment sets {', '.join(sorted(names))} and overrides {path}: "
+            "the scripts will use other servers; unset the variables",
+            file=sys.stderr,
+        )

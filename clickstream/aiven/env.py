@@ -9,10 +9,11 @@ from pathlib import Path
 from clickstream import cli
 from clickstream.aiven.outputs import Outputs, read
 from clickstream.clients import certificates
-from clickstream.env_file import warn_if_overruled, write_env_file
+from clickstream.env_file import write_env_file
 from clickstream.errors import UserError
 from clickstream.generated_files import check_writable, write_file
 from clickstream.settings import DEFAULT_ENV_FILE, Settings
+from clickstream.sources import warn_if_overruled
 
 WRITTEN_BY = "python -m clickstream env"
 CERTS = Path("certs")

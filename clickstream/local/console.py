@@ -10,13 +10,13 @@ from clickstream.admin import setup
 from clickstream.env_file import (
     check_writable,
     read_env_file,
-    warn_if_overruled,
     write_env_file,
 )
 from clickstream.local import stack
 from clickstream.local.ports import HOST
 from clickstream.local.stack import Condition, Status
 from clickstream.settings import DEFAULT_ENV_FILE, Settings
+from clickstream.sources import warn_if_overruled
 
 FOLDER = Path(".stack")
 WRITTEN_BY = "python -m clickstream stack up"

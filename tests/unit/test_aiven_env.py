@@ -166,12 +166,38 @@ def test_without_opensearch_its_outputs_may_be_absent(write: Write, values: dict
     assert load().opensearch_host == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_HOST", "localhost"),
+        ("POSTGRES_PASSWORD", "pg-secret"),  # the same, but then the rest of .env is not used
+        ("DATABASE_URL", "postgres://u:p@db/d"),
+        ("KAFKA_CA_CERT", "-----BEGIN CERTIFICATE-----"),
+        ("KAFKA_TOPIC", "another"),
+    ],
+)
 def test_a_variable_that_overrides_the_file_is_a_warning(
+    name: str,
+    value: str,
+    write: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(name, value)
+    main(["env", "--from", str(write())])
+    assert f"the environment sets {name} and overrides .env" in capsys.readouterr().err
+
+
+def test_an_environment_with_the_same_settings_is_no_warning(
     write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("POSTGRES_HOST", "localhost")
-    main(["env", "--from", str(write())])
-    assert "POSTGRES_HOST" in capsys.readouterr().err
+    outputs = write()
+    main(["env", "--from", str(outputs)])
+    for name, value in dotenv_values(".env").items():
+        monkeypatch.setenv(name, value or "")
+    capsys.readouterr()
+    main(["env", "--from", str(outputs)])
+    assert not capsys.readouterr().err
 
 
 # == Files that it must not replace =============================================================
