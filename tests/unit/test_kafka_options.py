@@ -4,11 +4,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from clickstream.clients.kafka import connection_options, tls_context
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from tests.pki import Authority, Pair
+from tests.pki import Authority, Pair, key_text
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,9 @@ def test_a_ca_file_beats_the_text(authority: Authority, pair: Pair, tmp_path: Pa
         {"KAFKA_CA_CERT": "-----BEGIN CERTIFICATE-----"},
         {"KAFKA_ACCESS_KEY": "-----BEGIN PRIVATE KEY-----"},
         {"KAFKA_ACCESS_KEY": Authority("another").issue("other").key},
+        {"KAFKA_ACCESS_KEY": key_text(ec.generate_private_key(ec.SECP256R1()), b"passphrase")},
     ],
-    ids=["CA", "key", "another's key"],
+    ids=["CA", "key", "another's key", "key with a passphrase"],
 )
 def test_pem_texts_that_openssl_cannot_use_are_an_error_for_the_user(
     changes: dict[str, str], authority: Authority, pair: Pair
