@@ -36,6 +36,7 @@ Figures = TypeVar("Figures", Report, SessionDetail, WhatIf)
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser; without options the script prints the report."""
     parser = argparse.ArgumentParser(description=__doc__)
+    cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--since",
