@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clickstream import cli
 from clickstream.admin import rebuild_sessions, setup
+from clickstream.clients.addresses import postgres_address
 from clickstream.errors import UsageError
 from clickstream.settings import load
 from clickstream.storage import schema
@@ -34,8 +35,8 @@ def create_schema(arguments: argparse.Namespace) -> int:
     if arguments.drop:
         if not arguments.yes:
             raise UsageError(
-                f"--drop deletes all events and sessions of database "
-                f"{settings.postgres_database} at {settings.postgres_host}; add --yes to do it"
+                f"--drop deletes all events and sessions of {postgres_address(settings)}; add "
+                "--yes to do it"
             )
         print(schema.drop(settings))
         return cli.DONE
