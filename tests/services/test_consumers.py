@@ -1,7 +1,5 @@
 """Several consumers in one group: the sessions stay exact if they join, leave, die or freeze."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from functools import partial
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from time import monotonic
@@ -11,32 +9,17 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 from tests.services import oracle
 from tests.services.databases import Query
+from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, Script, StartScript
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
-LOCK_SESSIONS = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
-COUNT_BLOCKED_CONSUMERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'clickstream consumer'
-      AND wait_event_type = 'Lock'
-"""
 OWNERS = "SELECT DISTINCT owner FROM stream_positions"
-
-
-@contextmanager
-def holding(settings: Settings, lock: str) -> Iterator[None]:
-    """Hold a lock that consumers wait for in tsuccessor batches."""
-    with closing(connect(settings, application="lock")) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(lock)
-        yield
 
 
 def owned_by(query: Query, *consumers: Script) -> bool:
@@ -84,7 +67,7 @@ def test_a_frozen_consumer_cannot_commit_after_another_took_over(
     wait_until_read(query, 300)
     with holding(settings, lock):
         send_by_visitor(environment, events[300:600])
-        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
+        wait_until_blocked(query)
         frozen.send_signal(SIGSTOP)
         eventually(lambda: psutil.Process(frozen.pid).status() == psutil.STATUS_STOPPED)
     successor = start_script("consumer.py", **SMALL_BATCHES)

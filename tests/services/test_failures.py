@@ -1,7 +1,7 @@
 """Servers and consumers that fail: every record is stored once, and the sessions stay exact."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic
 from typing import Any
@@ -14,28 +14,14 @@ from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.databases import Query
+from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
 from tests.services.own_server import OwnServer
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
-LOCK_SESSIONS = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
-COUNT_BLOCKED_CONSUMERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'clickstream consumer'
-      AND wait_event_type = 'Lock'
-"""
-
-
-@contextmanager
-def sessions_locked(settings: Settings) -> Iterator[None]:
-    """Block consumers after they have inserted their raw rows, in the middle of a transaction."""
-    with closing(connect(settings, application="lock")) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(LOCK_SESSIONS)
-        yield
 
 
 def query_of(environment: Mapping[str, str]) -> Query:
@@ -65,9 +51,9 @@ def test_a_consumer_killed_in_the_middle_of_a_batch_loses_nothing(
     consumer = start_script("consumer.py", **SMALL_BATCHES)
     send_by_visitor(environment, events[:500])
     wait_until_read(query, 500)
-    with sessions_locked(settings):
+    with holding(settings, LOCK_SESSIONS):
         send_by_visitor(environment, events[500:])
-        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
+        wait_until_blocked(query)
         consumer.send_signal(SIGKILL)
         assert consumer.wait() == -SIGKILL
         successor = start_script("consumer.py", "--drain", **SMALL_BATCHES)

@@ -12,10 +12,10 @@ import pytest
 from kafka import KafkaProducer
 
 from clickstream.clients.kafka import connection_options
-from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.databases import Query
+from tests.services.locks import LOCK_EVENTS, holding, wait_until_blocked
 from tests.services.records import (
     event,
     random_events,
@@ -34,11 +34,6 @@ TABLES = {
 }
 COUNT_SESSIONS = "SELECT count(*), sum(total_events)::int FROM session_metrics"
 SELECT_SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_timestamp"
-COUNT_BLOCKED_CONSUMERS = """
-    SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'clickstream consumer'
-      AND wait_event_type = 'Lock'
-"""
 # The value that `kcat -P` sends for a line typed by hand.
 LINE = b'{"user_id": 42, "event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}'
 
@@ -174,10 +169,9 @@ def test_a_second_signal_ends_a_blocked_consumer_at_once(
     consumer = start_script("consumer.py")
     send(environment, [event("visitor", 0)])
     wait_until_read(query, 1)
-    with closing(connect(settings, application="lock")) as connection:
-        connection.cursor().execute("LOCK TABLE clickstream_events IN EXCLUSIVE MODE")
+    with holding(settings, LOCK_EVENTS):
         send(environment, [event("visitor", 1)])
-        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(1,)])
+        wait_until_blocked(query)
         consumer.send_signal(SIGINT)
         eventually(lambda: signal_is_default(consumer.pid, SIGINT))
         consumer.send_signal(SIGINT)
