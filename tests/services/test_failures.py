@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 from clickstream.clients.postgres import connect
+from clickstream.consumer.stream import POLL_MS
 from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.databases import Query
@@ -21,6 +22,8 @@ from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
+# A fetch of a stopped consumer, which would be answered with the next records, ends before this.
+FETCH_END_SECONDS = 10 * POLL_MS / 1000
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
 
 
@@ -241,6 +244,8 @@ def test_the_number_of_records_that_retention_removed_unread_is_logged(
     send(environment, events[:10])
     wait_until_read(query, 10)
     consumer.send_signal(SIGSTOP if consumer_runs else SIGKILL)
+    stopped = monotonic()
+    eventually(lambda: monotonic() > stopped + FETCH_END_SECONDS)
     send(environment, events[10:])
     try:
         admin.delete_records({TopicPartition(environment["KAFKA_TOPIC"], 0): 60})
