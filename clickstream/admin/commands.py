@@ -8,7 +8,13 @@ from functools import partial
 import psycopg2
 
 from clickstream import cli
-from clickstream.admin import position_commands, rejected_records, retry_rejected, search_commands
+from clickstream.admin import (
+    dashboards,
+    position_commands,
+    rejected_records,
+    retry_rejected,
+    search_commands,
+)
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import connect_or_explain
 from clickstream.errors import UsageError, UserError, first_line
@@ -46,6 +52,10 @@ def register(commands: cli.Subparsers) -> None:
     _add(actions, "verify", text, _verify_index)
     text = "make the index anew from PostgreSQL, also while a consumer runs"
     _add(actions, "rebuild", text, _rebuild_index)
+
+    actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
+    text = "import dashboards/clickstream.ndjson, replacing an earlier import"
+    _add(actions, "import", text, _import_dashboards)
 
 
 def _add(
@@ -153,3 +163,8 @@ def _with_search(arguments: argparse.Namespace) -> Settings:
     if not settings.opensearch_host:
         raise UsageError("OPENSEARCH_HOST is empty, so there is no index; set it in .env")
     return settings
+
+
+def _import_dashboards(arguments: argparse.Namespace) -> int:
+    print(dashboards.import_dashboards(load(arguments.env_file)))
+    return cli.DONE

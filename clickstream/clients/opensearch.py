@@ -23,7 +23,7 @@ def connect(settings: Settings) -> OpenSearch:
             hosts=[{"host": settings.opensearch_host, "port": settings.opensearch_port}],
             use_ssl=settings.opensearch_use_ssl,
             ca_certs=settings.opensearch_cafile or None,
-            headers=_credentials(settings),
+            headers=basic_authentication(settings),
             timeout=REQUEST_TIMEOUT_SECONDS,
             max_retries=0,
             pool_maxsize=CONNECTIONS,
@@ -35,7 +35,7 @@ def connect(settings: Settings) -> OpenSearch:
         ) from None
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
+def basic_authentication(settings: Settings) -> dict[str, str]:
     """Return the header of basic authentication in UTF-8 (RFC 7617).
 
     The client itself would encode it in Latin-1.

@@ -47,6 +47,7 @@ _EVENT_FIELDS = {
     "timestamp": _UTC.format("e.event_time"),
     **{name: f"e.{name}" for name in EVENT_COLUMNS if name not in {"event_id", "event_time"}},
     "ip_address": "host(e.ip_address)",
+    "ingest_delay_seconds": "round(extract(epoch FROM e.stored_at - e.event_time), 3)",
 }
 _SESSION_FIELDS = {
     **{name: f"m.{name}" for name in (*SESSION_COLUMNS, "session_duration_minutes")},

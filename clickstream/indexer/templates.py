@@ -35,6 +35,8 @@ EVENT_MAPPING: dict[str, dict[str, Any]] = {
     "success": BOOLEAN,
     "price": MONEY,
     "quantity": INTEGER,
+    # From the event's time to its row in PostgreSQL.
+    "ingest_delay_seconds": DOUBLE,
     "properties": NOT_INDEXED,
 }
 

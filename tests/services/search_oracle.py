@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from opensearchpy import OpenSearch
@@ -60,10 +60,16 @@ def _expected(connection: Connection) -> Iterator[tuple[tuple[str, str], dict[st
             time = row.pop("event_time")
             microseconds = (time - EPOCH) // datetime.resolution
             key = (_index(time), f"{row['event_id']}:{microseconds}")
-            yield key, _document({**row, "timestamp": time})
+            delay = _seconds(row["stored_at"] - time)
+            yield key, _document({**row, "timestamp": time, "ingest_delay_seconds": delay})
         cursor.execute(SELECT_SESSIONS)
         for row in cursor.fetchall():
             yield ("clickstream-sessions", row["session_id"]), _document(row)
+
+
+def _seconds(delay: timedelta) -> Decimal:
+    microseconds = Decimal(delay // timedelta.resolution)
+    return (microseconds / 1_000_000).quantize(Decimal("0.001"), ROUND_HALF_UP)
 
 
 def _index(time: datetime) -> str:
