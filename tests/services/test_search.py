@@ -207,9 +207,16 @@ def test_another_consumer_becomes_the_leader_when_the_leader_is_killed(
 # == Indexes are missing or outdated ============================================================
 
 
-@pytest.mark.parametrize("gone", ["clickstream-sessions", "all"])
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ("clickstream-sessions", "an index was deleted"),
+        ("all", "OpenSearch has no index of this database"),
+    ],
+)
 def test_a_deleted_index_is_backfilled_by_the_running_consumer(
     gone: str,
+    reason: str,
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,
@@ -224,7 +231,7 @@ def test_a_deleted_index_is_backfilled_by_the_running_consumer(
         for name in client.indices.get(index="clickstream-*"):
             if gone in {name, "all"}:
                 client.indices.delete(index=name)
-    consumer.wait_for_output("backfilling the search index: ")
+    consumer.wait_for_output(f"backfilling the search index: {reason}")
     wait_until_equal(environment, search)
 
 
