@@ -15,10 +15,10 @@ demo: $(READY)   ## run the whole pipeline once on temporary servers
 	@$(BIN)/python -m clickstream demo
 
 test: $(READY)   ## run all tests on temporary servers
-	@$(BIN)/pytest -n auto --dist worksteal
+	@$(BIN)/pytest -n auto
 
 test-unit: $(READY) ## run the tests that need no servers
-	@$(BIN)/pytest -n auto tests/unit
+	@$(BIN)/pytest -n logical tests/unit
 
 lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff check .

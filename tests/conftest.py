@@ -4,8 +4,13 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from clickstream import sources
+
+# Tests of servers wait more than they compute.
+WORKERS_PER_CORE = 3
 
 # Property tests that store each example in a server take a fraction of these numbers.
 for profile, max_examples in {"fast": 60, "thorough": 300}.items():
@@ -25,6 +30,26 @@ def _no_env_file_of_the_project(
     monkeypatch.setattr(sources, "SCRIPTS_FOLDER", tmp_path_factory.getbasetemp() / "scripts")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Return the workers of `pytest -n auto`: tests of servers wait more than they compute."""
-    return 2 * (os.cpu_count() or 1)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return the workers of `pytest -n auto`, or of `-n logical`: one per core, for unit tests."""
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else WORKERS_PER_CORE * cores
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneWorkerForRealSearch":
+    """Return how tests are given to workers."""
+    return OneWorkerForRealSearch(config, log)
+
+
+class OneWorkerForRealSearch(LoadScopeScheduling):
+    """Gives the tests of the real OpenSearch to one worker, and starts with them.
+
+    There is one such server, which one test at a time may use: others would wait for it. A file of
+    unit tests also goes to one worker, and each other test to the next worker that is free.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        if "[real_search" in nodeid:
+            return "real_search"
+        file = nodeid.partition("::")[0]
+        return file if "/unit/" in file else nodeid

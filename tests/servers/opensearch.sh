@@ -72,7 +72,7 @@ start() {
   configure
   [ "$(id -u)" != 0 ] || chown -R "nobody:$(id -gn nobody)" "$H"
   cd "$HOME_DIR" || return 1
-  as_user setsid nohup "$java" "-Xms$HEAP" "-Xmx$HEAP" -XX:+UseG1GC -Djava.io.tmpdir="$H/tmp" -Djna.tmpdir="$H/tmp" -Djna.nosys=true \
+  as_user setsid nohup "$java" "-Xms$HEAP" "-Xmx$HEAP" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Djava.io.tmpdir="$H/tmp" -Djna.tmpdir="$H/tmp" -Djna.nosys=true \
     -Djava.awt.headless=true -Dio.netty.noUnsafe=true -Dio.netty.noKeySetOptimization=true -Dio.netty.recycler.maxCapacityPerThread=0 \
     -Dlog4j.shutdownHookEnabled=false -Dlog4j2.disable.jmx=true -Djava.locale.providers=CLDR --add-modules=jdk.incubator.vector \
     --enable-native-access=ALL-UNNAMED --add-opens=java.base/java.nio.channels=ALL-UNNAMED \

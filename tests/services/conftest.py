@@ -82,16 +82,27 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def servers(shared_folder: Path) -> Iterator[dict[str, str]]:
+def run_resources(pytestconfig: pytest.Config) -> ExitStack:
+    """Resources that are released after the last test of a worker.
+
+    Leaving the shared servers waits until all workers have left. In the teardown of a fixture this
+    would count as time of the last test, which has a limit.
+    """
+    resources = ExitStack()
+    pytestconfig.add_cleanup(resources.close)
+    return resources
+
+
+@pytest.fixture(scope="session")
+def servers(shared_folder: Path, run_resources: ExitStack) -> dict[str, str]:
     """The settings of the servers of this run; of a search server only if one is given.
 
     Tests that need a search server ask for the fixture `search`.
     """
     wanted = [name for name in ("kafka", "postgres") if GIVEN_BY[name] not in os.environ]
     folder = shared_folder / "servers"
-    with ExitStack() as resources:
-        started = resources.enter_context(temporary_stack(folder, wanted)) if wanted else {}
-        yield {**GIVEN_DEFAULTS, **started, **_given(os.environ)}
+    started = run_resources.enter_context(temporary_stack(folder, wanted)) if wanted else {}
+    return {**GIVEN_DEFAULTS, **started, **_given(os.environ)}
 
 
 def _given(environment: Mapping[str, str]) -> dict[str, str]:
@@ -113,8 +124,9 @@ def local_search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSear
 def real_search(
     servers: dict[str, str],  # noqa: ARG001
     shared_folder: Path,
+    run_resources: ExitStack,
     testrun_uid: str,
-) -> Iterator[RealSearch]:
+) -> RealSearch:
     """The real OpenSearch of this run; skips with the reason if this machine cannot run one.
 
     Every worker enters it after `servers`. Leaving either of them waits until all other workers
@@ -124,12 +136,12 @@ def real_search(
         pytest.skip(reason)
     # Started by root it runs as nobody, who may not enter pytest's folders.
     data = Path(gettempdir()) / f"clickstream-opensearch-{testrun_uid}"
-    with shared_real_search(shared_folder, data) as server:
-        installed = server.ask("install", INSTALL_SECONDS)
-        if installed.returncode:
-            refuse = pytest.fail if "CI" in os.environ else pytest.skip
-            refuse(f"cannot download OpenSearch: {installed.stderr.strip()[:500]}")
-        yield server
+    server = run_resources.enter_context(shared_real_search(shared_folder, data))
+    installed = server.ask("install", INSTALL_SECONDS)
+    if installed.returncode:
+        refuse = pytest.fail if "CI" in os.environ else pytest.skip
+        refuse(f"cannot download OpenSearch: {installed.stderr.strip()[:500]}")
+    return server
 
 
 @pytest.fixture(scope="session")
