@@ -27,15 +27,18 @@ settings.load_profile("thorough" if "CI" in os.environ else "fast")
 def _no_env_file_of_the_project(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Keep the tests from reading a `.env` beside the scripts."""
     monkeypatch.setattr(sources, "SCRIPTS_FOLDER", tmp_path_factory.getbasetemp() / "scripts")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return the workers of `pytest -n auto`, or of `-n logical`: one per core, for unit tests."""
     cores = os.cpu_count() or 1
     return cores if config.option.numprocesses == "logical" else WORKERS_PER_CORE * cores
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneWorkerForRealSearch":
     """Return how tests are given to workers."""
     return OneWorkerForRealSearch(config, log)

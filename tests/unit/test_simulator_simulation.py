@@ -61,9 +61,11 @@ def test_a_rate_is_the_average_of_a_past_weighted_by_seasonality() -> None:
     assert found[-1].due < UNTIL
 
 
-@pytest.mark.parametrize("given", [{}, {"rate": 2.0}, {"events": 500}])
-def test_the_expected_number_of_events_of_a_past_is_about_right(given: dict[str, Any]) -> None:
-    simulated = simulation(backfill=DAY // 4, until=UNTIL, seed=3, **given)
+@pytest.mark.parametrize(("hours", "given"), [(1, {}), (6, {"rate": 2.0}), (6, {"events": 500})])
+def test_the_expected_number_of_events_of_a_past_is_about_right(
+    hours: int, given: dict[str, Any]
+) -> None:
+    simulated = simulation(backfill=hours * DAY // 24, until=UNTIL, seed=3, **given)
     expected = simulated.expected(UNTIL)
     assert expected == pytest.approx(len(list(simulated.events(UNTIL))), rel=0.15)
 
