@@ -25,7 +25,7 @@ SELECT_DATABASE = """
     SELECT 'database ' || current_database() || ' of system ' || system_identifier
     FROM pg_control_system()
 """
-# Short, because batches queue behind a statement that waits for the lock of all writers.
+# Short, because batches queue behind a statement that waits for the write lock.
 SET_SHORT_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 CREATE_CHECKPOINT = f"""
     {DELETE_CHECKPOINT};
@@ -44,10 +44,10 @@ UPDATE_CHECKPOINT = """
 """
 DELETE_INDEXED_CHANGES = "DELETE FROM session_changes WHERE xid < %(horizon)s::xid8"
 
-# Keys (event_time, event_id) as PostgreSQL writes them, below and above those of all events.
-EventKey = tuple[str, str]
-LOWEST_KEY: EventKey = ("-infinity", "00000000-0000-0000-0000-000000000000")
-HIGHEST_KEY: EventKey = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+# An event key (event_time, event_id) as text, and the lowest and the highest one.
+KeyText = tuple[str, str]
+LOWEST_KEY: KeyText = ("-infinity", "00000000-0000-0000-0000-000000000000")
+HIGHEST_KEY: KeyText = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 
 class CheckpointLostError(Exception):
@@ -64,7 +64,7 @@ class Checkpoint:
 
     token: str
     horizon: int
-    backfilled_to: EventKey | None
+    backfilled_to: KeyText | None
 
 
 def read(cursor: Cursor) -> Checkpoint | None:
@@ -86,8 +86,8 @@ def database(cursor: Cursor) -> str:
 def create(cursor: Cursor, token: str) -> None:
     """Store the checkpoint of a new index, at the start of its backfill.
 
-    It takes the lock of all writers, so every later batch sees the checkpoint and records its
-    changes, and no batch is running that did not.
+    It takes the write lock. So every later batch sees the checkpoint and logs its changes, and no
+    batch that did not see it is still running.
     """
     cursor.execute(SET_SHORT_LOCK_TIMEOUT)
     cursor.execute(ACQUIRE_WRITE_LOCK)
