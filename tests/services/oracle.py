@@ -1,4 +1,4 @@
-"""What the tables must hold, said once more: a short reading of the session rule in plain Python.
+"""The sessions that the tables must hold, computed by a short second version of the session rule.
 
 It shares nothing with the product but the namespace of session ids.
 """
@@ -41,9 +41,10 @@ COUNTERS = """
 
 
 def check(environment: Mapping[str, str]) -> Row:
-    """Assert that tables and counters are exact by the rule of these settings.
+    """Assert that sessions and counters are exact, and return the counters.
 
-    Holds them against the oracle, and against the product's own proof. Returns the counters.
+    The sessions are compared with the oracle, by the rule of these settings, and by
+    `summary.py --verify`.
     """
     settings = Settings.from_mapping(environment)
     with closing(connect(settings, application="oracle")) as connection:
@@ -68,7 +69,7 @@ def check_sessions(
     starts: Collection[str] = (),
     ends: Collection[str] = (),
 ) -> None:
-    """Assert that session_metrics is what the rule says of clickstream_events."""
+    """Assert that session_metrics follows from clickstream_events by the session rule."""
     expected = sessions(_read(connection, EVENTS), timedelta(seconds=timeout), starts, ends)
     stored = _read(connection, SESSIONS)
     for row in stored:
@@ -79,7 +80,7 @@ def check_sessions(
 def sessions(
     events: list[Row], timeout: timedelta, starts: Collection[str], ends: Collection[str]
 ) -> list[Row]:
-    """The sessions of events, which are in the order of visitor, time and id."""
+    """Return the sessions of events, which are in the order of visitor, time and id."""
     folded: list[list[Row]] = []
     for event in events:
         before = folded[-1][-1] if folded else None

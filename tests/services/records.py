@@ -1,4 +1,4 @@
-"""Records for the topic: events made at will, and anything else, sent to a chosen partition."""
+"""Records for the tests: events with chosen fields, random events, and sending them to Kafka."""
 
 import json
 import uuid
@@ -20,7 +20,7 @@ RECORDS_READ = "SELECT coalesce(sum(records), 0)::int FROM stream_positions"
 
 
 def event(user_id: str, seconds: float, event_type: str = "page_view", **fields: Any) -> Any:
-    """An event so many seconds after START, with a fresh id unless one is given."""
+    """Return an event. seconds: its time after START. fields: others, or an event_id."""
     return {
         "event_id": str(uuid.uuid4()),
         "event_type": event_type,
@@ -31,7 +31,7 @@ def event(user_id: str, seconds: float, event_type: str = "page_view", **fields:
 
 
 def random_event(user_id: str, seconds: float, chance: Random, **fields: Any) -> Any:
-    """An event with values for every metric, or without."""
+    """Return an event with or without a value for each metric."""
     chosen = {
         "page_url": chance.choice([None, "/", "/a", "/b", "/ü"]),
         "referrer": chance.choice([None, "https://a.example/", "https://b.example/"]),
@@ -51,7 +51,7 @@ def random_event(user_id: str, seconds: float, chance: Random, **fields: Any) ->
 
 
 def random_events(number: int, visitors: int, seed: int) -> list[Any]:
-    """Events of some hours in a random order, a tenth of them twice; many gaps are above 1800 s."""
+    """Return events of 11 hours in random order, a tenth of them twice, many gaps above 1800 s."""
     chance = Random(seed)
     events = [
         random_event(f"visitor-{chance.randrange(visitors)}", chance.uniform(0, 40_000), chance)
@@ -63,12 +63,15 @@ def random_events(number: int, visitors: int, seed: int) -> list[Any]:
 
 
 def value_of(content: Any) -> bytes | None:
-    """The value of a record: an event as JSON, bytes and None as they are."""
+    """Return the value of a record: an event as JSON, bytes and None unchanged."""
     return json.dumps(content).encode() if isinstance(content, dict) else content
 
 
 def key_of(content: Any) -> bytes | None:
-    """The key that a producer gives an event; none to anything else (but no value needs one)."""
+    """Return the key of a record: the visitor of an event, and none for bytes.
+
+    A record without a value needs a key.
+    """
     if content is None:
         return b"a key"
     return str(content.get("user_id")).encode() if isinstance(content, dict) else None
@@ -93,7 +96,7 @@ def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int
 
 
 def send_by_visitor(environment: Mapping[str, str], contents: Iterable[Any]) -> None:
-    """Send events, each visitor's to one partition, in order."""
+    """Send events in order, those of each visitor to one partition."""
     number = int(environment["KAFKA_TOPIC_PARTITIONS"])
     shares: dict[int, list[Any]] = {}
     for each in contents:
@@ -103,5 +106,5 @@ def send_by_visitor(environment: Mapping[str, str], contents: Iterable[Any]) -> 
 
 
 def wait_until_read(query: Callable[[str], list[Any]], number: int, seconds: float = 30) -> None:
-    """Wait until so many records have been stored, delivered twice counting twice."""
+    """Wait until this many records were read and stored; a record read twice counts twice."""
     eventually(lambda: query(RECORDS_READ) == [(number,)], seconds)

@@ -1,4 +1,4 @@
-"""The queries that people start with, on the tables and views as they are."""
+"""Typical first queries on the tables and views."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -36,7 +36,7 @@ NOT_CLOSED = "SELECT session_id FROM session_metrics WHERE closed_at IS NULL"
 
 @pytest.fixture
 def shop(environment: dict[str, str], run_script: RunScript) -> None:
-    """Three sessions of two visitors: a purchase of two lines, a bounce, and a look around."""
+    """Store three sessions of two visitors: a purchase of two lines, a bounce, and two pages."""
     events: list[Any] = [
         event("buyer", 0, page_url="/", product_id="p1"),
         event("buyer", 30, "add_to_cart", page_url="/p1", product_id="p1"),
@@ -51,8 +51,7 @@ def shop(environment: dict[str, str], run_script: RunScript) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_latest_sessions_with_their_metrics_and_totals(query: Query) -> None:
-    """The two queries people start with."""
+def test_session_metrics_has_the_metrics_of_each_session_and_can_be_summed(query: Query) -> None:
     assert query(LATEST_SESSIONS) == [
         ("buyer", 1, 1, 0, 0, 0.0, _at(7200)),
         ("looker", 2, 2, 1, 0, 2.0, _at(3720)),
@@ -64,8 +63,9 @@ def test_latest_sessions_with_their_metrics_and_totals(query: Query) -> None:
 
 
 @pytest.mark.usefixtures("shop")
-def test_the_views_for_people(query: Query) -> None:
-    """Events with their sessions, the funnel, traffic by hour, open sessions."""
+def test_the_views_show_events_with_sessions_the_funnel_hours_and_open_sessions(
+    query: Query,
+) -> None:
     assert query(EVENTS_OF_SESSIONS) == [
         ("buyer", False, 1), ("buyer", True, 4), ("looker", True, 2),
     ]  # fmt: skip

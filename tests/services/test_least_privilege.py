@@ -1,4 +1,4 @@
-"""A role that owns neither its database nor anything in it, as a cloud's own roles do not."""
+"""A PostgreSQL role that owns neither its database nor anything in it, as on managed servers."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from tests.services.terraform_outputs import write_outputs
 
 CREATE_ROLE = "CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'"
 CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'
-CLOSE_PUBLIC = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # as it is from PostgreSQL 15 on
+REVOKE_PUBLIC_SCHEMA = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # the default since PostgreSQL 15
 DROP_DATABASE = 'DROP DATABASE "{database}" WITH (FORCE)'
 DROP_ROLE = 'DROP ROLE "{role}"'
 OPENSEARCH_RULES = Path(__file__).parents[2] / "terraform" / "opensearch.tf"
@@ -33,15 +33,15 @@ GRANT = re.compile(r'GRANT CREATE ON DATABASE "\w+" TO "\w+"')
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
-    """Settings for one database, as three roles."""
+class RestrictedDatabase:
+    """Settings of one database for three roles. pipeline: may connect, no more."""
 
-    pipeline: Settings  # may connect, no more
+    pipeline: Settings
     owner: Settings
     stranger: Settings
 
     def environment(self) -> dict[str, str]:
-        """The variables that lead the scripts there, as the pipeline's role."""
+        """Return the variables by which the scripts use it as the role of the pipeline."""
         return {
             "POSTGRES_DATABASE": self.pipeline.postgres_database,
             "POSTGRES_USER": self.pipeline.postgres_user,
@@ -50,8 +50,8 @@ class Foreign:
 
 
 @pytest.fixture
-def foreign(settings: Settings, maintenance: Callable[[str], None]) -> Iterator[Foreign]:
-    """A fresh database that a role of its own owns."""
+def restricted(settings: Settings, maintenance: Callable[[str], None]) -> Iterator[RestrictedDatabase]:
+    """Create a database that a role of its own owns."""
     name = secrets.token_hex(6)
     password = secrets.token_hex(16)
     roles = {kind: f"test_{kind}_{name}" for kind in ("pipeline", "owner", "stranger")}
@@ -61,8 +61,8 @@ def foreign(settings: Settings, maintenance: Callable[[str], None]) -> Iterator[
     database = replace(settings, postgres_database=f"test_{name}")
     with closing(connect(database, application="test")) as connection:
         connection.autocommit = True
-        connection.cursor().execute(CLOSE_PUBLIC)
-    yield Foreign(
+        connection.cursor().execute(REVOKE_PUBLIC_SCHEMA)
+    yield RestrictedDatabase(
         **{
             kind: replace(database, postgres_user=role, postgres_password=password)
             for kind, role in roles.items()
@@ -79,26 +79,26 @@ def execute(settings: Settings, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
-def test_create_schema_prints_the_grant_that_is_missing_and_works_with_it(
-    foreign: Foreign, run_script: RunScript
+def test_create_schema_prints_the_missing_grant_and_works_after_it(
+    restricted: RestrictedDatabase, run_script: RunScript
 ) -> None:
-    refused = run_script("create_schema.py", **foreign.environment())
+    refused = run_script("create_schema.py", **restricted.environment())
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
     found = GRANT.search(refused.stderr)
     assert found, refused.stderr
 
-    execute(foreign.owner, found[0])
+    execute(restricted.owner, found[0])
     for _ in range(2):
-        done = run_script("create_schema.py", **foreign.environment())
+        done = run_script("create_schema.py", **restricted.environment())
         assert done.returncode == 0, done.stderr
 
 
-def test_the_whole_pipeline_runs_with_that_one_grant(
-    foreign: Foreign, run_script: RunScript, tmp_path: Path
+def test_the_whole_pipeline_needs_no_other_grant(
+    restricted: RestrictedDatabase, run_script: RunScript, tmp_path: Path
 ) -> None:
-    role, database = foreign.pipeline.postgres_user, foreign.pipeline.postgres_database
-    execute(foreign.owner, f'GRANT CREATE ON DATABASE "{database}" TO "{role}"')
+    role, database = restricted.pipeline.postgres_user, restricted.pipeline.postgres_database
+    execute(restricted.owner, f'GRANT CREATE ON DATABASE "{database}" TO "{role}"')
     events = tmp_path / "events.ndjson"
     events.write_text(
         "".join(
@@ -116,14 +116,13 @@ def test_the_whole_pipeline_runs_with_that_one_grant(
         ["create_schema.py", "--rebuild-sessions"],
         ["summary.py", "--verify"],
     ):
-        done = run_script(*command, **foreign.environment())
+        done = run_script(*command, **restricted.environment())
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
 
-def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
+def test_the_whole_pipeline_runs_under_the_opensearch_rules_of_the_terraform_module(
     run_script: RunScript, tmp_path: Path
 ) -> None:
-    """Those of the module, before an OpenSearch of the test's own."""
     if not local_search.is_available():
         pytest.skip("no OpenSearch-compatible server for this platform")
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', OPENSEARCH_RULES.read_text())
@@ -147,62 +146,61 @@ def test_aivens_rules_for_opensearch_let_the_whole_pipeline_run(
                 assert "403" not in done.stderr, done.stderr
 
 
-def test_grant_does_as_the_administrator_what_create_schema_needs(
-    foreign: Foreign, run_script: RunScript, tmp_path: Path
+def test_grant_gives_the_rights_that_create_schema_needs(
+    restricted: RestrictedDatabase, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = write_outputs(foreign.pipeline, foreign.owner, Authority("CA"), tmp_path)
+    path = write_outputs(restricted.pipeline, restricted.owner, Authority("CA"), tmp_path)
     for _ in range(2):
-        done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+        done = run_script("clickstream", "grant", "--from", str(path), **restricted.environment())
         assert done.returncode == 0, done.stderr
-        assert foreign.owner.postgres_password not in done.stdout + done.stderr
-    done = run_script("create_schema.py", **foreign.environment())
+        assert restricted.owner.postgres_password not in done.stdout + done.stderr
+    done = run_script("create_schema.py", **restricted.environment())
     assert done.returncode == 0, done.stderr
 
 
-def test_grant_says_so_where_the_administrator_owns_nothing(
-    foreign: Foreign, run_script: RunScript, tmp_path: Path
+def test_grant_says_if_the_administrator_has_no_right_to_grant(
+    restricted: RestrictedDatabase, run_script: RunScript, tmp_path: Path
 ) -> None:
-    path = write_outputs(foreign.pipeline, foreign.stranger, Authority("CA"), tmp_path)
-    done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+    path = write_outputs(restricted.pipeline, restricted.stranger, Authority("CA"), tmp_path)
+    done = run_script("clickstream", "grant", "--from", str(path), **restricted.environment())
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "grant" in done.stderr.lower()
 
 
-def test_grant_shows_the_administrators_password_to_no_other_server(
-    foreign: Foreign, run_script: RunScript, tmp_path: Path
+def test_grant_sends_the_administrators_password_to_no_other_server(
+    restricted: RestrictedDatabase, run_script: RunScript, tmp_path: Path
 ) -> None:
-    elsewhere = replace(foreign.pipeline, postgres_host="pg.example")
-    path = write_outputs(elsewhere, foreign.owner, Authority("CA"), tmp_path)
-    done = run_script("clickstream", "grant", "--from", str(path), **foreign.environment())
+    elsewhere = replace(restricted.pipeline, postgres_host="pg.example")
+    path = write_outputs(elsewhere, restricted.owner, Authority("CA"), tmp_path)
+    done = run_script("clickstream", "grant", "--from", str(path), **restricted.environment())
     assert done.returncode == 1
     assert "python -m clickstream env" in done.stderr
 
 
-def test_the_doctor_prints_the_grants_that_are_missing_and_they_suffice(
-    foreign: Foreign, run_script: RunScript
+def test_the_doctor_prints_the_missing_grants_and_they_suffice(
+    restricted: RestrictedDatabase, run_script: RunScript
 ) -> None:
-    as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
+    as_owner = {**restricted.environment(), "POSTGRES_USER": restricted.owner.postgres_user}
     run_script("create_schema.py", **as_owner)
-    checks = list(run_checks(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
+    checks = list(run_checks(postgres_checks.checks(restricted.pipeline, datetime.now(UTC))))
     (problem,) = [found for found in checks if found.outcome is Outcome.PROBLEM]
     assert problem.name == "rights"
 
-    execute(foreign.owner, problem.text.partition("run: ")[2])
-    checks = list(run_checks(postgres_checks.checks(foreign.pipeline, datetime.now(UTC))))
+    execute(restricted.owner, problem.text.partition("run: ")[2])
+    checks = list(run_checks(postgres_checks.checks(restricted.pipeline, datetime.now(UTC))))
     assert {found.outcome for found in checks} == {Outcome.OK}
 
 
-def test_tables_of_another_role_are_left_as_they_are(
-    foreign: Foreign, run_script: RunScript
+def test_create_schema_refuses_tables_that_another_role_owns(
+    restricted: RestrictedDatabase, run_script: RunScript
 ) -> None:
-    """A role that may see them but does not own them is told so, without a traceback."""
-    as_owner = {**foreign.environment(), "POSTGRES_USER": foreign.owner.postgres_user}
+    as_owner = {**restricted.environment(), "POSTGRES_USER": restricted.owner.postgres_user}
     run_script("create_schema.py", **as_owner)
-    execute(foreign.owner, "GRANT CREATE ON SCHEMA public TO PUBLIC")
-    done = run_script("create_schema.py", **foreign.environment())
+    execute(restricted.owner, "GRANT CREATE ON SCHEMA public TO PUBLIC")
+    done = run_script("create_schema.py", **restricted.environment())
     assert done.returncode == 1
     assert "as the role that created them" in done.stderr
     assert "Traceback" not in done.stderr
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        execute(foreign.pipeline, "DELETE FROM clickstream_events")
+        execute(restricted.pipeline, "DELETE FROM clickstream_events")

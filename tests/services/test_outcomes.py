@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
@@ -144,9 +144,7 @@ STEPS = st.lists(
 )
 
 
-@examples(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(max_examples=examples().max_examples // 2)
 @given(steps=STEPS)
 def test_each_record_ends_in_one_place_whatever_is_stored_redelivered_and_retried(
     transactions: Connection, steps: list[Any]
@@ -217,6 +215,18 @@ def test_a_retry_keeps_every_record_that_conflicts_with_a_stored_event(
     history.run(([stored, conflicting, conflicting], []))
     history.retry()
     assert list(history.oracle.rejected) == [(0, 1), (0, 2)]
+    history.oracle.check(transactions)
+
+
+def test_a_redelivered_event_is_a_duplicate_after_a_conflict_with_its_key_in_the_same_batch(
+    transactions: Connection,
+) -> None:
+    history = History(transactions)
+    stored = event("owner", 0, event_id=str(UUID(int=1)), page_url="/")
+    history.run(([stored], []))
+    history.run(([{**stored, "user_id": "other"}, stored], []))
+    assert list(history.oracle.rejected) == [(0, 1)]
+    assert history.oracle.duplicates == 1
     history.oracle.check(transactions)
 
 

@@ -1,4 +1,4 @@
-"""Sessions recomputed: by another rule, to repair them, and while a consumer runs."""
+"""Rebuilding sessions: by another rule, as a repair, and while a consumer runs."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -38,7 +38,7 @@ OTHER_SETTINGS = {
 
 STATUSES = "SELECT user_id, close_reason, closed_at FROM session_metrics ORDER BY user_id"
 CHANGED_VISITORS = "SELECT DISTINCT user_id FROM session_changes ORDER BY user_id"
-SEARCH_ON = """
+INSERT_CHECKPOINT = """
     INSERT INTO search_cursor (horizon, token, system_identifier)
     VALUES (pg_current_xact_id(), 'a token', 'a system')
 """
@@ -52,7 +52,7 @@ def transactions(settings: Settings) -> Iterator[Connection]:
 
 
 def check(connection: Connection, rule: Rule) -> None:
-    """The tables follow the rule, by the oracle as by the product."""
+    """Assert that the sessions follow the rule, by the oracle and by `summary.py --verify`."""
     oracle.check_sessions(
         connection,
         timeout=rule.timeout.total_seconds(),
@@ -62,7 +62,7 @@ def check(connection: Connection, rule: Rule) -> None:
     assert verify_sessions(connection).differences.first == []
 
 
-def test_there_and_back_again(transactions: Connection, query: Query) -> None:
+def test_a_rebuild_by_another_rule_and_back_is_exact(transactions: Connection, query: Query) -> None:
     Batches(transactions, RULE).store([random_events(1_000, 20, seed=3)])
     ((sessions,),) = query("SELECT count(*) FROM session_metrics")
     rebuilt = rebuild(transactions, OTHER)
@@ -77,7 +77,7 @@ def test_there_and_back_again(transactions: Connection, query: Query) -> None:
     ]
 
 
-def test_what_is_right_is_left_alone(transactions: Connection, query: Query) -> None:
+def test_a_rebuild_writes_no_session_that_is_right(transactions: Connection, query: Query) -> None:
     Batches(transactions, RULE).store([random_events(500, 20, seed=4)])
     rows = "SELECT xmin::text, session_id FROM session_metrics ORDER BY session_id"
     before = query(rows)
@@ -86,7 +86,7 @@ def test_what_is_right_is_left_alone(transactions: Connection, query: Query) -> 
     assert query(rows) == before
 
 
-def test_repair_touches_and_notes_only_what_was_wrong(
+def test_a_rebuild_writes_and_logs_only_the_sessions_that_were_wrong(
     transactions: Connection, query: Query
 ) -> None:
     visitors = ["deleted", "right", "wrong", "wrong id"]
@@ -94,14 +94,14 @@ def test_repair_touches_and_notes_only_what_was_wrong(
     query("UPDATE session_metrics SET total_events = 7 WHERE user_id = 'wrong'")
     query("UPDATE session_metrics SET session_id = gen_random_uuid() WHERE user_id = 'wrong id'")
     query("DELETE FROM session_metrics WHERE user_id = 'deleted'")
-    query(SEARCH_ON)
+    query(INSERT_CHECKPOINT)
     rebuilt = rebuild(transactions, RULE)
     assert (rebuilt.unchanged, rebuilt.deleted, rebuilt.written) == (1, 2, 3)
     assert query(CHANGED_VISITORS) == [("deleted",), ("wrong",), ("wrong id",)]
     check(transactions, RULE)
 
 
-def test_changes_are_not_noted_without_a_search_index(
+def test_a_rebuild_logs_no_changes_without_a_search_index(
     transactions: Connection, query: Query
 ) -> None:
     Batches(transactions, RULE).store([random_events(200, 20, seed=5)])
@@ -109,7 +109,7 @@ def test_changes_are_not_noted_without_a_search_index(
     assert query(CHANGED_VISITORS) == []
 
 
-def test_a_status_stays_with_a_session_that_ends_as_before(
+def test_a_session_with_the_same_end_keeps_its_status(
     transactions: Connection, query: Query
 ) -> None:
     Batches(transactions, RULE).store(
@@ -141,7 +141,7 @@ def test_a_status_stays_with_a_session_that_ends_as_before(
     assert [str(closed) for *_, closed in query(STATUSES)][-1] == "2025-06-02 11:00:00+00:00"
 
 
-def test_a_consumer_does_not_go_on_with_its_old_cache(transactions: Connection) -> None:
+def test_a_consumer_is_fenced_after_a_rebuild(transactions: Connection) -> None:
     batches = Batches(transactions, RULE)
     batches.store([[event("a", 0)]])
     rebuild(transactions, RULE)
@@ -149,7 +149,7 @@ def test_a_consumer_does_not_go_on_with_its_old_cache(transactions: Connection) 
         batches.store([[event("a", 60)]])
 
 
-def test_a_changed_rule_is_refused_until_sessions_are_rebuilt(
+def test_a_consumer_refuses_another_rule_until_the_sessions_are_rebuilt(
     environment: dict[str, str], run_script: RunScript
 ) -> None:
     send_by_visitor(environment, random_events(500, 10, seed=6))
@@ -169,13 +169,13 @@ def _has_read_more_than(query: Query, number: int) -> bool:
     return bool(query(RECORDS_READ)[0][0] > number)
 
 
-def test_rebuilds_while_a_consumer_runs(
+def test_rebuilds_while_a_consumer_runs_are_exact(
     environment: dict[str, str],
     transactions: Connection,
     query: Query,
     start_script: StartScript,
 ) -> None:
-    """Each waits for the batch that is being stored; the consumer starts afresh after it."""
+    """A rebuild waits for the batch that is being stored; then the consumer drops its cache."""
     consumer = start_script("consumer.py", CONSUMER_BATCH_EVENTS="100")
     sent = 0
     for seed in range(3):

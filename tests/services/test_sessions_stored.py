@@ -1,6 +1,6 @@
-"""The session rule on stored sessions: its boundaries, and events that come late.
+"""The session rule in stored sessions: its boundaries, and late events.
 
-Each scenario is a visitor, and all of them are consumed together.
+Each scenario has a visitor of its own, and all scenarios are consumed together.
 """
 
 from collections.abc import Mapping
@@ -26,9 +26,9 @@ SIZES = """
 
 
 class Scenario(NamedTuple):
-    """What is there before, what comes later, and the sizes of the sessions in the end.
+    """Events stored before, events that come later, and the sizes of the sessions at the end.
 
-    An event is its second, or its second and type, or its second, type and number (its id).
+    An event is a second, or a second and a type, or a second, a type and a number (its id).
     """
 
     before: list[Any]
@@ -37,40 +37,42 @@ class Scenario(NamedTuple):
 
 
 BY_GAPS = {
-    "a gap of exactly the timeout stays": Scenario([0], [TIMEOUT], [2]),
+    "a gap of exactly the timeout does not split": Scenario([0], [TIMEOUT], [2]),
     "one microsecond more splits": Scenario([0], [TIMEOUT + MICROSECOND], [1, 1]),
-    "both gaps in one poll": Scenario([0, TIMEOUT, 2 * TIMEOUT + MICROSECOND], [], [2, 1]),
-    "two sessions in one poll": Scenario([0, 60, 2 * HOUR, 2 * HOUR + 60], [], [2, 2]),
-    "three sessions in one poll": Scenario([0, 2 * HOUR, 2 * HOUR + 60, 4 * HOUR], [], [1, 2, 1]),
-    "three sessions in a later poll": Scenario([0], [60, 2 * HOUR, 4 * HOUR], [2, 1, 1]),
-    "a session goes on in a later poll": Scenario([0, 60], [120, 180], [4]),
+    "both gaps in one batch": Scenario([0, TIMEOUT, 2 * TIMEOUT + MICROSECOND], [], [2, 1]),
+    "two sessions in one batch": Scenario([0, 60, 2 * HOUR, 2 * HOUR + 60], [], [2, 2]),
+    "three sessions in one batch": Scenario([0, 2 * HOUR, 2 * HOUR + 60, 4 * HOUR], [], [1, 2, 1]),
+    "three sessions in a later batch": Scenario([0], [60, 2 * HOUR, 4 * HOUR], [2, 1, 1]),
+    "a session continues in a later batch": Scenario([0, 60], [120, 180], [4]),
     "an event 90 minutes late lands in its session": Scenario(
         [0, 300, 100 * MINUTE], [10 * MINUTE], [3, 1]
     ),
-    "a late event alone": Scenario([0, 6 * HOUR], [3 * HOUR], [1, 1, 1]),
+    "a late event becomes a session of its own": Scenario([0, 6 * HOUR], [3 * HOUR], [1, 1, 1]),
     "a late event before all others": Scenario([6 * HOUR], [0], [1, 1]),
     "a late event becomes the first of its session": Scenario([HOUR], [HOUR - 600], [2]),
     "a late event of exactly the timeout before": Scenario([HOUR], [HOUR - TIMEOUT], [2]),
     "a late event a microsecond too early": Scenario(
         [HOUR], [HOUR - TIMEOUT - MICROSECOND], [1, 1]
     ),
-    "a bridge merges two stored sessions": Scenario([0, 50 * MINUTE], [25 * MINUTE], [3]),
-    "two bridges merge three stored sessions": Scenario(
+    "an event between two stored sessions merges them": Scenario(
+        [0, 50 * MINUTE], [25 * MINUTE], [3]
+    ),
+    "two events between three stored sessions merge them": Scenario(
         [0, 50 * MINUTE, 100 * MINUTE], [25 * MINUTE, 75 * MINUTE], [5]
     ),
-    "a bridge over an old session": Scenario(
+    "two events merge old sessions": Scenario(
         [0, 50 * MINUTE, 9 * HOUR], [20 * MINUTE, 30 * MINUTE], [4, 1]
     ),
-    "a return after 25 h leaves the old session alone": Scenario([0, 60], [25 * HOUR], [2, 1]),
+    "an event 25 h later does not change the old session": Scenario([0, 60], [25 * HOUR], [2, 1]),
     "equal timestamps": Scenario([0, 0, 0], [], [3]),
-    "equal timestamps in a later poll": Scenario([0, 0], [0, 0], [4]),
+    "equal timestamps in a later batch": Scenario([0, 0], [0, 0], [4]),
     "late events of equal timestamps": Scenario([0, HOUR], [25 * MINUTE] * 3, [4, 1]),
 }
 BY_TYPES = {
     "a start event begins a session": Scenario([0, (10, "login"), 20], [], [1, 2]),
-    "a start event in a later poll": Scenario([0], [(10, "login"), 20], [1, 2]),
+    "a start event in a later batch": Scenario([0], [(10, "login"), 20], [1, 2]),
     "an end event ends a session": Scenario([0, (10, "logout"), 20], [], [2, 1]),
-    "an end event in a later poll": Scenario([0], [(10, "logout"), 20], [2, 1]),
+    "an end event in a later batch": Scenario([0], [(10, "logout"), 20], [2, 1]),
     "an event after a stored end event": Scenario([0, (10, "logout")], [20], [2, 1]),
     "a late event before a stored end event": Scenario([0, (10, "logout")], [5], [3]),
     "a late start event in the middle": Scenario([0, 10, 20], [(15, "login")], [2, 2]),
@@ -83,7 +85,7 @@ BY_TYPES = {
     ),
     "a late start event before the first": Scenario([10, 20], [(5, "login")], [3]),
     "a late end event before the first": Scenario([10, 20], [(5, "logout")], [1, 2]),
-    "a bridge does not merge what a start event divides": Scenario(
+    "an event between two sessions does not merge them across a start event": Scenario(
         [0, (50 * MINUTE, "login")], [25 * MINUTE], [2, 1]
     ),
     "an end event first among equal timestamps": Scenario(
@@ -103,14 +105,13 @@ RULES = {
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_scenarios_with_a_consumer_that_goes_on(
+def test_sessions_follow_the_rule_when_the_consumer_has_them_in_memory(
     rule: str,
     environment: dict[str, str],
     start_script: StartScript,
     query: Query,
     subtests: pytest.Subtests,
 ) -> None:
-    """The sessions are in its memory when the later events come."""
     scenarios, variables = RULES[rule]
     consumer = start_script("consumer.py", **variables)
     before, later = _phases(scenarios)
@@ -124,14 +125,14 @@ def test_scenarios_with_a_consumer_that_goes_on(
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_scenarios_with_a_consumer_that_is_started_again(
+def test_sessions_follow_the_rule_when_the_consumer_has_to_load_them(
     rule: str,
     environment: dict[str, str],
     run_script: RunScript,
     query: Query,
     subtests: pytest.Subtests,
 ) -> None:
-    """The sessions are in the tables alone when the later events come."""
+    """Because it was started again before the later events came."""
     scenarios, variables = RULES[rule]
     for events in _phases(scenarios):
         send_by_visitor(environment, events)
@@ -151,7 +152,7 @@ def _event(visitor: str, described: Any) -> Any:
     seconds, kind, *number = described if isinstance(described, tuple) else (described, "click")
     if not number:
         return event(visitor, seconds, kind)
-    # An id belongs to one visitor: two with the same id and time would be a conflict.
+    # Two visitors with the same id and time would be a conflict.
     unique = crc32(visitor.encode()) << 64 | number[0]
     return event(visitor, seconds, kind, event_id=str(UUID(int=unique)))
 

@@ -1,4 +1,4 @@
-"""Closing: which sessions the watermark has passed, and what that never changes."""
+"""The watermark of the pipeline, and the sessions that it closes."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,11 +18,11 @@ from tests.services.waiting import eventually
 TIMEOUT = timedelta(minutes=30)
 RULE = Rule(TIMEOUT, frozenset(), frozenset({"logout"}))
 
-CLOSED = "SELECT user_id FROM session_metrics WHERE close_reason = 'timeout' ORDER BY 1"
+CLOSED_BY_TIMEOUT = "SELECT user_id FROM session_metrics WHERE close_reason = 'timeout' ORDER BY 1"
 OPEN = "SELECT user_id FROM session_metrics WHERE closed_at IS NULL ORDER BY 1"
-SWEPT = "SELECT count(*) FROM stream_positions WHERE caught_up_at > watermark_at"
-NOTHING_FOR_A_DAY = "UPDATE stream_positions SET watermark_at = now() - interval '1 day'"
-ADD = """
+CAUGHT_UP = "SELECT count(*) FROM stream_positions WHERE caught_up_at > watermark_at"
+MAKE_SILENT_FOR_A_DAY = "UPDATE stream_positions SET watermark_at = now() - interval '1 day'"
+INSERT_PARTITION = """
     INSERT INTO stream_positions
         (topic, partition, topic_id, watermark, watermark_at, caught_up_at)
     VALUES (%s, %s, %s, now() - %s::interval, now() - %s::interval, now() - %s::interval)
@@ -32,14 +32,14 @@ ADD = """
 # == The watermark of several partitions ========================================================
 
 HOUR = 3600
-# What partitions are like: seconds ago of the watermark, of the last record, and of the moment
-# when the owner last saw the end of the log.
+# Kinds of partitions: the watermark, when it last moved, and when the owner last reached the end,
+# in seconds ago.
 AHEAD, MINUTE_BEHIND, HOUR_BEHIND = (10, 1, 0), (70, 1, 0), (HOUR + 10, 1, 0)
 SILENT, SILENT_FOR_DAYS = (500, 61, 0), (9 * HOUR * 24, 5 * HOUR * 24, 0)
 NO_EVENT, WITHOUT_OWNER, BEHIND = (None, None, 0), (5 * HOUR, 5 * HOUR, 61), (2 * HOUR, 61, 60)
 
 
-# A partition of a topic that was recreated with fewer of them.
+# A partition that a recreated topic does not have any more.
 LONG_AGO = ["30 days"] * 3
 
 
@@ -61,23 +61,23 @@ LONG_AGO = ["30 days"] * 3
         ([(10, 61, 0)], 0),
     ],
     ids=[
-        "no partition", "none that has had an event", "one", "one that has never had an event",
+        "no partition", "one without events", "one", "two, one without events",
         "a minute apart", "an hour apart", "one silent", "one silent for days",
-        "one that nobody reads", "one that is not read to its end", "all silent",
+        "one without owner", "one not read to its end", "all silent",
         "all silent for different times", "never beyond now",
     ],
 )  # fmt: skip
-def test_the_watermark_of_the_pipeline(
+def test_the_watermark_of_the_pipeline_is_the_smallest_of_the_partitions_that_are_not_silent(
     stored: Sequence[tuple[float | None, ...]],
     expected: float | None,
     transactions: Connection,
 ) -> None:
-    """In seconds ago. A partition that is ahead closes nobody's session."""
+    """expected: in seconds ago. If all are silent, it is the largest, plus the time since."""
     with transactions, transactions.cursor() as cursor:
         for number, times in enumerate(stored):
             ago = [None if each is None else timedelta(seconds=each) for each in times]
-            cursor.execute(ADD, (TOPIC.name, number, TOPIC.topic_id, *ago))
-        cursor.execute(ADD, (TOPIC.name, len(stored), "its log is gone", *LONG_AGO))
+            cursor.execute(INSERT_PARTITION, (TOPIC.name, number, TOPIC.topic_id, *ago))
+        cursor.execute(INSERT_PARTITION, (TOPIC.name, len(stored), "another topic id", *LONG_AGO))
         cursor.execute("SELECT now()")
         (now,) = only_row(cursor)
         watermark = pipeline_watermark(cursor, TOPIC)
@@ -85,15 +85,15 @@ def test_the_watermark_of_the_pipeline(
 
 
 def test_a_clock_ahead_moves_the_watermark_up_to_now_at_most(transactions: Connection) -> None:
-    """One visitor's clock is 50 minutes ahead; nobody else's session closes."""
+    """So one visitor's clock that is 50 minutes ahead closes no other visitor's session."""
     now = datetime.now(UTC)
     ahead = event("ahead", 0, timestamp=(now + timedelta(minutes=50)).isoformat())
     others = [
         event(f"visitor-{n}", 0, timestamp=(now - timedelta(minutes=n)).isoformat())
         for n in range(30)
     ]
-    (tally, _) = Batches(transactions, RULE).store([[*others, ahead], []], now)
-    assert tally.watermark == now
+    (progress, _) = Batches(transactions, RULE).store([[*others, ahead], []], now)
+    assert progress.watermark == now
     with transactions, transactions.cursor() as cursor:
         watermark = pipeline_watermark(cursor, TOPIC)
         assert watermark is not None
@@ -103,7 +103,7 @@ def test_a_clock_ahead_moves_the_watermark_up_to_now_at_most(transactions: Conne
 def test_a_session_closes_when_the_watermark_passes_it_by_more_than_the_timeout(
     transactions: Connection,
 ) -> None:
-    """At exactly the timeout it is open, since an event could still belong to it."""
+    """At exactly the timeout it stays open, because an event could still belong to it."""
     Batches(transactions, RULE).store([[event("visitor", 0), event("visitor", 60)], []])
     last = START + timedelta(seconds=60)
     with transactions, transactions.cursor() as cursor:
@@ -112,10 +112,10 @@ def test_a_session_closes_when_the_watermark_passes_it_by_more_than_the_timeout(
         assert close_sessions(cursor, last + 2 * TIMEOUT, TIMEOUT) == 0
 
 
-def test_an_end_event_closes_at_once_and_a_late_event_opens_again(
+def test_an_end_event_closes_a_session_and_an_event_before_it_does_not_reopen_it(
     transactions: Connection,
 ) -> None:
-    """The status follows the last event, whichever comes last."""
+    """The status depends on the last event by time, not on the event that arrives last."""
     batches = Batches(transactions, RULE)
     status = "SELECT closed_at IS NULL, close_reason FROM session_metrics"
     for new, expected in (
@@ -132,10 +132,9 @@ def test_an_end_event_closes_at_once_and_a_late_event_opens_again(
 # == The consumer ================================================================================
 
 
-def test_partitions_a_minute_and_an_hour_apart_cut_no_session(
+def test_partitions_a_minute_and_an_hour_apart_close_only_what_the_slowest_has_passed(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """Only the session that the slowest partition has passed closes."""
     start_script("consumer.py")
     early = [event("gone", -3600), event("slow", 0), event("slow", 300)]
     a_minute_ahead = [event("a minute ahead", 360)]
@@ -143,34 +142,31 @@ def test_partitions_a_minute_and_an_hour_apart_cut_no_session(
     for partition, share in enumerate([early, a_minute_ahead, an_hour_ahead]):
         send(environment, share, partition)
     wait_until_read(query, 6)
-    eventually(lambda: query(SWEPT) == [(3,)])
-    assert query(CLOSED) == [("gone",)]
+    eventually(lambda: query(CAUGHT_UP) == [(3,)])
+    assert query(CLOSED_BY_TIMEOUT) == [("gone",)]
     send(environment, [event("slow", 2100)])
     wait_until_read(query, 7)
     assert query("SELECT total_events FROM session_metrics WHERE user_id = 'slow'") == [(3,)]
     oracle.check(environment)
 
 
-def test_sessions_close_by_themselves_when_traffic_stops(
+def test_sessions_close_when_traffic_stops_and_a_later_event_reopens_its_session(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """Also after a restart; an event that comes after all opens its session again.
-
-    That time has passed is told to the table in which the consumer keeps it.
-    """
+    """Also after a restart. The test does not wait a day, but moves the stored times back."""
     consumer = start_script("consumer.py")
     send(environment, [event("a", 0), event("b", 60)])
     wait_until_read(query, 2)
     assert query(OPEN) == [("a",), ("b",)]
-    query(NOTHING_FOR_A_DAY)
-    eventually(lambda: query(CLOSED) == [("a",), ("b",)])
+    query(MAKE_SILENT_FOR_A_DAY)
+    eventually(lambda: query(CLOSED_BY_TIMEOUT) == [("a",), ("b",)])
 
     send(environment, [event("b", 120)])
     wait_until_read(query, 3)
-    assert (query(OPEN), query(CLOSED)) == ([("b",)], [("a",)])
+    assert (query(OPEN), query(CLOSED_BY_TIMEOUT)) == ([("b",)], [("a",)])
 
     consumer.kill()
-    query(NOTHING_FOR_A_DAY)
+    query(MAKE_SILENT_FOR_A_DAY)
     start_script("consumer.py")
-    eventually(lambda: query(CLOSED) == [("a",), ("b",)])
+    eventually(lambda: query(CLOSED_BY_TIMEOUT) == [("a",), ("b",)])
     oracle.check(environment)
