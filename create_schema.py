@@ -8,46 +8,48 @@ from clickstream import cli
 from clickstream.admin import rebuild_sessions, setup
 from clickstream.clients.addresses import postgres_address
 from clickstream.errors import UsageError
-from clickstream.settings import load
+from clickstream.settings import Settings, load
 from clickstream.storage import schema
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options; none of them is needed to create what is missing."""
+    """Return the parser. Without options the script creates what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     cli.add_version(parser)
     cli.add_env_file(parser)
     parser.add_argument(
         "--rebuild-sessions",
         action="store_true",
-        help="recompute all sessions from the stored events, by the rule that the settings ask "
-        "for; consumers may run meanwhile",
+        help="recompute all sessions from the stored events, by the session rule of the settings; "
+        "you can leave consumers running",
     )
-    parser.add_argument("--drop", action="store_true", help="drop every table and view")
+    parser.add_argument("--drop", action="store_true", help="drop all tables and views")
     parser.add_argument("--yes", action="store_true", help="with --drop: do not ask")
     return parser
 
 
 def create_schema(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for, saying what was done."""
+    """Create, rebuild or drop, print what was done, and return the exit status."""
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
     if arguments.drop:
-        if not arguments.yes:
-            raise UsageError(
-                f"--drop deletes all events and sessions of {postgres_address(settings)}; add "
-                "--yes to do it"
-            )
-        print(schema.drop(settings))
-        return cli.DONE
-    print(schema.apply_tables(settings))
-    if arguments.rebuild_sessions:
+        print(_drop(settings, confirmed=arguments.yes))
+    elif arguments.rebuild_sessions:
+        print(schema.apply_tables(settings))
         print(rebuild_sessions.rebuild_sessions(settings))
     else:
-        print(setup.apply_topic(settings))
-        if put := setup.apply_search(settings):
-            print(put)
+        for sentence in setup.apply(settings):
+            print(sentence)
     return cli.DONE
+
+
+def _drop(settings: Settings, *, confirmed: bool) -> str:
+    if not confirmed:
+        raise UsageError(
+            f"--drop deletes all events and sessions of {postgres_address(settings)}; add --yes "
+            "to do it"
+        )
+    return schema.drop(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -57,7 +57,7 @@ def servers(names: Sequence[str]) -> Iterator[Settings]:
         settings = replace(settings, kafka_topic=fresh, kafka_group_id=fresh)
         resources.enter_context(_database(settings, fresh))
         settings = replace(settings, postgres_database=fresh)
-        setup.apply(settings)
+        list(setup.apply(settings))
         yield settings
 
 

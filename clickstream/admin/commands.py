@@ -1,4 +1,4 @@
-"""`python -m clickstream rejected`, `positions` and `search`, as the command line sees them."""
+"""`python -m clickstream rejected`, `positions` and `search` on the command line."""
 
 import argparse
 from contextlib import closing
@@ -16,42 +16,54 @@ from clickstream.admin import (
     search_commands,
 )
 from clickstream.admin.rejected_records import Selection
-from clickstream.clients.postgres import connect_or_explain
+from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError, UserError, first_line
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
 
-APPLICATION = "clickstream operations"
+APPLICATION = "clickstream admin"
+PLACE = "PARTITION:OFFSET"
 
 
 def register(commands: cli.Subparsers) -> None:
     """Register the commands."""
+    _register_rejected(commands)
+    _register_positions(commands)
+    _register_search(commands)
+
+
+def _register_rejected(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "rejected", "records that could not become an event")
-    listing = _add(actions, "list", "how many there are by reason, and the newest", _list)
-    listing.add_argument("--reason", help="only those of this reason, e.g. not_json")
+    summary = "list the number of records by reason, and the newest records"
+    listing = _add(actions, "list", summary, _list)
+    listing.add_argument("--reason", help="list only records with this reason, such as not_json")
     listing.add_argument(
-        "--limit", type=int, default=20, metavar="N", help="how many to list (default: 20)"
+        "--limit", type=int, default=20, metavar="N", help="records to list (default: 20)"
     )
-    show = _add(actions, "show", "one of them whole, with its raw bytes", _show)
-    show.add_argument("place", type=_place, metavar="PARTITION:OFFSET", help="which one")
-    again = _add(
-        actions, "retry", "store those that have become events since, each once; safe", _retry
+    show = _add(actions, "show", "show one record with its raw bytes", _show)
+    show.add_argument("place", type=_place, metavar=PLACE, help="the record to show")
+    summary = "try rejected records again: those valid by now are stored, each once"
+    retry = _add(actions, "retry", summary, _retry)
+    retry.add_argument(
+        "place", nargs="?", type=_place, metavar=PLACE, help="the record to retry (default: all)"
     )
-    again.add_argument(
-        "place", nargs="?", type=_place, metavar="PARTITION:OFFSET", help="one (default: all)"
-    )
-    again.add_argument("--reason", help="only those of this reason")
+    retry.add_argument("--reason", help="retry only records with this reason")
 
-    actions = cli.add_command_group(commands, "positions", "what has been read of each partition")
-    _add(actions, "show", "positions and counters by partition", _show_positions)
-    reset = _add(actions, "reset", "make consumers read the topic again; safe", _reset_positions)
-    reset.add_argument("--to", choices=["earliest"], required=True, help="from where")
 
+def _register_positions(commands: cli.Subparsers) -> None:
+    actions = cli.add_command_group(commands, "positions", "what was read of each partition")
+    _add(actions, "show", "show positions and counters by partition", _show_positions)
+    summary = "make consumers read the topic again; stored events become duplicates"
+    reset = _add(actions, "reset", summary, _reset_positions)
+    reset.add_argument("--to", choices=["earliest"], required=True, help="where to start reading")
+
+
+def _register_search(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "search", "the index in OpenSearch")
-    text = "compare the index with PostgreSQL; exit status 1 on any difference"
-    _add(actions, "verify", text, _verify_index)
-    text = "make the index anew from PostgreSQL, also while a consumer runs"
-    _add(actions, "rebuild", text, _rebuild_index)
+    summary = "compare the index with PostgreSQL; exit status 1 on any difference"
+    _add(actions, "verify", summary, _verify_index)
+    summary = "rebuild the index from PostgreSQL; you can leave consumers running"
+    _add(actions, "rebuild", summary, _rebuild_index)
 
     actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
@@ -59,43 +71,47 @@ def register(commands: cli.Subparsers) -> None:
 
 
 def _add(
-    actions: cli.Subparsers, name: str, text: str, command: cli.Command
+    actions: cli.Subparsers, name: str, summary: str, command: cli.Command
 ) -> argparse.ArgumentParser:
-    action = cli.add_command(actions, name, text, partial(_explained, command))
+    action = cli.add_command(actions, name, summary, partial(_run, command))
     cli.add_env_file(action)
     return action
 
 
-def _explained(command: cli.Command, arguments: argparse.Namespace) -> int:
+def _run(command: cli.Command, arguments: argparse.Namespace) -> int:
+    """Run a command, with a sentence for the user in place of an error of the driver."""
     try:
         return command(arguments)
     except psycopg2.Error as error:
-        raise UserError(f"PostgreSQL: {first_line(error)}") from None
+        raise UserError(
+            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
+        ) from None
 
 
 def _place(text: str) -> tuple[int, int]:
     partition, _, offset = text.partition(":")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not PARTITION:OFFSET, e.g. 3:1042")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {PLACE}, such as 3:1042")
     return int(partition), int(offset)
+
+
+def _connect(settings: Settings) -> closing[Connection]:
+    return closing(connect_or_explain(settings, application=APPLICATION))
 
 
 def _list(arguments: argparse.Namespace) -> int:
     if arguments.limit < 0:
         raise UsageError("--limit must not be negative")
-    settings = load(arguments.env_file)
-    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
-        lines = rejected_records.list_rejected(
-            connection, Selection(reason=arguments.reason), arguments.limit
-        )
+    selection = Selection(reason=arguments.reason)
+    with _connect(load(arguments.env_file)) as connection:
+        lines = rejected_records.list_rejected(connection, selection, arguments.limit)
         lines += rejected_records.list_refused_documents(connection, arguments.limit)
     print("\n".join(lines))
     return cli.DONE
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    settings = load(arguments.env_file)
-    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+    with _connect(load(arguments.env_file)) as connection:
         lines = rejected_records.show_rejected(connection, Selection(place=arguments.place))
     print("\n".join(lines) or "No record was rejected there.")
     return cli.DONE if lines else cli.FAILED
@@ -103,17 +119,17 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _retry(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
-    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
-        retried = retry_rejected.retry(
+    with _connect(settings) as connection:
+        kinds = retry_rejected.retry(
             connection,
             Selection(arguments.reason, arguments.place),
             now=datetime.now(UTC),
             max_future=timedelta(seconds=settings.max_future_seconds),
         )
     print(
-        f"{retried[OutcomeKind.NEW]:,} records became events, "
-        f"{retried[OutcomeKind.DUPLICATE]:,} were duplicates, "
-        f"{retried[OutcomeKind.REJECTED]:,} stay rejected."
+        f"{kinds[OutcomeKind.NEW]:,} records became events, "
+        f"{kinds[OutcomeKind.DUPLICATE]:,} were duplicates, "
+        f"{kinds[OutcomeKind.REJECTED]:,} stay rejected."
     )
     if settings.opensearch_host and not (arguments.place or arguments.reason):
         before, after = search_commands.retry_refused(settings)
@@ -123,26 +139,24 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _show_positions(arguments: argparse.Namespace) -> int:
-    settings = load(arguments.env_file)
-    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+    with _connect(load(arguments.env_file)) as connection:
         print("\n".join(position_commands.table(connection)))
     return cli.DONE
 
 
 def _reset_positions(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
-    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+    with _connect(settings) as connection:
         partitions = position_commands.reset(connection, settings.kafka_topic)
     print(
-        f"{partitions} partitions of topic {settings.kafka_topic} will be read again from their "
-        "beginning_offsets; what is stored already will be counted as duplicates."
+        f"{partitions} partitions of topic {settings.kafka_topic} will be read again from the "
+        "beginning; events that are stored already will be counted as duplicates."
     )
     return cli.DONE
 
 
 def _verify_index(arguments: argparse.Namespace) -> int:
-    settings = _with_search(arguments)
-    verification = search_commands.verify(settings)
+    verification = search_commands.verify(_load_with_search(arguments))
     if not verification.differences.number:
         print(f"Verified {verification.documents:,} documents: OpenSearch matches PostgreSQL.")
         return cli.DONE
@@ -152,12 +166,11 @@ def _verify_index(arguments: argparse.Namespace) -> int:
 
 
 def _rebuild_index(arguments: argparse.Namespace) -> int:
-    settings = _with_search(arguments)
-    print(search_commands.rebuild(settings))
+    print(search_commands.rebuild(_load_with_search(arguments)))
     return cli.DONE
 
 
-def _with_search(arguments: argparse.Namespace) -> Settings:
+def _load_with_search(arguments: argparse.Namespace) -> Settings:
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
     if not settings.opensearch_host:

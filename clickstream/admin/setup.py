@@ -1,6 +1,6 @@
-"""Create tables, views, topic and index templates: everything needed before the first event."""
+"""Creating what a pipeline needs before its first event: tables, views, topic, index templates."""
 
-import logging
+from collections.abc import Iterator
 from contextlib import closing
 
 from kafka import KafkaAdminClient
@@ -20,34 +20,29 @@ from clickstream.indexer import templates
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
-logger = logging.getLogger(__name__)
+CONNECT_TIMEOUT_MS = 10_000
 
 
-def apply(settings: Settings) -> list[str]:
-    """Create what is missing of tables, views, topic and index templates; a sentence for each.
+def apply(settings: Settings) -> Iterator[str]:
+    """Create the missing tables, views, topic and index templates; yield a sentence after each.
 
-    Raises UserError where a server is out of reach or a right is missing.
+    Raises UserError if a server cannot be reached or a right is missing.
     """
-    parts = (apply_tables(settings), apply_topic(settings), apply_search(settings))
-    return [sentence for sentence in parts if sentence]
+    yield apply_tables(settings)
+    yield apply_topic(settings)
+    sentence = apply_search(settings)
+    if sentence:
+        yield sentence
 
 
 def apply_topic(settings: Settings) -> str:
-    """Create the topic where it is missing, with the broker's default replication."""
+    """Create the topic if it does not exist, with the broker's default replication.
+
+    Returns a sentence. Raises UserError if Kafka cannot be reached or a right is missing.
+    """
     topic = settings.kafka_topic
-    partitions = settings.kafka_topic_partitions
     try:
-        admin = KafkaAdminClient(bootstrap_timeout_ms=10_000, **connection_options(settings))
-        try:
-            # First a look: a user without the right to create is refused for a topic that is there.
-            (found,) = admin.describe_topics([topic])
-            if found["error_code"] == NoError.errno:
-                return f"Topic {topic} is there with {len(found['partitions'])} partitions."
-            admin.create_topics({topic: {"num_partitions": partitions}})
-        except TopicAlreadyExistsError:  # created by somebody else at this moment
-            return f"Topic {topic} is there."
-        finally:
-            admin.close()
+        return _create_topic(settings, topic, settings.kafka_topic_partitions)
     except AuthorizationError:
         raise UserError(
             f"topic {topic} is missing or hidden from this Kafka user, who may not create it; "
@@ -59,11 +54,27 @@ def apply_topic(settings: Settings) -> str:
             f"cannot create topic {topic} on {kafka_address(settings)}: {first_line(error)}; "
             "check KAFKA_*, or start local servers with: python -m clickstream stack up"
         ) from None
+
+
+def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
+    options = connection_options(settings)
+    with closing(KafkaAdminClient(bootstrap_timeout_ms=CONNECT_TIMEOUT_MS, **options)) as admin:
+        # A user without the right to create is refused even if the topic exists, so look first.
+        (found,) = admin.describe_topics([topic])
+        if found["error_code"] == NoError.errno:
+            return f"Topic {topic} exists with {len(found['partitions'])} partitions."
+        try:
+            admin.create_topics({topic: {"num_partitions": partitions}})
+        except TopicAlreadyExistsError:  # another process created it at this moment
+            return f"Topic {topic} exists."
     return f"Topic {topic} was created with {partitions} partitions."
 
 
 def apply_search(settings: Settings) -> str | None:
-    """Put the index templates, old or new; None where search is off."""
+    """Create or replace the index templates; do nothing if search is off.
+
+    Returns a sentence, or None. Raises UserError if OpenSearch does not accept the templates.
+    """
     if not settings.opensearch_host:
         return None
     server = opensearch_address(settings)
@@ -79,11 +90,11 @@ def apply_search(settings: Settings) -> str | None:
     except RequestError as error:
         raise UserError(
             f"{server} refuses an index template ({first_line(error)}); "
-            "remove or change there what stands in its way"
+            "remove or change the template or index there that conflicts with it"
         ) from None
     except OpenSearchException as error:
         raise UserError(
             f"cannot put the index templates into {server}: {type(error).__name__}; "
-            "check OPENSEARCH_*, or ask: python -m clickstream doctor"
+            "check OPENSEARCH_*, or run: python -m clickstream doctor"
         ) from None
-    return f"Index templates {' and '.join(templates.TEMPLATES)} are there."
+    return f"Index templates {' and '.join(templates.TEMPLATES)} are up to date."

@@ -78,7 +78,7 @@ def apply_tables(settings: Settings) -> str:
             raise _not_the_owner(connection, settings, error) from None
     kind = "a TimescaleDB hypertable" if is_hypertable else "a plain table"
     return (
-        f"Tables and views are there in database {settings.postgres_database} "
+        f"Tables and views are up to date in database {settings.postgres_database} "
         f"(clickstream_events is {kind})."
     )
 

@@ -25,7 +25,8 @@ from tests.services.terraform_outputs import write_outputs
 
 CREATE_ROLE = "CREATE ROLE \"{role}\" LOGIN PASSWORD '{password}'"
 CREATE_DATABASE = 'CREATE DATABASE "{database}" OWNER "{owner}"'
-REVOKE_PUBLIC_SCHEMA = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"  # the default since PostgreSQL 15
+# The default since PostgreSQL 15.
+REVOKE_PUBLIC_SCHEMA = "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
 DROP_DATABASE = 'DROP DATABASE "{database}" WITH (FORCE)'
 DROP_ROLE = 'DROP ROLE "{role}"'
 OPENSEARCH_RULES = Path(__file__).parents[2] / "terraform" / "opensearch.tf"
@@ -50,7 +51,9 @@ class RestrictedDatabase:
 
 
 @pytest.fixture
-def restricted(settings: Settings, maintenance: Callable[[str], None]) -> Iterator[RestrictedDatabase]:
+def restricted(
+    settings: Settings, maintenance: Callable[[str], None]
+) -> Iterator[RestrictedDatabase]:
     """Create a database that a role of its own owns."""
     name = secrets.token_hex(6)
     password = secrets.token_hex(16)

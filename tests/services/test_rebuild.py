@@ -62,7 +62,9 @@ def check(connection: Connection, rule: Rule) -> None:
     assert verify_sessions(connection).differences.first == []
 
 
-def test_a_rebuild_by_another_rule_and_back_is_exact(transactions: Connection, query: Query) -> None:
+def test_a_rebuild_by_another_rule_and_back_is_exact(
+    transactions: Connection, query: Query
+) -> None:
     Batches(transactions, RULE).store([random_events(1_000, 20, seed=3)])
     ((sessions,),) = query("SELECT count(*) FROM session_metrics")
     rebuilt = rebuild(transactions, OTHER)
