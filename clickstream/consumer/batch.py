@@ -21,6 +21,8 @@ from clickstream.storage.rejected_table import RejectedRecord
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
+# Only the detail of a timestamp that is too far ahead of now names this setting.
+TOO_FAR_AHEAD = "MAX_FUTURE_SECONDS"
 
 # kafka-python's ConsumerRecord, which has no types.
 Record = Any
@@ -169,6 +171,10 @@ def _progress(
     late = Counter(
         parsed.records[n].partition for n in parsed.late if decided[n].kind is OutcomeKind.NEW
     )
+    rejected: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
+    for record, outcome in zip(parsed.records, decided, strict=True):
+        if outcome.kind is OutcomeKind.REJECTED:
+            rejected[record.partition].append(outcome)
     return {
         partition: PartitionProgress(
             position=position,
@@ -176,7 +182,8 @@ def _progress(
             records=len(batch.records.get(partition, ())),
             duplicates=kinds[partition, OutcomeKind.DUPLICATE],
             late=late[partition],
-            rejected=kinds[partition, OutcomeKind.REJECTED],
+            rejected_by_reason=Counter(outcome.reason for outcome in rejected[partition]),
+            too_far_ahead=sum(TOO_FAR_AHEAD in outcome.detail for outcome in rejected[partition]),
         )
         for partition, position in batch.positions.items()
     }

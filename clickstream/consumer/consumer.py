@@ -53,13 +53,17 @@ class Consumer:
         self._failures = 0
 
     def run(self) -> None:
-        """Work until the end. Raises UserError for a failure that waiting does not cure."""
+        """Work until the end, and then log what became of the records.
+
+        Raises UserError for a failure that waiting does not cure.
+        """
         try:
             while not (self._stop.requested or (self._drain and self._drain.is_finished)):
                 self._try_step()
         finally:
             self._loop.close(self._stream)
             self._close_stream()
+        self._loop.report_total()
 
     def _try_step(self) -> None:
         """Run one step of the loop. After any failure of a server start over."""

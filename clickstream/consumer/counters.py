@@ -1,7 +1,8 @@
-"""Counts of what the consumer stored since its last line of progress."""
+"""Counts of what the consumer read and stored."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clickstream.storage.positions import PartitionProgress
 
@@ -13,7 +14,7 @@ class Counters:
     records: int = 0
     duplicates: int = 0
     late: int = 0
-    rejected: int = 0
+    rejected_by_reason: Counter[str] = field(default_factory=Counter)
     closed: int = 0
 
     def add(self, batch: Iterable[PartitionProgress]) -> None:
@@ -22,4 +23,32 @@ class Counters:
             self.records += progress.records
             self.duplicates += progress.duplicates
             self.late += progress.late
-            self.rejected += progress.rejected
+            self.rejected_by_reason.update(progress.rejected_by_reason)
+
+    def merge(self, other: "Counters") -> None:
+        """Add the counts of another time."""
+        self.records += other.records
+        self.duplicates += other.duplicates
+        self.late += other.late
+        self.rejected_by_reason.update(other.rejected_by_reason)
+        self.closed += other.closed
+
+    @property
+    def rejected(self) -> int:
+        """The number of rejected records."""
+        return self.rejected_by_reason.total()
+
+    @property
+    def reasons(self) -> str:
+        """The number of rejected records for each reason, the most frequent first, in words."""
+        ordered = sorted(self.rejected_by_reason.items(), key=lambda each: (-each[1], each[0]))
+        return ", ".join(f"{number} {reason}" for reason, number in ordered)
+
+    def __str__(self) -> str:
+        stored = self.records - self.duplicates - self.rejected
+        outcomes = [f"{stored} stored"]
+        if self.duplicates:
+            outcomes.append(f"{self.duplicates} duplicates")
+        if self.rejected:
+            outcomes.append(f"{self.rejected} rejected ({self.reasons})")
+        return f"{self.records} records: {', '.join(outcomes)}"

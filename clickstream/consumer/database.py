@@ -10,6 +10,7 @@ from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
+from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.settings import Settings
@@ -35,6 +36,7 @@ class Database:
     def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
+        self._clock_watch = ClockWatch()
         self._settings = settings
         self._now = now
         self._connection: Connection | None = None
@@ -59,15 +61,17 @@ class Database:
 
         Raises FencedError if another consumer took over.
         """
+        now = self._now()
         progress = batch.store(
             self._connect(),
             assignment,
             read,
             self.cache,
-            now=self._now(),
+            now=now,
             max_future=timedelta(seconds=self._settings.max_future_seconds),
         )
         self.counters.add(progress.values())
+        self._clock_watch.observe(progress.values(), now)
         return assignment.advance(progress)
 
     @contextmanager

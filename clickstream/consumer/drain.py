@@ -37,5 +37,5 @@ class Drain:
 
     def finish(self, topic: str) -> None:
         """Let the consumer end."""
-        logger.info("everything that was in topic %s is stored", topic)
+        logger.info("everything that was in topic %s has been read", topic)
         self.is_finished = True

@@ -117,6 +117,10 @@ class Loop:
         self._assignment = None
         self._database.reset()
 
+    def report_total(self) -> None:
+        """Log what became of all records, after `close`."""
+        self._monitor.report_total()
+
     def close(self, stream: Stream | None) -> None:
         """Wait for the batch that is being stored, and close the connection to PostgreSQL."""
         self._storing.close()

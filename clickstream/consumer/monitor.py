@@ -1,4 +1,4 @@
-"""The line of progress that the consumer logs every few seconds."""
+"""The consumer's log lines about its progress, every few seconds and at the end."""
 
 import logging
 from collections.abc import Callable
@@ -15,11 +15,14 @@ from clickstream.consumer.topic import Topic
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+LIST_REJECTED = "python -m clickstream rejected list"
 COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
 class Monitor:
-    """Logs the progress every INTERVAL_SECONDS, and warns if visitors are not co-partitioned.
+    """Logs the progress every INTERVAL_SECONDS, with a warning if records were rejected.
+
+    Also warns if visitors are not co-partitioned.
 
     report_also: returns the end of the line of progress.
     """
@@ -28,6 +31,7 @@ class Monitor:
         self._database = database
         self._report_also = report_also
         self._interval = Interval(INTERVAL_SECONDS)
+        self._total = Counters()
         self._co_partitioning = CoPartitioning()
 
     def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
@@ -36,13 +40,26 @@ class Monitor:
         if self._interval.is_over:
             self._report(assignment.lag(topic.high_watermarks()))
 
+    def report_total(self) -> None:
+        """Log what became of all records: a warning if some were rejected."""
+        self._take_counters()
+        level = logging.WARNING if self._total.rejected else logging.INFO
+        also = f": {LIST_REJECTED}" if self._total.rejected else ""
+        logger.log(level, "%s%s", self._total, also)
+
+    def _take_counters(self) -> Counters:
+        """Return the counters since the last call, and add them to the total."""
+        counters, self._database.counters = self._database.counters, Counters()
+        self._total.merge(counters)
+        return counters
+
     def _report(self, lag: int) -> None:
         with self._database.transaction() as cursor:
             cursor.execute(COUNT_OPEN_SESSIONS)
             (open_sessions,) = only_row(cursor)
             also = f"; {self._report_also(cursor)}" if self._report_also else ""
         seconds = max(self._interval.restart(), 0.001)
-        counters, self._database.counters = self._database.counters, Counters()
+        counters = self._take_counters()
         logger.info(
             "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
             "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
@@ -58,3 +75,11 @@ class Monitor:
             lag,
             also,
         )
+        if counters.rejected:
+            logger.warning(
+                "%d of %d records were rejected (%s): %s",
+                counters.rejected,
+                counters.records,
+                counters.reasons,
+                LIST_REJECTED,
+            )

@@ -120,14 +120,23 @@ class OwnedPartition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionProgress:
-    """Progress of one partition in a batch: position and watermark after it, counts of records."""
+    """Progress of one partition in a batch: position and watermark after it, counts of records.
+
+    too_far_ahead: the rejected records with a time more than MAX_FUTURE_SECONDS ahead of now.
+    """
 
     position: int
     watermark: datetime | None
     records: int
     duplicates: int
     late: int
-    rejected: int
+    rejected_by_reason: Mapping[str, int]
+    too_far_ahead: int
+
+    @property
+    def rejected(self) -> int:
+        """The number of rejected records."""
+        return sum(self.rejected_by_reason.values())
 
 
 class StoredPosition(NamedTuple):

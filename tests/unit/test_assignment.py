@@ -15,7 +15,9 @@ ASSIGNMENT = Assignment(
 
 
 def progress(position: int, watermark: datetime | None) -> PartitionProgress:
-    return PartitionProgress(position, watermark, records=1, duplicates=0, late=0, rejected=0)
+    return PartitionProgress(
+        position, watermark, records=1, duplicates=0, late=0, rejected_by_reason={}, too_far_ahead=0
+    )
 
 
 def test_a_stored_batch_moves_positions_and_watermarks_but_no_epochs() -> None:

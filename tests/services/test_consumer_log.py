@@ -1,0 +1,91 @@
+"""The consumer's log says what became of the records, and warns if some were rejected."""
+
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from signal import SIGINT
+from typing import Any
+
+import pytest
+
+from tests.services.databases import Query
+from tests.services.records import event, send, wait_until_read
+from tests.services.scripts import RunScript, StartScript
+
+LIST = ": python -m clickstream rejected list"
+NO_VISITOR = {"event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}
+BEFORE_ALL_YEARS = -(10**12)
+
+
+def messages(output: str) -> list[str]:
+    """Return the lines of a log without their times."""
+    return [line.partition(" ")[2] for line in output.splitlines()]
+
+
+def warnings(output: str) -> list[str]:
+    return [line for line in messages(output) if line.startswith("WARNING")]
+
+
+@pytest.mark.parametrize(
+    ("contents", "last"),
+    [
+        ([], "INFO 0 records: 0 stored"),
+        ([event("a", 0), event("a", 1)], "INFO 2 records: 2 stored"),
+        ([event("a", 0, event_id="1")] * 2, "INFO 2 records: 1 stored, 1 duplicates"),
+        (
+            [NO_VISITOR] * 3,
+            f"WARNING 3 records: 0 stored, 3 rejected (3 missing_field){LIST}",
+        ),
+        (
+            [event("a", 0), NO_VISITOR, b"{", NO_VISITOR],
+            f"WARNING 4 records: 1 stored, 3 rejected (2 missing_field, 1 not_json){LIST}",
+        ),
+    ],
+)
+def test_a_drain_ends_with_what_became_of_the_records(
+    contents: Sequence[Any], last: str, environment: dict[str, str], run_script: RunScript
+) -> None:
+    send(environment, contents)
+    drained = run_script("consumer.py", "--drain")
+    assert drained.returncode == 0
+    assert messages(drained.stderr)[-1] == last
+
+
+def test_a_running_consumer_warns_of_rejected_records_once_in_an_interval_and_at_its_end(
+    environment: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    consumer = start_script("consumer.py")
+    send(environment, [NO_VISITOR, event("a", 0)])
+    send(environment, [b"{"])
+    wait_until_read(query, 3)
+    consumer.wait_for_output(" rejected list")
+    interval = "WARNING 2 of 3 records were rejected (1 missing_field, 1 not_json)" + LIST
+    assert warnings(consumer.output) == [interval]
+    send(environment, [NO_VISITOR])
+    wait_until_read(query, 4)
+    consumer.send_signal(SIGINT)
+    assert consumer.wait() == 0
+    total = "WARNING 4 records: 1 stored, 3 rejected (2 missing_field, 1 not_json)" + LIST
+    assert warnings(consumer.output) == [interval, total]
+
+
+def test_most_of_a_batch_ahead_of_the_clock_is_a_warning_that_names_the_clock_of_the_host(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    ahead = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    send(environment, [event("a", 0), *(event("a", 0, timestamp=ahead) for _ in range(2))])
+    clock, total = warnings(run_script("consumer.py", "--drain").stderr)
+    assert clock.startswith(
+        "WARNING 2 of 3 records have a timestamp more than MAX_FUTURE_SECONDS ahead of the clock "
+        f"of this host ({socket.gethostname()}: 2"
+    )
+    assert clock.endswith("rejected retry --reason timestamp_out_of_range")
+    assert total.startswith("WARNING 3 records: 1 stored, 2 rejected (2 timestamp_out_of_range)")
+
+
+def test_timestamps_of_the_past_say_nothing_about_the_clock(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    send(environment, [event("a", 0, timestamp=BEFORE_ALL_YEARS)])
+    (total,) = warnings(run_script("consumer.py", "--drain").stderr)
+    assert total.startswith("WARNING 1 records: 0 stored, 1 rejected (1 timestamp_out_of_range)")
