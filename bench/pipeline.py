@@ -21,7 +21,8 @@ from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
-from clickstream.model.events import COLUMNS, Event, parse
+from clickstream.model.events import COLUMNS, Event
+from clickstream.model.parse import parse
 from clickstream.settings import Settings
 from clickstream.storage import event_table, outcomes, positions, rejected_table, session_table
 from clickstream.storage.copy_rows import copy, line

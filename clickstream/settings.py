@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,15 @@ def _flag(value: str) -> bool:
     if value.strip().lower() not in known:
         raise ValueError("must be true or false")
     return known[value.strip().lower()]
+
+
+def _time(value: str) -> datetime:
+    """Return a time of ISO 8601; it is UTC if it names no zone."""
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date or a time such as 1990-01-01T00:00:00Z") from None
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -191,6 +201,10 @@ class Settings:
     session_start_events: tuple[str, ...] = _setting("", _names)
     session_end_events: tuple[str, ...] = _setting("", _names)
     max_future_seconds: int = _setting("3600", _whole(0, 1_000_000_000))
+    # The reading of records
+    min_event_time: datetime = _setting("1990-01-01", _time)  # noqa: RUF009 - never changed
+    event_fields: str = _setting("", _optional)
+    event_types: str = _setting("", _optional)
     # Simulated traffic
     target_active_users: int = _setting("50", _whole(1, 10_000_000))
     session_duration_min: float = _setting("5", _number(0, 1_000_000))

@@ -2,7 +2,7 @@
 
 import argparse
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 import psycopg2
@@ -20,6 +20,7 @@ from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError, UserError, first_line
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
+from clickstream.storage.reading_settings import reading_of
 
 APPLICATION = "clickstream admin"
 PLACE = "PARTITION:OFFSET"
@@ -124,7 +125,7 @@ def _retry(arguments: argparse.Namespace) -> int:
             connection,
             Selection(arguments.reason, arguments.place),
             now=datetime.now(UTC),
-            max_future=timedelta(seconds=settings.max_future_seconds),
+            reading=reading_of(settings),
         )
     print(
         f"{kinds[OutcomeKind.NEW]:,} records became events, "

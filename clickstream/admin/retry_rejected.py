@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from psycopg2.extras import execute_batch
@@ -12,6 +12,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.errors import UserError
 from clickstream.model.events import Event
+from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
@@ -50,7 +51,7 @@ class RetriedRecord(NamedTuple):
 
 
 def retry(
-    connection: Connection, selection: Selection, *, now: datetime, max_future: timedelta
+    connection: Connection, selection: Selection, *, now: datetime, reading: Reading
 ) -> Counter[OutcomeKind]:
     """Retry rejected records, and return how many had which outcome.
 
@@ -68,7 +69,7 @@ def retry(
             records = [RetriedRecord(*row) for row in cursor.fetchall()]
             if not records:
                 return kinds
-            decided = _retry_chunk(cursor, records, _rule(cursor), now + max_future)
+            decided = _retry_chunk(cursor, records, _rule(cursor), now, reading)
         kinds.update(outcome.kind for outcome in decided)
         after = records[-1][:3]
 
@@ -81,10 +82,14 @@ def _rule(cursor: Cursor) -> Rule:
 
 
 def _retry_chunk(
-    cursor: Cursor, records: Sequence[RetriedRecord], rule: Rule, latest: datetime
+    cursor: Cursor,
+    records: Sequence[RetriedRecord],
+    rule: Rule,
+    now: datetime,
+    reading: Reading,
 ) -> list[RecordOutcome]:
     """Store what is valid by now, and return the outcome of each record."""
-    stored = outcomes.store_records(cursor, [_read(record, latest) for record in records])
+    stored = outcomes.store_records(cursor, [_read(record, now, reading) for record in records])
     SessionCache(rule).apply(cursor, stored.new_events)
     _delete_retried(cursor, records, stored.outcomes)
     _update_reasons(cursor, records, stored.outcomes)
@@ -92,10 +97,10 @@ def _retry_chunk(
     return stored.outcomes
 
 
-def _read(record: RetriedRecord, latest: datetime) -> Event | RecordOutcome:
+def _read(record: RetriedRecord, now: datetime, reading: Reading) -> Event | RecordOutcome:
     value = None if record.value is None else bytes(record.value)
     origin = (record.topic, record.partition, record.offset)
-    return read_event(value, origin=origin, latest=latest)
+    return read_event(value, origin=origin, latest=now + reading.max_future, reading=reading)
 
 
 def _delete_retried(

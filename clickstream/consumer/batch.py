@@ -10,6 +10,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.events import Event
+from clickstream.model.reading import Reading
 from clickstream.storage import outcomes, positions, rejected_table, stored_rule
 from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, read_event
 from clickstream.storage.positions import (
@@ -80,7 +81,7 @@ def store(
     cache: SessionCache,
     *,
     now: datetime,
-    max_future: timedelta,
+    reading: Reading,
 ) -> dict[int, PartitionProgress]:
     """Store a batch, and return the progress of each partition.
 
@@ -93,7 +94,7 @@ def store(
     with connection, connection.cursor() as cursor:
         check_assignment(cursor, assignment)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
-        parsed = parse_batch(batch, assignment, rejected_before, now=now, latest=now + max_future)
+        parsed = parse_batch(batch, assignment, rejected_before, now=now, reading=reading)
         stored = outcomes.store_records(cursor, parsed.results)
         cache.apply(cursor, stored.new_events)
         rejected = list(_rejected_records(parsed, stored.outcomes))
@@ -126,13 +127,13 @@ def parse_batch(
     rejected_before: set[tuple[int, int]],
     *,
     now: datetime,
-    latest: datetime,
+    reading: Reading,
 ) -> ParsedBatch:
     """Turn records into events or outcomes, and follow the watermark of each partition.
 
     rejected_before: (partition, offset) of records that are read again and stay rejected.
-    latest: the largest event time accepted.
     """
+    latest = now + reading.max_future
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
     parsed = ParsedBatch(watermarks)
     for partition, records in batch.records.items():
@@ -141,7 +142,8 @@ def parse_batch(
                 parsed.add(record, DUPLICATE, now)
                 continue
             origin = (record.topic, partition, record.offset)
-            parsed.add(record, read_event(record.value, origin=origin, latest=latest), now)
+            result = read_event(record.value, origin=origin, latest=latest, reading=reading)
+            parsed.add(record, result, now)
     return parsed
 
 

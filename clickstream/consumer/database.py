@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.consumer import batch
@@ -16,6 +16,7 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.settings import Settings
 from clickstream.storage import positions, stored_rule
 from clickstream.storage.positions import TopicIdentity
+from clickstream.storage.reading_settings import reading_of
 
 APPLICATION = "clickstream consumer"
 # A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
@@ -37,6 +38,7 @@ class Database:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
         self._clock_watch = ClockWatch()
+        self._reading = reading_of(settings)
         self._settings = settings
         self._now = now
         self._connection: Connection | None = None
@@ -68,7 +70,7 @@ class Database:
             read,
             self.cache,
             now=now,
-            max_future=timedelta(seconds=self._settings.max_future_seconds),
+            reading=self._reading,
         )
         self.counters.add(progress.values())
         self._clock_watch.observe(progress.values(), now)

@@ -8,7 +8,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
-from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXTS
+from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXT_FIELDS
 
 MAPPING_VERSION = 1
 # Higher than that of a template for all indexes, so that ours is applied.
@@ -28,7 +28,7 @@ MONEY = {"type": "scaled_float", "scaling_factor": 10_000}
 NOT_INDEXED = {"type": "object", "enabled": False}
 
 EVENT_MAPPING: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("event_id", "session_id", "event_type", "user_id", *TEXTS), KEYWORD),
+    **dict.fromkeys(("event_id", "session_id", "event_type", "user_id", *TEXT_FIELDS), KEYWORD),
     **dict.fromkeys(("page_url", "user_agent", "search_query"), SEARCHABLE),
     "timestamp": DATE,
     "ip_address": IP,

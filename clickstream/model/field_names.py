@@ -15,6 +15,12 @@ from typing import Any, NamedTuple
 
 from clickstream.model.events import MAX_NAME_BYTES, OTHER_NAMES, RECORD_FIELDS
 
+# The field that a native name stands for.
+FIELD_OF_NAME = {
+    **{field: field for field in RECORD_FIELDS},
+    **{name: field for field, names in OTHER_NAMES.items() for name in names},
+}
+
 # A key of the record, or the keys on the way into nested objects.
 Path = tuple[str, ...]
 
@@ -30,6 +36,11 @@ class SelectedFields(NamedTuple):
     values: dict[str, Any]
     sent_as: dict[str, str]
     others: dict[str, Any]
+
+    def label(self, field: str) -> str:
+        """Return a field's name for a sentence, with the name that it was sent under."""
+        name = self.sent_as.get(field, field)
+        return field if name == field else f"{field} (sent as {name!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +61,17 @@ class FieldNames:
         for field, paths in self.paths.items():
             for path in paths:
                 value = record.get(path[0]) if len(path) == 1 else _nested(record, path)
-                if not is_absent(value):
+                if value is not None and not is_absent(value):
                     values[field] = value
                     if len(path) == 1:
                         sent_as[field] = path[0]
                     break
-        moved = set(sent_as.values())
-        others = {
-            name: value
-            for name, value in record.items()
-            if name not in moved and not (name in NATIVE_NAMES and _is_empty(value))
-        }
+        others = dict(record)
+        for name in sent_as.values():
+            others.pop(name, None)  # one value can be that of two fields
+        for name in FIELD_OF_NAME.keys() & others.keys():
+            if _is_empty(others[name]):
+                del others[name]
         return SelectedFields(values, sent_as, others)
 
 
@@ -159,8 +170,5 @@ def _canonical(lists: Mapping[str, tuple[str, ...]]) -> str:
     return "; ".join(f"{meaning}={'|'.join(names)}" for meaning, names in sorted(lists.items()))
 
 
-NATIVE_NAMES = frozenset(
-    {*RECORD_FIELDS, *(name for names in OTHER_NAMES.values() for name in names)}
-)
 NATIVE_FIELD_NAMES = parse_field_names("")
 NATIVE_EVENT_TYPES = parse_event_types("")

@@ -150,7 +150,7 @@ def is_refusal(error: psycopg2.Error) -> bool:
 def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     """Insert events, and return the identities of the stored events with the same keys."""
     cursor.execute(DELETE_STAGE_EVENTS)
-    copy(cursor, "stage_events", [line(event) for event in events])
+    copy(cursor, "stage_events", [line(event[: len(COLUMNS)]) for event in events])
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
         return {}

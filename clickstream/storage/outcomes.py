@@ -10,7 +10,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from clickstream.clients.postgres import Cursor
-from clickstream.model.events import Event, InvalidEventError, Key, parse
+from clickstream.model.events import Event, InvalidEventError, Key
+from clickstream.model.parse import parse
+from clickstream.model.reading import Reading
 from clickstream.storage import event_table
 from clickstream.storage.event_table import Insertion, identity
 
@@ -49,14 +51,14 @@ class StoredRecords:
 
 
 def read_event(
-    value: bytes | None, *, origin: tuple[str, int, int], latest: datetime
+    value: bytes | None, *, origin: tuple[str, int, int], latest: datetime, reading: Reading
 ) -> Event | RecordOutcome:
     """Return the event in a record's value, or the outcome of a record without one.
 
-    origin, latest: see `parse`.
+    origin, latest, reading: see `parse`.
     """
     try:
-        return parse(value, origin=origin, latest=latest)
+        return parse(value, origin=origin, latest=latest, reading=reading)
     except InvalidEventError as error:
         return RecordOutcome(OutcomeKind.REJECTED, error.reason, error.detail)
 

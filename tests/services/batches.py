@@ -1,7 +1,7 @@
 """Batches stored in the test's own process, on a real database and without Kafka."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from clickstream.clients.postgres import Connection
@@ -9,6 +9,7 @@ from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.model.reading import NATIVE_READING
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule
 from clickstream.storage.positions import PartitionProgress, TopicIdentity
@@ -74,7 +75,7 @@ class Batches:
             Batch(records, positions_after),
             self.cache,
             now=now or datetime.now(UTC),
-            max_future=timedelta(hours=1),
+            reading=NATIVE_READING,
         )
         return list(progress.values())
 

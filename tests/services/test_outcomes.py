@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from clickstream.admin import retry_rejected
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection
+from clickstream.model.reading import NATIVE_READING
 from clickstream.model.sessions import Rule
 from clickstream.storage.outcomes import OutcomeKind
 from tests.services import oracle
@@ -181,7 +182,7 @@ class History:
     def retry(self) -> None:
         expected = self.oracle.retry()
         found = retry_rejected.retry(
-            self._connection, Selection(), now=datetime.now(UTC), max_future=timedelta(hours=1)
+            self._connection, Selection(), now=datetime.now(UTC), reading=NATIVE_READING
         )
         assert +found == +expected
         self._batches.acquire()

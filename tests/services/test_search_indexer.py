@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection, connect
 from clickstream.indexer.indexer import CHECK_SECONDS, Indexer
-from clickstream.model.events import parse
+from clickstream.model.parse import parse
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import event_table

@@ -9,6 +9,7 @@ from uuid import UUID
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import LATE_AFTER, Batch, ParsedBatch, parse_batch
 from clickstream.model.events import Event
+from clickstream.model.reading import NATIVE_READING
 from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome
 from clickstream.storage.positions import OwnedPartition, TopicIdentity
 
@@ -46,9 +47,7 @@ def parsed(
     owned = {partition: OwnedPartition(0, 1, watermark) for partition in by_partition}
     assignment = Assignment(TopicIdentity("t", "id"), owned, 1)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(
-        batch, assignment, rejected_before or set(), now=now, latest=now + timedelta(hours=1)
-    )
+    return parse_batch(batch, assignment, rejected_before or set(), now=now, reading=NATIVE_READING)
 
 
 def test_an_event_is_late_if_it_is_more_than_60_s_behind_its_partition() -> None:

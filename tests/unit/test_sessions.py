@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickstream.model.events import EPOCH, Event, parse
+from clickstream.model.events import EPOCH, Event
+from clickstream.model.parse import parse
 from clickstream.model.sessions import COLUMNS, COUNTED_VALUES, NAMESPACE, Rule, Session, fold
 from clickstream.settings import Settings
 from clickstream.storage.stored_rule import rule_of

@@ -7,7 +7,8 @@ from random import Random
 import orjson
 import pytest
 
-from clickstream.model.events import InvalidEventError, parse
+from clickstream.model.events import InvalidEventError
+from clickstream.model.parse import parse
 from clickstream.simulator.event_json import SECOND, OutgoingRecord, SimulatedEvent
 from clickstream.simulator.faults import (
     EVENT_ID_CONFLICT,

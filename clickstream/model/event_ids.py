@@ -1,0 +1,37 @@
+"""The id of an event: the UUID that was sent, or one made from what was sent."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from clickstream.model.identifiers import uuid5
+from clickstream.model.json_records import HugeNumber
+from clickstream.model.texts import integer_text
+
+# Event ids that are made here are UUIDs of version 5 in this namespace.
+EVENT_NAMESPACE = UUID("5b0f36e5-29d5-4cc4-9ee6-b6a8a4fd1f0c")
+is_canonical_uuid = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+).fullmatch
+
+
+def read_event_id(value: Any) -> str | None:
+    """Return the id that a string or an integer stands for; None for a value of another type."""
+    if type(value) is str:
+        lower = value.lower()
+        return lower if is_canonical_uuid(lower) else _from_text(value)
+    text = value.text if type(value) is HugeNumber else integer_text(value)
+    return None if text is None else _from_text(text)
+
+
+def _from_text(text: str) -> str:
+    return uuid5(EVENT_NAMESPACE, f"id:{text}".encode("utf-8", "surrogatepass"))
+
+
+def event_id_of_record(origin: tuple[str, int, int], raw: bytes) -> str:
+    """Return the id of an event without one: made from the record's place and its bytes.
+
+    origin: topic, partition and offset.
+    """
+    topic, partition, offset = origin
+    return uuid5(EVENT_NAMESPACE, f"record:{topic}:{partition}:{offset}:".encode() + raw)

@@ -1,0 +1,27 @@
+"""The settings that decide how the records of a database are read."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from clickstream.model.field_names import (
+    NATIVE_EVENT_TYPES,
+    NATIVE_FIELD_NAMES,
+    EventTypes,
+    FieldNames,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How records become events: names of fields, event types, and the range of event times.
+
+    min_event_time: aware. max_future: how far ahead of the consumer's clock an event may be.
+    """
+
+    field_names: FieldNames = NATIVE_FIELD_NAMES
+    event_types: EventTypes = NATIVE_EVENT_TYPES
+    min_event_time: datetime = datetime(1990, 1, 1, tzinfo=UTC)
+    max_future: timedelta = timedelta(hours=1)
+
+
+NATIVE_READING = Reading()
