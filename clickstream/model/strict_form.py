@@ -6,6 +6,7 @@ Most records have it. They are read here in few steps; `parse.py` reads all othe
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -13,6 +14,7 @@ import orjson
 from clickstream.model.addresses import is_plain_address
 from clickstream.model.event_ids import is_canonical_uuid
 from clickstream.model.events import (
+    COLUMNS,
     MAX_QUANTITY,
     MAX_TEXT_CHARACTERS,
     PRICE_LIMIT,
@@ -24,9 +26,18 @@ from clickstream.model.reading import Reading
 
 # A text of this many characters never has more than MAX_NAME_BYTES.
 SHORT_NAME = 64
-# 2024-05-01T12:00:00.123456Z
-TIME_CHARACTERS = 27
+# 2024-05-01T12:00:00.123456, before Z or +00:00
+TIME_CHARACTERS = 26
 
+# The native fields of a record in the order of the columns; event_time is sent as timestamp.
+NO_VALUES = dict.fromkeys("timestamp" if name == "event_time" else name for name in COLUMNS[:-1])
+NATIVE = len(NO_VALUES)
+TIME, PRICE = COLUMNS.index("event_time"), COLUMNS.index("price")
+
+_values_of_texts = itemgetter(*map(COLUMNS.index, TEXT_FIELDS))
+_values_of_other_types = itemgetter(
+    *map(COLUMNS.index, ("ip_address", "success", "price", "quantity"))
+)
 _are_texts = frozenset({str, type(None)}).issuperset
 _has_exponent = re.compile(r"[0-9]e[+0-9]").search
 
@@ -37,28 +48,33 @@ def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) ->
     latest: the last event time accepted (aware UTC).
     """
     fields = _object(value)
-    identity = _identity(fields, latest, reading) if fields else None
-    if fields is None or identity is None:
+    if fields is None:
         return None
-    take = fields.pop
-    texts = [take(name, None) for name in TEXT_FIELDS]
-    ip_address, success = take("ip_address", None), take("success", None)
-    price, quantity = take("price", None), take("quantity", None)
+    # The native fields in the order of the columns, and then all other keys.
+    columns = {**NO_VALUES, **fields}
+    values = list(columns.values())
+    event_id, timestamp, event_type, user_id = values[:4]
+    ip_address, success, price, quantity = _values_of_other_types(values)
+    texts = _values_of_texts(values)
+    time = _time(timestamp)
     if not (
-        (_are_texts(map(type, texts)) and "" not in texts)
+        (type(event_id) is str and is_canonical_uuid(event_id))
+        and (time is not None and reading.min_event_time <= time <= latest)
+        and (type(event_type) is str and 0 < len(event_type) <= SHORT_NAME)
+        and (type(user_id) is str and 0 < len(user_id) <= SHORT_NAME and not user_id.isspace())
+        and event_type not in reading.event_types.native
+        and (_are_texts(map(type, texts)) and "" not in texts)
         and (ip_address is None or is_plain_address(ip_address))
         and (success is None or type(success) is bool)
         and (quantity is None or (type(quantity) is int and abs(quantity) <= MAX_QUANTITY))
     ):
         return None
     try:
-        price = None if price is None else _price(price)
-        properties = _properties(fields) if fields else None
+        values[TIME], values[PRICE] = time, None if price is None else _price(price)
+        values[NATIVE:] = _properties(columns, values), None
     except ValueError:
         return None
-    page, place, product, others = texts[:3], texts[3:6], texts[6:8], texts[8:]
-    before, after = (*identity, *page, ip_address, *place), (*product, price, quantity, *others)
-    return Event._make((*before, success, *after, properties, None))
+    return Event._make(values)
 
 
 def _object(value: bytes | None) -> dict[str, Any] | None:
@@ -72,27 +88,12 @@ def _object(value: bytes | None) -> dict[str, Any] | None:
     return fields if type(fields) is dict else None
 
 
-def _identity(
-    fields: dict[str, Any], latest: datetime, reading: Reading
-) -> tuple[str, datetime, str, str] | None:
-    """Take id, time, type and visitor out of the fields; None if one is not in the strict form."""
-    take = fields.pop
-    event_id, event_type = take("event_id", None), take("event_type", None)
-    user_id, time = take("user_id", None), _time(take("timestamp", None))
-    if (
-        (type(event_id) is str and is_canonical_uuid(event_id))
-        and (time is not None and reading.min_event_time <= time <= latest)
-        and (type(event_type) is str and 0 < len(event_type) <= SHORT_NAME)
-        and (type(user_id) is str and 0 < len(user_id) <= SHORT_NAME and not user_id.isspace())
-        and event_type not in reading.event_types.native
-    ):
-        return event_id, time, event_type, user_id
-    return None
-
-
 def _time(value: Any) -> datetime | None:
     """Return the time of ISO 8601 in UTC with at most six fraction digits."""
-    if type(value) is not str or len(value) > TIME_CHARACTERS or value[19:20] not in (".", "Z"):
+    if type(value) is not str or value[19:20] not in (".", "Z", "+"):
+        return None
+    zone = 1 if value.endswith("Z") else 6 if value.endswith("+00:00") else 0
+    if not zone or len(value) - zone > TIME_CHARACTERS:
         return None
     try:
         time = datetime.fromisoformat(value)
@@ -111,15 +112,18 @@ def _price(value: Any) -> Decimal:
     return price
 
 
-def _properties(fields: dict[str, Any]) -> str:
-    """Return the fields that have no column as JSON text.
+def _properties(columns: dict[str, Any], values: list[Any]) -> str | None:
+    """Return the keys that are no native field as JSON text, None if there are none.
 
-    Raises ValueError if one belongs to a column, or if orjson may have lost digits of a number.
+    Raises ValueError for a second native name, or if orjson may have lost digits of a number.
     """
-    if "ip" in fields or "device" in fields:
+    if len(values) == NATIVE:
+        return None
+    others = dict(zip(list(columns)[NATIVE:], values[NATIVE:], strict=True))
+    if "ip" in others or "device" in others:
         raise ValueError("a second native name")
     try:
-        text = orjson.dumps(fields).decode()
+        text = orjson.dumps(others).decode()
     except TypeError:
         raise ValueError("nested too deep") from None
     if _has_exponent(text):
