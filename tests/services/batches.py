@@ -9,12 +9,14 @@ from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.session_cache import SessionCache
-from clickstream.model.reading import NATIVE_READING
+from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule
 from clickstream.storage.positions import PartitionProgress, TopicIdentity
 from tests.services.records import key_of, value_of
 
+# Times that MIN_EVENT_TIME rejects are stored too.
+ALL_TIMES = Reading(min_event_time=datetime.min.replace(tzinfo=UTC))
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
 EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule
@@ -75,7 +77,7 @@ class Batches:
             Batch(records, positions_after),
             self.cache,
             now=now or datetime.now(UTC),
-            reading=NATIVE_READING,
+            reading=ALL_TIMES,
         )
         return list(progress.values())
 
