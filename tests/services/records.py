@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 
 from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
-from tests.services.waiting import eventually
+from tests.services.waiting import DEADLINE_SECONDS, eventually
 
 START = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
 TYPES = ("page_view", "click", "scroll", "add_to_cart", "search", "purchase", "login", "logout")
@@ -105,6 +105,8 @@ def send_by_visitor(environment: Mapping[str, str], contents: Iterable[Any]) -> 
         send(environment, share, partition)
 
 
-def wait_until_read(query: Callable[[str], list[Any]], number: int, seconds: float = 30) -> None:
+def wait_until_read(
+    query: Callable[[str], list[Any]], number: int, seconds: float = DEADLINE_SECONDS
+) -> None:
     """Wait until this many records were read and stored; a record read twice counts twice."""
     eventually(lambda: query(RECORDS_READ) == [(number,)], seconds)

@@ -10,6 +10,7 @@ from signal import Signals
 from typing import Protocol
 
 from clickstream.settings import setting_fields
+from tests.services.waiting import DEADLINE_SECONDS
 
 PROJECT = Path(__file__).parents[2]
 SETTING_NAMES = frozenset(item.name.upper() for item in setting_fields())
@@ -62,14 +63,14 @@ class Script:
         """Send a signal to the script."""
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 30.0) -> int:
+    def wait(self, seconds: float = DEADLINE_SECONDS) -> int:
         """Wait for the end and return the exit status; fail with the output after `seconds`."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still running after {seconds:g} s:\n{self.output}") from None
 
-    def wait_for_output(self, text: str, seconds: float = 30.0) -> None:
+    def wait_for_output(self, text: str, seconds: float = DEADLINE_SECONDS) -> None:
         """Wait until the script has printed a text; fail if it ends before, or after `seconds`."""
         deadline = time.monotonic() + seconds
         while text not in self.output:
