@@ -18,9 +18,9 @@ from clickstream.admin import (
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError, UserError, first_line
+from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
-from clickstream.storage.reading_settings import reading_of
 
 APPLICATION = "clickstream admin"
 PLACE = "PARTITION:OFFSET"

@@ -13,10 +13,10 @@ from clickstream.consumer.batch import Batch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
 from clickstream.storage import positions, stored_rule
 from clickstream.storage.positions import TopicIdentity
-from clickstream.storage.reading_settings import reading_of
 
 APPLICATION = "clickstream consumer"
 # A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
