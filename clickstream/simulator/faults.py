@@ -152,6 +152,11 @@ def _not_an_object(payload: Payload, _rng: Random) -> bytes:
     return orjson.dumps([payload])
 
 
+def _schema_registry_not_json(_payload: Payload, _rng: Random) -> bytes:
+    """Return a value of another serializer: byte 0, a schema id of four bytes, no JSON."""
+    return b"\0\0\0\0\x01\x02Avro"
+
+
 def _missing_field(payload: Payload, rng: Random) -> bytes:
     del payload[rng.choice(("event_type", "timestamp", "user_id"))]
     return orjson.dumps(payload)
@@ -198,6 +203,7 @@ MALFORMED_KINDS: dict[str, Callable[[Payload, Random], bytes | None]] = {
     "not_json": _not_json,
     "nested_too_deep": _nested_too_deep,
     "not_an_object": _not_an_object,
+    "schema_registry_not_json": _schema_registry_not_json,
     "missing_field": _missing_field,
     "wrong_type": _wrong_type,
     "too_long": _too_long,
