@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    asked, settings = options.read(argv, datetime.now(UTC))
+    asked, settings = options.read_options(argv, datetime.now(UTC))
     cli.start_logging(settings.log_format)
     collect_garbage_rarely()
     return produce(asked, settings)

@@ -4,14 +4,17 @@ import argparse
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clickstream import cli
 from clickstream.durations import MICROSECOND, parse_duration, parse_time
+from clickstream.model.field_names import parse_event_types, parse_field_names
 from clickstream.settings import setting_fields
 from clickstream.simulator.event_json import microseconds
 
-DESCRIPTION = """\
+T = TypeVar("T")
+
+HELP_INTRODUCTION = """\
 Send simulated visitor traffic, or a recorded file, to the topic.
 
 Without options: live traffic of a shop until Ctrl-C, with TARGET_ACTIVE_USERS visitors on the
@@ -24,12 +27,13 @@ site; timestamps are the time of sending. Other time modes:
   --replay FILE   recorded events with their own timestamps, sent as fast as possible
 """
 
-EXAMPLES = """\
+HELP_EXAMPLES = """\
 examples:
   python producer.py                                      live traffic
   python producer.py --events 20000 --backfill 2d         two days of traffic in a second or two
   python producer.py --rate 5000                          a constant load
   python producer.py --replay events.ndjson.gz            recorded events
+  python producer.py --replay shop.csv --map 'user_id=visitor; event_type=event' --dry-run
   python producer.py --backfill 1d --until 2025-01-31T00:00:00Z --seed 7 --dry-run > a.ndjson
 """
 
@@ -63,8 +67,8 @@ FAULT_SHARES = {
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of producer.py."""
     made = argparse.ArgumentParser(
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
+        description=HELP_INTRODUCTION,
+        epilog=HELP_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_traffic(made.add_argument_group("traffic"))
@@ -174,13 +178,30 @@ def _add_replay(group: Any) -> None:
     group.add_argument(
         "--replay",
         metavar="FILE",
-        help="send the lines of a file (also .gz, or - for standard input) as they are, one "
-        "JSON event each",
+        help="send the events of a file, or of standard input if FILE is -: JSON lines, one JSON "
+        "array, CSV or TSV with a header, each also as gzip; at the end it says which events a "
+        "consumer will reject, and why",
+    )
+    group.add_argument(
+        "--map",
+        type=_checked(parse_field_names),
+        metavar="FIELDS",
+        help="with --replay: the file's names of the fields, like the setting EVENT_FIELDS, e.g. "
+        "'user_id=visitorid; timestamp=time|ts'; events are then written with our names "
+        "(default: send them as they are)",
+    )
+    group.add_argument(
+        "--map-types",
+        type=_checked(parse_event_types),
+        metavar="TYPES",
+        help="with --replay: the file's names of the event types, like the setting EVENT_TYPES, "
+        "e.g. 'page_view=view; purchase=transaction' (default: send them as they are)",
     )
     group.add_argument(
         "--strict",
         action="store_true",
-        help="with --replay: stop at a line that is no event (default: send it as it is)",
+        help="with --replay: stop at an event that a consumer will reject, without sending it "
+        "(default: send it as it is)",
     )
 
 
@@ -215,6 +236,18 @@ def _number(low: float, high: float) -> Callable[[str], float]:
         return number
 
     return parse
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """Return a parser of a setting's text as the type of an option."""
+
+    def parse_option(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_option
 
 
 def _duration(text: str) -> int:

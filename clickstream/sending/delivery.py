@@ -31,8 +31,8 @@ CONNECT_TIMEOUT_MS = 10_000
 DELIVERY_TIMEOUT_MS = 600_000
 # Longest time that one send blocks; the progress display must not stop for longer.
 BLOCK_TIMEOUT_MS = 5_000
-# Largest record that the client sends; a broker's own limit is usually lower.
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
+# Largest record that is sent; a broker's own limit is usually lower.
+MAX_RECORD_BYTES = 16 * 1024 * 1024
 # Larger records are compressed, because brokers accept about 1 MiB.
 COMPRESS_FROM_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10
@@ -42,8 +42,13 @@ RECORD_OVERHEAD_BYTES = 1_000
 
 
 class Sink(Protocol):
-    """Sends records and counts the results. reason: error text of the first record that failed."""
+    """Sends records and counts the results.
 
+    acknowledges: True if it sends to a server, False if it prints. sent: all records taken.
+    acknowledged: those that were confirmed, or printed. reason: error of the first that failed.
+    """
+
+    acknowledges: bool
     sent: int
     acknowledged: int
     failed: int
@@ -66,6 +71,8 @@ class Sink(Protocol):
 class StandardOutputSink:
     """Prints the values, one per line."""
 
+    acknowledges = False
+
     def __init__(self) -> None:
         self.sent = 0
         self.acknowledged = 0
@@ -74,8 +81,13 @@ class StandardOutputSink:
         self.is_waiting = False
 
     def send(self, record: OutgoingRecord | SimulatedEvent) -> bool:
-        sys.stdout.buffer.write((record.value or b"") + b"\n")
+        value = record.value or b""
         self.sent += 1
+        if len(value) > MAX_RECORD_BYTES:  # it may have been cut
+            self.failed += 1
+            self.reason = f"a record of more than {MAX_RECORD_BYTES} bytes is not printed"
+            return True
+        sys.stdout.buffer.write(value + b"\n")
         self.acknowledged += 1
         return True
 
@@ -118,6 +130,8 @@ class KafkaSink:
 
     Raises UserError if the broker cannot be reached or the topic does not exist.
     """
+
+    acknowledges = True
 
     def __init__(self, settings: Settings) -> None:
         self.sent = 0
@@ -227,7 +241,7 @@ def _producer(settings: Settings, **more: Any) -> Any:
             partitioner=_Partitioner(),
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             max_block_ms=BLOCK_TIMEOUT_MS,
-            max_request_size=MAX_REQUEST_BYTES,
+            max_request_size=MAX_RECORD_BYTES,
             allow_auto_create_topics=False,
         )
         producer.partitions_for(

@@ -7,11 +7,18 @@ from datetime import datetime
 from pathlib import Path
 
 from clickstream.errors import UsageError
+from clickstream.model.field_names import (
+    NATIVE_EVENT_TYPES,
+    NATIVE_FIELD_NAMES,
+    EventTypes,
+    FieldNames,
+)
 from clickstream.sending.arguments import SETTING_OPTIONS, UNLIMITED, parser
+from clickstream.sending.native_json import Renaming
 from clickstream.settings import Settings, load
 from clickstream.simulator.event_json import SECOND, microseconds
 from clickstream.simulator.faults import FaultRates
-from clickstream.simulator.traffic import Traffic, VisitBehaviour
+from clickstream.simulator.traffic import SimulatedTraffic, VisitBehaviour
 
 DEFAULT_BACKFILL = 86_400 * SECOND
 # Average distance of the events of a simulated past, microseconds. No two have the same time.
@@ -21,6 +28,8 @@ SIMULATION_ONLY = (
     *("seed", "users", "backfill", "until", "truth"),
     *("late", "duplicate", "malformed", "skew", "unkeyed"),
 )
+# Options that need --replay.
+REPLAY_ONLY = ("map", "map_types", "strict")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,8 @@ class Options:
     until: int | None
     speed: float | None
     replay: str | None
+    map: FieldNames | None
+    map_types: EventTypes | None
     strict: bool
     late: float
     max_lateness: int
@@ -55,7 +66,7 @@ class Options:
         return self.backfill is None and self.until is None and self.replay is None
 
 
-def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
+def read_options(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     """Return the options of a command line, and the settings with its overrides applied.
 
     now: --until may not be later, because consumers reject events of the future.
@@ -75,9 +86,9 @@ def read(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     return options, settings
 
 
-def traffic(options: Options, settings: Settings) -> Traffic:
+def traffic(options: Options, settings: Settings) -> SimulatedTraffic:
     """Return the traffic to simulate."""
-    return Traffic(
+    return SimulatedTraffic(
         behaviour=visit_behaviour(options.profile, settings),
         active_visitors=settings.target_active_users,
         rate=options.rate,
@@ -116,6 +127,13 @@ def fault_rates(options: Options) -> FaultRates:
     )
 
 
+def renaming(options: Options) -> Renaming | None:
+    """Return the renaming of recorded events, or None if they are sent as they are."""
+    if options.map is None and options.map_types is None:
+        return None
+    return Renaming(options.map or NATIVE_FIELD_NAMES, options.map_types or NATIVE_EVENT_TYPES)
+
+
 def _backfill(options: Options) -> int:
     return options.backfill or DEFAULT_BACKFILL
 
@@ -127,8 +145,9 @@ def _check(options: Options, settings: Settings, now: datetime) -> None:
             f"--skew must be below MAX_FUTURE_SECONDS ({settings.max_future_seconds}): "
             "consumers reject events that are further ahead"
         )
-    if options.strict and options.replay is None:
-        raise UsageError("--strict needs --replay")
+    for name in REPLAY_ONLY:
+        if getattr(options, name) and options.replay is None:
+            raise UsageError(f"--{name.replace('_', '-')} needs --replay")
     if options.replay is not None:
         _check_replay(options)
     elif not options.is_live:

@@ -50,6 +50,15 @@ class OutageDetector:
         return f"no answer from Kafka for {seconds:.0f} s, waiting"
 
 
+def counts(sink: Sink, rate: float | None = None) -> str:
+    """Return the counts of a sink as a log line shows them. rate: records per second."""
+    per_second = "" if rate is None else f" ({rate:.0f}/s)"
+    failed = f", failed {sink.failed}"
+    if sink.acknowledges:
+        return f"sent {sink.sent}{per_second}, acknowledged {sink.acknowledged}{failed}"
+    return f"printed {sink.acknowledged}{per_second}{failed if sink.failed else ''}"
+
+
 @contextmanager
 def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
     """Show the progress of a sink. Yields a function to call often, which updates the display.
@@ -59,7 +68,7 @@ def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], 
     outage = OutageDetector(sink)
     if bar:
         with _bar() as display:
-            task = display.add_task("", total=total, rate=0, acknowledged=0, failed=0, state="")
+            task = display.add_task("", total=total, rate=0, verb="", results="", state="")
             show = _on_bar(display, task, sink, outage)
             yield _every(BAR_SECONDS, show)
             show()
@@ -71,8 +80,8 @@ def _bar() -> Progress:
     return Progress(
         SpinnerColumn(),
         BarColumn(bar_width=20),
-        TextColumn("{task.completed:,} sent  {task.fields[rate]:,}/s"),
-        TextColumn("{task.fields[acknowledged]:,} acknowledged  {task.fields[failed]:,} failed"),
+        TextColumn("{task.completed:,} {task.fields[verb]}  {task.fields[rate]:,}/s"),
+        TextColumn("{task.fields[results]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[state]}"),
         console=Console(stderr=True),
@@ -89,8 +98,10 @@ def _on_bar(bar: Progress, task: TaskID, sink: Sink, outage: OutageDetector) -> 
             task,
             completed=sink.sent,
             rate=round(sink.sent / (time.monotonic() - began)),
-            acknowledged=sink.acknowledged,
-            failed=sink.failed,
+            verb="sent" if sink.acknowledges else "printed",
+            results=f"{sink.acknowledged:,} acknowledged  {sink.failed:,} failed"
+            if sink.acknowledges
+            else "",
             state=outage.message(),
             refresh=True,
         )
@@ -106,8 +117,7 @@ def _in_lines(sink: Sink, outage: OutageDetector) -> Callable[[], None]:
         sink.settle()
         rate = (sink.sent - sent) / (time.monotonic() - shown_at)
         sent, shown_at = sink.sent, time.monotonic()
-        counts = (sink.sent, rate, sink.acknowledged, sink.failed)
-        logger.info("sent %d (%.0f/s), acknowledged %d, failed %d", *counts)
+        logger.info("%s", counts(sink, rate))
         if message := outage.message():
             logger.warning("%s", message)
 

@@ -1,130 +1,137 @@
-"""Replays recorded events: reads a file with one JSON object per line as a stream."""
+"""Replay of recorded events: a file becomes records, checked with the consumer's own parser."""
 
-import gzip
-import os
-import sys
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
-from typing import IO, cast
-
-import orjson
 
 from clickstream.errors import UserError
+from clickstream.model.events import Event, InvalidEventError
+from clickstream.model.parse import parse
+from clickstream.model.reading import Reading
+from clickstream.sending.delivery import MAX_RECORD_BYTES
+from clickstream.sending.formats import JSON_ARRAY, detect_format
+from clickstream.sending.input_stream import INPUT_CHUNK_BYTES, name_of, open_input
+from clickstream.sending.native_json import Renaming
 from clickstream.signals import Stop
 from clickstream.simulator.event_json import DUE_NOW, OutgoingRecord, microseconds
 
-MILLISECONDS_ABOVE = 10**11
-CHUNK_BYTES = 1 << 20
-CHUNKS_AHEAD = 4
-STOP_CHECK_SECONDS = 0.2
+
+@dataclass(slots=True)
+class _Rejections:
+    """The events that a consumer will reject for one reason. number, detail: of the first one."""
+
+    number: int
+    detail: str
+    count: int = 0
 
 
-def replay(source: str, stop: Stop, *, latest: int, strict: bool) -> Iterator[OutgoingRecord]:
-    """Yield the lines of a file (plain or .gz) or of standard input ("-") as they are.
+class Replay:
+    """The events of a recorded file, and a count of those that a consumer will reject.
 
-    A line that is no event is sent too, without a key. It is due at once, and so is an event later
-    than `latest` (microseconds since 1970), because waiting for it would take too long.
-    Blank lines are skipped. Memory holds a few lines at a time, whatever the size of the file.
-    Raises UserError if the file cannot be read; with `strict` also at the first bad line.
+    source: a file, or "-" for standard input. renaming: None to send events as they are.
+    reading: how the consumer reads records. now: returns the current time (aware).
+    strict: stop at the first event that a consumer will reject.
     """
-    for number, line in enumerate(_lines(source, stop), start=1):
-        value = line.strip()
-        if stop.requested:
-            return
-        if not value:
-            continue
-        record = _record(value)
-        if strict and record.key is None:
-            raise UserError(
-                f"line {number} of {source} is no event (JSON with user_id, event_type and "
-                "timestamp); correct it, or send it as it is without --strict"
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        renaming: Renaming | None,
+        reading: Reading,
+        now: Callable[[], datetime],
+        strict: bool,
+    ) -> None:
+        self._source = source
+        self._renaming = renaming
+        self._reading = reading
+        self._now = now
+        self._strict = strict
+        self._unit = ""
+        self._events = 0
+        self._rejections: dict[str, _Rejections] = {}
+
+    def records(self, stop: Stop) -> Iterator[OutgoingRecord]:
+        """Yield a record for each event, keyed by its visitor, until the file ends or a stop comes.
+
+        An event that a consumer will reject becomes a record too, due at once.
+        Raises UserError if the file cannot be read or, if strict, has such an event.
+        """
+        with open_input(self._source, stop) as stream:
+            head = _head(stream.chunks)
+            detected = detect_format(head, self._source)
+            self._unit = detected.unit
+            for number, value in detected.read(chain([head], stream.chunks), MAX_RECORD_BYTES):
+                if stop.requested:
+                    return
+                yield self._record(number, value)
+
+    def warning(self) -> str:
+        """Return which events a consumer will reject and why; "" if there are none."""
+        if not self._rejections:
+            return ""
+        total = sum(rejections.count for rejections in self._rejections.values())
+        reasons = "; ".join(
+            f"{each.count} {reason} (the first is {self._unit} {each.number}: {each.detail})"
+            for reason, each in self._rejections.items()
+        )
+        verdict = "is no event" if total == 1 else "are no events"
+        return (
+            f"{total} of {self._events} {self._unit}s {verdict}, and a consumer will reject "
+            f"{'it' if total == 1 else 'them'}: {reasons}"
+        )
+
+    def _record(self, number: int, value: bytes) -> OutgoingRecord:
+        self._events += 1
+        if self._renaming:
+            value = self._renaming.apply(value)
+        try:
+            event = self._parse(number, value)
+        except InvalidEventError as error:
+            self._reject(number, error)
+            return OutgoingRecord(DUE_NOW, error.event and error.event.user_id.encode(), value)
+        return OutgoingRecord(microseconds(event.event_time), event.user_id.encode(), value)
+
+    def _parse(self, number: int, value: bytes) -> Event:
+        """Return the event that a consumer will read. Raises InvalidEventError."""
+        if len(value) > MAX_RECORD_BYTES:
+            raise InvalidEventError(
+                "value_too_large", f"It has more than {MAX_RECORD_BYTES} bytes and is not sent."
             )
-        yield record if record.due <= latest else record._replace(due=DUE_NOW)
+        latest = self._now() + self._reading.max_future
+        return parse(value, origin=("", 0, number), latest=latest, reading=self._reading)
+
+    def _reject(self, number: int, error: InvalidEventError) -> None:
+        detail = error.detail.rstrip(".")
+        if error.reason == "missing_field":
+            detail += "; see --map"
+        if self._strict:
+            raise UserError(
+                f"{self._unit} {number} of {name_of(self._source)} is no event: {detail}; correct "
+                "it, or send it as it is without --strict"
+            )
+        self._rejections.setdefault(error.reason, _Rejections(number, detail)).count += 1
 
 
-def lines_expected(source: str) -> int | None:
-    """Return about how many lines a file has, estimated from the first ones; None for stdin."""
+def events_expected(source: str) -> int | None:
+    """Return about how many events a file has, estimated from its beginning; None if unknown."""
     if not Path(source).is_file():
         return None
-    with _opened(source) as (file, raw):
-        lines = file.read(CHUNK_BYTES).count(b"\n")
-        return round(lines * Path(source).stat().st_size / max(raw.tell(), 1))
+    with open_input(source, Stop()) as stream:
+        head = _head(stream.chunks)
+        if detect_format(head, source) is JSON_ARRAY:
+            return None
+        return round(head.count(b"\n") * Path(source).stat().st_size / max(stream.raw.tell(), 1))
 
 
-def _lines(source: str, stop: Stop) -> Iterator[bytes]:
-    if source == "-":
-        yield from _standard_input(stop)
-        return
-    with _opened(source) as (file, _):
-        yield from file
-
-
-@contextmanager
-def _opened(source: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Open a file. Yields its decompressed content, and the file on disk to tell the position.
-
-    Raises UserError if it cannot be read, also if that happens in the middle.
-    """
-    try:
-        with Path(source).open("rb") as raw:
-            file = gzip.GzipFile(fileobj=raw) if source.endswith(".gz") else raw
-            yield cast("IO[bytes]", file), raw
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {source}: {reason}; check --replay") from None
-
-
-def _standard_input(stop: Stop) -> Iterator[bytes]:
-    """Yield the lines of standard input. A thread reads them, so that a stop is noticed."""
-    chunks: Queue[bytes] = Queue(CHUNKS_AHEAD)
-    Thread(target=_read, args=(chunks,), daemon=True).start()
-    rest = b""
-    while not stop.requested:
-        try:
-            chunk = chunks.get(timeout=STOP_CHECK_SECONDS)
-        except Empty:
-            continue
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+def _head(chunks: Iterator[bytes]) -> bytes:
+    """Return the beginning of a file: its first line with text in it, if that is not very long."""
+    head = b""
+    while b"\n" not in head.lstrip() and len(head) < INPUT_CHUNK_BYTES:
+        chunk = next(chunks, b"")
         if not chunk:
-            yield rest
-            return
-
-
-def _read(chunks: Queue[bytes]) -> None:
-    # Not through sys.stdin.buffer: this thread would hold its lock when the interpreter exits.
-    while chunk := os.read(sys.stdin.fileno(), CHUNK_BYTES):
-        chunks.put(chunk)
-    chunks.put(b"")
-
-
-def _record(value: bytes) -> OutgoingRecord:
-    """Return a line as a record with its visitor as key, due at its timestamp, if it has both."""
-    try:
-        event = orjson.loads(value)
-        if isinstance(event["event_type"], str):
-            return OutgoingRecord(_time(event["timestamp"]), _key(event["user_id"]), value)
-    except (ValueError, TypeError, KeyError, OverflowError, OSError):
-        pass
-    return OutgoingRecord(DUE_NOW, None, value)
-
-
-def _key(user_id: object) -> bytes:
-    if isinstance(user_id, bool) or not isinstance(user_id, str | int):
-        raise TypeError("neither text nor a whole number")
-    return str(user_id).encode()
-
-
-def _time(value: object) -> int:
-    """Return microseconds since 1970 of ISO 8601 text (UTC if it has no zone) or epoch time."""
-    if isinstance(value, str):
-        return microseconds(datetime.fromisoformat(value))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("neither text nor a number")
-    seconds = value / 1000 if value >= MILLISECONDS_ABOVE else value
-    return microseconds(datetime.fromtimestamp(seconds, UTC))
+            break
+        head += chunk
+    return head

@@ -11,7 +11,7 @@ from clickstream.simulator.identities import Identities
 from clickstream.simulator.schedule import Schedule, measure
 from clickstream.simulator.seasonality import Seasonality
 from clickstream.simulator.timing import ConstantRate, EventTiming, FixedCount, ScheduledTiming
-from clickstream.simulator.traffic import Traffic
+from clickstream.simulator.traffic import SimulatedTraffic
 from clickstream.simulator.visitor_pool import VisitorPool
 
 VISITORS_PER_ACTIVE_VISITOR = 20
@@ -24,7 +24,7 @@ class Simulation:
     Raises UsageError if there are fewer visitors than are to be active at a time.
     """
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: SimulatedTraffic) -> None:
         self._traffic = traffic
         self._rng = Random(traffic.seed)
         self._identities = Identities(skew=traffic.skew)

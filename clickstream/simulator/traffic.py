@@ -1,4 +1,4 @@
-"""The description of the simulated traffic: how visitors behave, how many there are, and when."""
+"""The simulated traffic: how visitors behave, how many there are, and when."""
 
 from dataclasses import dataclass
 
@@ -22,7 +22,7 @@ class VisitBehaviour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class SimulatedTraffic:
     """The traffic of one run.
 
     active_visitors: visitors on the site at a time. rate: events per second; it replaces

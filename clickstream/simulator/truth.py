@@ -21,7 +21,7 @@ from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
 TRUTH_VERSION = 1
 MAX_LISTED = 1_000
 MAX_COUNTED = 10_000
-ENGAGED_AFTER = 10 * SECOND
+MIN_ENGAGED_TIME = 10 * SECOND
 PRODUCT_VIEWS = frozenset(("page_view", "click", "hover", "scroll", "add_to_cart"))
 VISITOR_FIELDS = ("user_agent", "ip_address", "device_type", "country")
 
@@ -74,7 +74,7 @@ class _Session:
         """Return the metrics by their column names in session_metrics."""
         first, last = self.first.fields, self.last.fields
         engaged = (
-            self.last.time - self.first.time > ENGAGED_AFTER
+            self.last.time - self.first.time > MIN_ENGAGED_TIME
             or self.types["purchase"] > 0
             or self.types["page_view"] > 1
         )

@@ -1,48 +1,23 @@
 """The producer with a real broker: every event arrives exactly once if the exit status is 0."""
 
-import gzip
 import json
 import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, TopicPartition
 
 from clickstream.admin import setup
-from clickstream.clients.kafka import connection_options
 from clickstream.local import stack
 from clickstream.settings import Settings
 from tests.services.own_server import OwnServer
 from tests.services.scripts import RunScript, StartScript, command, plain_environment
+from tests.services.topic import records, values
 from tests.services.waiting import eventually
 
 FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
-
-
-def records(environment: Mapping[str, str]) -> Iterator[Any]:
-    """Return all records of a topic; nobody may be writing to it."""
-    settings = Settings.from_mapping(dict(environment))
-    options = connection_options(settings)
-    with closing(KafkaConsumer(**options, auto_offset_reset="earliest")) as consumer:
-        known = eventually(lambda: consumer.partitions_for_topic(settings.kafka_topic))
-        partitions = [TopicPartition(settings.kafka_topic, number) for number in known]
-        consumer.assign(partitions)
-        while True:
-            batches = consumer.poll(timeout_ms=1_000)
-            if not batches:
-                return
-            for batch in batches.values():
-                yield from batch
-
-
-def values(environment: Mapping[str, str]) -> list[bytes]:
-    return [record.value for record in records(environment)]
 
 
 def test_the_given_number_of_events_arrives_keyed_by_visitor(
@@ -213,80 +188,3 @@ def test_weaker_acks_warn_that_exit_status_0_proves_less(
     assert sent.returncode == 0, sent.stderr
     assert f"KAFKA_ACKS={acks} turns idempotence off" in sent.stderr
     assert len(values(environment)) == 50
-
-
-def test_a_record_that_the_client_refuses_is_counted_and_the_exit_status_is_1(
-    run_script: RunScript, environment: dict[str, str]
-) -> None:
-    too_large = json.dumps({"note": "x" * 17_000_000})
-    sent = run_script("producer.py", "--replay", "-", stdin=f"{{}}\n{too_large}\n{{}}\n")
-    assert sent.returncode == 1
-    assert "sent 3, acknowledged 2, failed 1" in sent.stderr
-    assert "not acknowledged: 1 records" in sent.stderr
-    assert values(environment) == [b"{}", b"{}"]
-
-
-# == Replay =====================================================================================
-
-
-LINES = [b'{"user_id": %d, "event_type": "click", "timestamp": %d}' % (n % 7, n) for n in range(99)]
-
-
-def test_a_file_is_replayed_line_by_line(
-    run_script: RunScript, environment: dict[str, str], tmp_path: Path
-) -> None:
-    path = tmp_path / "events.ndjson.gz"
-    path.write_bytes(gzip.compress(b"\n".join([*LINES, b"not json"])))
-    sent = run_script("producer.py", "--replay", str(path))
-    assert sent.returncode == 0, sent.stderr
-    found = list(records(environment))
-    assert sorted(record.value for record in found) == sorted([*LINES, b"not json"])
-    assert {record.key for record in found if record.value != b"not json"} == {
-        str(n).encode() for n in range(7)
-    }
-
-
-def test_a_strict_replay_stops_at_a_bad_line_after_sending_those_before(
-    run_script: RunScript, environment: dict[str, str]
-) -> None:
-    text = b"\n".join([*LINES[:10], b"not json", *LINES[10:]]).decode()
-    sent = run_script("producer.py", "--replay", "-", "--strict", stdin=text)
-    assert sent.returncode == 1
-    assert "line 11 of -" in sent.stderr
-    assert sorted(values(environment)) == sorted(LINES[:10])
-
-
-def test_a_pipe_that_stays_open_does_not_keep_the_producer_from_stopping(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    with subprocess.Popen(
-        command("producer.py", "--replay", "-"),
-        env=plain_environment(environment),
-        cwd=tmp_path,
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as script:
-        assert script.stdin
-        script.stdin.write(LINES[0] + b"\n")
-        script.stdin.flush()
-        eventually(lambda: values(environment) == LINES[:1])
-        script.send_signal(signal.SIGINT)
-        assert script.wait(20) == 0
-        script.stdin.close()
-
-
-def test_a_replay_with_a_speed_follows_the_recorded_times(
-    run_script: RunScript, environment: dict[str, str]
-) -> None:
-    # Lines without a usable time must not make it wait.
-    future = LINES[0].replace(b'"timestamp": 0', b'"timestamp": "9999-12-31T00:00:00Z"')
-    lines = [b"not json", *LINES[:50], future, b"[]", *LINES[50:]]
-    sent = run_script(
-        "producer.py", "--replay", "-", "--speed", "50", stdin=b"\n".join(lines).decode()
-    )
-    assert sent.returncode == 0, sent.stderr
-    found = {record.value: record.timestamp for record in records(environment)}
-    assert set(found) == set(lines)
-    # 98 recorded seconds.
-    assert found[LINES[-1]] - found[LINES[0]] == pytest.approx(1960, abs=250)
-    assert found[future] - found[LINES[0]] < 1500

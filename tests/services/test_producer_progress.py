@@ -70,7 +70,7 @@ def test_a_dry_run_on_a_terminal_shows_no_bar_between_the_events(
     lines = shown.stdout.splitlines()
     assert all(line.startswith("{") for line in lines[:9])
     assert len(lines) == 10
-    assert "INFO sent 9" in lines[9]
+    assert lines[9].endswith("INFO printed 9")
 
 
 def test_without_a_terminal_there_is_one_line_per_interval(start_script: StartScript) -> None:

@@ -15,7 +15,7 @@ from clickstream.simulator.identities import Identities
 from clickstream.simulator.schedule import Schedule
 from clickstream.simulator.simulation import Simulation
 from clickstream.simulator.timing import ScheduledTiming
-from clickstream.simulator.traffic import Traffic
+from clickstream.simulator.traffic import SimulatedTraffic
 from clickstream.simulator.visitor_pool import VisitorPool
 
 DAY = 86_400 * SECOND
@@ -23,7 +23,7 @@ DAY = 86_400 * SECOND
 START = 1_762_732_800 * SECOND
 UNTIL = START + 14 * DAY
 
-DEFAULT_TRAFFIC = Traffic(
+DEFAULT_TRAFFIC = SimulatedTraffic(
     behaviour=visit_behaviour("shop", Settings()),
     active_visitors=Settings().target_active_users,
     rate=None,

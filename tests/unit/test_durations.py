@@ -36,7 +36,7 @@ def summary_option(name: str) -> Callable[[str], object]:
 
 def producer_option(name: str) -> Callable[[str], object]:
     def read(text: str) -> object:
-        arguments, _ = options.read([f"--{name}={text}"], LATE_ENOUGH)
+        arguments, _ = options.read_options([f"--{name}={text}"], LATE_ENOUGH)
         microseconds: int = getattr(arguments, name.replace("-", "_"))
         return microseconds * MICROSECOND
 

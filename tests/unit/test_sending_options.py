@@ -24,7 +24,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def read(*arguments: str) -> Options:
-    return options.read(arguments, NOW)[0]
+    return options.read_options(arguments, NOW)[0]
 
 
 def test_without_options_traffic_is_live_and_unlimited() -> None:
@@ -37,6 +37,8 @@ def test_without_options_traffic_is_live_and_unlimited() -> None:
     [
         (("--speed", "2"), "--speed needs --backfill or --replay"),
         (("--strict",), "--strict needs --replay"),
+        (("--map", "user_id=visitor"), "--map needs --replay"),
+        (("--map-types", "page_view=view"), "--map-types needs --replay"),
         (("--until", "2025-06-01T00:00:01Z"), "--until must not be in the future"),
         (("--backfill", "40000d"), "before 1970"),
         (("--until", "1970-01-01T01:00:00Z", "--backfill", "1h", "--skew", "1"), "before 1970"),
@@ -70,6 +72,9 @@ def test_contradictions_are_refused(arguments: tuple[str, ...], message: str) ->
         ("--until", "tomorrow"),
         ("--skew", "-1"),
         ("--profile", "bank"),
+        ("--map", "visitor=user_id"),
+        ("--map", "user_id"),
+        ("--map-types", "page_view=view; purchase=view"),
     ],
 )
 def test_invalid_values_exit_with_2(
@@ -101,8 +106,8 @@ def test_a_time_without_a_zone_is_utc() -> None:
 def test_an_option_overrides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TARGET_ACTIVE_USERS", "7")
     monkeypatch.setenv("NUM_EVENTS", "9")
-    assert options.read((), NOW)[1].target_active_users == 7
-    assert options.read(("--target-active-users", "8"), NOW)[1].target_active_users == 8
+    assert options.read_options((), NOW)[1].target_active_users == 7
+    assert options.read_options(("--target-active-users", "8"), NOW)[1].target_active_users == 8
     assert read().events == 9
     assert read("--events", "10").events == 10
     assert read("--events", "-1").events is None

@@ -1,0 +1,104 @@
+"""The elements of one JSON array, each as its own text, in bounded memory.
+
+The text of an element stays as it is. A library that returns values, such as ijson, refuses NaN
+and replaces lone surrogates, and a consumer reads both.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+
+from clickstream.sending.input_stream import FormatError
+
+_match_blanks = re.compile(r"[ \t\n\r]*").match
+
+
+def read_array(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
+    """Yield the elements of an array. Line breaks in an element become blanks.
+
+    limit: an element may have at most about this many bytes.
+    Raises FormatError if the input is not one array or has an element that cannot be read.
+    """
+    text = _UnreadText(chunks, limit)
+    text.take("[")
+    number = 0
+    while text.next_character() != "]" or number:
+        number += 1
+        try:
+            element = text.take_value()
+            mark = text.take(",]")
+        except FormatError as error:
+            raise FormatError(f"element {number} of the array: {error}") from None
+        # A line break inside a string is escaped, so these are between the parts of an element.
+        yield element.replace(b"\n", b" ").replace(b"\r", b" ")
+        if mark == "]":
+            break
+    else:
+        text.take("]")
+    if text.next_character():
+        raise FormatError("it goes on after the end of its JSON array")
+
+
+class _UnreadText:
+    """The text that has not been taken yet. A byte is a character: JSON's syntax is ASCII."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+        self._chunks = chunks
+        self._limit = limit
+        self._text = ""
+        self._position = 0
+        self._decoder = json.JSONDecoder()
+
+    def next_character(self) -> str:
+        """Return the next character that is not a blank; "" at the end."""
+        while True:
+            blanks = _match_blanks(self._text, self._position)
+            self._position = blanks.end() if blanks else 0
+            if self._position < len(self._text):
+                return self._text[self._position]
+            if not self._read_more():
+                return ""
+
+    def take(self, expected: str) -> str:
+        """Take the next character, which must be one of those expected. Raises FormatError."""
+        found = self.next_character()
+        if not found:
+            raise FormatError("the file ends in the middle")
+        if found not in expected:
+            raise FormatError(f"{' or '.join(expected)} is missing before {found!r}")
+        self._position += 1
+        return found
+
+    def take_value(self) -> bytes:
+        """Take the text of the next JSON value. Raises FormatError."""
+        self.next_character()
+        while True:
+            try:
+                _, end = self._decoder.raw_decode(self._text, self._position)
+            except RecursionError:
+                raise FormatError("nested too deep") from None
+            except json.JSONDecodeError as error:
+                if self._read_more():
+                    continue
+                raise FormatError(f"not JSON: {error.msg}") from None
+            # At the end of the text, a number may go on in the next chunk.
+            if end < len(self._text) or not self._read_more():
+                value = self._text[self._position : end]
+                self._position = end
+                return value.encode("latin-1")
+
+    def _read_more(self) -> bool:
+        """Read at least as much as is unread; chunks can be empty. Return False at the end."""
+        unread = self._text[self._position :]
+        if len(unread) > self._limit:
+            raise FormatError(f"not JSON, or longer than {self._limit} bytes")
+        parts = [unread]
+        size = 0
+        for chunk in self._chunks:
+            parts.append(chunk.decode("latin-1"))
+            size += len(chunk)
+            if size >= max(len(unread), 1):
+                break
+        self._text = "".join(parts)
+        self._position = 0
+        return size > 0
