@@ -25,7 +25,7 @@ FILE_NAME_SETTINGS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerSettings:
     """The settings that describe one server.
 
     address: the setting that names the server, without which the others are useless.
@@ -52,7 +52,7 @@ class Server:
         return self.address in mapping or self.url in mapping
 
 
-KAFKA = Server(
+KAFKA = ServerSettings(
     "KAFKA_BOOTSTRAP_SERVERS",
     (
         "KAFKA_SECURITY_PROTOCOL",
@@ -67,7 +67,7 @@ KAFKA = Server(
         "KAFKA_SASL_PASSWORD",
     ),
 )
-POSTGRES = Server(
+POSTGRES = ServerSettings(
     "POSTGRES_HOST",
     (
         "POSTGRES_PORT",
@@ -79,7 +79,7 @@ POSTGRES = Server(
     ),
     "DATABASE_URL",
 )
-OPENSEARCH = Server(
+OPENSEARCH = ServerSettings(
     "OPENSEARCH_HOST",
     (
         "OPENSEARCH_PORT",
@@ -157,7 +157,7 @@ class Sources:
         folders = " or ".join(map(str, self.searched))
         return Origins(by_name, f"the default: no {ENV_FILE} in {folders}")
 
-    def _refuse_mixture(self, server: Server) -> None:
+    def _refuse_mixture(self, server: ServerSettings) -> None:
         partial = sorted(server.names & self.environment.keys())
         if partial and not server.is_named(self.environment) and server.is_named(self.file):
             raise UsageError(

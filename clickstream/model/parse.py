@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from clickstream.model.addresses import read_address
 from clickstream.model.amounts import read_price, read_quantity
 from clickstream.model.booleans import read_boolean
 from clickstream.model.event_ids import event_id_of_record, read_event_id
@@ -19,6 +18,7 @@ from clickstream.model.events import (
     InvalidEventError,
 )
 from clickstream.model.field_names import SelectedFields
+from clickstream.model.ip_addresses import read_address
 from clickstream.model.json_records import read_json, write_json
 from clickstream.model.reading import NATIVE_READING, Reading
 from clickstream.model.repairs import Repairs

@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from clickstream.model.addresses import is_plain_address
 from clickstream.model.event_ids import is_canonical_uuid
 from clickstream.model.events import (
     COLUMNS,
@@ -22,6 +21,7 @@ from clickstream.model.events import (
     TEXT_FIELDS,
     Event,
 )
+from clickstream.model.ip_addresses import is_plain_address
 from clickstream.model.reading import Reading
 
 # A text of this many characters never has more than MAX_NAME_BYTES.

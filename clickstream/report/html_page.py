@@ -3,7 +3,7 @@
 from html import escape
 
 from clickstream.durations import format_time
-from clickstream.report.models import Report, Traffic
+from clickstream.report.models import Report, TrafficOverTime
 from clickstream.report.sections import (
     Facts,
     Section,
@@ -128,7 +128,7 @@ def _bar(length: float) -> str:
     )
 
 
-def _chart(traffic: Traffic) -> str:
+def _chart(traffic: TrafficOverTime) -> str:
     """Draw events over time as bars, each with a tooltip."""
     buckets = traffic.buckets
     width = CHART_WIDTH / max(len(buckets), 12)

@@ -69,7 +69,7 @@ class TrafficBucket:
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class TrafficOverTime:
     """Events over time, in consecutive buckets of equal length."""
 
     bucket_seconds: int
@@ -187,7 +187,7 @@ class Report:
     overview: Overview
     sessions: SessionFigures
     event_types: list[EventTypeFigures]
-    traffic: Traffic
+    traffic: TrafficOverTime
     funnel: list[FunnelStep]
     revenue: RevenueFigures
     products: list[ProductFigures]

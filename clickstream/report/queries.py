@@ -20,8 +20,8 @@ from clickstream.report.models import (
     RevenueFigures,
     SegmentFigures,
     SessionFigures,
-    Traffic,
     TrafficBucket,
+    TrafficOverTime,
     VisitorFigures,
 )
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
@@ -219,10 +219,10 @@ def _rule(cursor: Cursor) -> ReportedRule | None:
     return stored[0] if stored else None
 
 
-def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -> Traffic:
+def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -> TrafficOverTime:
     """Count events in at most MOST_BUCKETS buckets, each as short as that allows."""
     if overview.first_event is None or overview.last_event is None:
-        return Traffic(BUCKET_SECONDS[0], [])
+        return TrafficOverTime(BUCKET_SECONDS[0], [])
     length = (overview.last_event - overview.first_event).total_seconds()
     seconds = next(each for each in BUCKET_SECONDS if length / each < MOST_BUCKETS - 1)
     found = select_rows(cursor, SELECT_TRAFFIC, {**values, "seconds": seconds})
@@ -231,7 +231,7 @@ def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -
         TrafficBucket(_bucket_start(number * seconds), counts.get(number, 0))
         for number in range(min(counts), max(counts) + 1)
     ]
-    return Traffic(seconds, buckets)
+    return TrafficOverTime(seconds, buckets)
 
 
 def _bucket_start(seconds: int) -> datetime:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from clickstream.durations import format_duration, format_time
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
-from clickstream.report.models import DataQuality, Report, SegmentFigures, Traffic
+from clickstream.report.models import DataQuality, Report, SegmentFigures, TrafficOverTime
 from clickstream.report.number_format import age, minutes, money, number, percent
 from clickstream.report.what_if import WhatIf
 
@@ -53,7 +53,7 @@ def period(report: Report) -> str:
     return f"{format_time(first)} to {format_time(last)}" if first and last else "no events yet"
 
 
-def traffic_title(traffic: Traffic) -> str:
+def traffic_title(traffic: TrafficOverTime) -> str:
     """Return the title of the chart of events over time."""
     return f"Events per {format_duration(timedelta(seconds=traffic.bucket_seconds))}"
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clickstream.durations import format_duration, format_time
-from clickstream.report.models import Report, Traffic
+from clickstream.report.models import Report, TrafficOverTime
 from clickstream.report.number_format import minutes, money, number
 from clickstream.report.sections import (
     Facts,
@@ -95,7 +95,7 @@ def _head(report: Report) -> RenderableType:
     return Group(title, Text(period(report), style="dim"), Text(), _indented(names), Text())
 
 
-def _sparkline(traffic: Traffic) -> RenderableType:
+def _sparkline(traffic: TrafficOverTime) -> RenderableType:
     """Draw events over time, one character per bucket."""
     counts = [bucket.events for bucket in traffic.buckets]
     highest = max(counts)

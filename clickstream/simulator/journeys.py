@@ -28,6 +28,13 @@ REFERRERS = (
     *["https://newsletter.example.com/this-week"] * 5,
 )
 
+# Three hundred actions on a page of the shop: each type as often as it occurs.
+ON_THE_PAGE = ("scroll",) * 152 + ("hover",) * 81 + ("click",) * 57 + ("share",) * 10
+ELEMENTS = ("gallery", "details", "reviews", "menu")
+
+# Number of lines of an order, limited by what is in the cart; the rest stays there.
+ORDER_LINES = (1, 1, 2)
+
 LOGIN_SUCCESS = 0.88
 LOGIN_ATTEMPTS = 3
 
@@ -73,17 +80,12 @@ class ShopVisit(_Login):
     __slots__ = ("_cart", "_linked", "_product")
 
     MORE_ON_THE_PAGE = 0.48
-    # Three hundred actions on a page: each type as often as it occurs.
-    ON_THE_PAGE = ("scroll",) * 152 + ("hover",) * 81 + ("click",) * 57 + ("share",) * 10
-    ELEMENTS = ("gallery", "details", "reviews", "menu")
     # On each page, also for visitors who are logged in: the shop asks for the password again.
     LOG_IN = 0.063
     SEARCH = 0.137
     ADD_TO_CART = 0.39
     # After each product that is put into the cart.
     CHECK_OUT = 0.275
-    # Number of order lines, limited by what is in the cart; the rest stays there.
-    LINES = (1, 1, 2)
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
     CLICK_TO_NEXT_PAGE = 0.475
@@ -110,12 +112,12 @@ class ShopVisit(_Login):
     def _look_around(self) -> Iterator[Action]:
         rng = self._rng
         while rng.random() < self.MORE_ON_THE_PAGE:
-            kind = rng.choice(self.ON_THE_PAGE)
+            kind = rng.choice(ON_THE_PAGE)
             action = self._here(kind)
             if kind == "scroll":
                 action.fields["scroll_depth"] = 25 * rng.randint(1, 4)
             elif kind != "share":
-                action.fields["element_id"] = rng.choice(self.ELEMENTS)
+                action.fields["element_id"] = rng.choice(ELEMENTS)
             yield action
         if self._product and rng.random() < self.ADD_TO_CART:
             yield self._add_to_cart(self._product)
@@ -148,7 +150,7 @@ class ShopVisit(_Login):
         rng = self._rng
         yield self._click("cart")
         yield self._view(f"{SITE}/cart")
-        wanted = rng.sample(list(self._cart), min(len(self._cart), rng.choice(self.LINES)))
+        wanted = rng.sample(list(self._cart), min(len(self._cart), rng.choice(ORDER_LINES)))
         for product in tuple(wanted):
             if rng.random() < self.REMOVE_FROM_CART:
                 wanted.remove(product)

@@ -1,11 +1,19 @@
 """Conventions of the code that ruff, mypy and import-linter do not check."""
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 
-from tests.unit.source_files import modules
+from tests.unit.source_files import PACKAGE, ROOT, modules
 
 LONGEST_FUNCTION = 40
+LONGEST_CLASS = 150
+MOST_ATTRIBUTES = 8
+# A session has one attribute per metric; the others count what they do.
+MAY_HAVE_MORE_ATTRIBUTES = {"Session", "KafkaSink", "FaultInjector", "Schedule"}
+REPEATED_FILES = {"__init__.py", "commands.py"}
+NOT_A_DESCRIPTION = re.compile(r"(What|Where|Whether|Of|So|Those|Who|Which)\b")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,6 +39,52 @@ def test_no_function_is_longer_than_40_lines() -> None:
         for function in functions(tree)
     }
     assert {name: n for name, n in lengths.items() if n > LONGEST_FUNCTION} == {}
+
+
+def test_no_class_is_longer_than_150_lines() -> None:
+    lengths = {f"{name}.{each.name}": lines(each) for name, each in classes()}
+    assert {name: n for name, n in lengths.items() if n > LONGEST_CLASS} == {}
+
+
+def test_no_class_has_more_than_8_attributes() -> None:
+    numbers = {each.name: len(attributes(each)) for _, each in classes()}
+    more = {name for name, number in numbers.items() if number > MOST_ATTRIBUTES}
+    assert more == MAY_HAVE_MORE_ATTRIBUTES
+
+
+def classes() -> Iterator[tuple[str, ast.ClassDef]]:
+    """Yield all classes with the names of their modules."""
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield name, node
+
+
+def attributes(node: ast.ClassDef) -> set[str]:
+    """Return the attributes that the methods of a class assign to `self`."""
+    return {
+        each.attr
+        for each in ast.walk(node)
+        if isinstance(each, ast.Attribute)
+        and isinstance(each.ctx, ast.Store)
+        and isinstance(each.value, ast.Name)
+        and each.value.id == "self"
+    }
+
+
+# == Names ======================================================================================
+
+
+def test_each_class_name_is_used_once() -> None:
+    counted = Counter(each.name for _, each in classes())
+    assert [name for name, number in counted.items() if number > 1] == []
+
+
+def test_each_file_name_is_used_once() -> None:
+    """Each folder with commands has a file `commands.py` for them."""
+    files = (ROOT / PACKAGE).rglob("*.py")
+    counted = Counter(path.name for path in files if path.name not in REPEATED_FILES)
+    assert [name for name, number in counted.items() if number > 1] == []
 
 
 # == Time and randomness ========================================================================
@@ -95,6 +149,25 @@ def test_every_public_class_and_function_has_a_docstring() -> None:
         f"{name}.{each}" for name, tree in modules().items() for each in without_docstring(tree)
     ]
     assert missing == []
+
+
+def test_every_docstring_says_what_the_thing_is_or_does() -> None:
+    unclear = [
+        f"{name}: {docstring.splitlines()[0]}"
+        for name, tree in modules().items()
+        for docstring in docstrings(tree)
+        if NOT_A_DESCRIPTION.match(docstring)
+    ]
+    assert unclear == []
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    """Yield the docstrings of a module, its classes and its functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | Function):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield docstring
 
 
 # == Exceptions =================================================================================
