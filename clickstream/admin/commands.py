@@ -106,7 +106,9 @@ def _list(arguments: argparse.Namespace) -> int:
     selection = Selection(reason=arguments.reason)
     with _connect(load(arguments.env_file)) as connection:
         lines = rejected_records.list_rejected(connection, selection, arguments.limit)
-        lines += rejected_records.list_refused_documents(connection, arguments.limit)
+        if arguments.reason is None:
+            documents = rejected_records.list_refused_documents(connection, arguments.limit)
+            lines += ["", *documents] if documents else []
     print("\n".join(lines))
     return cli.DONE
 

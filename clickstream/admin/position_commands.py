@@ -1,5 +1,6 @@
 """Showing the stored positions, and resetting them so that a topic is read again."""
 
+from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
 from clickstream.storage import positions, write_lock
 from clickstream.storage.snapshot import snapshot
@@ -23,11 +24,7 @@ def table(connection: Connection) -> list[str]:
         rows = [["-" if value is None else str(value) for value in row] for row in cursor]
     if not rows:
         return ["No consumer has read anything yet."]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in [list(HEADINGS), *rows]
-    ]
+    return table_lines(HEADINGS, rows)
 
 
 def reset(connection: Connection, topic: str) -> int:

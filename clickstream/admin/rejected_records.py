@@ -1,23 +1,30 @@
 """Listing and showing rejected records, and the documents that OpenSearch refused."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clickstream.admin.record_bytes import bytes_lines
+from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
 from clickstream.indexer import refused_documents
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean, clip
 
-COUNT_BY_REASON = """
-    SELECT reason, count(*) FROM rejected_events GROUP BY reason ORDER BY 2 DESC, 1
-"""
 # A condition on rejected_events; its parameters are those of a Selection.
 IS_SELECTED = """
     (%(reason)s IS NULL OR reason = %(reason)s)
     AND (%(partition)s IS NULL OR (partition, "offset") = (%(partition)s, %(offset)s))
 """
+COUNT_BY_REASON = f"""
+    SELECT reason, count(*)
+    FROM rejected_events
+    WHERE {IS_SELECTED}
+    GROUP BY reason
+    ORDER BY 2 DESC, 1
+"""  # noqa: S608 - built of constants
 SELECT_NEWEST_REJECTED = f"""
-    SELECT rejected_at, topic, partition, "offset", reason, detail
+    SELECT rejected_at, partition, "offset", reason, topic, detail
     FROM rejected_events
     WHERE {IS_SELECTED}
     ORDER BY rejected_at DESC, topic_id, partition, "offset" DESC
@@ -34,6 +41,9 @@ FIELD_LABELS = (
     "topic", "topic id", "partition", "offset", "reason", "detail", "rejected at", "record time",
     "key", "value",
 )  # fmt: skip
+LABEL_WIDTH = 12
+COUNT_WIDTH = 9
+LINE_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +63,82 @@ class Selection:
 
 
 def list_rejected(connection: Connection, selection: Selection, limit: int) -> list[str]:
-    """Return a line for each reason with its number of records, and one for each newest record."""
+    """Return a line for each reason with its number of records, and two for each newest record.
+
+    The lines have at most LINE_WIDTH characters. limit: how many records are listed.
+    """
     with snapshot(connection) as cursor:
-        cursor.execute(COUNT_BY_REASON)
-        reasons = cursor.fetchall()
+        cursor.execute(COUNT_BY_REASON, selection.parameters())
+        counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in cursor]
         cursor.execute(SELECT_NEWEST_REJECTED, {**selection.parameters(), "limit": limit})
         rows = cursor.fetchall()
-    if not reasons:
-        return ["No record was rejected."]
-    lines = [f"{number:>9,}  {reason}" for reason, number in reasons]
-    for rejected_at, topic, partition, offset, reason, detail in rows:
-        lines.append(
-            f"{rejected_at:%Y-%m-%d %H:%M:%S} UTC  {clip(topic, 30)} {partition}:{offset}  "
-            f"{reason}  {clip(detail, 100)}"
-        )
-    return lines
+    if not counts:
+        return [
+            "No record was rejected" + (f" as {selection.reason}." if selection.reason else ".")
+        ]
+    places = [
+        (f"{rejected_at:%Y-%m-%d %H:%M:%S}", f"{partition}:{offset}", reason, topic)
+        for rejected_at, partition, offset, reason, topic, _ in rows
+    ]
+    headings = ("rejected at (UTC)", "record", "reason", "topic")
+    return [
+        *table_lines(("records".rjust(COUNT_WIDTH), "reason"), counts),
+        *_listed(headings, places, [[row[-1]] for row in rows]),
+    ]
 
 
 def list_refused_documents(connection: Connection, limit: int) -> list[str]:
-    """Return a line with the number of refused documents, and one for each newest document."""
+    """Return a line with the number of refused documents, and three for each newest document."""
     with snapshot(connection) as cursor:
         number = refused_documents.count(cursor)
         rows = refused_documents.newest(cursor, limit)
     if not number:
         return []
+    refusals = [
+        (f"{refused_at:%Y-%m-%d %H:%M:%S}", str(status), index_name)
+        for refused_at, index_name, _, status, _ in rows
+    ]
+    headings = ("refused at (UTC)", "status", "index")
     return [
-        f"{number:>9,}  documents refused by OpenSearch",
-        *(
-            f"{refused_at:%Y-%m-%d %H:%M:%S} UTC  {index_name} {document_id}  {status}  "
-            f"{clip(reason, 200)}"
-            for refused_at, index_name, document_id, status, reason in rows
-        ),
+        f"{number:>{COUNT_WIDTH},}  documents refused by OpenSearch",
+        *_listed(headings, refusals, [[document_id, why] for _, _, document_id, _, why in rows]),
     ]
 
 
+def _listed(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], details: Sequence[Sequence[str]]
+) -> Iterator[str]:
+    """Yield an empty line, headings, and for each row a line and its details, all cut to fit."""
+    if not rows:
+        return
+    first, *lines = table_lines(headings, rows)
+    yield from ("", first)
+    for line, texts in zip(lines, details, strict=True):
+        yield clip(line, LINE_WIDTH)
+        for text in texts:
+            yield f"  {clip(text, LINE_WIDTH - 2)}"
+
+
 def show_rejected(connection: Connection, selection: Selection) -> list[str]:
-    """Return each record in full, a line for each field; bytes that are no UTF-8 are escaped."""
+    """Return each record in full: its fields, then key and value as text or as a hex dump."""
     with snapshot(connection) as cursor:
         cursor.execute(SELECT_WHOLE_REJECTED, selection.parameters())
         rows = cursor.fetchall()
     return [
-        f"{label:<12} {_printable(value)}"
+        line
         for row in rows
         for label, value in zip(FIELD_LABELS, row, strict=True)
+        for line in _field_lines(label, value)
     ]
 
 
-def _printable(value: object) -> str:
+def _field_lines(label: str, value: object) -> Iterator[str]:
+    """Yield a value behind its label; further lines of it are indented."""
+    for number, line in enumerate(_value_lines(value)):
+        yield f"{'' if number else label:<{LABEL_WIDTH}} {line}"
+
+
+def _value_lines(value: object) -> list[str]:
     if isinstance(value, memoryview):
-        return clean(bytes(value).decode("utf-8", "backslashreplace"))
-    return "-" if value is None else clean(str(value))
+        return bytes_lines(bytes(value))
+    return ["-" if value is None else clean(str(value))]

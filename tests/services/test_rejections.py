@@ -148,6 +148,39 @@ def test_rejected_records_are_listed_shown_and_stored_by_a_retry_if_they_are_val
     assert [reason for reason, _ in _rejected(query)] == ["not_json"]
 
 
+def test_the_list_of_one_reason_counts_and_lists_that_reason_alone_below_headings(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    send(environment, [b"not JSON", _without("user_id"), b"{", _with(user_id="u" * 9_999)])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    listed = run_script("clickstream", "rejected", "list", "--reason", "not_json", "--limit", "1")
+    lines = listed.stdout.splitlines()
+    assert lines[:3] == ["  records  reason", "        2  not_json", ""]
+    assert lines[3] == "rejected at (UTC)    record  reason    topic"
+    assert lines[4].endswith(f"  0:2     not_json  {environment['KAFKA_TOPIC']}")
+    assert len(lines) == 6
+
+    listed = run_script("clickstream", "rejected", "list")
+    lines = listed.stdout.splitlines()
+    assert len(lines) == 1 + 3 + 1 + 1 + 4 * 2
+    assert max(map(len, lines)) <= 80
+    listed = run_script("clickstream", "rejected", "list", "--reason", "no_value")
+    assert listed.stdout == "No record was rejected as no_value.\n"
+
+
+def test_a_record_is_shown_as_text_or_as_a_hex_dump_if_it_is_none(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    """A schema registry's serializer writes byte 0 and a schema id before the value."""
+    send(environment, [b"\0\0\0\0\7\2\6abc", "{\n  ü".encode()])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    shown = run_script("clickstream", "rejected", "show", "0:0").stdout
+    hex_digits = "0000 0000 0702 0661 6263"
+    assert f"\nvalue        00000000: {hex_digits:<39}  .......abc\n" in shown
+    shown = run_script("clickstream", "rejected", "show", "0:1").stdout
+    assert shown.endswith("\nvalue        {\n               ü\n")
+
+
 def test_values_at_every_limit_are_accepted(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
