@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from clickstream import cli
 from clickstream.errors import UserError
-from clickstream.sending import progress, sources
+from clickstream.sending import progress, record_sources
 from clickstream.sending.delivery import KafkaSink, Sink, StandardOutputSink
 from clickstream.sending.options import Options
 from clickstream.sending.pace import Wait, pace
@@ -29,7 +29,7 @@ def produce(options: Options, settings: Settings) -> int:
     Return the exit status: 0 only if every record sent was acknowledged.
     """
     stop = Stop().on_signals()
-    source = sources.source(options, settings)
+    source = record_sources.source(options, settings)
     sink: Sink = StandardOutputSink() if options.dry_run else KafkaSink(settings)
     now = time.time_ns() // 1000
     try:
