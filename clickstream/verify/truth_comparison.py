@@ -13,7 +13,7 @@ from psycopg2 import DataError
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
-from clickstream.model.sessions import Rule
+from clickstream.model.sessions import COLUMNS, Rule
 from clickstream.storage import stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
@@ -33,25 +33,18 @@ INSERT_TRUE_SESSIONS = """
 """
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
-# Sessions that differ, by visitor and time; one side is null if it lacks the session.
-SELECT_DIFFERENT_SESSIONS = """
-    SELECT truth::text, stored::text
-    FROM (
-        SELECT coalesce(t.user_id, s.user_id) AS user_id,
-               coalesce(t.first_event_timestamp, s.first_event_timestamp) AS start,
-               CASE WHEN t.user_id IS NOT NULL THEN to_jsonb(t) - %(ignored)s::text[] END AS truth,
-               CASE WHEN s.user_id IS NOT NULL THEN to_jsonb(s) - %(ignored)s::text[] END AS stored
-        FROM true_sessions t
-        FULL JOIN session_metrics s
-          ON s.user_id = t.user_id
-         AND s.first_event_timestamp = t.first_event_timestamp
-         AND s.first_event_id = t.first_event_id
-    ) AS joined
-    WHERE truth IS DISTINCT FROM stored
-    ORDER BY user_id, start
-"""
 # A truth has neither the ids that the pipeline chooses nor the status.
 IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
+_COMPARED = [name for name in COLUMNS if name not in IGNORED_COLUMNS]
+# Sessions that differ, by visitor and time; one side is null if it lacks the session.
+SELECT_DIFFERENT_SESSIONS = f"""
+    SELECT (to_jsonb(t) - %(ignored)s::text[])::text, (to_jsonb(s) - %(ignored)s::text[])::text
+    FROM true_sessions t
+    FULL JOIN session_metrics s USING (user_id, first_event_timestamp, first_event_id)
+    WHERE ({", ".join(f"t.{name}" for name in _COMPARED)})
+          IS DISTINCT FROM ({", ".join(f"s.{name}" for name in _COMPARED)})
+    ORDER BY user_id, first_event_timestamp
+"""  # noqa: S608 - built of column names
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
 COUNT_DUPLICATES = "SELECT coalesce(sum(duplicates), 0)::bigint FROM stream_positions"
 COUNT_REJECTED = "SELECT reason, count(*) FROM rejected_events GROUP BY reason"
