@@ -11,7 +11,7 @@ from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 
 READABLE_VERSION = 1
-CHUNK_BYTES = 1 << 18
+TRUTH_CHUNK_BYTES = 1 << 18
 # The members beside the sessions, which may stand before or behind them.
 SMALL_MEMBERS = ("version", "rule", "events", "duplicates", "rejected")
 
@@ -84,7 +84,7 @@ class TruthReader:
         open_members = {
             name: ijson.items_coro(values, name) for name, values in self._members.items()
         }
-        while chunk := self._file.read(CHUNK_BYTES):
+        while chunk := self._file.read(TRUTH_CHUNK_BYTES):
             parser.send(chunk)
             for name in [each for each in open_members if not self._members[each]]:
                 open_members[name].send(chunk)

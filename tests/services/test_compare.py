@@ -36,7 +36,7 @@ def truth(run_script: RunScript, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def differences(settings: Settings, truth: Path) -> Compare:
-    """Compares the tables with the truth file."""
+    """Compare the tables with the truth file."""
 
     def run() -> Differences:
         with closing(connect(settings, application="test")) as connection:

@@ -1,4 +1,4 @@
-"""The rule in SQL equals the oracle, and --verify finds whatever is wrong."""
+"""The session rule in SQL equals the oracle, and --verify finds every wrong session."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -108,7 +108,9 @@ def test_the_rule_in_sql_equals_the_oracle(
     assert by_the_rule(transactions, rule, STORED) == by_the_oracle(transactions, PLAIN)
 
 
-def test_the_rule_in_sql_bounds_a_crawlers_session(transactions: Connection, query: Query) -> None:
+def test_the_rule_in_sql_limits_the_session_of_a_crawler(
+    transactions: Connection, query: Query
+) -> None:
     query(CRAWLER, {"events": 33_100})
     found = by_the_rule(transactions, PLAIN, RECOMPUTED)
     assert found == by_the_oracle(transactions, PLAIN)
@@ -179,7 +181,7 @@ def the_differences(found: Verification) -> list[str]:
     return found.differences.first
 
 
-def test_a_closing_by_timeout_is_only_a_status(stored: Connection, query: Query) -> None:
+def test_closing_by_timeout_is_no_difference(stored: Connection, query: Query) -> None:
     query(OF_BUYER.format("closed_at = now(), close_reason = 'timeout'"))
     assert verify_sessions(stored).differences.number == 0
 
@@ -207,7 +209,7 @@ def test_a_wrong_id_is_found(stored: Connection, query: Query) -> None:
     )
 
 
-def test_books_that_do_not_balance_are_found(stored: Connection, query: Query) -> None:
+def test_counters_that_do_not_add_up_are_found(stored: Connection, query: Query) -> None:
     query("UPDATE stream_positions SET records = records + 1 WHERE partition = 0")
     (difference,) = the_differences(verify_sessions(stored))
     assert difference == (
@@ -224,7 +226,7 @@ def test_sessions_without_a_rule_are_found(stored: Connection, query: Query) -> 
     ]
 
 
-def test_verify_while_a_consumer_writes(
+def test_verify_is_exact_while_a_consumer_writes(
     transactions: Connection, settings: Settings, query: Query
 ) -> None:
     """Each check reads one snapshot, whatever is committed meanwhile."""

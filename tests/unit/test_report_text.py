@@ -1,4 +1,4 @@
-"""What visitors sent never steers a terminal, and figures are shown as people read them."""
+"""Text of visitors never controls a terminal, and figures are written for people."""
 
 import json
 from dataclasses import replace
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from clickstream.durations import format_time
 from clickstream.report import models
 from clickstream.report.as_json import as_json
 from clickstream.report.html_page import html_page
@@ -42,7 +43,7 @@ EMPTY = models.Report(
 
 
 def hostile_report(text: str) -> models.Report:
-    """A report with this text wherever a visitor's text may stand."""
+    """Return a report with this text in every field that holds text of visitors."""
     return replace(
         EMPTY,
         rule=models.ReportedRule(1800, [text], [text]),
@@ -70,25 +71,25 @@ def printed(report: models.Report, *, terminal: bool = False, width: int = 80) -
 
 
 @given(st.text())
-def test_clean_text_is_printable_and_as_long(text: str) -> None:
+def test_clean_text_is_printable_and_keeps_its_length(text: str) -> None:
     cleaned = clean(text)
     assert len(cleaned) == len(text)
     assert all(character.isprintable() or character.isspace() for character in cleaned)
     assert not set(cleaned) & set("\x1b\x9b\x07\n\r\t\u202e\u2028\x00")
 
 
-def test_plain_text_of_any_language_stays() -> None:
+def test_printable_text_of_any_language_is_unchanged() -> None:
     for text in ("Sök efter strumpor", "检索", "https://shop.example/?q=a&b=[c]"):
         assert clean(text) == text
 
 
-def test_clipped_text_has_at_most_its_width() -> None:
+def test_clipped_text_is_no_longer_than_asked_for() -> None:
     assert clip("abcdef", 6) == "abcdef"
     assert clip("abcdefg", 6) == "abcde…"
     assert clip("\x1b" * 9_000, 6) == "�����…"
 
 
-def test_piped_report_is_plain_text_within_80_columns() -> None:
+def test_a_piped_report_is_plain_text_of_80_columns() -> None:
     text = printed(hostile_report(HOSTILE * 100))
     assert "\x1b" not in text
     assert "\x9b" not in text
@@ -97,7 +98,7 @@ def test_piped_report_is_plain_text_within_80_columns() -> None:
     assert "[bold red]:bomb:<script>" in text  # neither markup nor emoji
 
 
-def test_terminal_report_draws_and_carries_no_sequence_of_a_visitor() -> None:
+def test_the_report_in_a_terminal_has_bars_and_no_escape_sequence_of_a_visitor() -> None:
     text = printed(hostile_report(HOSTILE), terminal=True)
     assert "━" in text
     assert "█" in text
@@ -105,14 +106,14 @@ def test_terminal_report_draws_and_carries_no_sequence_of_a_visitor() -> None:
     assert "\x9b" not in text
 
 
-def test_long_text_gives_way_to_numbers() -> None:
+def test_long_text_is_cut_and_numbers_are_not() -> None:
     page = models.PageFigures("https://shop.example/" + "x" * 8_000, 1_234_567, 7_654_321, 11, 22)
     text = printed(replace(EMPTY, pages=[page]))
     assert "1,234,567  7,654,321        11     22" in text
     assert "…" in text
 
 
-def test_html_escapes_what_visitors_sent() -> None:
+def test_html_escapes_text_of_visitors() -> None:
     tags: list[str] = []
 
     class Tags(HTMLParser):
@@ -127,7 +128,7 @@ def test_html_escapes_what_visitors_sent() -> None:
     assert "\x1b" not in document
 
 
-def test_html_needs_no_network() -> None:
+def test_html_refers_to_no_other_file() -> None:
     document = html_page(hostile_report("page"))
     assert "http://" not in document
     assert "https://" not in document
@@ -145,18 +146,31 @@ def test_json_is_ascii_with_zones_and_exact_decimals() -> None:
     assert read["pages"][0]["page_url"] == "ü\x9b"
 
 
-def test_sections_without_anything_to_say_are_left_out() -> None:
+def test_empty_sections_are_left_out() -> None:
     assert [section.title for section in sections(EMPTY)] == ["Data quality, since the beginning"]
 
 
-def test_books_that_do_not_balance_are_pointed_out() -> None:
+def test_counters_that_do_not_add_up_are_pointed_out() -> None:
     quality = replace(EMPTY.quality, records=3, rows=1, duplicates=1)
     assert "does not add up" in printed(replace(EMPTY, quality=quality))
     balanced = replace(quality, rejected=1)
     assert "does not add up" not in printed(replace(EMPTY, quality=balanced))
 
 
-def test_shown_figures() -> None:
+def test_extremes_are_named_plainly() -> None:
+    sessions = models.SessionFigures(1, 0, 0, 3.0, 3.0, 1_803, 1.0, 1.0, 33.0, 90.0, 0.0)
+    text = printed(replace(hostile_report("page"), sessions=sessions), terminal=True)
+    assert "maximum 1,803" in text
+    assert "95% are shorter than 33 min, maximum 1 h 30 min" in text
+    assert f"from {format_time(NOW)}, maximum 3" in text
+    assert "maximum 3</p>" in html_page(hostile_report("page"))
+
+
+def test_a_period_without_events_is_said_to_have_none() -> None:
+    assert "\nno events yet\n" in printed(EMPTY)
+
+
+def test_figures_are_rounded() -> None:
     assert money(Decimal("1234567.005")) == "1,234,567.00"
     assert percent(0.12345) == "12.3%"
     assert percent(None) == "-"

@@ -35,7 +35,7 @@ def read(content: bytes) -> tuple[TruthTotals, list[Any]]:
 @given(chunk_bytes=st.integers(1, 1_000))
 def test_every_layout_reads_the_same(chunk_bytes: int, layout: Callable[[Any], str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(truth_file, "CHUNK_BYTES", chunk_bytes)
+        patch.setattr(truth_file, "TRUTH_CHUNK_BYTES", chunk_bytes)
         totals, sessions = read(layout(TRUTH).encode())
     assert sessions == TRUTH["sessions"]
     assert (totals.events, totals.duplicates, totals.rejected) == (9, 2, {"not_json": 4})
