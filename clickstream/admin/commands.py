@@ -23,7 +23,7 @@ from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
 
 APPLICATION = "clickstream admin"
-PLACE = "PARTITION:OFFSET"
+LOCATION = "PARTITION:OFFSET"
 
 
 def register(commands: cli.Subparsers) -> None:
@@ -42,11 +42,15 @@ def _register_rejected(commands: cli.Subparsers) -> None:
         "--limit", type=int, default=20, metavar="N", help="records to list (default: 20)"
     )
     show = _add(actions, "show", "show one record with its raw bytes", _show)
-    show.add_argument("place", type=_place, metavar=PLACE, help="the record to show")
+    show.add_argument("location", type=_location, metavar=LOCATION, help="the record to show")
     summary = "try rejected records again: those valid by now are stored, each once"
     retry = _add(actions, "retry", summary, _retry)
     retry.add_argument(
-        "place", nargs="?", type=_place, metavar=PLACE, help="the record to retry (default: all)"
+        "location",
+        nargs="?",
+        type=_location,
+        metavar=LOCATION,
+        help="the record to retry (default: all)",
     )
     retry.add_argument("--reason", help="retry only records with this reason")
 
@@ -89,10 +93,10 @@ def _run(command: cli.Command, arguments: argparse.Namespace) -> int:
         ) from None
 
 
-def _place(text: str) -> tuple[int, int]:
+def _location(text: str) -> tuple[int, int]:
     partition, _, offset = text.partition(":")
     if not (partition.isdecimal() and offset.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {PLACE}, such as 3:1042")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {LOCATION}, such as 3:1042")
     return int(partition), int(offset)
 
 
@@ -115,7 +119,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     with _connect(load(arguments.env_file)) as connection:
-        lines = rejected_records.show_rejected(connection, Selection(place=arguments.place))
+        lines = rejected_records.show_rejected(connection, Selection(location=arguments.location))
     print("\n".join(lines) or "No record was rejected there.")
     return cli.DONE if lines else cli.FAILED
 
@@ -125,7 +129,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     with _connect(settings) as connection:
         kinds = retry_rejected.retry(
             connection,
-            Selection(arguments.reason, arguments.place),
+            Selection(arguments.reason, arguments.location),
             now=datetime.now(UTC),
             reading=reading_of(settings),
         )
@@ -134,7 +138,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         f"{kinds[OutcomeKind.DUPLICATE]:,} were duplicates, "
         f"{kinds[OutcomeKind.REJECTED]:,} stay rejected."
     )
-    if settings.opensearch_host and not (arguments.place or arguments.reason):
+    if settings.opensearch_host and not (arguments.location or arguments.reason):
         before, after = search_commands.retry_refused(settings)
         if before:
             print(f"{before:,} refused documents were sent again, {after:,} stay refused.")

@@ -48,17 +48,17 @@ LINE_WIDTH = 80
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rejected records that a command works on: of one reason, at one place, or all.
+    """The rejected records that a command works on: with one reason, a single one, or all.
 
-    place: partition and offset.
+    location: partition and offset of a single record.
     """
 
     reason: str | None = None
-    place: tuple[int, int] | None = None
+    location: tuple[int, int] | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of IS_SELECTED."""
-        partition, offset = self.place or (None, None)
+        partition, offset = self.location or (None, None)
         return {"reason": self.reason, "partition": partition, "offset": offset}
 
 

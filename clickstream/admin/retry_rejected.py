@@ -139,5 +139,5 @@ def _move_counters(
     execute_batch(
         cursor,
         MOVE_COUNTERS,
-        [(number, duplicates[place], *place) for place, number in sorted(left.items())],
+        [(number, duplicates[key], *key) for key, number in sorted(left.items())],
     )

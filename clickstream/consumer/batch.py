@@ -1,4 +1,4 @@
-"""Storing a batch of records in one transaction, on whose order of steps exactness rests."""
+"""Storing a batch of records in one transaction. Exactness depends on the order of its steps."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,11 +13,7 @@ from clickstream.model.events import Event
 from clickstream.model.reading import Reading
 from clickstream.storage import outcomes, positions, rejected_table, stored_rule
 from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, read_event
-from clickstream.storage.positions import (
-    FencedError,
-    PartitionProgress,
-    TopicIdentity,
-)
+from clickstream.storage.positions import FencedError, PartitionProgress, TopicIdentity
 from clickstream.storage.rejected_table import RejectedRecord
 
 # An event this far behind the watermark of its partition is counted as late.
@@ -85,9 +81,14 @@ def store(
 ) -> dict[int, PartitionProgress]:
     """Store a batch, and return the progress of each partition.
 
-    1. Lock the positions; compare epochs and rule version. 2. Parse. 3. Insert the raw rows, and
-    learn which are new. 4. Bring the sessions up to date with those. 5. Write the rejected records,
-    move positions and counters. 6. Commit. Offsets are committed to Kafka only after that.
+    1. Lock the positions; compare epochs and rule version.
+    2. Parse; a record that was rejected before is a duplicate.
+    3. Insert the raw rows, and learn which are new.
+    4. Bring the sessions up to date with the new rows.
+    5. Write the rejected records, move positions and counters.
+    6. Commit. Offsets are committed to Kafka only after that.
+
+    now: for watermarks. max_future: how far ahead of now an event may be.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """

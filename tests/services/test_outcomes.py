@@ -40,7 +40,7 @@ COUNTERS = """
     SELECT sum(records)::int, sum(duplicates)::int, sum(rejected)::int FROM stream_positions
 """
 
-Place = tuple[int, int]
+Location = tuple[int, int]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Oracle:
 
     refusing: bool = False
     visitors: dict[Any, str] = field(default_factory=dict)
-    rejected: dict[Place, tuple[str, bytes | None]] = field(default_factory=dict)
+    rejected: dict[Location, tuple[str, bytes | None]] = field(default_factory=dict)
     records: int = 0
     duplicates: int = 0
 
@@ -58,32 +58,33 @@ class Oracle:
         self.records += len(records)
         again = [each for each in records if (each.partition, each.offset) in self.rejected]
         values = {(each.partition, each.offset): each.value for each in records}
-        kinds = self._take({place: values[place] for place in values.keys() - self.rejected.keys()})
+        unknown = values.keys() - self.rejected.keys()
+        kinds = self._take({location: values[location] for location in unknown})
         self.duplicates += len(again) + kinds[OutcomeKind.DUPLICATE]
 
     def retry(self) -> Counter[OutcomeKind]:
         """Take all rejected records again."""
-        values = {place: value for place, (_, value) in self.rejected.items()}
+        values = {location: value for location, (_, value) in self.rejected.items()}
         self.rejected = {}
         kinds = self._take(values)
         self.duplicates += kinds[OutcomeKind.DUPLICATE]
         return kinds
 
-    def _take(self, values: Mapping[Place, bytes | None]) -> Counter[OutcomeKind]:
-        """Take records in the order of their places."""
-        bodies = {place: _body(value) for place, value in sorted(values.items())}
-        new = {place for place, body in bodies.items() if body and self._insert(body)}
-        for place, body in bodies.items():
+    def _take(self, values: Mapping[Location, bytes | None]) -> Counter[OutcomeKind]:
+        """Take records in the order of their locations."""
+        bodies = {location: _body(value) for location, value in sorted(values.items())}
+        new = {location for location, body in bodies.items() if body and self._insert(body)}
+        for location, body in bodies.items():
             reason = self._reason(body)
             if reason:
-                self.rejected[place] = (reason, values[place])
+                self.rejected[location] = (reason, values[location])
+        rejected = bodies.keys() & self.rejected.keys()
         return Counter(
-            OutcomeKind.NEW
-            if place in new
-            else OutcomeKind.REJECTED
-            if place in self.rejected
-            else OutcomeKind.DUPLICATE
-            for place in bodies
+            {
+                OutcomeKind.NEW: len(new),
+                OutcomeKind.REJECTED: len(rejected),
+                OutcomeKind.DUPLICATE: len(bodies) - len(new) - len(rejected),
+            }
         )
 
     def _insert(self, body: Any) -> bool:
@@ -235,7 +236,7 @@ def test_a_redelivered_event_is_a_duplicate_after_a_conflict_with_its_key_in_the
     ("user_id", "rejected"), [("a", []), ("b", [(0, 0), (0, 2)])], ids=["same visitor", "another"]
 )
 def test_an_event_that_postgres_refuses_does_not_hold_back_another_with_its_key(
-    transactions: Connection, user_id: str, rejected: list[Place]
+    transactions: Connection, user_id: str, rejected: list[Location]
 ) -> None:
     """In the same batch. The refused one is then its duplicate, or in conflict with it."""
     history = History(transactions)
