@@ -167,26 +167,30 @@ def _rejected_records(
 def _progress(
     batch: Batch, parsed: ParsedBatch, decided: Sequence[RecordOutcome]
 ) -> dict[int, PartitionProgress]:
-    kinds = Counter(
-        (record.partition, outcome.kind)
-        for record, outcome in zip(parsed.records, decided, strict=True)
-    )
+    by_partition: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
+    for record, outcome in zip(parsed.records, decided, strict=True):
+        by_partition[record.partition].append(outcome)
     late = Counter(
         parsed.records[n].partition for n in parsed.late if decided[n].kind is OutcomeKind.NEW
     )
-    rejected: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
-    for record, outcome in zip(parsed.records, decided, strict=True):
-        if outcome.kind is OutcomeKind.REJECTED:
-            rejected[record.partition].append(outcome)
     return {
-        partition: PartitionProgress(
-            position=position,
-            watermark=parsed.watermarks.get(partition),
-            records=len(batch.records.get(partition, ())),
-            duplicates=kinds[partition, OutcomeKind.DUPLICATE],
-            late=late[partition],
-            rejected_by_reason=Counter(outcome.reason for outcome in rejected[partition]),
-            too_far_ahead=sum(TOO_FAR_AHEAD in outcome.detail for outcome in rejected[partition]),
+        partition: _partition_progress(
+            position, parsed.watermarks.get(partition), by_partition[partition], late[partition]
         )
         for partition, position in batch.positions.items()
     }
+
+
+def _partition_progress(
+    position: int, watermark: datetime | None, decided: Sequence[RecordOutcome], late: int
+) -> PartitionProgress:
+    rejected = [outcome for outcome in decided if outcome.kind is OutcomeKind.REJECTED]
+    return PartitionProgress(
+        position=position,
+        watermark=watermark,
+        records=len(decided),
+        duplicates=sum(outcome.kind is OutcomeKind.DUPLICATE for outcome in decided),
+        late=late,
+        rejected_by_reason=Counter(outcome.reason for outcome in rejected),
+        too_far_ahead=sum(TOO_FAR_AHEAD in outcome.detail for outcome in rejected),
+    )

@@ -96,8 +96,13 @@ class Insertion:
         self.refused |= other.refused
 
     def is_stored(self, key: Key) -> bool:
-        """Return True if an event with this key was stored before or is new."""
+        """Return True if an event with this key is new or was stored before."""
         return key in self.new or key in self.stored_before
+
+    def stored_identity(self, key: Key) -> Identity | None:
+        """Return the identity of the event with this key, or None if none is stored."""
+        new = self.new.get(key)
+        return identity(new) if new else self.stored_before.get(key)
 
 
 def identity(event: Event) -> Identity:
@@ -113,8 +118,15 @@ def insert(cursor: Cursor, events: Mapping[Key, Event]) -> Insertion:
         _insert_part(cursor, [events[key] for key in sorted(events)], insertion)
     if insertion.refused:
         keys = [event.key for event in insertion.refused]
-        insertion.stored_before |= _read_identities(cursor, keys)
+        insertion.stored_before |= read_identities(cursor, keys)
     return insertion
+
+
+def read_identities(cursor: Cursor, keys: Collection[Key]) -> dict[Key, Identity]:
+    """Return the identities of the stored events among keys."""
+    values = {"times": [time for time, _ in keys], "ids": [event_id for _, event_id in keys]}
+    cursor.execute(SELECT_IDENTITIES, values)
+    return _identities(cursor)
 
 
 def _insert_part(cursor: Cursor, events: list[Event], insertion: Insertion) -> None:
@@ -155,13 +167,6 @@ def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     if cursor.rowcount == len(events):
         return {}
     cursor.execute(SELECT_STORED_BEFORE)
-    return _identities(cursor)
-
-
-def _read_identities(cursor: Cursor, keys: Collection[Key]) -> dict[Key, Identity]:
-    """Return the identities of the stored events among keys."""
-    values = {"times": [time for time, _ in keys], "ids": [event_id for _, event_id in keys]}
-    cursor.execute(SELECT_IDENTITIES, values)
     return _identities(cursor)
 
 

@@ -3,7 +3,7 @@
 It is decided here alone, for the consumer's batches and for `rejected retry`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -26,11 +26,16 @@ class OutcomeKind(Enum):
 
 
 class RecordOutcome(NamedTuple):
-    """The outcome of one record. reason and detail are a code and a sentence, if it is rejected."""
+    """The outcome of one record.
+
+    If it is rejected: reason and detail are a code and a sentence, and event is the event that an
+    earlier version may have made of the record, if there is one.
+    """
 
     kind: OutcomeKind
     reason: str = ""
     detail: str = ""
+    event: Event | None = None
 
 
 NEW = RecordOutcome(OutcomeKind.NEW)
@@ -60,42 +65,57 @@ def read_event(
     try:
         return parse(value, origin=origin, latest=latest, reading=reading)
     except InvalidEventError as error:
-        return RecordOutcome(OutcomeKind.REJECTED, error.reason, error.detail)
+        return RecordOutcome(OutcomeKind.REJECTED, error.reason, error.detail, error.event)
 
 
 def store_records(cursor: Cursor, records: Sequence[Event | RecordOutcome]) -> StoredRecords:
     """Insert the events among records, and decide the outcome of each record.
 
     Of the events with one key, the first that PostgreSQL accepts is inserted.
-    records: as `read_event` returns them; an outcome stays as it is.
+    records: as `read_event` returns them. An outcome stays as it is, unless an earlier version
+    stored the event that is rejected now: then the record is a duplicate.
     """
-    insertion = Insertion()
-    untried = [each for each in records if isinstance(each, Event)]
-    while untried:
-        insertion.extend(event_table.insert(cursor, _first_of_each_key(untried)))
-        untried = [
-            event
-            for event in untried
-            if not insertion.is_stored(event.key) and event not in insertion.refused
-        ]
-    outcomes = [_decide(each, insertion) if isinstance(each, Event) else each for each in records]
+    insertion = _insert(cursor, [each for each in records if isinstance(each, Event)])
+    rejected = [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
+    if rejected:
+        keys = [event.key for event in rejected]
+        insertion.stored_before |= event_table.read_identities(cursor, keys)
+    outcomes = [
+        _decide(each, insertion) if isinstance(each, Event) else _confirm(each, insertion)
+        for each in records
+    ]
     return StoredRecords(outcomes, [insertion.new[key] for key in sorted(insertion.new)])
 
 
-def _first_of_each_key(events: Iterable[Event]) -> dict[Key, Event]:
-    by_key: dict[Key, Event] = {}
-    for event in events:
-        by_key.setdefault(event.key, event)
-    return by_key
+def _insert(cursor: Cursor, events: list[Event]) -> Insertion:
+    """Insert one event for each key, and try the next one with its key if PostgreSQL refuses it."""
+    insertion = Insertion()
+    while events:
+        first_of_each_key: dict[Key, Event] = {}
+        for event in events:
+            first_of_each_key.setdefault(event.key, event)
+        insertion.extend(event_table.insert(cursor, first_of_each_key))
+        events = [
+            event
+            for event in events
+            if not insertion.is_stored(event.key) and event not in insertion.refused
+        ]
+    return insertion
 
 
 def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
     """Return the outcome of an event, given what is stored now."""
-    key = event.key
-    new = insertion.new.get(key)
-    if new is event:
+    if insertion.new.get(event.key) is event:
         return NEW
-    stored = identity(new) if new else insertion.stored_before.get(key)
+    stored = insertion.stored_identity(event.key)
     if stored is None:
         return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
     return DUPLICATE if identity(event) == stored else CONFLICT
+
+
+def _confirm(outcome: RecordOutcome, insertion: Insertion) -> RecordOutcome:
+    """Return the outcome of a record without a valid event, given what is stored now."""
+    event = outcome.event
+    if event and insertion.stored_identity(event.key) == identity(event):
+        return DUPLICATE
+    return outcome

@@ -42,6 +42,7 @@ class Batches:
 
     def __init__(self, connection: Connection, rule: Rule) -> None:
         self.cache = SessionCache(rule)
+        self.reading = ALL_TIMES
         self._connection = connection
         self._offsets = [0, 0]
         with connection, connection.cursor() as cursor:
@@ -77,7 +78,7 @@ class Batches:
             Batch(records, positions_after),
             self.cache,
             now=now or datetime.now(UTC),
-            reading=ALL_TIMES,
+            reading=self.reading,
         )
         return list(progress.values())
 

@@ -232,6 +232,19 @@ def test_a_redelivered_event_is_a_duplicate_after_a_conflict_with_its_key_in_the
     history.oracle.check(transactions)
 
 
+def test_an_event_that_an_earlier_version_stored_is_a_duplicate_if_its_time_is_rejected_today(
+    transactions: Connection,
+) -> None:
+    """Another visitor's record with its key stays rejected, because nothing of it is stored."""
+    batches = Batches(transactions, RULE)
+    stored = event("a", 0, timestamp="1970-01-02T00:00:00Z")
+    batches.store([[stored]])
+    batches.reading = NATIVE_READING
+    (progress, _) = batches.store([[stored, {**stored, "user_id": "b"}]])
+    assert progress.duplicates == 1
+    assert progress.rejected_by_reason == {"timestamp_out_of_range": 1}
+
+
 @pytest.mark.parametrize(
     ("user_id", "rejected"), [("a", []), ("b", [(0, 0), (0, 2)])], ids=["same visitor", "another"]
 )
