@@ -1,42 +1,55 @@
 """The elements of one JSON array, each as its own text, in bounded memory.
 
-The text of an element stays as it is. A library that returns values, such as ijson, refuses NaN
+An element keeps the text of its values. A library that returns values, such as ijson, refuses NaN
 and replaces lone surrogates, and a consumer reads both.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from itertools import count
 
 from clickstream.sending.input_stream import FormatError
 
+# A string, or blanks between the parts of a value.
+_replace_blanks = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|[ \t\n\r]+').sub
 _match_blanks = re.compile(r"[ \t\n\r]*").match
 
 
 def read_array(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
-    """Yield the elements of an array. Line breaks in an element become blanks.
+    """Yield the elements of an array. An element of several lines is written as one line.
 
     limit: an element may have at most about this many bytes.
     Raises FormatError if the input is not one array or has an element that cannot be read.
     """
     text = _UnreadText(chunks, limit)
     text.take("[")
-    number = 0
-    while text.next_character() != "]" or number:
-        number += 1
+    if text.next_character() == "]":
+        text.take("]")
+    else:
+        yield from _elements(text)
+    if text.next_character():
+        raise FormatError("it goes on after the end of its JSON array")
+
+
+def _elements(text: "_UnreadText") -> Iterator[bytes]:
+    """Yield one or more elements, and take the end of the array."""
+    for number in count(start=1):
         try:
             element = text.take_value()
             mark = text.take(",]")
         except FormatError as error:
             raise FormatError(f"element {number} of the array: {error}") from None
-        # A line break inside a string is escaped, so these are between the parts of an element.
-        yield element.replace(b"\n", b" ").replace(b"\r", b" ")
+        yield _in_one_line(element)
         if mark == "]":
-            break
-    else:
-        text.take("]")
-    if text.next_character():
-        raise FormatError("it goes on after the end of its JSON array")
+            return
+
+
+def _in_one_line(element: bytes) -> bytes:
+    """Return an element without the blanks of an indented file."""
+    if b"\n" in element or b"\r" in element:
+        return _replace_blanks(rb"\1", element)
+    return element
 
 
 class _UnreadText:

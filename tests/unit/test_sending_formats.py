@@ -47,6 +47,14 @@ def test_every_format_gives_the_same_events(
     assert list(read(path)) == EVENTS
 
 
+def test_an_indented_element_becomes_one_line_and_keeps_the_text_of_its_values() -> None:
+    element = b'{\n\t"a" : [1.50, NaN, 1e400],\r\n  "b \\" c": "x  \\\\",  "d": "\\ud83d  \xff" }'
+    array = b"[\n  " + element + b" ,\n 1.0]"
+    ((_, first), (_, second)) = JSON_ARRAY.read(iter([array]), LIMIT)
+    assert first == b'{"a":[1.50,NaN,1e400],"b \\" c":"x  \\\\","d":"\\ud83d  \xff"}'
+    assert second == b"1.0"
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_content_tells_the_format_without_a_suffix(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / "events", FORMATS[name][1](EVENTS))
@@ -106,6 +114,11 @@ def test_other_content_is_read_as_lines(head: bytes) -> None:
     assert detect_format(head, "-") is JSON_LINES
 
 
+@pytest.mark.parametrize("text", ["", "[]", " [ ] \n", "user_id,event_type\n"])
+def test_a_file_without_events_has_none(tmp_path: Path, text: str) -> None:
+    assert list(read(write(tmp_path / "events", text))) == []
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_a_table_can_have_any_of_three_delimiters(tmp_path: Path, delimiter: str) -> None:
     path = write(tmp_path / "events.csv", f"user_id{delimiter}price\na{delimiter}1\n")
@@ -119,6 +132,7 @@ def test_a_table_can_have_any_of_three_delimiters(tmp_path: Path, delimiter: str
         ("x.json", '[{"a": 1}, {"b": 2]', "element 2 of the array: not JSON"),
         ("x.json", '[{"a": 1}', "element 1 of the array: the file ends in the middle"),
         ("x.json", '[{"a": 1} {"a": 2}]', "element 1 of the array: , or ] is missing before '{'"),
+        ("x.json", "[1,]", "element 2 of the array: not JSON"),
         ("x.json", "[1] [2]", "it goes on after the end of its JSON array"),
         ("x.json", "[" * 100_000, "element 1 of the array: nested too deep"),
         ("x.csv", "a,a\n1,2\n", "the header has the column 'a' twice"),
