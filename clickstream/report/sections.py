@@ -122,7 +122,7 @@ def _rule(report: Report) -> str:
     ]
     parts += [f"before {name}" for name in rule.start_events]
     parts += [f"after {name}" for name in rule.end_events]
-    return f"a session ends with {', or '.join(parts)}"
+    return f"a session ends after {', or '.join(parts)}"
 
 
 def _event_types(report: Report) -> Section:

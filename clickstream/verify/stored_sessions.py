@@ -53,7 +53,7 @@ class RowCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class SessionVerification:
     """Result of the check.
 
     counts: the rows that were checked. in_sessions: the number of differences that recomputing
@@ -82,7 +82,7 @@ class Verification:
         return lines
 
 
-def verify_sessions(connection: Connection) -> Verification:
+def verify_sessions(connection: Connection) -> SessionVerification:
     """Compare the stored sessions with recomputed ones, and the counters with the rows.
 
     connection: not in autocommit and outside a transaction. Raises UserError if the tables do
@@ -101,7 +101,7 @@ def verify_sessions(connection: Connection) -> Verification:
             )
         )
     in_sessions = differences.number - len(wrong_counters)
-    return Verification(counts, differences, in_sessions)
+    return SessionVerification(counts, differences, in_sessions)
 
 
 def _wrong_counters(counts: RowCounts) -> list[str]:

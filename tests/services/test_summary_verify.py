@@ -19,7 +19,7 @@ from clickstream.model.sessions import COLUMNS, Rule
 from clickstream.settings import Settings
 from clickstream.storage import session_rule
 from clickstream.verify.differences import Differences
-from clickstream.verify.stored_sessions import Verification, verify_sessions
+from clickstream.verify.stored_sessions import SessionVerification, verify_sessions
 from tests.services import oracle
 from tests.services.batches import Batches
 from tests.services.databases import Query
@@ -176,7 +176,7 @@ def test_a_wrong_metric_is_found(stored: Connection, query: Query, column: str) 
     assert f": {column} is " in difference
 
 
-def the_differences(found: Verification) -> list[str]:
+def the_differences(found: SessionVerification) -> list[str]:
     assert found.differences.number == len(found.differences.first)
     return found.differences.first
 
