@@ -1,1 +1,1 @@
-"""Checks that the sessions and the search index are right."""
+"""Checks that the stored sessions, a truth file and the search index agree with the tables."""
