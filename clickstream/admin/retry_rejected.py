@@ -17,11 +17,13 @@ from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
+# The value of such a record is not stored, or not all of it: it stays rejected.
+INCOMPLETE_REASONS = frozenset({"unreadable", "value_too_large"})
 # Records of one transaction. All their values are in memory, each of up to 1 MiB.
 CHUNK_RECORDS = 500
 
 SELECT_CHUNK = f"""
-    SELECT topic_id, partition, "offset", topic, value
+    SELECT topic_id, partition, "offset", topic, value, reason, detail
     FROM rejected_events
     WHERE {IS_SELECTED} AND (topic_id, partition, "offset") > %(after)s
     ORDER BY topic_id, partition, "offset"
@@ -48,6 +50,8 @@ class RetriedRecord(NamedTuple):
     offset: int
     topic: str
     value: memoryview | None
+    reason: str
+    detail: str
 
 
 def retry(
@@ -98,6 +102,8 @@ def _retry_chunk(
 
 
 def _read(record: RetriedRecord, now: datetime, reading: Reading) -> Event | RecordOutcome:
+    if record.reason in INCOMPLETE_REASONS:
+        return RecordOutcome(OutcomeKind.REJECTED, record.reason, record.detail)
     value = None if record.value is None else bytes(record.value)
     origin = (record.topic, record.partition, record.offset)
     return read_event(value, origin=origin, latest=now + reading.max_future, reading=reading)

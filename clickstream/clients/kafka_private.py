@@ -4,10 +4,24 @@ Written for kafka-python 3.0.12. If an upgrade removes one, a test named test_ka
 fails (tests/unit and tests/services).
 """
 
-from collections.abc import Iterable
+import logging
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.consumer.fetcher import ConsumerRecord, Fetcher
+from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
+from kafka.record.util import decode_varint
+
+from clickstream.clients import decompression
+from clickstream.clients.unusable_value import UnusableValue
+from clickstream.errors import first_line
+
+logger = logging.getLogger(__name__)
 
 
 def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
@@ -74,3 +88,210 @@ def abort_pending_records(producer: KafkaProducer, seconds: float) -> None:
     sender: Any = producer._sender
     sender.force_close()
     sender.join(seconds)
+
+
+# == Reading every batch that a broker accepts ===================================================
+
+# The checksum of a batch may be wrong because of its way here: it is fetched again this often.
+CHECKSUM_TRIES = 3
+# A batch is decompressed up to this size, which is far above that of any producer's default.
+MAX_BATCH_BYTES = 64 << 20
+DECODING_ERRORS = (
+    CorruptRecordError,
+    UnsupportedCodecError,
+    AssertionError,  # of kafka-python's reader of batches from before Kafka 0.11
+    IndexError,
+    OSError,  # of gzip
+    EOFError,  # of gzip
+    struct.error,
+    *decompression.ERRORS,
+)
+
+
+def read_every_batch(consumer: KafkaConsumer, max_value_bytes: int) -> None:
+    """Make a consumer read on behind each batch that it cannot decode.
+
+    The value of a record that cannot be decoded, or that has more than max_value_bytes, becomes an
+    UnusableValue. Headers are not read. `consumer.poll` raises CorruptRecordError for a batch with
+    a wrong checksum, CHECKSUM_TRIES times at the same offset at most.
+
+    kafka-python 3.0.12 raises an error at a header whose name is not UTF-8, bytes behind a gzip
+    stream, or a second snappy stream, and never leaves such a batch. It decompresses without limit.
+    """
+    consumer._fetcher.PartitionRecords = partial(
+        PartitionRecords, failures=Counter(), max_value_bytes=max_value_bytes
+    )
+
+
+class RecordBatch(DefaultRecordBatch):  # type: ignore[misc] # kafka-python has no types
+    """A record batch that is decompressed leniently and up to MAX_BATCH_BYTES."""
+
+    _buffer: bytearray
+    _pos: int
+    _decompressed: bool
+
+    def __init__(self, batch: DefaultRecordBatch, max_value_bytes: int) -> None:
+        super().__init__(batch._buffer)
+        self._max_value_bytes = max_value_bytes
+
+    def _maybe_uncompress(self) -> None:
+        if self.compression_type and not self._decompressed:
+            data = bytes(memoryview(self._buffer)[self._pos :])
+            self._buffer = decompression.decompress(self.compression_type, data, MAX_BATCH_BYTES)
+            self._pos = 0
+        self._decompressed = True
+
+    def _read_msg(self) -> DefaultRecord:
+        """Return the next record without its headers. Of a large value only the beginning is read.
+
+        Raises an IndexError or ValueError if there is no complete record.
+        """
+        if self.is_control_batch:
+            return super()._read_msg()
+        buffer = self._buffer
+        if self._pos >= len(buffer):
+            raise CorruptRecordError(
+                f"its batch has too few bytes, or more than {MAX_BATCH_BYTES} decompressed"
+            )
+        length, start = decode_varint(buffer, self._pos)
+        time_delta, position = decode_varint(buffer, start + 1)  # behind the attributes
+        offset_delta, position = decode_varint(buffer, position)
+        key_bytes, position = decode_varint(buffer, position)
+        key = None
+        if key_bytes >= 0:
+            key = bytes(buffer[position : position + key_bytes])
+            position += key_bytes
+        value_bytes, position = decode_varint(buffer, position)
+        value, end = self._read_value(position, value_bytes), start + length
+        is_cut = end > len(buffer) and isinstance(value, UnusableValue)
+        if min(key_bytes, value_bytes) < -1 or not (
+            is_cut or self._behind_headers(position + max(value_bytes, 0)) == end
+        ):
+            raise ValueError("the length of a record is wrong")
+        self._pos = end
+        is_append_time = self.timestamp_type == self.LOG_APPEND_TIME
+        timestamp = self.max_timestamp if is_append_time else self.first_timestamp + time_delta
+        return DefaultRecord(
+            length, self.base_offset + offset_delta, timestamp, self.timestamp_type, key, value, ()
+        )
+
+    def _read_value(self, position: int, size: int) -> bytes | UnusableValue | None:
+        if size < 0:
+            return None
+        value = bytes(self._buffer[position : position + min(size, self._max_value_bytes)])
+        if size <= self._max_value_bytes:
+            return value
+        return UnusableValue(
+            "value_too_large",
+            f"The value has {size} bytes; {self._max_value_bytes} are allowed, and the first "
+            f"{len(value)} are kept.",
+            value,
+        )
+
+    def _behind_headers(self, position: int) -> int:
+        """Return the position behind the headers of a record, which are not decoded."""
+        count, position = decode_varint(self._buffer, position)
+        for _ in range(2 * count):  # names and values
+            size, position = decode_varint(self._buffer, position)
+            position += max(size, 0)
+        return int(position)
+
+
+class FetchedBatches:
+    """The record batches of one partition in a fetch, with verified checksums.
+
+    current: the last batch that `next_batch` came to. is_damaged: its checksum is wrong, or it
+    cannot be told from the batches around it.
+    """
+
+    def __init__(self, records: Any, max_value_bytes: int) -> None:
+        self.current: Any = None
+        self.is_damaged = False
+        self._records = records
+        self._max_value_bytes = max_value_bytes
+
+    def next_batch(self) -> Any:
+        """Return the next batch; None at the end. Raises CorruptRecordError for a damaged one."""
+        self.current, self.is_damaged = None, True
+        self.current = batch = self._records.next_batch()
+        if batch is not None:
+            if not batch.validate_crc():
+                raise CorruptRecordError("the checksum of a record batch is wrong")
+            if batch.magic == 2:
+                self.current = RecordBatch(batch, self._max_value_bytes)
+        self.is_damaged = False
+        return self.current
+
+    def last_offset(self, first: int) -> int:
+        """Return the last offset of the current batch, of which `first` is the next to read."""
+        batch = self.current
+        if batch is None:
+            return first
+        if batch.magic < 2:
+            return max(first, int(batch.base_offset))
+        is_whole = batch.records_count == batch.last_offset_delta + 1
+        return max(first, int(batch.last_offset)) if is_whole or not self.is_damaged else first
+
+
+class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """The records of one partition in a fetch; those that cannot be decoded are among them.
+
+    failures: how often a batch was damaged, by partition and offset.
+    """
+
+    next_fetch_offset: int
+
+    def __init__(
+        self,
+        *arguments: Any,
+        failures: Counter[tuple[TopicPartition, int]],
+        max_value_bytes: int,
+        **options: Any,
+    ) -> None:
+        self._failures = failures
+        self._max_value_bytes = max_value_bytes
+        super().__init__(*arguments, **{**options, "check_crcs": False})
+
+    def _unpack_records(self, tp: TopicPartition, records: Any, *deserializers: Any) -> Any:
+        batches = FetchedBatches(records, self._max_value_bytes)
+        while self:
+            try:
+                yield from super()._unpack_records(tp, batches, *deserializers)
+            except DECODING_ERRORS as error:
+                if batches.is_damaged:
+                    self._fetch_again(tp, error)
+                yield from self._unreadable_records(tp, batches, error)
+
+    def _fetch_again(self, tp: TopicPartition, error: Exception) -> None:
+        """Raise CorruptRecordError, unless this was tried CHECKSUM_TRIES times."""
+        place = tp, self.next_fetch_offset
+        self._failures[place] += 1
+        if self._failures[place] < CHECKSUM_TRIES:
+            self.drain()  # else the consumer would never fetch again
+            raise CorruptRecordError(f"partition {tp.partition}, offset {place[1]}: {error}")
+
+    def _unreadable_records(
+        self, tp: TopicPartition, batches: FetchedBatches, error: Exception
+    ) -> Iterator[ConsumerRecord]:
+        """Yield a record for each offset of the current batch that was not read."""
+        first = self.next_fetch_offset
+        last = batches.last_offset(first)
+        cause = first_line(error)
+        if last >= first:
+            logger.warning(
+                "rejecting offsets %d to %d of partition %d of topic %s: Kafka's record batch "
+                "cannot be decoded (%s)",
+                first, last, tp.partition, tp.topic, cause,
+            )  # fmt: skip
+        detail = (
+            f"The record cannot be decoded, with offsets {first} to {last} of its batch: {cause}."
+        )
+        timestamp = getattr(batches.current, "max_timestamp", None)
+        for offset in range(first, last + 1):
+            self.next_fetch_offset = offset + 1
+            yield ConsumerRecord(
+                tp.topic, tp.partition, self.leader_epoch, offset, timestamp, None, None,
+                UnusableValue("unreadable", detail), (), None, -1, -1, -1,
+            )  # fmt: skip
+        if batches.current is None:
+            self.drain()  # nothing behind it can be found in this fetch

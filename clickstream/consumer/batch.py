@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor
+from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.events import Event
@@ -142,10 +143,16 @@ def parse_batch(
             if (partition, record.offset) in rejected_before:
                 parsed.add(record, DUPLICATE, now)
                 continue
-            origin = (record.topic, partition, record.offset)
-            result = read_event(record.value, origin=origin, latest=latest, reading=reading)
-            parsed.add(record, result, now)
+            parsed.add(record, _read(record, latest, reading), now)
     return parsed
+
+
+def _read(record: Record, latest: datetime, reading: Reading) -> Event | RecordOutcome:
+    value = record.value
+    if isinstance(value, UnusableValue):
+        return RecordOutcome(OutcomeKind.REJECTED, value.reason, value.detail)
+    origin = (record.topic, record.partition, record.offset)
+    return read_event(value, origin=origin, latest=latest, reading=reading)
 
 
 def _rejected_records(
@@ -153,13 +160,14 @@ def _rejected_records(
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
         if outcome.kind is OutcomeKind.REJECTED:
+            value = record.value
             yield RejectedRecord(
                 partition=record.partition,
                 offset=record.offset,
                 reason=outcome.reason,
                 detail=outcome.detail,
                 key=record.key,
-                value=record.value,
+                value=value.first_bytes if isinstance(value, UnusableValue) else value,
                 timestamp=record.timestamp,
             )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from random import Random
 from time import monotonic
 
-from kafka.errors import CorruptRecordError, KafkaError
+from kafka.errors import KafkaError
 
 from clickstream.backoff import Backoff
 from clickstream.clients.postgres import Cursor
@@ -92,8 +92,6 @@ class Consumer:
         outage = describe_outage(error, self._settings)
         logger.warning("%s; trying again in %.1f s", outage, seconds)
         self._start_over()
-        if isinstance(error, CorruptRecordError):
-            self._close_stream()  # kafka-python never leaves a batch that it could not read
         self._wait(seconds)
 
     def _start_over(self) -> None:

@@ -6,7 +6,6 @@ from kafka.errors import (
     GroupAuthorizationFailedError,
     KafkaError,
     TopicAuthorizationFailedError,
-    UnsupportedCodecError,
 )
 from psycopg2 import errors
 
@@ -40,11 +39,6 @@ def permanent_failure(error: Exception, settings: Settings) -> UserError | None:
         return UserError(
             f"{postgres_address(settings)}, refuses the login ({connection_failure(error)}); check "
             "POSTGRES_* in .env"
-        )
-    if isinstance(error, UnsupportedCodecError):
-        return UserError(
-            f"topic {settings.kafka_topic} is compressed by a codec whose package is missing "
-            f"({first_line(error)}); run: python -m pip install -r requirements.txt"
         )
     if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
         return UserError(

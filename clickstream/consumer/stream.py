@@ -17,6 +17,7 @@ from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
+from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
 POLL_MS = 200
@@ -54,6 +55,7 @@ class Stream:
         self._batch_seconds = settings.consumer_batch_ms / 1000
         self._flags = RebalanceFlags()
         self._consumer = _connect(settings)
+        kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
         self.topic = Topic(settings.kafka_topic, self._consumer)
 

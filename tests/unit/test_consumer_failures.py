@@ -6,7 +6,6 @@ from kafka.errors import (
     CorruptRecordError,
     GroupAuthorizationFailedError,
     KafkaTimeoutError,
-    UnsupportedCodecError,
 )
 from psycopg2 import errors
 
@@ -48,7 +47,6 @@ def test_a_lost_connection_is_described_by_the_error_that_lost_it() -> None:
         (errors.UndefinedTable('relation "x" does not exist\nLINE 1'), "run: python create_schema"),
         (errors.InsufficientPrivilege("permission denied"), "role me lacks a right"),
         (psycopg2.OperationalError(f"{LIBPQ}FATAL:  password authentication failed"), "the login"),
-        (UnsupportedCodecError("zstd"), "pip install -r requirements.txt"),
         (GroupAuthorizationFailedError("g"), "give it the right to read both"),
     ],
 )
