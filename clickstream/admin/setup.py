@@ -20,7 +20,7 @@ from clickstream.indexer import templates
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
-CONNECT_TIMEOUT_MS = 10_000
+BOOTSTRAP_TIMEOUT_MS = 10_000
 
 
 def apply(settings: Settings) -> Iterator[str]:
@@ -58,7 +58,7 @@ def apply_topic(settings: Settings) -> str:
 
 def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
     options = connection_options(settings)
-    with closing(KafkaAdminClient(bootstrap_timeout_ms=CONNECT_TIMEOUT_MS, **options)) as admin:
+    with closing(KafkaAdminClient(bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, **options)) as admin:
         # A user without the right to create is refused even if the topic exists, so look first.
         (found,) = admin.describe_topics([topic])
         if found["error_code"] == NoError.errno:

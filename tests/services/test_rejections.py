@@ -130,7 +130,7 @@ def test_an_event_that_postgres_refuses_is_rejected_alone_and_a_retry_stores_it_
 def test_rejected_records_are_listed_shown_and_stored_by_a_retry_if_they_are_valid_by_now(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """Of three, one becomes an event, one is its duplicate, and one stays rejected."""
+    """One of the three becomes an event, one is its duplicate, and one stays rejected."""
     ahead = event("visitor", 0, timestamp=_ahead(YEAR_HOURS))
     send(environment, [ahead, ahead, b"not JSON"])
     assert run_script("consumer.py", "--drain").returncode == 0

@@ -85,7 +85,7 @@ def test_the_watermark_of_the_pipeline_is_the_smallest_of_the_partitions_that_ar
 
 
 def test_a_clock_ahead_moves_the_watermark_up_to_now_at_most(transactions: Connection) -> None:
-    """So one visitor's clock that is 50 minutes ahead closes no other visitor's session."""
+    """One visitor's clock that is 50 minutes ahead closes no other visitor's session."""
     now = datetime.now(UTC)
     ahead = event("ahead", 0, timestamp=(now + timedelta(minutes=50)).isoformat())
     others = [

@@ -59,7 +59,7 @@ def test_an_event_is_late_if_it_is_more_than_60_s_behind_its_partition() -> None
 
 
 def test_lateness_belongs_to_the_record_and_not_to_the_event() -> None:
-    """So a duplicate that comes late does not make an event late that came on time."""
+    """A duplicate that comes late does not make an event late that came on time."""
     found = parsed(record(0, 1), record(1, 2, timedelta(minutes=5)), record(2, 1))
     assert found.late == {2}
 
