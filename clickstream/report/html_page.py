@@ -8,6 +8,7 @@ from clickstream.report.sections import (
     Facts,
     Section,
     key_figures,
+    outside_note,
     period,
     sections,
     traffic_title,
@@ -146,5 +147,5 @@ def _chart(traffic: TrafficOverTime) -> str:
         f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
         f'aria-label="Events over time">{"".join(bars)}</svg>'
         f"<p>{format_time(buckets[0].start)} to {format_time(buckets[-1].start)}, "
-        f"maximum {highest:,}</p></section>"
+        f"maximum {highest:,}{outside_note(traffic)}</p></section>"
     )

@@ -70,10 +70,14 @@ class TrafficBucket:
 
 @dataclass(frozen=True, slots=True)
 class TrafficOverTime:
-    """Events over time, in consecutive buckets of equal length."""
+    """Events over time, in consecutive buckets of equal length.
+
+    events_outside: number of events before the first bucket and after the last one.
+    """
 
     bucket_seconds: int
     buckets: list[TrafficBucket]
+    events_outside: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +150,34 @@ class SegmentFigures:
 
 @dataclass(frozen=True, slots=True)
 class RejectionFigures:
-    """Number of records rejected for one reason."""
+    """Number of records rejected for one reason, and the command that lists them."""
 
     reason: str
     records: int
+    list_command: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectVisitor:
+    """A user_id that may stand for many people, whose events are then merged into sessions.
+
+    share: of all events. is_placeholder: True if the id is a value such as "undefined", False if
+    the share alone is suspect.
+    """
+
+    user_id: str
+    events: int
+    sessions: int
+    share: float
+    is_placeholder: bool
 
 
 @dataclass(frozen=True, slots=True)
 class DataQuality:
     """Number of records by outcome, since the beginning, and how current tables and index are.
 
-    search: rows that wait to be indexed; None if nothing was ever indexed.
+    repeated_event_ids: rows whose event_id is stored with another time too, without the first row
+    of each id. search: rows that wait to be indexed; None if nothing was ever indexed.
     """
 
     partitions: int
@@ -165,6 +186,8 @@ class DataQuality:
     duplicates: int
     rejected: int
     rejected_by_reason: list[RejectionFigures]
+    repeated_event_ids: int
+    suspect_visitors: list[SuspectVisitor]
     late: int
     open_sessions: int
     newest_event: datetime | None

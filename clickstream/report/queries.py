@@ -1,29 +1,25 @@
 """Queries of the report. Each scans its table at most once."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
-from clickstream.indexer import backlog
+from clickstream.report.data_quality import read_quality
 from clickstream.report.models import (
-    DataQuality,
     EventTypeFigures,
     FunnelStep,
     Overview,
     PageFigures,
     ProductFigures,
-    RejectionFigures,
     Report,
     ReportedRule,
     RevenueFigures,
     SegmentFigures,
     SessionFigures,
-    TrafficBucket,
-    TrafficOverTime,
     VisitorFigures,
 )
+from clickstream.report.traffic_over_time import read_traffic
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
 from clickstream.storage.snapshot import snapshot, snapshot_time
 from clickstream.storage.stored_rule import SELECT_RULE
@@ -32,14 +28,6 @@ SHOWN_EVENT_TYPES = 20
 # Of products, pages, visitors, devices and countries.
 TOP_ROWS = 10
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
-MOST_BUCKETS = 72
-# From 10 seconds to a century; the report takes the shortest that needs at most MOST_BUCKETS.
-BUCKET_SECONDS = (
-    *(10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 43_200),
-    *(86_400, 604_800, 2_592_000, 31_536_000, 315_360_000, 3_153_600_000),
-)
-UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EARLIEST_DATETIME = datetime(1, 1, 1, tzinfo=UTC)
 
 # The most frequent event types; each row repeats the totals over all types.
 SELECT_EVENT_TYPES = """
@@ -76,14 +64,6 @@ SELECT_SESSION_FIGURES = """
            count(*) FILTER (WHERE event_type_counts ? 'purchase') AS with_purchase
     FROM session_metrics
     WHERE first_event_timestamp >= %(since)s
-"""
-# Events per bucket; buckets are numbered from 1970.
-SELECT_TRAFFIC = """
-    SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
-           count(*) AS events
-    FROM clickstream_events
-    WHERE event_time >= %(since)s
-    GROUP BY number
 """
 # The products with the highest revenue.
 SELECT_TOP_PRODUCTS = """
@@ -149,24 +129,6 @@ SELECT_COUNTRIES = """
     ORDER BY sessions DESC, country
     LIMIT %(rows)s
 """
-# Counters of all partitions since the beginning; caught_up is the partition furthest behind.
-SELECT_QUALITY = """
-    SELECT count(*) AS partitions,
-           coalesce(sum(records), 0)::bigint AS records,
-           (SELECT count(*) FROM clickstream_events) AS rows,
-           coalesce(sum(duplicates), 0)::bigint AS duplicates,
-           coalesce(sum(late), 0)::bigint AS late,
-           (SELECT count(*) FROM session_metrics WHERE closed_at IS NULL) AS open_sessions,
-           (SELECT max(event_time) FROM clickstream_events) AS newest_event,
-           max(last_record_at) AS last_stored,
-           CASE WHEN count(*) = count(caught_up_at) THEN min(caught_up_at) END AS caught_up
-    FROM stream_positions
-"""
-# Rejected records by reason.
-SELECT_REJECTIONS = """
-    SELECT reason, count(*) AS records
-    FROM rejected_events GROUP BY reason ORDER BY records DESC, reason
-"""
 
 
 def read_report(connection: Connection, since: timedelta | datetime | None) -> Report:
@@ -178,8 +140,9 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
     with snapshot(connection) as cursor:
         now = snapshot_time(cursor)
         start = since_time(now, since)
+        lower_bound = start or "-infinity"
         values = {
-            "since": start or "-infinity",
+            "since": lower_bound,
             "rows": TOP_ROWS,
             "event_types": SHOWN_EVENT_TYPES,
         }
@@ -194,7 +157,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             overview=overview,
             sessions=as_dataclass(SessionFigures, sessions),
             event_types=[as_dataclass(EventTypeFigures, row) for row in event_types],
-            traffic=_traffic(cursor, overview, values),
+            traffic=read_traffic(cursor, overview, lower_bound),
             funnel=_funnel(sessions),
             revenue=_revenue(sessions),
             products=select_as(ProductFigures, cursor, SELECT_TOP_PRODUCTS, values),
@@ -202,7 +165,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             visitors=select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
             countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
-            quality=_quality(cursor),
+            quality=read_quality(cursor),
         )
 
 
@@ -217,26 +180,6 @@ def _overview(event_types: list[Row], sessions: Row) -> Overview:
 def _rule(cursor: Cursor) -> ReportedRule | None:
     stored = select_as(ReportedRule, cursor, SELECT_RULE)
     return stored[0] if stored else None
-
-
-def _traffic(cursor: Cursor, overview: Overview, values: Mapping[str, object]) -> TrafficOverTime:
-    """Count events in at most MOST_BUCKETS buckets, each as short as that allows."""
-    if overview.first_event is None or overview.last_event is None:
-        return TrafficOverTime(BUCKET_SECONDS[0], [])
-    length = (overview.last_event - overview.first_event).total_seconds()
-    seconds = next(each for each in BUCKET_SECONDS if length / each < MOST_BUCKETS - 1)
-    found = select_rows(cursor, SELECT_TRAFFIC, {**values, "seconds": seconds})
-    counts = {row["number"]: row["events"] for row in found}
-    buckets = [
-        TrafficBucket(_bucket_start(number * seconds), counts.get(number, 0))
-        for number in range(min(counts), max(counts) + 1)
-    ]
-    return TrafficOverTime(seconds, buckets)
-
-
-def _bucket_start(seconds: int) -> datetime:
-    """Return the start of a bucket; that of the first one may lie before EARLIEST_DATETIME."""
-    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=seconds))
 
 
 def _funnel(sessions: Row) -> list[FunnelStep]:
@@ -259,14 +202,6 @@ def _revenue(sessions: Row) -> RevenueFigures:
         sessions_with_purchase=sessions["with_purchase"],
         conversion_rate=_share(sessions["with_purchase"], sessions["sessions"]),
     )
-
-
-def _quality(cursor: Cursor) -> DataQuality:
-    reasons = select_as(RejectionFigures, cursor, SELECT_REJECTIONS)
-    rejected = {"rejected": sum(each.records for each in reasons), "rejected_by_reason": reasons}
-    waiting = backlog.read(cursor)
-    search = {"search": waiting if waiting.begun else None}
-    return as_dataclass(DataQuality, select_row(cursor, SELECT_QUALITY) | rejected | search)
 
 
 def _share(part: int, whole: int | None) -> float | None:

@@ -3,7 +3,7 @@
 Texts of visitors are as they were sent: the modules that show them make them safe.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,10 +12,12 @@ from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
 from clickstream.report.models import DataQuality, Report, SegmentFigures, TrafficOverTime
 from clickstream.report.number_format import age, minutes, money, number, percent
 from clickstream.report.what_if import WhatIf
+from clickstream.untrusted_text import clip
 
 Facts = Sequence[tuple[str, str]]
 
 NOT_KNOWN = "(unknown)"
+SHOWN_ID_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,13 @@ def period(report: Report) -> str:
 def traffic_title(traffic: TrafficOverTime) -> str:
     """Return the title of the chart of events over time."""
     return f"Events per {format_duration(timedelta(seconds=traffic.bucket_seconds))}"
+
+
+def outside_note(traffic: TrafficOverTime) -> str:
+    """Return the end of the chart's caption: how many events it does not show, if there are any."""
+    if not traffic.events_outside:
+        return ""
+    return f"; events outside: {number(traffic.events_outside)}"
 
 
 def sections(report: Report) -> list[Section]:
@@ -241,10 +250,8 @@ def _quality(report: Report) -> Section:
             f"{number(figures.rows)} rows + {number(figures.duplicates)} duplicates + "
             f"{number(figures.rejected)} rejected{_balance(figures)}",
         ),
-        *(
-            ("rejected", f"{number(each.records)} {each.reason}")
-            for each in figures.rejected_by_reason
-        ),
+        *_rejections(figures),
+        *_suspicions(figures),
         ("late", f"{number(figures.late)} rows, far behind the newest event of their partition"),
         ("open", f"{number(figures.open_sessions)} sessions"),
         ("newest event", age(figures.newest_event, report.generated_at)),
@@ -253,6 +260,34 @@ def _quality(report: Report) -> Section:
         *([("search", _backlog(figures.search))] if figures.search else []),
     ]
     return Section("Data quality, since the beginning", facts)
+
+
+def _rejections(figures: DataQuality) -> Iterator[tuple[str, str]]:
+    for each in figures.rejected_by_reason:
+        yield "rejected", f"{number(each.records)} {each.reason}"
+    for each in figures.rejected_by_reason[:1]:
+        yield "rejected", f"to list them: {each.list_command}"
+
+
+def _suspicions(figures: DataQuality) -> Iterator[tuple[str, str]]:
+    """Yield what makes other figures of the report wrong, if it is as it seems."""
+    if figures.repeated_event_ids:
+        yield (
+            "event ids",
+            f"{number(figures.repeated_event_ids)} rows have an event_id that is stored with "
+            "another time too: events that were sent again with a new time count twice",
+        )
+    for each in figures.suspect_visitors:
+        why = (
+            "it looks like a placeholder, which merges strangers into one session"
+            if each.is_placeholder
+            else "if it stands for many people, they are merged into one session"
+        )
+        yield (
+            "visitors",
+            f'"{clip(each.user_id, SHOWN_ID_CHARACTERS)}" has {number(each.events)} events '
+            f"({percent(each.share)}): {why}",
+        )
 
 
 def _backlog(waiting: Backlog) -> str:

@@ -16,6 +16,7 @@ from clickstream.report.sections import (
     Facts,
     Section,
     key_figures,
+    outside_note,
     period,
     sections,
     traffic_title,
@@ -102,7 +103,8 @@ def _sparkline(traffic: TrafficOverTime) -> RenderableType:
     line = "".join(
         LEVELS[(count * len(LEVELS) - 1) // highest] if count else " " for count in counts
     )
-    caption = f"from {format_time(traffic.buckets[0].start)}, maximum {highest:,}"
+    start = format_time(traffic.buckets[0].start)
+    caption = f"from {start}, maximum {highest:,}{outside_note(traffic)}"
     return Group(
         _title(traffic_title(traffic)),
         _indented(Text(line, style="green")),

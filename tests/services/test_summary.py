@@ -140,7 +140,15 @@ def test_json_has_the_outcome_of_every_record(run_script: RunScript) -> None:
         "rows": 10,
         "duplicates": 1,
         "rejected": 1,
-        "rejected_by_reason": [{"reason": "not_json", "records": 1}],
+        "rejected_by_reason": [
+            {
+                "reason": "not_json",
+                "records": 1,
+                "list_command": "python -m clickstream rejected list --reason not_json",
+            }
+        ],
+        "repeated_event_ids": 0,
+        "suspect_visitors": [],
         "late": quality["late"],
         "open_sessions": 4,
         "newest_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
@@ -180,6 +188,68 @@ def test_the_report_covers_all_years(batches: Batches, run_script: RunScript) ->
     assert traffic["buckets"][0] == {"start": "0001-01-01T00:00:00+00:00", "events": 1}
     assert sum(each["events"] for each in traffic["buckets"]) == 3
     assert run_script("summary.py", "--html", "report.html").returncode == 0
+
+
+def test_one_event_of_1995_among_thousands_of_today_does_not_flatten_the_chart(
+    batches: Batches, run_script: RunScript
+) -> None:
+    wrong = event("a", 0, timestamp="1995-01-01T00:00:00Z")
+    batches.store([[wrong, *(event("b", n) for n in range(2_000))]])
+    traffic = as_json(run_script)["traffic"]
+    assert (traffic["bucket_seconds"], traffic["events_outside"]) == (60, 1)
+    assert len(traffic["buckets"]) == 34
+    assert sum(each["events"] for each in traffic["buckets"]) == 2_000
+    since = as_json(run_script, "--since", START.isoformat())["traffic"]
+    assert since == {**traffic, "events_outside": 0}
+    assert run_script("summary.py", "--html", "report.html").returncode == 0
+
+
+PLACEHOLDERS = ["undefined", "NULL", "None", "NaN", "[object Object]", " null\t"]
+
+
+def test_visitors_that_look_like_placeholders_are_named(
+    batches: Batches, run_script: RunScript
+) -> None:
+    """The list has the ids as they were sent; a part of a word is no placeholder."""
+    events = [event(user_id, 0) for user_id in (*PLACEHOLDERS, "nullable", "nan0")]
+    batches.store([[*events, event("undefined", 1)]])
+    suspects = as_json(run_script)["quality"]["suspect_visitors"]
+    assert suspects[0] == {
+        "user_id": "undefined",
+        "events": 2,
+        "sessions": 1,
+        "share": pytest.approx(2 / 9),
+        "is_placeholder": True,
+    }
+    assert sorted(each["user_id"] for each in suspects) == sorted(PLACEHOLDERS)
+    assert '"undefined" has 2 events (22.2%)' in run_script("summary.py").stdout
+
+
+def test_a_visitor_with_more_than_a_fifth_of_at_least_1000_events_is_named(
+    batches: Batches, run_script: RunScript
+) -> None:
+    others = [event(f"visitor-{n}", n) for n in range(798)]
+    batches.store([[*others, *(event("crawler", n) for n in range(201))]])
+    assert as_json(run_script)["quality"]["suspect_visitors"] == []
+    batches.store([[event("visitor-0", 1)]])
+    (suspect,) = as_json(run_script)["quality"]["suspect_visitors"]
+    assert (suspect["user_id"], suspect["events"]) == ("crawler", 201)
+    assert suspect["is_placeholder"] is False
+    batches.store([[event(f"visitor-{n}", n) for n in range(5)]])
+    assert as_json(run_script)["quality"]["suspect_visitors"] == []
+
+
+def test_events_whose_id_is_stored_with_another_time_are_counted(
+    batches: Batches, run_script: RunScript
+) -> None:
+    """An event that is sent again with a new timestamp is stored twice."""
+    first = event("a", 0)
+    batches.store([[first, first | {"timestamp": START.isoformat()}, event("a", 1)]])
+    assert as_json(run_script)["quality"]["repeated_event_ids"] == 0
+    again = event("a", 5, event_id=first["event_id"])
+    batches.store([[again, again | {"timestamp": "2025-06-02T10:00:06Z"}]])
+    assert as_json(run_script)["quality"]["repeated_event_ids"] == 2
+    assert "2 rows have an event_id" in run_script("summary.py").stdout
 
 
 @pytest.mark.usefixtures("stored")

@@ -30,7 +30,7 @@ EMPTY = models.Report(
     overview=models.Overview(0, None, None, 0, 0, 0, Decimal(0)),
     sessions=models.SessionFigures(0, 0, 0, None, None, None, None, None, None, None, None),
     event_types=[],
-    traffic=models.TrafficOverTime(60, []),
+    traffic=models.TrafficOverTime(60, [], 0),
     funnel=[],
     revenue=models.RevenueFigures(Decimal(0), 0, None, None, 0, None),
     products=[],
@@ -38,7 +38,7 @@ EMPTY = models.Report(
     visitors=[],
     devices=[],
     countries=[],
-    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, 0, None, None, None, None),
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, [], 0, 0, None, None, None, None),
 )
 
 
@@ -50,13 +50,15 @@ def hostile_report(text: str) -> models.Report:
         overview=models.Overview(3, NOW, NOW, 1, 1, 1, Decimal("5")),
         sessions=models.SessionFigures(1, 0, 0, 3.0, 3.0, 3, 1.0, 1.0, 1.0, 1.0, 0.0),
         event_types=[models.EventTypeFigures(text, 3, 1.0)],
-        traffic=models.TrafficOverTime(60, [models.TrafficBucket(NOW, 3)]),
+        traffic=models.TrafficOverTime(60, [models.TrafficBucket(NOW, 3)], 0),
         products=[models.ProductFigures(text, text, 1, Decimal("5"))],
         pages=[models.PageFigures(text, 1, 1, 1, 1)],
         visitors=[models.VisitorFigures(text, 1, 3, Decimal("5"), NOW)],
         devices=[models.SegmentFigures(text, 1, 1.0, 0.0, Decimal("5"))],
-        quality=models.DataQuality(
-            1, 4, 3, 0, 1, [models.RejectionFigures(text, 1)], 0, 1, NOW, NOW, NOW, None
+        quality=replace(
+            EMPTY.quality,
+            rejected_by_reason=[models.RejectionFigures(text, 1, text)],
+            suspect_visitors=[models.SuspectVisitor(text, 1, 1, 1.0, is_placeholder=False)],
         ),
     )
 
@@ -155,6 +157,40 @@ def test_counters_that_do_not_add_up_are_pointed_out() -> None:
     assert "does not add up" in printed(replace(EMPTY, quality=quality))
     balanced = replace(quality, rejected=1)
     assert "does not add up" not in printed(replace(EMPTY, quality=balanced))
+
+
+def test_rejected_records_are_counted_by_reason_above_the_command_that_lists_them() -> None:
+    reasons = [("missing_field", 1_234), ("not_json", 2)]
+    figures = [
+        models.RejectionFigures(reason, records, f"list {reason}") for reason, records in reasons
+    ]
+    text = printed(replace(EMPTY, quality=replace(EMPTY.quality, rejected_by_reason=figures)))
+    assert "1,234 missing_field\n                2 not_json\n                to list them: " in text
+    assert "list missing_field\n" in text
+
+
+def test_a_visitor_that_may_be_many_people_is_named_with_the_reason() -> None:
+    placeholder = models.SuspectVisitor(" null", 1_000, 1, 0.2, is_placeholder=True)
+    crawler = models.SuspectVisitor("x" * 256, 4_000, 9, 0.8, is_placeholder=False)
+    quality = replace(EMPTY.quality, suspect_visitors=[placeholder, crawler])
+    text = " ".join(printed(replace(EMPTY, quality=quality)).split())
+    assert '" null" has 1,000 events (20.0%): it looks like a placeholder' in text
+    assert f'"{"x" * 39}…" has 4,000 events (80.0%): if it stands for many people' in text
+
+
+def test_repeated_event_ids_are_said_to_count_twice() -> None:
+    quality = replace(EMPTY.quality, repeated_event_ids=7)
+    text = " ".join(printed(replace(EMPTY, quality=quality)).split())
+    assert "event ids 7 rows have an event_id that is stored with another time too" in text
+
+
+def test_the_chart_says_how_many_events_it_does_not_show() -> None:
+    traffic = models.TrafficOverTime(60, [models.TrafficBucket(NOW, 3)], 1_234)
+    report = replace(hostile_report("page"), traffic=traffic)
+    note = "maximum 3; events outside: 1,234"
+    assert note in printed(report, terminal=True)
+    assert note in html_page(report)
+    assert "outside" not in printed(hostile_report("page"), terminal=True)
 
 
 def test_extremes_are_named_plainly() -> None:

@@ -1,0 +1,86 @@
+"""Queries of the report about the quality of the data. They count from the beginning on."""
+
+from clickstream.clients.postgres import Cursor
+from clickstream.indexer import backlog
+from clickstream.report.models import DataQuality, RejectionFigures, SuspectVisitor
+from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
+
+LIST_REJECTED = "python -m clickstream rejected list --reason {}"
+# Values of programs that had no id, in lower case and without blanks around them.
+PLACEHOLDERS = ["", "undefined", "null", "none", "nan", "[object object]"]
+BLANKS = " \t\n\r\f\v\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}"
+# With at least MIN_EVENTS, one visitor with more than this share of all events is suspect.
+SUSPECT_SHARE = 0.2
+MIN_EVENTS = 1_000
+SHOWN_VISITORS = 10
+
+# Counters of all partitions; caught_up is the partition furthest behind.
+SELECT_COUNTERS = """
+    SELECT count(*) AS partitions,
+           coalesce(sum(records), 0)::bigint AS records,
+           coalesce(sum(duplicates), 0)::bigint AS duplicates,
+           coalesce(sum(late), 0)::bigint AS late,
+           (SELECT count(*) FROM session_metrics WHERE closed_at IS NULL) AS open_sessions,
+           max(last_record_at) AS last_stored,
+           CASE WHEN count(*) = count(caught_up_at) THEN min(caught_up_at) END AS caught_up
+    FROM stream_positions
+"""
+# The stored events. Counting the distinct ids takes about half a second for a million rows: they
+# are read from the index of the table's key, and sorted.
+SELECT_STORED = """
+    SELECT count(*) AS rows,
+           count(*) - count(DISTINCT event_id) AS repeated_event_ids,
+           max(event_time) AS newest_event
+    FROM clickstream_events
+"""
+# Rejected records by reason.
+SELECT_REJECTIONS = """
+    SELECT reason, count(*) AS records
+    FROM rejected_events GROUP BY reason ORDER BY records DESC, reason
+"""
+# Visitors whose id may stand for many people.
+SELECT_SUSPECT_VISITORS = """
+    SELECT user_id, events, sessions, events / all_events::double precision AS share,
+           is_placeholder
+    FROM (SELECT user_id, sum(total_events)::bigint AS events, count(*) AS sessions,
+                 sum(sum(total_events)) OVER () AS all_events,
+                 lower(btrim(user_id, %(blanks)s)) = ANY (%(placeholders)s) AS is_placeholder
+          FROM session_metrics
+          GROUP BY user_id) AS visitors
+    WHERE is_placeholder OR (all_events >= %(min_events)s AND events > %(share)s * all_events)
+    ORDER BY events DESC, user_id
+    LIMIT %(rows)s
+"""
+
+
+def read_quality(cursor: Cursor) -> DataQuality:
+    """Read all figures of the data's quality."""
+    rejections = _rejections(cursor)
+    waiting = backlog.read(cursor)
+    figures = {
+        **select_row(cursor, SELECT_COUNTERS),
+        **select_row(cursor, SELECT_STORED),
+        "rejected": sum(each.records for each in rejections),
+        "rejected_by_reason": rejections,
+        "suspect_visitors": _suspect_visitors(cursor),
+        "search": waiting if waiting.begun else None,
+    }
+    return as_dataclass(DataQuality, figures)
+
+
+def _rejections(cursor: Cursor) -> list[RejectionFigures]:
+    return [
+        RejectionFigures(**row, list_command=LIST_REJECTED.format(row["reason"]))
+        for row in select_rows(cursor, SELECT_REJECTIONS)
+    ]
+
+
+def _suspect_visitors(cursor: Cursor) -> list[SuspectVisitor]:
+    values = {
+        "blanks": BLANKS,
+        "placeholders": PLACEHOLDERS,
+        "min_events": MIN_EVENTS,
+        "share": SUSPECT_SHARE,
+        "rows": SHOWN_VISITORS,
+    }
+    return select_as(SuspectVisitor, cursor, SELECT_SUSPECT_VISITORS, values)

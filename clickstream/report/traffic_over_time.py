@@ -1,0 +1,94 @@
+"""Events over time, in buckets of equal length: the chart of the report."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from clickstream.clients.postgres import Cursor
+from clickstream.report.models import Overview, TrafficBucket, TrafficOverTime
+from clickstream.storage.query_rows import select_rows
+
+MOST_BUCKETS = 72
+# From 10 seconds to a century; the report takes the shortest that needs at most MOST_BUCKETS.
+BUCKET_SECONDS = (
+    *(10, 60, 300, 900, 1_800, 3_600, 7_200, 21_600, 43_200),
+    *(86_400, 604_800, 2_592_000, 31_536_000, 315_360_000, 3_153_600_000),
+)
+# One in this many events may lie outside of the buckets. Otherwise a single visitor's clock that is
+# years off would leave one bucket for all other events.
+OUTSIDE_ONE_IN = 1_000
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_DATETIME = datetime(1, 1, 1, tzinfo=UTC)
+
+# The earliest events.
+SELECT_EARLIEST_TIMES = """
+    SELECT event_time FROM clickstream_events
+    WHERE event_time >= %(since)s
+    ORDER BY event_time LIMIT %(number)s
+"""
+# The latest events.
+SELECT_LATEST_TIMES = """
+    SELECT event_time FROM clickstream_events
+    WHERE event_time >= %(since)s
+    ORDER BY event_time DESC LIMIT %(number)s
+"""
+# Events per bucket; buckets are numbered from 1970.
+SELECT_TRAFFIC = """
+    SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
+           count(*) AS events
+    FROM clickstream_events
+    WHERE event_time BETWEEN %(first)s AND %(last)s
+    GROUP BY number
+"""
+
+
+def read_traffic(cursor: Cursor, overview: Overview, since: datetime | str) -> TrafficOverTime:
+    """Count events in at most MOST_BUCKETS buckets, each as short as that allows.
+
+    overview: of the events from `since` on.
+    """
+    if not overview.events:
+        return TrafficOverTime(BUCKET_SECONDS[0], [], 0)
+    limits = {"since": since, "number": overview.events // OUTSIDE_ONE_IN + 1}
+    earliest = _times(cursor, SELECT_EARLIEST_TIMES, limits)
+    latest = _times(cursor, SELECT_LATEST_TIMES, limits)
+    first, last, seconds = charted_range(earliest, latest)
+    found = select_rows(cursor, SELECT_TRAFFIC, {"first": first, "last": last, "seconds": seconds})
+    counts = {row["number"]: row["events"] for row in found}
+    buckets = [
+        TrafficBucket(_bucket_start(number * seconds), counts.get(number, 0))
+        for number in range(min(counts), max(counts) + 1)
+    ]
+    return TrafficOverTime(seconds, buckets, overview.events - sum(counts.values()))
+
+
+def _times(cursor: Cursor, query: str, limits: Mapping[str, object]) -> list[datetime]:
+    cursor.execute(query, limits)
+    return [time for (time,) in cursor]
+
+
+def charted_range(
+    earliest: list[datetime], latest: list[datetime]
+) -> tuple[datetime, datetime, int]:
+    """Return the first and last time to chart, and the seconds of a bucket.
+
+    A bucket is as long as the shortest range needs that leaves out len(earliest) - 1 events. The
+    range is then extended as far as MOST_BUCKETS reach.
+    earliest, latest: times of equally many events, from the first event on and from the last one
+    back.
+    """
+    ranges = zip(earliest, reversed(latest), strict=True)
+    first, last = min(ranges, key=lambda ends: ends[1] - ends[0])
+    seconds = next(each for each in BUCKET_SECONDS if last - first < _length(each))
+    first = next(time for time in earliest if last - time < _length(seconds))
+    last = next(time for time in latest if time - first < _length(seconds))
+    return first, last, seconds
+
+
+def _length(bucket_seconds: int) -> timedelta:
+    """Return the length of a range that never touches more than MOST_BUCKETS buckets."""
+    return timedelta(seconds=(MOST_BUCKETS - 1) * bucket_seconds)
+
+
+def _bucket_start(seconds: int) -> datetime:
+    """Return the start of a bucket; that of the first one may lie before EARLIEST_DATETIME."""
+    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=seconds))

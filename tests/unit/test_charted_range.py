@@ -1,0 +1,56 @@
+"""The range of time that the report's chart covers."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clickstream.report.traffic_over_time import BUCKET_SECONDS, MOST_BUCKETS, charted_range
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LONG_AGO = datetime(1995, 1, 1, tzinfo=UTC)
+YEAR_7000 = datetime(7000, 1, 1)  # noqa: DTZ001 - as Hypothesis expects it
+SECOND = timedelta(seconds=1)
+
+
+def charted(times: list[datetime], outside: int) -> tuple[datetime, datetime, int]:
+    """Chart times of which this many may be left out."""
+    ordered = sorted(times)
+    return charted_range(ordered[: outside + 1], ordered[::-1][: outside + 1])
+
+
+def minutes(number: int) -> list[datetime]:
+    return [NOON + n * 60 * SECOND for n in range(number)]
+
+
+def test_a_wrong_clock_does_not_make_the_buckets_longer_and_it_alone_is_left_out() -> None:
+    for wrong in (LONG_AGO, NOON + timedelta(days=9_999)):
+        first, last, seconds = charted([*minutes(60), wrong], outside=3)
+        assert (first, last, seconds) == (NOON, NOON + 59 * 60 * SECOND, 60)
+
+
+def test_as_many_clocks_may_be_wrong_as_may_be_left_out() -> None:
+    wrong = [LONG_AGO, LONG_AGO + SECOND, NOON + timedelta(days=9_999)]
+    assert charted([*minutes(60), *wrong], outside=3)[2] == 60
+    assert charted([*minutes(60), *wrong], outside=2)[2] > 86_400
+
+
+def test_events_that_fit_into_the_buckets_are_never_left_out() -> None:
+    assert charted(minutes(60), outside=10) == (NOON, NOON + 59 * 60 * SECOND, 60)
+
+
+def test_one_event_is_one_range() -> None:
+    assert charted([NOON], outside=0) == (NOON, NOON, BUCKET_SECONDS[0])
+
+
+@given(
+    st.lists(st.datetimes(max_value=YEAR_7000, timezones=st.just(UTC)), min_size=2, max_size=30),
+    st.integers(0, 9),
+)
+def test_no_range_needs_too_many_buckets_and_none_leaves_out_too_many_events(
+    times: list[datetime], outside: int
+) -> None:
+    outside = min(outside, (len(times) - 1) // 2)
+    first, last, seconds = charted(times, outside)
+    assert (last - first) / timedelta(seconds=seconds) < MOST_BUCKETS - 1
+    assert sum(not first <= time <= last for time in times) <= outside
