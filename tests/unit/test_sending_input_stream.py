@@ -27,10 +27,10 @@ def read(source: str) -> bytes:
         ("with a mark", b"\xef\xbb\xbf" + TEXT),
         ("UTF-16", TEXT.decode().encode("utf-16")),
         ("UTF-16 big endian", b"\xfe\xff" + TEXT.decode().encode("utf-16-be")),
-        ("compressed.gz", gzip.compress(TEXT)),
-        ("compressed", gzip.compress(TEXT)),
-        ("parts.gz", gzip.compress(TEXT[:500]) + gzip.compress(TEXT[500:])),
-        ("compressed UTF-16.gz", gzip.compress(TEXT.decode().encode("utf-16"))),
+        ("compressed.gz", gzip.compress(TEXT, mtime=0)),
+        ("compressed", gzip.compress(TEXT, mtime=0)),
+        ("parts.gz", gzip.compress(TEXT[:500], mtime=0) + gzip.compress(TEXT[500:], mtime=0)),
+        ("compressed UTF-16.gz", gzip.compress(TEXT.decode().encode("utf-16"), mtime=0)),
     ],
 )
 def test_text_is_decompressed_and_in_utf8_without_a_mark(
@@ -54,7 +54,7 @@ def test_a_part_of_a_byte_order_mark_is_text(tmp_path: Path, content: bytes) -> 
         ("missing.ndjson", None),
         ("missing.ndjson.gz", None),
         ("plain.ndjson.gz", TEXT),
-        ("cut.ndjson.gz", gzip.compress(TEXT)[:-20]),
+        ("cut.ndjson.gz", gzip.compress(TEXT, mtime=0)[:-20]),
         ("odd-utf-16", TEXT.decode().encode("utf-16")[:-1]),
     ],
 )
@@ -90,7 +90,9 @@ def printing() -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.parametrize("content", [TEXT, gzip.compress(TEXT), TEXT.decode().encode("utf-16")])
+@pytest.mark.parametrize(
+    "content", [TEXT, gzip.compress(TEXT, mtime=0), TEXT.decode().encode("utf-16")]
+)
 def test_standard_input_is_read_like_a_file(content: bytes) -> None:
     with printing() as process:
         assert process.communicate(content, timeout=60)[0] == TEXT
