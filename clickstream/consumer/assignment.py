@@ -1,4 +1,4 @@
-"""The partitions that a consumer owns, and how far it has come in them."""
+"""The partitions that a consumer owns, with its position in each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from clickstream.storage.positions import OwnedPartition, PartitionProgress, Top
 class Assignment:
     """Partitions of one topic under the epochs that this consumer acquired.
 
-    rule_version: of the session rule when the epochs were acquired.
+    rule_version: version of the stored session rule when the epochs were acquired.
     """
 
     topic: TopicIdentity

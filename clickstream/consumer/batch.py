@@ -49,9 +49,9 @@ class Batch:
 class ParsedBatch:
     """A batch after parsing.
 
-    watermarks: by partition, including the records so far; None before the first event.
-    records, results: each record and its event, or its outcome if it has no event.
-    late: indexes of the records far behind the watermark of their partition.
+    watermarks: by partition, after the records so far; None before the first event.
+    records, results: parallel lists; a result is the record's event, or its outcome if it has none.
+    late: indexes of the records more than LATE_AFTER behind the watermark of their partition.
     """
 
     watermarks: dict[int, datetime | None]
@@ -84,12 +84,12 @@ def store(
 
     1. Lock the positions; compare epochs and rule version.
     2. Parse; a record that was rejected before is a duplicate.
-    3. Insert the raw rows, and learn which are new.
-    4. Bring the sessions up to date with the new rows.
+    3. Insert the events, and find out which are new.
+    4. Update the sessions with the new events.
     5. Write the rejected records, move positions and counters.
     6. Commit. Offsets are committed to Kafka only after that.
 
-    now: for watermarks. max_future: how far ahead of now an event may be.
+    now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """

@@ -18,7 +18,7 @@ class ClockWatch:
         self._warned = False
 
     def observe(self, batch: Collection[PartitionProgress], now: datetime) -> None:
-        """Look at the progress of a batch. now: the time by which its records were rejected."""
+        """Warn if a batch gives reason to. now: the time with which the batch was parsed."""
         records = sum(progress.records for progress in batch)
         ahead = sum(progress.too_far_ahead for progress in batch)
         if self._warned or 2 * ahead <= records:

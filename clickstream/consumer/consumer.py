@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
-# After this time a heartbeat has shown whether the group still counts on this consumer. One that
-# was frozen would otherwise acquire its partitions again from those that took them over.
+# Longer than the heartbeat interval: until then Kafka has said if this consumer is still a member.
+# Without the wait, a consumer that was frozen would take its partitions back from the new owners.
 FENCED_SECONDS = 2.5
 
 
 class Consumer:
     """Consumes the topic until it is stopped or drained.
 
-    now: returns the current time in UTC. report_also: returns the end of the line of progress.
+    now: returns the current time in UTC. report_also: returns text for the end of a progress line.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Consumer:
         self._failures = 0
 
     def run(self) -> None:
-        """Work until the end, and then log what became of the records.
+        """Run until stopped or drained, then log the number of records by outcome.
 
         Raises UserError for a failure that waiting does not cure.
         """

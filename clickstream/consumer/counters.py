@@ -26,7 +26,7 @@ class Counters:
             self.rejected_by_reason.update(progress.rejected_by_reason)
 
     def merge(self, other: "Counters") -> None:
-        """Add the counts of another time."""
+        """Add the counts of another interval."""
         self.records += other.records
         self.duplicates += other.duplicates
         self.late += other.late
@@ -40,7 +40,7 @@ class Counters:
 
     @property
     def reasons(self) -> str:
-        """The number of rejected records for each reason, the most frequent first, in words."""
+        """The number of rejected records for each reason, the most frequent first, as text."""
         ordered = sorted(self.rejected_by_reason.items(), key=lambda each: (-each[1], each[0]))
         return ", ".join(f"{number} {reason}" for reason, number in ordered)
 

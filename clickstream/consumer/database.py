@@ -1,4 +1,4 @@
-"""PostgreSQL as one consumer uses it."""
+"""A consumer's access to PostgreSQL: acquiring partitions and storing batches."""
 
 import os
 import socket
@@ -28,7 +28,7 @@ PREPARE = """
 
 
 class Database:
-    """A connection that opens itself, with the session cache and the counters.
+    """A connection that is opened at its first use, with the session cache and the counters.
 
     now: returns the current time in UTC. storing.py says which thread owns a Database.
     After an exception the cache may be ahead of the tables: call `reset`.

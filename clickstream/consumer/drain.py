@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Drain:
-    """The end offsets of all partitions when they were first seen, which are to be reached."""
+    """Knows the end offset of each partition when it was first seen: the consumer stops there."""
 
     def __init__(self) -> None:
         self.is_finished = False
@@ -20,7 +20,7 @@ class Drain:
         self._ends: dict[int, int] = {}
 
     def is_reached(self, topic: Topic, assignment: Assignment, database: Database) -> bool:
-        """Return True if all of it is stored, by this consumer or by others of the group."""
+        """Return True if this consumer and others of its group have stored all these records."""
         if assignment.topic != self._topic:
             self._topic, self._ends = assignment.topic, {}
         self._ends = {**topic.high_watermarks(), **self._ends}
@@ -36,6 +36,6 @@ class Drain:
         return all(stored.get(partition, 0) >= end for partition, end in self._ends.items())
 
     def finish(self, topic: str) -> None:
-        """Let the consumer end."""
+        """Make the consumer stop."""
         logger.info("everything that was in topic %s has been read", topic)
         self.is_finished = True

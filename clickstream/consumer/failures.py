@@ -1,4 +1,4 @@
-"""Failures of the servers: those that waiting may cure, and those that it does not."""
+"""Failures of the servers: outages, which may end, and permanent ones, which a user must repair."""
 
 import psycopg2
 from kafka.errors import (
@@ -14,7 +14,7 @@ from clickstream.clients.postgres import connection_failure
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 
-# Waiting may cure these, except for those that `permanent_failure` knows.
+# Errors that are retried, except for those that `permanent_failure` recognises.
 OUTAGES = (psycopg2.Error, KafkaError, OSError)
 
 # The driver gives no SQLSTATE for a refused login; these are the server's words for it.

@@ -8,7 +8,7 @@ from clickstream.consumer.interval import Interval
 
 logger = logging.getLogger(__name__)
 
-# Kafka gives a member that is gone 30 s; a rebalance that takes longer than this may never end.
+# Kafka removes a dead member after 30 s at most; a rebalance that takes longer may never end.
 REBALANCE_SECONDS = 45.0
 
 
@@ -26,7 +26,7 @@ class GroupWatch:
         self._topic_was_missing = False
 
     def observe(self, *, settled: bool, topic_is_missing: bool) -> None:
-        """Warn if it is time; to be called at each step of the loop."""
+        """Warn if there is a reason to; call it at each step of the loop."""
         if topic_is_missing and not self._topic_was_missing:
             logger.warning(
                 "topic %s does not exist yet: waiting for it (python create_schema.py creates it)",

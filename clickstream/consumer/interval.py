@@ -1,4 +1,4 @@
-"""A repeated interval, for work that is done every few seconds."""
+"""An interval that is measured again and again, for work that is done every few seconds."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -17,7 +17,7 @@ class Interval:
 
     @property
     def is_over(self) -> bool:
-        """True if its length has passed since it began."""
+        """True if this many seconds have passed since it began."""
         return self._clock() - self._began >= self._seconds
 
     def restart(self) -> float:

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 class Loop:
     """The steps from Kafka to PostgreSQL; consumer.py says what happens if one fails.
 
-    now: returns the current time in UTC. report_also: returns the end of the line of progress.
+    now: returns the current time in UTC. report_also: returns text for the end of a progress line.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class Loop:
     def step(self, stream: Stream) -> None:
         """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
 
-        The batch before it is stored meanwhile, and finished after the read.
-        Raises FencedError if another consumer took over or the topic is another one, and OUTAGES.
+        The previous batch is stored while this one is read.
+        Raises FencedError if another consumer took over or the topic was recreated, and OUTAGES.
         """
         self._group_watch.observe(settled=stream.settled, topic_is_missing=stream.topic_is_missing)
         if stream.has_new_assignment:
@@ -94,7 +94,7 @@ class Loop:
         self._assignment = assignment
 
     def _read(self, stream: Stream) -> Batch | None:
-        """Read the next batch. A partition that ends before its position is read again."""
+        """Read the next batch. A partition that ends before its position is reset and reread."""
         try:
             return stream.read()
         except (OffsetOutOfRangeError, LogTruncationError) as error:
@@ -118,7 +118,7 @@ class Loop:
         self._database.reset()
 
     def report_total(self) -> None:
-        """Log what became of all records, after `close`."""
+        """Log the number of all records by outcome; call it after `close`."""
         self._monitor.report_total()
 
     def close(self, stream: Stream | None) -> None:

@@ -24,7 +24,7 @@ class Monitor:
 
     Also warns if visitors are not co-partitioned.
 
-    report_also: returns the end of the line of progress.
+    report_also: returns text for the end of a progress line.
     """
 
     def __init__(self, database: Database, report_also: Callable[[Cursor], str] | None) -> None:
@@ -35,13 +35,13 @@ class Monitor:
         self._co_partitioning = CoPartitioning()
 
     def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
-        """Look at a batch before it is stored; log a line if it is time."""
+        """Check the keys of a batch; log a progress line if the interval is over."""
         self._co_partitioning.check(assignment, len(topic.partitions()), batch)
         if self._interval.is_over:
             self._report(assignment.lag(topic.high_watermarks()))
 
     def report_total(self) -> None:
-        """Log what became of all records: a warning if some were rejected."""
+        """Log the number of all records by outcome: a warning if some were rejected."""
         self._take_counters()
         level = logging.WARNING if self._total.rejected else logging.INFO
         also = f": {LIST_REJECTED}" if self._total.rejected else ""

@@ -1,8 +1,8 @@
 """The cache of open sessions, and how new events change the stored sessions.
 
-The cache holds each visitor's last session with all its metrics. Events behind it or inside it are
+The cache holds each visitor's last session with all its metrics. Events after it or inside it are
 folded into it in O(1). In any other case (a visitor who is not cached, an event before the cached
-session, a boundary event inside it) the range of the visitor's events that the new ones can touch
+session, a boundary event inside it) the range of the visitor's events that the new ones can affect
 is read from clickstream_events and refolded.
 """
 

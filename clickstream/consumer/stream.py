@@ -30,7 +30,7 @@ class RebalanceFlags(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-p
     """Flags that the rebalance callbacks set; the loop does everything else.
 
     settled: the group has agreed on an assignment.
-    changed: the assignment may be another one than at the last `seek`.
+    changed: the assignment may differ from that of the last `seek`.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Stream:
         self._flags.changed = True
 
     def seek(self, starts: Mapping[int, int]) -> None:
-        """Read on from these offsets, given by partition; records count from now on."""
+        """Continue at these offsets, given by partition; `read` no longer drops records."""
         partitions = {TopicPartition(self.topic.name, n): offset for n, offset in starts.items()}
         for partition, offset in partitions.items():
             self._consumer.seek(partition, offset)
@@ -92,9 +92,9 @@ class Stream:
         self._flags.changed = False
 
     def read(self) -> Batch | None:
-        """Return the next batch: as many records as it may have, or those that came in its time.
+        """Return the next batch: CONSUMER_BATCH_EVENTS, or those that come in CONSUMER_BATCH_MS.
 
-        Return None if the assignment changed meanwhile: the records then are not ours to store.
+        Return None if the assignment changed: the records may now belong to another consumer.
         """
         records: dict[int, list[Any]] = {}
         left = self._batch_events
@@ -123,14 +123,14 @@ class Stream:
         return polled
 
     def _positions(self) -> dict[int, int]:
-        """Return the offsets of the next records, which may lie behind control records."""
+        """Return the offsets of the next records, which may come after control records."""
         return {
             partition.partition: self._consumer.position(partition)
             for partition in self._consumer.assignment()
         }
 
     def commit(self, positions: Mapping[int, int]) -> None:
-        """Commit offsets to Kafka, for tools that show the lag; nothing here starts from them."""
+        """Commit offsets to Kafka, only for tools that show the lag."""
         self._consumer.commit_async(
             {
                 TopicPartition(self.topic.name, partition): OffsetAndMetadata(offset, "", -1)
@@ -139,7 +139,7 @@ class Stream:
         )
 
     def heartbeat(self) -> None:
-        """Stay a member of the group without reading."""
+        """Poll once without reading, to stay a member of the group."""
         self._consumer.pause(*self._consumer.assignment())
         self._poll(1)
         self._consumer.resume(*self._consumer.paused())
@@ -157,9 +157,9 @@ class Stream:
             self.mark_changed()
 
     def close(self) -> None:
-        """Leave the group. If it is being joined, wait for that first.
+        """Leave the group. If the consumer is joining it, wait for that first.
 
-        The local broker would never forget a member that leaves while it joins.
+        The local broker never removes a member that leaves during its join.
         """
         deadline = monotonic() + JOIN_SECONDS
         try:
@@ -188,7 +188,7 @@ def _connect(settings: Settings) -> KafkaConsumer:
         metadata_max_age_ms=METADATA_AGE_MS,
         bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=POLL_MS,
-        # An incremental fetch leaves out partitions without news, and their high watermarks.
+        # An incremental fetch omits partitions without new records, and so their high watermarks.
         enable_incremental_fetch_sessions=False,
         max_partition_fetch_bytes=4 << 20,
         **connection_options(settings),

@@ -54,13 +54,13 @@ class Topic:
     def high_watermarks(self) -> dict[int, int]:
         """Return the high watermarks of the assigned partitions fetched since the last seek.
 
-        Taken from fetches: ListOffsets of the local broker is wrong.
+        Taken from fetches, because ListOffsets of the local broker returns wrong ones.
         """
         marks = {p.partition: self._consumer.highwater(p) for p in self._consumer.assignment()}
         return {partition: mark for partition, mark in marks.items() if mark is not None}
 
     def end_offsets(self, partitions: set[int]) -> dict[int, int]:
-        """Return the end offsets of partitions, including those of other consumers."""
+        """Return the end offsets of partitions, which other consumers may own."""
         if not partitions:
             return {}
         offsets = self._consumer.end_offsets(
@@ -70,9 +70,9 @@ class Topic:
         return {partition.partition: offset for partition, offset in offsets.items()}
 
     def shorter_partitions(self, error: OffsetOutOfRangeError | LogTruncationError) -> list[int]:
-        """Return the partitions of an error that end before the position to be read.
+        """Return the partitions named by an error that end before the position to be read.
 
-        Partitions that begin behind the position are not among them: retention removed its records.
+        It excludes partitions that begin after the position: there retention removed the record.
         """
         if isinstance(error, LogTruncationError):
             return sorted(partition.partition for partition in error.divergent_offsets)

@@ -10,17 +10,17 @@ from clickstream.storage.positions import FencedError
 
 
 class TopicCheck:
-    """Compares what was acquired with the topic that Kafka has now."""
+    """Compares an assignment with the topic that Kafka has now."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._suspects: list[int] = []
 
     def check(self, topic: Topic, assignment: Assignment) -> None:
-        """Raise FencedError if the topic is another one, or ends before a stored position.
+        """Raise FencedError if the topic was recreated, or ends before a stored position.
 
-        A new leader may lag for a moment. Partitions that end too early twice in a row became
-        shorter: they are read again from their beginnings.
+        A new partition leader may lag for a moment. Only a partition that ends too early in two
+        checks in a row became shorter: it is read again from its beginning.
         """
         if topic.identity() != assignment.topic:
             raise FencedError(f"topic {assignment.topic.name} was recreated")
@@ -29,10 +29,10 @@ class TopicCheck:
         if ahead and ahead == suspects:
             self.read_again(assignment, ahead)
         if ahead:
-            raise FencedError(f"partitions {ahead} end before what was read of them")
+            raise FencedError(f"partitions {ahead} end before their stored positions")
 
     def read_again(self, assignment: Assignment, partitions: list[int]) -> NoReturn:
-        """Let the next owner read partitions from their beginnings, and raise FencedError."""
+        """Make the next owner read partitions from their beginnings, and raise FencedError."""
         with self._database.transaction() as cursor:
             positions.reset(cursor, assignment.topic.name, partitions)
         raise FencedError(
