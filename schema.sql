@@ -55,7 +55,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     session_duration_minutes  double precision NOT NULL GENERATED ALWAYS AS
         (EXTRACT(EPOCH FROM last_event_timestamp - first_event_timestamp)::double precision / 60) STORED,
     unique_pages              jsonb       NOT NULL,       -- distinct page_url, the 1,000 smallest
-    unique_pages_count        integer     NOT NULL,       -- exact up to 10,000, where it stops
+    unique_pages_count        integer     NOT NULL,       -- exact up to 10,000, which is its maximum
     landing_page              text        COLLATE "C",
     exit_page                 text        COLLATE "C",
     -- Wider than numeric(20,4), so that no sum of valid prices can stop the stream.

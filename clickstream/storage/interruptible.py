@@ -1,4 +1,4 @@
-"""Ctrl-C during a long query."""
+"""Running long queries so that Ctrl-C cancels them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -15,7 +15,7 @@ def interruptible(connection: Connection, read: Callable[[], Result]) -> Result:
     """Return the result of `read`; KeyboardInterrupt cancels the query that it is running.
 
     libpq waits for a result in C, where Python handles no signal, so a thread runs `read` and this
-    one waits for it. connection: used by nobody else meanwhile.
+    one waits for it. connection: no other thread uses it meanwhile.
     """
     with ThreadPoolExecutor(max_workers=1) as executor:
         reading = executor.submit(read)

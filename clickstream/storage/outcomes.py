@@ -18,7 +18,7 @@ from clickstream.storage.event_table import Insertion, identity
 
 
 class OutcomeKind(Enum):
-    """The place where a record ends: each record has exactly one."""
+    """The row that a record becomes or equals; each record has exactly one kind."""
 
     NEW = "a new row of clickstream_events"
     DUPLICATE = "a row of clickstream_events or rejected_events that was stored before"

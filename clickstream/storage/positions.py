@@ -103,7 +103,7 @@ class FencedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TopicIdentity:
-    """A topic's name and its id, which is another one after the topic was recreated."""
+    """A topic's name and its id, which changes if the topic is recreated."""
 
     name: str
     topic_id: str
@@ -111,7 +111,11 @@ class TopicIdentity:
 
 @dataclass(frozen=True, slots=True)
 class OwnedPartition:
-    """A partition that a consumer owns. position: offset of the next record to read."""
+    """A partition that a consumer owns.
+
+    position: offset of the next record to read. epoch: that of the stored row while this consumer
+    is the owner.
+    """
 
     position: int
     epoch: int
@@ -236,7 +240,7 @@ def _report_loss(topic: TopicIdentity, stored: StoredPosition, beginning: int) -
     if stored.position < beginning:
         logger.error(
             "LOST: %d records of partition %d of topic %s (offsets %d to %d) were removed by "
-            "Kafka's retention before they were read; going on from offset %d",
+            "Kafka's retention before they were read; continuing at offset %d",
             beginning - stored.position,
             stored.partition,
             topic.name,

@@ -8,8 +8,8 @@ from clickstream.model.sessions import Rule
 RULE_FILE = Path(__file__).with_name("session_rule.sql")
 
 # The rule sorts every event. With less memory the sort makes more passes over the disk; reading
-# the events in the order of an index instead visits a disk page for each event. A server-side
-# cursor is planned for its first tenth of the rows unless told otherwise.
+# the events in the order of an index instead visits a disk page for each event. By default, a
+# server-side cursor is planned for its first tenth of the rows.
 SET_PLANNER_OPTIONS = """
     SET LOCAL work_mem = '64MB';
     SET LOCAL enable_indexscan = off;
@@ -18,7 +18,7 @@ SET_PLANNER_OPTIONS = """
 
 
 def statement(ending: str) -> str:
-    """Return the rule followed by `ending`: a SELECT from its tables `recomputed` and `stored`.
+    """Return the rule followed by `ending`, a SELECT from its tables `recomputed` and `stored`.
 
     Run it with the values of `parameters`, after SET_PLANNER_OPTIONS.
     """

@@ -1,4 +1,4 @@
-"""Transaction whose statements all see the same moment of the database."""
+"""A transaction whose statements all see the same moment of the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,7 @@
-"""The advisory lock of everybody who writes sessions.
+"""The advisory lock that everything that writes sessions must hold.
 
-Batches share it. A command that changes sessions outside a batch holds it alone, and bumps every
-epoch, so that no consumer goes on with a cache from before.
+Batches hold it in shared mode. A command that changes sessions outside a batch holds it in
+exclusive mode and increases every epoch, so that no consumer continues with an outdated cache.
 """
 
 from psycopg2 import errors
@@ -20,7 +20,7 @@ EXCLUSION_TIMEOUT = "60s"
 
 
 def share(cursor: Cursor, timeout: str) -> None:
-    """Share the lock until the transaction ends.
+    """Acquire the lock in shared mode, until the transaction ends.
 
     timeout: for this and the transaction's later locks, as PostgreSQL reads it, such as "30s".
     Raises LockNotAvailable.
