@@ -1,4 +1,4 @@
 """The indexer: keeps the search index in OpenSearch up to date with PostgreSQL.
 
-indexer.py does the work step by step, background.py runs it in a thread beside the consumer.
+indexer.py does the work step by step, background.py runs it in a thread of the consumer's process.
 """

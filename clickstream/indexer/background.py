@@ -1,4 +1,4 @@
-"""The indexer in a thread of its own, beside the consumer's loop or a command."""
+"""The indexer in a thread of its own, while the consumer's loop or a command runs."""
 
 import logging
 import threading
@@ -38,7 +38,7 @@ def running_indexer(settings: Settings) -> Iterator[None]:
 
 
 class BackgroundIndexer:
-    """A thread that takes the indexer's turns, and waits after a failure, longer each time."""
+    """A thread that repeats the indexer's turns, with exponential backoff after failures."""
 
     def __init__(self, settings: Settings, random: Random) -> None:
         self._address = opensearch_address(settings)
@@ -63,7 +63,7 @@ class BackgroundIndexer:
             )
 
     def _run(self) -> None:
-        """Take turns until a stop is asked for and a turn had nothing to index, or failed."""
+        """Take turns until a stop is requested and a turn finds nothing to index or fails."""
         pause = 0.0
         try:
             while not pause or not self._stopping.wait(pause):
@@ -106,6 +106,6 @@ class BackgroundIndexer:
         if isinstance(error, psycopg2.Error):
             return f"the search index waits for PostgreSQL ({first_line(error)})"
         return (
-            f"cannot index into {self._address} ({describe_error(error)}); PostgreSQL goes on, "
-            "the index catches up by itself"
+            f"cannot index into {self._address} ({describe_error(error)}); storing in PostgreSQL "
+            "continues, and the index catches up by itself"
         )

@@ -51,9 +51,9 @@ COUNT_CHANGED_ROWS = """
 class Backlog:
     """Rows that are not indexed yet.
 
-    begun: False if there is no index of this database. caught_up: True if the backfill is complete
-    and no row is left. rows: their number, each kind counted up to MAX_COUNTED_ROWS. seconds: age
-    of the oldest.
+    begun: False if this database has no index. caught_up: True if the backfill is complete and no
+    row is left. rows: their number, each kind counted up to MAX_COUNTED_ROWS. seconds: age of the
+    oldest row.
     """
 
     begun: bool
@@ -69,13 +69,13 @@ class Backlog:
 
 
 def next_transaction(cursor: Cursor) -> str:
-    """Return a transaction id that is later than everything committed until now."""
+    """Return a transaction id that is greater than that of every committed transaction."""
     cursor.execute(SELECT_NEXT_TRANSACTION)
     return str(only_row(cursor)[0])
 
 
 def read(cursor: Cursor, before: str | None = None) -> Backlog:
-    """Return the backlog of now, or only that of transactions before this transaction id."""
+    """Return the current backlog, or only its rows of transactions before this transaction id."""
     current = checkpoint.read(cursor)
     if current is None:
         return Backlog(begun=False, caught_up=False, rows=0, seconds=0.0)
@@ -97,7 +97,7 @@ def read(cursor: Cursor, before: str | None = None) -> Backlog:
 
 
 def describe(cursor: Cursor) -> str:
-    """Return the backlog of now in words, for a log line."""
+    """Return the current backlog as text for a log line."""
     return f"search index {read(cursor)}"
 
 

@@ -22,8 +22,8 @@ from clickstream.indexer.documents import ALIAS_MARK
 from clickstream.indexer.opensearch_errors import SearchOutageError, describe_cause, describe_error
 
 MAX_FAILURES_IN_A_ROW = 5
-# After a process was frozen, it must not go on with old documents long after another indexer
-# became the leader.
+# A process that was frozen must not send old documents long after another indexer became the
+# leader.
 MAX_SENDING_SECONDS = 300.0
 FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
@@ -70,9 +70,9 @@ class BulkResult(NamedTuple):
 class BulkSender:
     """Sends bulk actions until each is done; several threads may use it at a time.
 
-    An action is bytes: its lines as documents.py makes them. backoff: between attempts. pause:
-    waits for a number of seconds. clock: gives seconds. max_bytes: the largest request that
-    OpenSearch is known to accept.
+    An action is bytes: its lines as documents.py builds them. backoff: waits between attempts.
+    pause: waits for a number of seconds. clock: returns seconds. max_bytes: the largest request
+    that OpenSearch is known to accept.
     """
 
     def __init__(
@@ -179,6 +179,6 @@ def _refusal(action: bytes, status: int, reason: str) -> Refusal:
 
 
 def document_of(action: bytes) -> Document:
-    """Return the document of an action, by its index even if the action names an alias."""
+    """Return index and id of an action's document; an alias is replaced by its index."""
     ((_, target),) = orjson.loads(action.partition(b"\n")[0]).items()
     return Document(target["_index"].partition(ALIAS_MARK)[0], target["_id"])

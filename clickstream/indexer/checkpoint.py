@@ -51,15 +51,15 @@ HIGHEST_KEY: KeyText = ("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
 
 
 class CheckpointLostError(Exception):
-    """Another index was begun, so documents read for this checkpoint no longer count."""
+    """Raised if a rebuild of the index has begun: documents of this checkpoint are outdated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far the index with this token is.
+    """How far the indexer has come with the index that has this token.
 
-    horizon: once the backfill is complete, every transaction before it is indexed.
-    backfilled_to: until then, the key of the last event that is indexed; None when complete.
+    horizon: every transaction before it is indexed, once the backfill is complete.
+    backfilled_to: key of the last event that the backfill indexed; None when it is complete.
     """
 
     token: str
@@ -78,7 +78,7 @@ def read(cursor: Cursor) -> Checkpoint | None:
 
 
 def database(cursor: Cursor) -> str:
-    """Return a name that no other database has."""
+    """Return a name of this database that is unique among all clusters."""
     cursor.execute(SELECT_DATABASE)
     return str(only_row(cursor)[0])
 
@@ -86,8 +86,8 @@ def database(cursor: Cursor) -> str:
 def create(cursor: Cursor, token: str) -> None:
     """Store the checkpoint of a new index, at the start of its backfill.
 
-    It takes the write lock. So every later batch sees the checkpoint and logs its changes, and no
-    batch that did not see it is still running.
+    Because of the write lock, no running batch is without the checkpoint: each later one sees it
+    and logs its changes.
     """
     cursor.execute(SET_SHORT_LOCK_TIMEOUT)
     cursor.execute(ACQUIRE_WRITE_LOCK)
@@ -99,7 +99,7 @@ def create(cursor: Cursor, token: str) -> None:
 def advance(cursor: Cursor, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint by a later one, and delete the changes that are indexed.
 
-    Raises CheckpointLostError if another index was begun since.
+    Raises CheckpointLostError if a rebuild of the index has begun since.
     """
     filled_time, filled_id = checkpoint.backfilled_to or (None, None)
     parameters = {
@@ -110,7 +110,7 @@ def advance(cursor: Cursor, checkpoint: Checkpoint) -> None:
     }
     cursor.execute(UPDATE_CHECKPOINT, parameters)
     if cursor.rowcount == 0:
-        raise CheckpointLostError("another index was begun")
+        raise CheckpointLostError("a rebuild of the index has begun")
     if checkpoint.backfilled_to is None:
         cursor.execute(DELETE_INDEXED_CHANGES, parameters)
 

@@ -1,7 +1,7 @@
-"""SQL that makes the documents, as actions of a bulk request that are ready to be sent.
+"""SQL that builds the documents, as actions of a bulk request that are ready to be sent.
 
-Each row has the name of the index, the document's id, and the action: one line that says what to
-do with which document, and one line with the document itself (a delete has none). The action is
+Each row has the name of the index, the document's id, and the action: one line with the operation
+and the document's id, and one line with the document itself (a delete has none). The action is
 NULL if it is longer than LARGE_ACTION_BYTES: such a document is read alone. A document has the
 fields of templates.py, without those that are NULL.
 
@@ -17,7 +17,7 @@ EVENT_INDEX_PREFIX = "clickstream-events"
 SESSION_INDEX = "clickstream-sessions"
 # The text of a jsonb value may be fifty times as long as what the producer sent.
 LARGE_ACTION_BYTES = 256 << 10
-# Stands in the name of an alias between the name of the index and the token of the backfill.
+# Separates the name of the index from the token of the backfill in the name of an alias.
 ALIAS_MARK = ".w-"
 
 # ISO 8601 as producers write it.
@@ -57,13 +57,13 @@ _SESSION_FIELDS = {
     },
     "ip_address": "host(m.ip_address)",
 }
-# By month. Depends on the event alone; times before 2020 share one index, so that wrong clocks do
-# not create one each.
+# The index of an event, one per month. It depends on the event alone. Times before 2020 share one
+# index, so that wrong clocks do not create one for each month.
 _EVENT_INDEX = f"""
     '{EVENT_INDEX_PREFIX}-' || CASE WHEN e.event_time >= '2020-01-01 00:00:00+00'
         THEN to_char(e.event_time AT TIME ZONE 'UTC', 'YYYY.MM') ELSE 'older' END
 """
-# With the time, because two events may have the same event id at different times.
+# It contains the time, because two events may have the same event id at different times.
 _EVENT_DOCUMENT_ID = "e.event_id || ':' || (extract(epoch FROM e.event_time) * 1000000)::bigint"
 
 # The event of a document id. Adding seconds and microseconds separately keeps the time exact.
@@ -73,12 +73,12 @@ IS_EVENT_OF_DOCUMENT = """
         + split_part({id}, ':', 2)::bigint / 1000000 * interval '1 second'
         + split_part({id}, ':', 2)::bigint %% 1000000 * interval '1 microsecond'
 """
-# Of these document ids, those that PostgreSQL has an event for, with their indexes.
+# Those of the document ids that have an event in PostgreSQL, with their indexes.
 SELECT_STORED_EVENT_IDS = f"""
     SELECT {_EVENT_INDEX}, id FROM unnest(%(ids)s::text[]) AS id
     JOIN clickstream_events e ON {IS_EVENT_OF_DOCUMENT.format(id="id")}
 """  # noqa: S608 - built of constants
-# Of these document ids, those that PostgreSQL has a session for, with their index.
+# Those of the document ids that have a session in PostgreSQL, with their index.
 SELECT_STORED_SESSION_IDS = f"""
     SELECT '{SESSION_INDEX}', session_id::text FROM session_metrics
     WHERE session_id = ANY (%(ids)s::uuid[])
@@ -108,9 +108,9 @@ _WITHOUT_LARGE_ACTIONS = f"""
            CASE WHEN octet_length(action) <= {LARGE_ACTION_BYTES} THEN action END FROM {{table}}
 """  # noqa: S608 - built of constants
 
-# Everything that transactions from %(start)s on and before %(end)s changed. An event that is both
-# new and in another session now comes once. Actions are made while they are read, so no step
-# fills PostgreSQL's disk.
+# Everything that transactions from %(start)s on and before %(end)s changed. An event that is new
+# and has also moved to another session is returned once. Actions are built while they are read, so
+# no step fills PostgreSQL's disk.
 SELECT_CHANGED_DOCUMENTS = f"""
     WITH changes AS MATERIALIZED (
         SELECT user_id, from_time, to_time, regrouped, removed

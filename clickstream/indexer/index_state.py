@@ -1,4 +1,4 @@
-"""The state document in OpenSearch: which indexes there are, and what they were made of.
+"""The state document in OpenSearch: which indexes exist, and from which database they are built.
 
 Each write has a higher version than the last, so an indexer that is no longer the leader, or a
 request that arrives late, cannot overwrite it.
@@ -22,8 +22,8 @@ class IndexState:
 
     token: that of the checkpoint. database: the name of the database that is indexed. version: the
     document's own. horizon: that of the checkpoint, written after it; if it is ahead of the
-    checkpoint, an older database was restored. indexes: UUIDs by name; an index that was deleted
-    and created again has another one.
+    checkpoint, PostgreSQL was restored from an older backup. indexes: UUIDs by name; an index that
+    was deleted and created again has another one.
     """
 
     token: str
@@ -45,7 +45,7 @@ def create_index(client: OpenSearch) -> None:
 def read(client: OpenSearch) -> IndexState | None:
     """Return the stored state; None if there is none.
 
-    Raises SearchOutageError if something in front of OpenSearch answers that there is none.
+    Raises SearchOutageError for a 404 that does not come from OpenSearch, but from a proxy.
     """
     try:
         reply = client.get(index=STATE_INDEX, id=STATE_ID)
@@ -70,5 +70,5 @@ def write(client: OpenSearch, state: IndexState) -> IndexState:
     try:
         client.index(index=STATE_INDEX, id=STATE_ID, body=asdict(state), params=version)
     except ConflictError:
-        raise SearchOutageError("another indexer works on its indexes") from None
+        raise SearchOutageError("another indexer writes to its indexes") from None
     return state

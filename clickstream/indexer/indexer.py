@@ -1,7 +1,7 @@
-"""The indexer: brings what PostgreSQL has committed into OpenSearch, one step at a time.
+"""The indexer: copies committed rows from PostgreSQL to OpenSearch, one step at a time.
 
 It has its own connection to PostgreSQL and reads only committed rows, so the consumer's loop never
-waits for OpenSearch. After any failure it goes on from the checkpoint.
+waits for OpenSearch. After any failure it continues from the checkpoint.
 """
 
 import logging
@@ -45,7 +45,7 @@ class Indexer:
     """Indexes what changed since the checkpoint, if it is the leader.
 
     random: for the jitter of retries. pause: waits for a number of seconds between retries.
-    clock: gives seconds. rows_per_step: about this many rows of PostgreSQL are indexed in a turn.
+    clock: returns seconds. rows_per_step: about this many rows are indexed in a turn.
     """
 
     def __init__(
@@ -140,7 +140,8 @@ class Indexer:
     ) -> tuple[list[Document], list[Refusal]]:
         """Send the documents of a step; return those that were sent and those refused.
 
-        The documents sent are listed only if some are recorded as refused, which may be these.
+        The documents sent are listed only if some documents are recorded as refused: those that
+        are sent now may be among them.
         """
         sent: list[Document] = []
         with connection:

@@ -68,7 +68,7 @@ class IndexSet:
             self._state = state or UNKNOWN_STATE
             return mismatch
         if self._state == UNKNOWN_STATE:
-            # From now on, whoever was the leader before can no longer write it.
+            # From now on, an earlier leader can no longer write it.
             state = index_state.write(self._client, state)
         self._state = state
         self._last_token = state.token
@@ -89,7 +89,7 @@ class IndexSet:
     def ensure(self, name: str) -> None:
         """Create the index of this name unless the state lists it.
 
-        An index of this name that the state does not list has nothing of ours and is deleted.
+        An existing index of this name that the state does not list is deleted first.
         """
         if name in self._state.indexes:
             return
@@ -130,7 +130,7 @@ class IndexSet:
         if state is None:
             return "OpenSearch has no index of this database"
         if (state.token, state.database) != (checkpoint.token, database):
-            return "the index in OpenSearch was not made from this database"
+            return "the index in OpenSearch was not built from this database"
         if state.horizon > checkpoint.horizon:
             return "the database was restored to an earlier state"
         if not state.indexes.items() <= uuids(self._client).items():

@@ -1,4 +1,4 @@
-"""Leadership: of the indexers of several consumers, only one works at a time."""
+"""Leadership: only one of the indexers of several consumers works at a time."""
 
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.settings import Settings
@@ -8,8 +8,8 @@ APPLICATION = "clickstream search"
 TRY_ADVISORY_LOCK = f"SELECT pg_try_advisory_lock({0x696E646578})"
 # All queries of the indexer find their rows by an index, but the planner, which cannot estimate
 # ranges of transaction ids, sometimes chooses to read whole tables.
-# If the process of the leader is frozen, whether it or PostgreSQL is the one that waits, or if its
-# machine is gone, the timeouts close its connection and so release the lock.
+# If the leader's process is frozen or its machine is gone, the timeouts close its connection,
+# which releases the lock.
 SET_SESSION_PARAMETERS = """
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
     SET jit = off; SET work_mem = '64MB'; SET cursor_tuple_fraction = 1;

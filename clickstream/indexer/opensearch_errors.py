@@ -1,4 +1,4 @@
-"""Errors of OpenSearch: when it is an outage, and each error in one line."""
+"""Errors of OpenSearch: an error for outages, and a description of each error in one line."""
 
 import re
 from typing import Any
@@ -25,7 +25,7 @@ def describe_error(error: Exception) -> str:
         return _describe_transport_error(error)
     if isinstance(error, SearchOutageError):
         return str(error)
-    return f"its reply is not that of OpenSearch: {type(error).__name__}"
+    return f"its reply does not come from OpenSearch: {type(error).__name__}"
 
 
 def _describe_transport_error(error: TransportError) -> str:

@@ -60,12 +60,12 @@ def newest(cursor: Cursor, limit: int) -> list[tuple[datetime, str, str, int, st
 
 
 def record(cursor: Cursor, sent: Iterable[Document], refusals: Iterable[Refusal]) -> None:
-    """Replace the records of the documents that were sent by the refusals of this time."""
+    """Delete the records of the documents that were sent, and store the new refusals."""
     execute_values(cursor, DELETE_REFUSED, sorted(set(sent)), template="(%s, %s)")
     latest = {refusal[:2]: refusal for refusal in refusals}
     execute_values(cursor, UPSERT_REFUSED, [latest[key] for key in sorted(latest)])
 
 
 def send_again(cursor: Cursor) -> None:
-    """Make the indexer send all of them again, with their content of then."""
+    """Make the indexer send all refused documents again, with their content at that time."""
     cursor.execute(RECORD_REFUSED_AS_CHANGED, {"session_index": SESSION_INDEX})

@@ -54,7 +54,7 @@ def next_step(cursor: Cursor, current: Checkpoint, max_rows: int) -> IndexStep |
 
 
 def backfill_step(cursor: Cursor, current: Checkpoint, max_rows: int) -> IndexStep:
-    """Return the step over the next events by their keys, with the sessions that begin there."""
+    """Return the step with the next events in key order and the sessions that begin with them."""
     version = _horizon(cursor)
     after_time, after_id = current.backfilled_to or HIGHEST_KEY
     start = {"after_time": after_time, "after_id": after_id}

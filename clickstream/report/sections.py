@@ -1,6 +1,6 @@
 """Content of the report, section by section, the same for terminal and HTML.
 
-Texts of visitors are as they were sent: the modules that show them make them safe.
+Texts of visitors are as they were sent: html_page.py and terminal.py make them safe to show.
 """
 
 from collections.abc import Iterator, Sequence
@@ -295,7 +295,7 @@ def _backlog(waiting: Backlog) -> str:
         return "everything is indexed"
     at_least = "at least " if waiting.rows >= MAX_COUNTED_ROWS else ""
     return (
-        f"{at_least}{number(waiting.rows)} rows to be indexed, the first for "
+        f"{at_least}{number(waiting.rows)} rows to be indexed, the oldest waiting for "
         f"{format_duration(timedelta(seconds=round(waiting.seconds)))}"
     )
 
@@ -307,7 +307,7 @@ def _balance(figures: DataQuality) -> str:
 
 
 def what_if_section(found: WhatIf) -> Section:
-    """Return the sessions under the present and another timeout, side by side."""
+    """Return the figures of the sessions under the current and another timeout, side by side."""
     pairs = (found.current, found.other)
     lengths = [format_duration(timedelta(seconds=each.timeout_seconds)) for each in pairs]
     return Section(

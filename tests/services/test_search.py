@@ -60,7 +60,7 @@ def test_an_outage_under_load_does_not_stop_postgresql(
     eventually(lambda: count_events(query) > 500)
     own_search.stop()
     before, stopped = count_events(query), monotonic()
-    consumer.wait_for_output("PostgreSQL goes on, the index catches up by itself")
+    consumer.wait_for_output("PostgreSQL continues, and the index catches up by itself")
     eventually(lambda: monotonic() > stopped + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
     assert count_events(query) > before + 200 * OUTAGE_SECONDS / 2
     own_search.start()
@@ -318,7 +318,7 @@ def test_report_and_log_give_the_backlog(
     own_search.stop()
     send(environment, [event("a", 1), event("b", 1)])
     wait_until_read(query, 3)
-    assert "2 rows to be indexed, the first for" in run_script("summary.py").stdout
+    assert "2 rows to be indexed, the oldest waiting for" in run_script("summary.py").stdout
     consumer.wait_for_output("search index 2 rows, ")
     consumer.send_signal(SIGTERM)
     assert consumer.wait() == 0
