@@ -1,7 +1,7 @@
 """Reading certificates and keys in PEM format, and checking their dates and that they match.
 
-origin: the file or output that the text comes from. remedy: what to do if it is unusable. Both
-are for the error.
+Arguments for error texts: origin is the file or output that the text comes from; remedy says how
+to replace it if it is unusable.
 """
 
 from collections.abc import Sequence

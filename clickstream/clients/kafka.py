@@ -1,4 +1,4 @@
-"""How the Kafka clients connect: addresses, encryption, credentials."""
+"""Connection options of the Kafka clients: addresses, encryption, credentials."""
 
 import ssl
 from typing import Any
@@ -44,13 +44,13 @@ def _tls_options(settings: Settings) -> dict[str, Any]:
         return {"ssl_context": tls_context(settings)}
     except OSError as error:
         raise UserError(
-            f"the certificates for Kafka cannot be used ({error}); ask: python -m clickstream "
-            "doctor"
+            f"the certificates for Kafka cannot be used ({error}); for the cause run: "
+            "python -m clickstream doctor"
         ) from None
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """Return the TLS context of a Kafka client, which is that of kafka-python.
+    """Return the TLS context of a Kafka client, with the options that kafka-python would set.
 
     A file that is set takes precedence over the text of KAFKA_CA_CERT, KAFKA_ACCESS_CERT and
     KAFKA_ACCESS_KEY. Raises OSError if a file or a text cannot be used.

@@ -63,7 +63,7 @@ def forget_high_watermarks(consumer: KafkaConsumer, partitions: Iterable[TopicPa
 
 
 def resume_join(consumer: KafkaConsumer) -> None:
-    """Make the next poll go on with a join that outlasted the last one.
+    """Make the next poll continue a join that the last poll did not finish.
 
     kafka-python 3.0.12 forgets such a join if new metadata was its only cause. The consumer then
     stays without partitions.
