@@ -1,4 +1,4 @@
-"""The reading of records that the settings ask for."""
+"""The rules for reading records, built from the settings."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ from clickstream.settings import Settings
 
 
 def reading_of(settings: Settings) -> Reading:
-    """Return the reading that the settings ask for.
+    """Build the rules for reading records from the settings.
 
     Raises UsageError with every problem of EVENT_FIELDS and EVENT_TYPES.
     """

@@ -8,7 +8,7 @@ from clickstream.model.events import MAX_QUANTITY, PRICE_LIMIT, PRICE_PLACES
 from clickstream.model.json_records import SentNumber
 
 SMALLEST_PRICE = Decimal(1).scaleb(-PRICE_PLACES)
-# A double of a price is wrong by less than this: rounding it away changes nothing that was meant.
+# A price computed with doubles is wrong by less than this; rounding the error away is no repair.
 FLOAT_NOISE = Decimal("0.000001")
 DIGITS_BEFORE_THE_POINT = 10
 _is_decimal = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?").fullmatch

@@ -1,4 +1,4 @@
-"""True and false, as JSON, numbers and text say it."""
+"""Booleans, sent as JSON booleans, as numbers or as text."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _BY_TEXT = {"true": True, "false": False, "1": True, "0": False}
 
 
 def read_boolean(value: Any) -> tuple[bool | None, bool]:
-    """Return true or false, and True if what was sent cannot be read as one of them."""
+    """Return the boolean, and True if the value cannot be read as one (then it is None)."""
     if type(value) is bool:
         return value, False
     if type(value) is str:

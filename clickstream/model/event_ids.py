@@ -1,4 +1,4 @@
-"""The id of an event: the UUID that was sent, or one made from what was sent."""
+"""The id of an event: the UUID that was sent, or one derived from the id or record sent."""
 
 import re
 from typing import Any
@@ -8,7 +8,7 @@ from clickstream.model.identifiers import uuid5
 from clickstream.model.json_records import HugeNumber
 from clickstream.model.texts import integer_text
 
-# Event ids that are made here are UUIDs of version 5 in this namespace.
+# Derived event ids are UUIDs of version 5 in this namespace.
 EVENT_NAMESPACE = UUID("5b0f36e5-29d5-4cc4-9ee6-b6a8a4fd1f0c")
 is_canonical_uuid = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -16,7 +16,10 @@ is_canonical_uuid = re.compile(
 
 
 def read_event_id(value: Any) -> str | None:
-    """Return the id that a string or an integer stands for; None for a value of another type."""
+    """Return the id derived from a string or an integer; None for a value of another type.
+
+    A string that is a UUID is the id itself, in lower case.
+    """
     if type(value) is str:
         lower = value.lower()
         return lower if is_canonical_uuid(lower) else _from_text(value)
@@ -29,9 +32,9 @@ def _from_text(text: str) -> str:
 
 
 def event_id_of_record(origin: tuple[str, int, int], raw: bytes) -> str:
-    """Return the id of an event without one: made from the record's place and its bytes.
+    """Return an id for an event that was sent without one, derived from its record.
 
-    origin: topic, partition and offset.
+    origin: topic, partition and offset. raw: the bytes of the record.
     """
     topic, partition, offset = origin
     return uuid5(EVENT_NAMESPACE, f"record:{topic}:{partition}:{offset}:".encode() + raw)

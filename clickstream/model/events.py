@@ -52,7 +52,7 @@ class Event(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The event's identity and place in the order: (event_time, event_id)."""
+        """The event's identity, which is also its sort key: (event_time, event_id)."""
         return self.event_time, self.event_id
 
 
@@ -93,8 +93,8 @@ OTHER_NAMES = {"ip_address": ("ip",), "device_type": ("device",)}
 class InvalidEventError(ValueError):
     """Raised for a record that cannot become an event.
 
-    reason: a code. detail: one sentence. event: the event that the record would be if the reason
-    did not stand against it; None if there is no such event. An earlier version may have stored it.
+    reason: a code. detail: one sentence. event: the event that an earlier version with other limits
+    may have stored for the record; None if the record is no event under any limits.
     """
 
     def __init__(self, reason: str, detail: str, event: Event | None = None) -> None:

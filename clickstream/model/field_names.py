@@ -3,8 +3,8 @@
 EVENT_FIELDS is a list of `field=name|name` with semicolons between them, such as
 `user_id=userId|anonymousId; page_url=context.page.url`. The names of a field are tried in the
 order given, its native names last unless they are listed. A value that is null, "" or NaN is
-absent: the next name is tried. A name with dots goes into objects, unless the record has a key
-with exactly this name.
+absent: the next name is tried. A name with dots is a path into nested objects, unless the record
+has a key with exactly this name.
 
 EVENT_TYPES has the same form: `page_view=$pageview|view; purchase=Order Completed`.
 """
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from clickstream.model.events import MAX_NAME_BYTES, OTHER_NAMES, RECORD_FIELDS
 
-# The field that a native name stands for.
+# The field of each native name.
 FIELD_OF_NAME = {
     **{field: field for field in RECORD_FIELDS},
     **{name: field for field, names in OTHER_NAMES.items() for name in names},
@@ -47,8 +47,8 @@ class SelectedFields(NamedTuple):
 class FieldNames:
     """The names under which the fields of an event are looked for.
 
-    text: EVENT_FIELDS in its shortest form; equal texts mean the same.
-    paths: for each field the places to look at, in this order.
+    text: EVENT_FIELDS in canonical form, for comparison.
+    paths: for each field the paths to try, in this order.
     """
 
     text: str
@@ -94,7 +94,7 @@ def _nested(record: Mapping[str, Any], path: Path) -> Any:
 
 
 def parse_field_names(text: str) -> FieldNames:
-    """Return the names that a text in the form of EVENT_FIELDS gives.
+    """Parse a text in the form of EVENT_FIELDS.
 
     Raises ValueError with the end of a sentence that begins with the setting's name.
     """
@@ -124,9 +124,9 @@ def _paths(field: str, names: tuple[str, ...]) -> tuple[Path, ...]:
 
 @dataclass(frozen=True, slots=True)
 class EventTypes:
-    """The event types that other producers' types stand for.
+    """The native event types that replace the types of other producers.
 
-    text: EVENT_TYPES in its shortest form; equal texts mean the same.
+    text: EVENT_TYPES in canonical form, for comparison.
     native: our type by the type as sent.
     """
 
@@ -135,7 +135,7 @@ class EventTypes:
 
 
 def parse_event_types(text: str) -> EventTypes:
-    """Return the types that a text in the form of EVENT_TYPES gives.
+    """Parse a text in the form of EVENT_TYPES.
 
     Raises ValueError with the end of a sentence that begins with the setting's name.
     """
@@ -152,7 +152,7 @@ def parse_event_types(text: str) -> EventTypes:
 
 
 def _parse_lists(text: str) -> dict[str, tuple[str, ...]]:
-    """Return the names by what they stand for: `a=b|c; d=e` becomes {a: (b, c), d: (e,)}."""
+    """Parse a list of this form: `a=b|c; d=e` becomes {a: (b, c), d: (e,)}."""
     lists: dict[str, tuple[str, ...]] = {}
     for part in filter(None, map(str.strip, text.split(";"))):
         meaning, equals, names_text = part.partition("=")

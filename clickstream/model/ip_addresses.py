@@ -9,7 +9,7 @@ from typing import Any
 _match_ipv4_with_port = re.compile(r"([0-9.]+):[0-9]{1,5}").fullmatch
 _match_brackets = re.compile(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?").fullmatch
 
-# An IPv6 address that stands for an IPv4 address begins with these bytes.
+# An IPv4-mapped IPv6 address begins with these bytes.
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
 
 
@@ -28,8 +28,9 @@ def is_plain_address(value: Any) -> bool:
 def read_address(value: Any) -> tuple[str | None, bool]:
     """Return the first address of a list, and True if something of the list was left out.
 
-    A list such as that of X-Forwarded-For names the visitor first and then the proxies. Blanks,
-    brackets and `::ffff:` before an IPv4 address do not count; a port or a zone id is left out.
+    A list such as that of X-Forwarded-For names the visitor first and then the proxies. Ports, zone
+    ids and other addresses count as left out; blanks, brackets and the `::ffff:` of an IPv4-mapped
+    address do not.
     """
     if is_plain_address(value):
         return value, False

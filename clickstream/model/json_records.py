@@ -15,7 +15,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # A schema registry's serializer writes byte 0 and a schema id of four bytes before the value.
 FRAME_BYTES = 5
 NOT_A_NUMBER = float("nan")
-# An integer of fewer digits is inside a double.
+# An integer of at most this many digits is within the range of a double.
 DIGITS_OF_A_DOUBLE = 308
 
 
@@ -27,7 +27,7 @@ class SentNumber(float):
 
 
 class HugeNumber(NamedTuple):
-    """The text of a number that is outside a double."""
+    """A number beyond the range of a double, kept as text."""
 
     text: str
 

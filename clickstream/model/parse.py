@@ -2,7 +2,7 @@
 
 A record in the strict form is read in few steps (strict_form.py), any other field by field: then a
 value that cannot be stored as it was sent is repaired. Only event_type, timestamp and user_id can
-reject a record. Nothing deeper checks an event again: it has the types and limits of the tables.
+reject a record. No later step checks an event again: it has the types and limits of the tables.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ from clickstream.model.texts import read_text
 from clickstream.model.timestamps import TimeLimits, read_time
 
 # The readers of optional fields. Each takes a JSON value that is not null, and returns the value
-# of the column and True if that is not what was sent.
+# of the column, and True if it differs from the value that was sent.
 OPTIONAL_FIELDS: dict[str, Callable[[Any], tuple[Any, bool]]] = {
     **dict.fromkeys(TEXT_FIELDS, read_text),
     "ip_address": read_address,
@@ -51,7 +51,7 @@ def parse(
     latest: datetime,
     reading: Reading = NATIVE_READING,
 ) -> Event:
-    """Return the event that the value of a record is.
+    """Return the event in the value of a record.
 
     origin: topic, partition and offset. latest: the last event time accepted (aware UTC), which
     is reading.max_future ahead of now.
@@ -64,10 +64,10 @@ def parse(
 def _parse_leniently(
     value: bytes | None, origin: tuple[str, int, int], latest: datetime, reading: Reading
 ) -> Event:
-    """Return the event of a record; what is lost or changed is repaired. Raises InvalidEventError.
+    """Return the event of a record, with repaired fields. Raises InvalidEventError.
 
-    A record that today's limits alone refuse is read to its end, because an earlier version may
-    have stored it: the error then holds the event.
+    If only the current limits refuse a record, the error holds its event: an earlier version with
+    other limits may have stored it.
     """
     record = read_json(value)
     selected = reading.field_names.select(record.fields)

@@ -1,4 +1,4 @@
-"""The settings that decide how the records of a database are read."""
+"""The rules by which the records of a topic are read."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

@@ -35,7 +35,7 @@ class Repairs:
             self._properties[name] = storable_json(self._selected.values[field])
 
     def keep_event_type(self, sent: str) -> None:
-        """Keep the type as it was sent, if EVENT_TYPES gives the event another one."""
+        """Store the type as it was sent as a property, because EVENT_TYPES replaced it."""
         if "event_type" in self._properties:  # the record has a type under two names
             self._names.add(PROPERTIES)
         self._properties["event_type"] = sent

@@ -1,4 +1,4 @@
-"""The fields that an event cannot do without, and the reasons for which they reject a record."""
+"""The required fields of an event, and the reasons for which they reject a record."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def refuse_missing(selected: SelectedFields) -> None:
 
 
 def missing_fields(missing: list[str], selected: SelectedFields) -> InvalidEventError:
-    """Return the reason for required fields that are missing, with the fields that are there."""
+    """Return the error for missing required fields. It also names the fields that are present."""
     *first, last = missing
     fields = f"fields {', '.join(first)} and {last} are" if first else f"field {last} is"
     names = [*selected.others, *selected.sent_as.values()]
@@ -34,7 +34,7 @@ def missing_fields(missing: list[str], selected: SelectedFields) -> InvalidEvent
 
 
 def is_blank(user_id: Any) -> bool:
-    """Return True for a visitor of blanks alone, which counts as missing."""
+    """Return True if a user_id consists of blanks alone, which counts as missing."""
     return type(user_id) is str and not user_id.strip()
 
 
@@ -47,7 +47,7 @@ def read_event_type(selected: SelectedFields) -> str:
 
 
 def read_user_id(selected: SelectedFields) -> str:
-    """Return the visitor; an integer is the same as its digits. Raises InvalidEventError."""
+    """Return the user_id; an integer becomes its digits. Raises InvalidEventError."""
     value = selected.values["user_id"]
     text = value if type(value) is str else integer_text(value)
     if type(value) is HugeNumber:
@@ -58,7 +58,7 @@ def read_user_id(selected: SelectedFields) -> str:
 
 
 def _checked(label: str, text: str) -> str:
-    """Return the text. Nothing is replaced or cut in it: that would merge visitors or types."""
+    """Return the text unchanged: replacing or cutting parts of it would merge visitors or types."""
     if not is_storable(text):
         raise InvalidEventError(
             "bad_text", f"The field {label} contains NUL or half of a surrogate pair."

@@ -78,7 +78,7 @@ def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) ->
 
 
 def _object(value: bytes | None) -> dict[str, Any] | None:
-    """Return the fields of a record of which no text can be too long or unstorable."""
+    """Return the fields of a record; None if one of its texts may be too long or unstorable."""
     if value is None or len(value) > MAX_TEXT_CHARACTERS or b"\\u0000" in value:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Texts: what a text field takes, and which characters can be stored."""
+"""Texts: how text fields are read, and which characters can be stored."""
 
 import re
 from decimal import Decimal

@@ -11,7 +11,7 @@ from clickstream.model.json_records import HugeNumber, SentNumber, kind_of
 from clickstream.model.texts import shown
 
 # A number below the limit counts seconds, milliseconds or microseconds, and from 10^17 on
-# nanoseconds. Beside it: how many decimal places of the number make a microsecond.
+# nanoseconds. After each limit: the decimal place of the number that is a microsecond.
 UNITS = ((10**11, 6), (10**14, 3), (10**17, 0))
 NANOSECOND_PLACES = -3
 # A number of more digits before the point is outside the years 1 to 9999 in every unit.
@@ -25,7 +25,10 @@ _match_offset = re.compile(r"(.*?)\s+([+-][0-9:]+)").fullmatch
 
 
 class ReadTime(NamedTuple):
-    """An event time in UTC. is_cut: digits below the microsecond were lost."""
+    """An event time in UTC.
+
+    has_zone: the value named its time zone. is_cut: digits below the microsecond were lost.
+    """
 
     time: datetime
     has_zone: bool = True
@@ -40,14 +43,14 @@ class TimeLimits(NamedTuple):
     max_future: timedelta
 
     def refusal(self, read: ReadTime) -> InvalidEventError | None:
-        """Return the reason if a time is not accepted."""
+        """Return the error for a time that is not accepted; None for one that is."""
         if self.earliest <= read.time <= self.latest:
             return None
         hint = "" if read.has_zone else " It names no time zone and was read as UTC."
         return self._refused(read.time.isoformat(), read.time > self.latest, hint)
 
     def outside_calendar(self, value: object, is_late: bool) -> InvalidEventError:
-        """Return the reason for a time outside the years 1 to 9999."""
+        """Return the error for a time outside the years 1 to 9999."""
         return self._refused(shown(value), is_late, " It is outside the years 1 to 9999.")
 
     def _refused(self, time: str, is_late: bool, hint: str) -> InvalidEventError:
@@ -61,9 +64,10 @@ class TimeLimits(NamedTuple):
 
 
 def read_time(value: Any, limits: TimeLimits) -> ReadTime:
-    """Return the time that a timestamp means. It may be one that is not accepted.
+    """Return the time of a timestamp, also if the limits do not accept it.
 
-    Raises InvalidEventError for a value that means no time of the years 1 to 9999.
+    limits: for error texts, and to choose between two ways of reading digits.
+    Raises InvalidEventError if the value is not a time in the years 1 to 9999.
     """
     if type(value) is str:
         return _of_text(value.strip(), limits)
