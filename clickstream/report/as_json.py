@@ -10,7 +10,7 @@ from typing import Any
 def as_json(figures: Any) -> str:
     """Return a dataclass as indented JSON.
 
-    Times are ISO 8601 with zone, decimals are strings, durations are seconds. The text is ASCII,
+    Times are ISO 8601 with zone, decimals are strings, timedeltas are seconds. The text is ASCII,
     so no text of a visitor can control a terminal.
     """
     return json.dumps(asdict(figures), indent=2, default=_value)

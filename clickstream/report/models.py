@@ -174,7 +174,7 @@ class SuspectVisitor:
 
 @dataclass(frozen=True, slots=True)
 class DataQuality:
-    """Number of records by outcome, since the beginning, and how current tables and index are.
+    """Numbers of all records ever read, by outcome, and how current the tables and the index are.
 
     repeated_event_ids: rows whose event_id is stored with another time too, without the first row
     of each id. search: rows that wait to be indexed; None if nothing was ever indexed.

@@ -1,4 +1,4 @@
-"""Output of the report, of one session and of another timeout, in the form asked for."""
+"""Printing the report, one session or the comparison of two timeouts; writing an HTML file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def watch_report(read: Callable[[], Report], stop: Stop) -> None:
-    """Show as much of the report as fits on the screen, and refresh it until the stop."""
+    """Show as much of the report as fits on the screen; refresh it until a stop is requested."""
     console = terminal.open_console()
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while not stop.requested:
@@ -61,7 +61,7 @@ def print_session(detail: SessionDetail) -> None:
 
 
 def print_what_if(found: WhatIf) -> None:
-    """Print the sessions under the present and another timeout."""
+    """Print the comparison of the current and another timeout."""
     section = terminal.render(what_if_section(found), bars=False)
     terminal.show(terminal.open_console(), [section])
 

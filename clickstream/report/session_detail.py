@@ -19,7 +19,7 @@ SHOWN_SESSION_EVENTS = 1_000
 
 # The session with this id.
 SELECT_SESSION = "SELECT * FROM session_metrics WHERE session_id = %(session_id)s"
-# Its first events, in order.
+# The first events of the session, in order.
 SELECT_SESSION_EVENTS = """
     SELECT event_time, event_id, event_type, page_url, referrer, product_id, search_query,
            price, quantity, order_id, success

@@ -38,7 +38,7 @@ def open_console() -> Console:
 
 
 def show(console: Console, parts: Iterable[RenderableType]) -> None:
-    """Print parts one below the other; into a pipe without trailing spaces."""
+    """Print the parts one below another; without trailing spaces if the output is a pipe."""
     if console.is_terminal:
         for part in parts:
             console.print(part)

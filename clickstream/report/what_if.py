@@ -44,7 +44,7 @@ class TimeoutFigures:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """Figures under the present and another timeout.
+    """Figures under the current and another timeout.
 
     since: only sessions that began from then on; None for all of them.
     """

@@ -1,4 +1,4 @@
-"""Differences found by a check: every one is counted, the first are kept as sentences."""
+"""Differences found by a check: all are counted, and the first ones are kept as sentences."""
 
 import json
 from collections.abc import Iterable, Mapping

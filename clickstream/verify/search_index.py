@@ -1,6 +1,7 @@
 """Check of the search index: compare its documents with PostgreSQL, in bounded memory.
 
-Consumers may run meanwhile. What differs is compared again after the index has caught up.
+Consumers may run meanwhile. A difference counts only if it is still there after the index has
+caught up.
 """
 
 import json
@@ -45,7 +46,7 @@ SESSION_DOCUMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True, slots=True)
 class IndexVerification:
-    """Result of the check: the number of documents that there should be, and all differences."""
+    """Result of the check: the number of expected documents, and all differences."""
 
     documents: int
     differences: Differences
@@ -66,7 +67,7 @@ def verify_index(
 class _Comparison:
     """One comparison of the index with PostgreSQL.
 
-    documents: numbers of documents that there should be, by index, as far as compared.
+    documents: numbers of expected documents by index, among those compared so far.
     """
 
     def __init__(self, settings: Settings, connection: Connection, client: OpenSearch) -> None:
@@ -76,7 +77,7 @@ class _Comparison:
         self._client = client
 
     def differences(self) -> Iterator[str]:
-        """Yield documents that are missing or different, then those that should not be there."""
+        """Yield documents that are missing or different, then documents that are not expected."""
         self._wait_for_index()
         for step in self._steps():
             yield from self._compare(step)
@@ -109,7 +110,7 @@ class _Comparison:
         return differences
 
     def _expected(self, step: IndexStep) -> Iterator[dict[Document, Any]]:
-        """Yield the documents that there should be, with their content, in parts."""
+        """Yield the expected documents, with their content, in parts."""
         with self._connection:
             actions = (action for _, action in read_actions(self._connection, step))
             for part in split(actions, DOCUMENTS_PER_REQUEST, BYTES_PER_REQUEST):
@@ -126,9 +127,9 @@ class _Comparison:
                 yield f"{document.index_name}, document {document.document_id}: {fields}"
 
     def _unexpected(self) -> Iterator[str]:
-        """Yield documents that should not be there.
+        """Yield documents that are not expected.
 
-        Only an index with another number of documents than expected can have any.
+        Only an index whose number of documents is not the expected one can have any.
         """
         for name in sorted(indexes.uuids(self._client)):
             self._client.indices.refresh(index=name)
@@ -145,7 +146,7 @@ class _Comparison:
                 self._wait_for_index()
             for document_id in sorted(unexpected):
                 shown = clip(document_id, VALUE_CHARACTERS)
-                yield f"{name} has document {shown}, which is nothing in PostgreSQL"
+                yield f"{name} has document {shown}, which PostgreSQL does not have"
 
     def _pages_of_ids(self, name: str) -> Iterator[list[str]]:
         """Yield all document ids of an index.
@@ -158,7 +159,7 @@ class _Comparison:
             query["search_after"] = hits[-1]["sort"]
 
     def _stored(self, name: str, ids: set[str]) -> set[str]:
-        """Return those of the ids that PostgreSQL has an event or a session of this index for."""
+        """Return the ids whose event or session is in PostgreSQL and belongs to this index."""
         if name == SESSION_INDEX:
             pattern, query = SESSION_DOCUMENT_ID, SELECT_STORED_SESSION_IDS
         else:
@@ -169,7 +170,7 @@ class _Comparison:
             return {each for index_name, each in cursor if index_name == name}
 
     def _indexed(self, name: str, ids: set[str]) -> set[str]:
-        """Return those of the ids that are in the index now."""
+        """Return the ids that are in the index now."""
         if not ids:
             return ids
         try:

@@ -24,7 +24,7 @@ SELECT_DIFFERENCES = """
     FULL JOIN stored USING (user_id, first_event_timestamp, first_event_id)
     WHERE recomputed IS DISTINCT FROM stored
 """
-# The id of each session, and what it is made of.
+# The id of each session, and the values that it is computed from.
 SELECT_SESSION_IDS = """
     SELECT session_id, user_id, first_event_timestamp, first_event_id FROM session_metrics
 """
@@ -72,8 +72,8 @@ class SessionVerification:
         )
         if not self.differences.number:
             return [
-                f"Verified {checked}: every session is what the session rule says of the events, "
-                "every session id is that of its first event, and records read = events + "
+                f"Verified {checked}: every session follows from the events by the session rule, "
+                "every session id follows from its first event, and records read = events + "
                 "duplicates + rejected."
             ]
         lines = [*self.differences.lines(), f"Checked {checked}."]
@@ -152,5 +152,5 @@ def _difference(expected: dict[str, Any], stored: dict[str, Any]) -> str:
     if not stored:
         return f"{name} is missing"
     if not expected:
-        return f"{name} is stored, but the session rule gives no such session"
+        return f"{name} is stored, but does not follow from the events by the session rule"
     return f"{name}: {different_fields(expected, stored)}"

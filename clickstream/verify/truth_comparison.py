@@ -1,4 +1,4 @@
-"""Comparison of the tables with a truth file, the sessions that a perfect consumer stores."""
+"""Comparison of the tables with a truth file, which has the sessions of a correct consumer."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from clickstream.untrusted_text import clean
 from clickstream.verify.differences import Differences, collect, different_fields
 from clickstream.verify.truth_file import TruthReader, TruthTotals
 
-# Holds the sessions of the truth for the comparison.
+# The sessions of the truth file, for the comparison.
 CREATE_TRUE_SESSIONS = """
     CREATE TEMPORARY TABLE true_sessions ON COMMIT DROP AS
     SELECT * FROM session_metrics WITH NO DATA
@@ -33,7 +33,7 @@ INSERT_TRUE_SESSIONS = """
 """
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
-# A truth has neither the ids that the pipeline chooses nor the status.
+# A truth file has neither session ids nor the status.
 IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
 _COMPARED = [name for name in COLUMNS if name not in IGNORED_COLUMNS]
 # Sessions that differ, by visitor and time; one side is null if it lacks the session.
@@ -140,7 +140,7 @@ def _unknown_events(number: int) -> str:
     if number <= 0:
         return ""
     noun = "event" if number == 1 else "events"
-    return f": the database also holds {number:,} {noun} that this truth does not know"
+    return f": the database also has {number:,} {noun} that the truth file does not count"
 
 
 def _session_differences(connection: Connection) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Truth file of the simulator, read once and in bounded memory, however its JSON is laid out."""
+"""Reading the simulator's truth file once and in bounded memory, for any layout of its JSON."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from clickstream.model.sessions import Rule
 
 READABLE_VERSION = 1
 TRUTH_CHUNK_BYTES = 1 << 18
-# The members beside the sessions, which may stand before or behind them.
+# The other members than the sessions, which may come before or after them.
 SMALL_MEMBERS = ("version", "rule", "events", "duplicates", "rejected")
 
 Session = dict[str, Any]
@@ -31,8 +31,8 @@ class TruthTotals:
 class TruthReader:
     """Reader of one truth file.
 
-    name: of the file, for errors. All methods raise UserError if it is not a whole truth file, and
-    OSError if it cannot be read.
+    name: of the file, for errors. All methods raise UserError if it is not a complete truth file,
+    and OSError if it cannot be read.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -44,7 +44,7 @@ class TruthReader:
         }
 
     def sessions(self) -> Iterator[list[Session]]:
-        """Yield all sessions, as many at a time as end in one chunk of the file."""
+        """Yield all sessions, in lists of those that end in the same chunk of the file."""
         try:
             yield from self._parse()
         except ijson.JSONError:
@@ -97,7 +97,8 @@ class TruthReader:
 
     def _no_truth_file(self) -> UserError:
         return UserError(
-            f"{self._name} is not a whole truth file, as python producer.py --truth writes it"
+            f"{self._name} is not a complete truth file; write it again with: "
+            "python producer.py --truth"
         )
 
 

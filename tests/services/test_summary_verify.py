@@ -196,7 +196,7 @@ def test_missing_and_additional_sessions_are_found(stored: Connection, query: Qu
     query(ADD_SESSION_OF_NOBODY)
     wrong_id, additional = the_differences(verify_sessions(stored))
     assert "should have the id" in wrong_id
-    assert additional.endswith("is stored, but the session rule gives no such session")
+    assert additional.endswith("is stored, but does not follow from the events by the session rule")
 
 
 def test_a_wrong_id_is_found(stored: Connection, query: Query) -> None:

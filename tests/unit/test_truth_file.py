@@ -47,7 +47,7 @@ def test_every_layout_reads_the_same(chunk_bytes: int, layout: Callable[[Any], s
 def test_a_truncated_file_is_refused(layout: Callable[[Any], str]) -> None:
     content = layout(TRUTH).encode()
     for length in range(len(content)):
-        with pytest.raises(UserError, match=r"truth\.json is not a whole truth file"):
+        with pytest.raises(UserError, match=r"truth\.json is not a complete truth file"):
             read(content[:length])
 
 
@@ -66,14 +66,14 @@ def test_a_truncated_file_is_refused(layout: Callable[[Any], str]) -> None:
     ],
 )
 def test_a_member_of_another_form_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"truth\.json is not a whole truth file"):
+    with pytest.raises(UserError, match=r"truth\.json is not a complete truth file"):
         read(json.dumps(TRUTH | change).encode())
 
 
 @pytest.mark.parametrize("name", TRUTH)
 def test_a_missing_member_is_refused(name: str) -> None:
     truth = {key: value for key, value in TRUTH.items() if key != name}
-    with pytest.raises(UserError, match=r"truth\.json is not a whole truth file"):
+    with pytest.raises(UserError, match=r"truth\.json is not a complete truth file"):
         read(json.dumps(truth).encode())
 
 
@@ -81,7 +81,7 @@ def test_a_missing_member_is_refused(name: str) -> None:
     "content", [b"", b"[]", b"{} {}", b"{}", b"5", b"\xff\xfe{}", b"a,b\n1,2\n"]
 )
 def test_another_file_is_refused(content: bytes) -> None:
-    with pytest.raises(UserError, match=r"truth\.json is not a whole truth file"):
+    with pytest.raises(UserError, match=r"truth\.json is not a complete truth file"):
         read(content)
 
 
