@@ -46,7 +46,7 @@ SETTING_OPTIONS = {
     "action_delay_max": "longest time between two actions, seconds; the average is about a "
     "quarter of it",
     "logout_failure_prob": "share of logged-in visitors who leave without logging out, 0 to 1",
-    "session_inactivity_grace": "how long the place of a visitor without logout stays taken, "
+    "session_inactivity_grace": "how long a visitor who leaves without logout counts as active, "
     "seconds",
     "batch_size": "largest batch for one partition, bytes",
     "linger_ms": "how long a batch waits for more records, milliseconds",
@@ -101,8 +101,8 @@ def _add_traffic(group: Any) -> None:
         "--rate",
         type=_number(MIN_FACTOR, MAX_FACTOR),
         metavar="R",
-        help="events per second; with --backfill the average per simulated second (default: what "
-        "TARGET_ACTIVE_USERS visitors do)",
+        help="events per second; with --backfill the average per simulated second (default: the "
+        "rate of TARGET_ACTIVE_USERS visitors)",
     )
     group.add_argument(
         "--users",
@@ -179,8 +179,8 @@ def _add_replay(group: Any) -> None:
         "--replay",
         metavar="FILE",
         help="send the events of a file, or of standard input if FILE is -: JSON lines, one JSON "
-        "array, CSV or TSV with a header, each also as gzip; at the end it says which events a "
-        "consumer will reject, and why",
+        "array, CSV or TSV with a header, each also as gzip; a warning at the end names the events "
+        "that a consumer will reject, and why",
     )
     group.add_argument(
         "--map",

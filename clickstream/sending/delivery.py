@@ -36,7 +36,7 @@ MAX_RECORD_BYTES = 16 * 1024 * 1024
 # Larger records are compressed, because brokers accept about 1 MiB.
 COMPRESS_FROM_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10
-# kafka-python itself has no limit on its buffer. Overhead: its memory per record beside the value.
+# kafka-python itself has no limit on its buffer. Overhead: its memory per record, without value.
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 1_000
 
@@ -62,7 +62,7 @@ class Sink(Protocol):
         """Send a record. Return False if the caller has to try again later."""
 
     def settle(self) -> bool:
-        """Count the answers that have come. Return True if nothing is pending."""
+        """Count the acknowledged and the failed records. Return True if none is pending."""
 
     def close(self) -> None:
         """Disconnect; records that are still pending count as failed."""

@@ -23,9 +23,9 @@ _is_column_name = re.compile(r"[A-Za-z_$@][\w .:$@/-]*").fullmatch
 class FileFormat(NamedTuple):
     """A format of recorded files.
 
-    unit: the part of the file that is one event. read: yields the number and the JSON text of each
-    event; it takes the chunks of the file and the largest size of an event, bytes, and raises
-    FormatError if it cannot go on.
+    unit: the word for one event in messages, "line" or "element". read: yields the number and the
+    JSON text of each event; it takes the chunks of the file and the largest size of an event,
+    bytes, and raises FormatError if the rest cannot be read.
     """
 
     unit: str

@@ -38,7 +38,7 @@ class FormatError(Exception):
 class InputStream(NamedTuple):
     """An open input. chunks: its text as UTF-8 without a byte order mark, in parts of any size.
 
-    raw: the file as it is on disk, which tells how much of it has been read.
+    raw: the file as it is on disk; its position shows how much of it has been read.
     """
 
     chunks: Iterator[bytes]
@@ -127,7 +127,7 @@ def _standard_input_number() -> int:
 
 
 def _utf8(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the chunks in UTF-8 without a byte order mark; a mark tells if they are UTF-16."""
+    """Return the chunks in UTF-8 without a byte order mark, which shows if they are UTF-16."""
     start = next(chunks, b"")
     while _is_part_of_a_mark(start) and (more := next(chunks, b"")):
         start += more

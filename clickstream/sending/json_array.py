@@ -1,7 +1,7 @@
 """The elements of one JSON array, each as its own text, in bounded memory.
 
-An element keeps the text of its values. A library that returns values, such as ijson, refuses NaN
-and replaces lone surrogates, and a consumer reads both.
+An element keeps the text of its values. A library that returns values, such as ijson, would refuse
+NaN and replace lone surrogates, although a consumer reads both.
 """
 
 import json
@@ -29,7 +29,7 @@ def read_array(chunks: Iterator[bytes], limit: int) -> Iterator[bytes]:
     else:
         yield from _elements(text)
     if text.next_character():
-        raise FormatError("it goes on after the end of its JSON array")
+        raise FormatError("there is text after the end of its JSON array")
 
 
 def _elements(text: "_UnreadText") -> Iterator[bytes]:
@@ -94,7 +94,7 @@ class _UnreadText:
                 if self._read_more():
                     continue
                 raise FormatError(f"not JSON: {error.msg}") from None
-            # At the end of the text, a number may go on in the next chunk.
+            # A number at the end of the text may continue in the next chunk.
             if end < len(self._text) or not self._read_more():
                 value = self._text[self._position : end]
                 self._position = end

@@ -1,4 +1,4 @@
-"""Events as JSON objects in native names: those that the consumer reads without settings."""
+"""Events as JSON objects with native names, which the consumer reads without EVENT_FIELDS."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from clickstream.model.events import InvalidEventError
 from clickstream.model.field_names import EventTypes, FieldNames
 from clickstream.model.json_records import HugeNumber, SentNumber, read_json
 
-# Stands before the name of a field whose native name another field has got.
+# Prefix of the name of a field, if another field has been given that name.
 ORIGINAL = "original_"
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -24,7 +24,7 @@ class Renaming:
     event_types: EventTypes
 
     def apply(self, value: bytes) -> bytes:
-        """Return an event in native names. What is not a JSON object stays as it is.
+        """Return an event with native names; a value that is no JSON object is not changed.
 
         If a native name is taken, the value that had it is kept under another name. So is an event
         type that is replaced.

@@ -21,7 +21,7 @@ from clickstream.simulator.faults import FaultRates
 from clickstream.simulator.traffic import SimulatedTraffic, VisitBehaviour
 
 DEFAULT_BACKFILL = 86_400 * SECOND
-# Average distance of the events of a simulated past, microseconds. No two have the same time.
+# Smallest average gap between the events of a simulated past, microseconds: all times differ.
 MIN_AVERAGE_GAP = 4
 # Options that cannot be combined with --replay.
 SIMULATION_ONLY = (
@@ -177,9 +177,9 @@ def _check_past(options: Options, now: int) -> None:
         raise UsageError("the simulated past must not begin before 1970; shorten --backfill")
     if options.events is not None and options.events * MIN_AVERAGE_GAP > length:
         raise UsageError(
-            f"{options.events} events do not fit into so short a past; lengthen --backfill"
+            f"{options.events} events do not fit into this simulated past; lengthen --backfill"
         )
     if options.events is not None and options.rate is not None:
         raise UsageError(
-            "give --backfill either --events (or NUM_EVENTS) or --rate: each decides the other"
+            "give --backfill either --events (or NUM_EVENTS) or --rate: one determines the other"
         )

@@ -36,7 +36,7 @@ def no_wait(_due: int, _show: Callable[[], None]) -> None:
 class Pace:
     """Lets `speed` seconds of simulated time pass in one second.
 
-    start: the simulated time that is now, microseconds; None: the first time waited for.
+    start: the simulated time at creation, microseconds; None: the first `due` is due at once.
     """
 
     def __init__(self, speed: float, stop: Stop, start: int | None = None) -> None:

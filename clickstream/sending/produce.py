@@ -24,7 +24,7 @@ STOP_TIMEOUT_SECONDS = 40.0
 
 
 def produce(options: Options, settings: Settings) -> int:
-    """Send what the options describe, until it is all sent or a signal comes.
+    """Send the records that the options describe, until all are sent or a signal comes.
 
     Return the exit status: 0 only if every record sent was acknowledged.
     """
@@ -78,7 +78,7 @@ def _wait_for_server(show: Callable[[], None], stop: Stop, outage: OutageDetecto
     show()
     if outage.seconds() > STOP_TIMEOUT_SECONDS and stop.requested:
         raise UserError(
-            f"Kafka has not answered for {STOP_TIMEOUT_SECONDS:.0f} s, so the rest is given up; "
+            f"Kafka has not answered for {STOP_TIMEOUT_SECONDS:.0f} s; the rest is not sent; "
             "find the cause with: python -m clickstream doctor"
         )
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """Makes the records to send. Times are microseconds since 1970."""
+    """Creates the records to send. Times are microseconds since 1970."""
 
     def records(self, now: int, stop: Stop) -> Iterable[OutgoingRecord | SimulatedEvent]:
         """Return the records, up to their end or a stop; to be called once."""
@@ -33,14 +33,14 @@ class Source(Protocol):
         """Return about how many records there will be, or None if that is unknown."""
 
     def report(self) -> None:
-        """Log what is special about the records made so far."""
+        """Log the deliberate faults or the invalid events among the records so far."""
 
     def finish(self, *, is_complete: bool) -> None:
-        """Write what the source has to write at the end. is_complete: no record has failed."""
+        """Write the truth file, if one is wanted. is_complete: no record has failed."""
 
 
 def source(options: Options, settings: Settings) -> Source:
-    """Return the source that the options ask for. Raises UsageError if they contradict it."""
+    """Return the source that the options name. Raises UsageError if it cannot obey them."""
     if options.replay is None:
         return SimulatedSource(options, settings)
     return ReplayedSource(options.replay, options, settings)

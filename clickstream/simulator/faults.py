@@ -1,7 +1,7 @@
 """Deliberate faults: events sent late, sent twice or without a key, and invalid records.
 
-Invalid records are added to the events. Each cannot become an event for one of the reasons for
-which a consumer rejects records.
+Invalid records are added to the events. Each has one of the defects for which a consumer rejects
+records.
 Wrong clocks belong to the visitors (see identities.py); here their events are only counted.
 """
 
@@ -106,10 +106,10 @@ class FaultInjector:
             self._delay(self._malformed(event, record))
 
     def _malformed(self, event: SimulatedEvent, record: OutgoingRecord) -> OutgoingRecord:
-        """Return an invalid record made from an event.
+        """Return an invalid record that is derived from an event.
 
-        It is due after the event's own record and has the same key, so a consumer has stored the
-        event when it reads a record that conflicts with it.
+        It is due after the event's own record and has the same key, so that a consumer stores the
+        event before it reads a record that conflicts with it.
         """
         kind = next(self._kinds)
         self.rejected[kind] += 1
@@ -197,7 +197,7 @@ def _event_id_conflict(payload: Payload, _rng: Random) -> bytes:
     return orjson.dumps(payload | {"user_id": f"not-{payload['user_id']}"})
 
 
-# Reason code of the consumer: function that makes such a record.
+# Reason code of the consumer: function that returns the value of such a record.
 MALFORMED_KINDS: dict[str, Callable[[Payload, Random], bytes | None]] = {
     "not_utf8": _not_utf8,
     "not_json": _not_json,

@@ -15,8 +15,7 @@ class EventTiming(Protocol):
     def at(self, moment: int) -> int:
         """Return the time of the next event; called once per event.
 
-        moment: the schedule's time of the event, never before that of the event before. Neither
-        is the result.
+        moment: the schedule's time of the event. It never decreases, and neither does the result.
         """
 
 

@@ -8,7 +8,7 @@ class VisitBehaviour:
     """The behaviour of the visitors. All times are seconds.
 
     profile: "shop" or "news". session_timeout: pauses between visits are shorter and longer than
-    this. inactivity_grace: how long the place of a visitor who failed to log out stays taken.
+    this. inactivity_grace: how long a visitor who leaves without logout counts as active.
     """
 
     profile: str

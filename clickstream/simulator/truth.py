@@ -36,7 +36,7 @@ class _Payload(NamedTuple):
 
 @dataclass(slots=True)
 class _Session:
-    """A session with what its metrics need."""
+    """A session with the values that its metrics are computed from."""
 
     first: _Payload
     last: _Payload
@@ -208,7 +208,7 @@ class TruthWriter:
     def _close_old(self, now: int) -> None:
         """Close the sessions whose last event is more than the timeout ago.
 
-        By true time, because the error of a visitor's clock is constant.
+        The true time is compared: the error of a visitor's clock is constant.
         """
         while self._open:
             key, session = next(iter(self._open.items()))

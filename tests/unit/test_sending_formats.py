@@ -133,7 +133,7 @@ def test_a_table_can_have_any_of_three_delimiters(tmp_path: Path, delimiter: str
         ("x.json", '[{"a": 1}', "element 1 of the array: the file ends in the middle"),
         ("x.json", '[{"a": 1} {"a": 2}]', "element 1 of the array: , or ] is missing before '{'"),
         ("x.json", "[1,]", "element 2 of the array: not JSON"),
-        ("x.json", "[1] [2]", "it goes on after the end of its JSON array"),
+        ("x.json", "[1] [2]", "there is text after the end of its JSON array"),
         ("x.json", "[" * 100_000, "element 1 of the array: nested too deep"),
         ("x.csv", "a,a\n1,2\n", "the header has the column 'a' twice"),
         ("x.csv", 'a,b\n1,2\n1,"2\n3,4\n', "line 3: unexpected end of data"),
