@@ -1,4 +1,4 @@
-"""`python -m clickstream`: the commands beside the four scripts."""
+"""`python -m clickstream`: all commands that are not one of the four scripts."""
 
 import argparse
 from collections.abc import Sequence

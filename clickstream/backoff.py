@@ -11,8 +11,8 @@ MAX_DOUBLINGS = 60
 class Backoff:
     """Waiting times that double with each failure in a row, up to a limit.
 
-    first_seconds: before the first doubling. max_seconds: the limit. random: takes up to half of
-    each wait away, so that clients that failed together do not all come back together.
+    first_seconds: before the first doubling. max_seconds: the limit. random: shortens each wait by
+    up to half, so that clients that failed together do not all return together.
     """
 
     first_seconds: float

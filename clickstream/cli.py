@@ -71,7 +71,7 @@ def add_env_file(parser: argparse.ArgumentParser) -> None:
         "--env-file",
         type=Path,
         metavar="PATH",
-        help="settings file to read instead of .env (the environment beats it)",
+        help="settings file to read instead of .env (environment variables take precedence)",
     )
 
 

@@ -60,7 +60,7 @@ def write_file(path: Path, text: str, written_by: str, force: bool = False) -> P
 
 
 def back_up(path: Path) -> Path:
-    """Copy a file to a new name beside it, with mode 0600, and return that path."""
+    """Copy a file to a new name in its folder, with mode 0600, and return that path."""
     for number in count(1):
         backup = path.with_name(f"{path.name}.backup-{number}")
         try:

@@ -310,8 +310,8 @@ def _problem(item: Field[Any], error: ValueError, mapping: Mapping[str, str]) ->
 def load(env_file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of the environment and of the `.env` file.
 
-    env_file: a file that must exist; None for `.env` in the working directory or beside the
-    scripts, if there is one. Raises UsageError with all problems.
+    env_file: a file that must exist; None for `.env` in the working directory or in the folder of
+    the scripts, if there is one. Raises UsageError with all problems.
     """
     return from_sources(sources.find(env_file, environment))
 

@@ -6,7 +6,7 @@ from types import FrameType
 
 
 class Stop:
-    """A request to stop, which the loops look at."""
+    """A request to stop, which the loops check."""
 
     def __init__(self) -> None:
         self._event = threading.Event()

@@ -1,8 +1,8 @@
 """Sources of the settings: the environment and `.env`.
 
-The environment beats `.env`. All details of one server come from one source, so that a password
-never reaches a server that it does not belong to: if the environment sets one of them, those in
-`.env` are not used.
+The environment takes precedence over `.env`. All details of one server come from one source, so
+that a password never reaches a server that it does not belong to: if the environment sets one of
+them, those in `.env` are not used.
 """
 
 import sys
@@ -126,7 +126,10 @@ class Sources:
     searched: tuple[Path, ...]
 
     def unused(self) -> list[str]:
-        """Return the names in the file whose server the environment describes, sorted."""
+        """Return the names in the file that are not used, sorted.
+
+        They are details of a server of which the environment sets at least one detail.
+        """
         return sorted(
             name
             for server in SERVERS
@@ -137,7 +140,8 @@ class Sources:
     def values(self) -> dict[str, str]:
         """Return the variables to use, by name.
 
-        Raises UsageError if the environment describes a server in part and the file names one.
+        Raises UsageError if the environment sets only some details of a server and the file names
+        the server.
         """
         for server in SERVERS:
             self._refuse_mixture(server)
@@ -179,7 +183,7 @@ def find(env_file: Path | None, environment: Mapping[str, str]) -> Sources:
     """Read the sources.
 
     env_file: the file of the option --env-file, which must exist; None for `.env` in the working
-    directory or, if there is none, beside the scripts.
+    directory or, if there is none, in the folder of the scripts.
     Raises UsageError if the file does not exist or cannot be read or parsed.
     """
     if env_file is not None and not env_file.is_file():
@@ -193,7 +197,7 @@ def find(env_file: Path | None, environment: Mapping[str, str]) -> Sources:
 def warn_if_overruled(
     path: Path, written: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
-    """Warn on stderr of environment variables that beat settings written to a `.env` file."""
+    """Warn on stderr of environment variables that override settings written to a `.env` file."""
     names = {name for name, value in written.items() if environment.get(name, value) != value}
     for server in SERVERS:
         parts = {name: written[name] for name in server.names & written.keys()}

@@ -43,7 +43,7 @@ def _register_rejected(commands: cli.Subparsers) -> None:
     )
     show = _add(actions, "show", "show one record with its raw bytes", _show)
     show.add_argument("location", type=_location, metavar=LOCATION, help="the record to show")
-    summary = "try rejected records again: those valid by now are stored, each once"
+    summary = "try rejected records again: those that are valid now are stored, each once"
     retry = _add(actions, "retry", summary, _retry)
     retry.add_argument(
         "location",
@@ -56,7 +56,7 @@ def _register_rejected(commands: cli.Subparsers) -> None:
 
 
 def _register_positions(commands: cli.Subparsers) -> None:
-    actions = cli.add_command_group(commands, "positions", "what was read of each partition")
+    actions = cli.add_command_group(commands, "positions", "how far each partition was read")
     _add(actions, "show", "show positions and counters by partition", _show_positions)
     summary = "make consumers read the topic again; stored events become duplicates"
     reset = _add(actions, "reset", summary, _reset_positions)

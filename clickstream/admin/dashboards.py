@@ -22,16 +22,16 @@ OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 def import_dashboards(settings: Settings) -> str:
     """Import the saved objects, replacing those of an earlier import; return a sentence.
 
-    Raises UsageError if OPENSEARCH_DASHBOARDS_URL is no address, and UserError if Dashboards cannot
-    be reached or refuses the import.
+    Raises UsageError if OPENSEARCH_DASHBOARDS_URL is not an address, and UserError if Dashboards
+    cannot be reached or refuses the import.
     """
     url = _address(settings.opensearch_dashboards_url)
     reply = _post(url, SAVED_OBJECTS_FILE.read_bytes(), settings)
     if reply.status in (UNAUTHORIZED, FORBIDDEN):
         raise UserError(
             f"OpenSearch Dashboards at {url} does not let OPENSEARCH_USER import saved objects; "
-            "give a user who may, in the environment: OPENSEARCH_USER=... OPENSEARCH_PASSWORD=... "
-            "python -m clickstream dashboards import"
+            "set a user with this right in the environment: OPENSEARCH_USER=... "
+            "OPENSEARCH_PASSWORD=... python -m clickstream dashboards import"
         )
     result = _result(url, reply)
     if not result.get("success"):

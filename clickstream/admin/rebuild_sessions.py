@@ -1,7 +1,7 @@
 """Recomputing all sessions from the stored events, for another session rule or as a repair.
 
 It is one transaction in which no consumer writes: before it all sessions follow the old rule,
-after it the new one. The consumers drop their caches and go on from the tables.
+after it the new one. The consumers drop their caches and continue from the tables.
 """
 
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ LOG_CHANGED = f"""
     WHERE {change_log.IS_LOGGED}
       AND NOT EXISTS (SELECT FROM unchanged_sessions u WHERE u.session_id = sessions.session_id)
 """  # noqa: S608 - built of constants
-# With more changes a backfill is better: it goes on in small steps.
+# With more changes a backfill is better: it is done in small steps.
 MAX_LOGGED_CHANGES = 20_000
 DELETE_CHANGED = """
     DELETE FROM session_metrics AS old
@@ -79,7 +79,7 @@ INSERT_CHANGED = f"""
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """Numbers of sessions: left as they were, deleted or replaced, and written."""
+    """Numbers of sessions: unchanged, deleted or replaced, and written."""
 
     unchanged: int
     deleted: int
@@ -96,8 +96,8 @@ def rebuild_sessions(settings: Settings) -> str:
     return (
         f"All sessions follow a timeout of {settings.session_timeout_seconds} s"
         f"{_event_types('start', settings.session_start_events)}"
-        f"{_event_types('end', settings.session_end_events)}: {rebuilt.unchanged:,} were right "
-        f"before, {rebuilt.deleted:,} were replaced or deleted, {rebuilt.written:,} were written."
+        f"{_event_types('end', settings.session_end_events)}: {rebuilt.unchanged:,} were unchanged"
+        f", {rebuilt.deleted:,} were replaced or deleted, {rebuilt.written:,} were written."
     )
 
 

@@ -13,7 +13,7 @@ _has_binary_bytes = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]").search
 
 
 def bytes_lines(value: bytes) -> list[str]:
-    """Return the lines of a text, in which bytes that are no UTF-8 are escaped, or a hex dump.
+    """Return the lines of a text, with bytes that are not UTF-8 escaped, or of a hex dump.
 
     A line of a hex dump has up to 67 characters.
     """

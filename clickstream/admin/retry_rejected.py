@@ -1,4 +1,4 @@
-"""Retrying rejected records: those that are valid by now are stored, once, as events."""
+"""Retrying rejected records: those that are valid now are stored as events, each once."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -57,10 +57,10 @@ class RetriedRecord(NamedTuple):
 def retry(
     connection: Connection, selection: Selection, *, now: datetime, reading: Reading
 ) -> Counter[OutcomeKind]:
-    """Retry rejected records, and return how many had which outcome.
+    """Retry rejected records, and return the number of records by outcome.
 
-    A transaction takes CHUNK_RECORDS. It keeps the consumers out and makes them drop their caches,
-    because a retried event may belong to a session that one of them has cached.
+    Each transaction retries CHUNK_RECORDS. It keeps the consumers out and makes them drop their
+    caches, because a retried event may belong to a session that one of them has cached.
     Raises UserError if no consumer has stored a session rule yet.
     """
     kinds: Counter[OutcomeKind] = Counter()
@@ -92,7 +92,7 @@ def _retry_chunk(
     now: datetime,
     reading: Reading,
 ) -> list[RecordOutcome]:
-    """Store what is valid by now, and return the outcome of each record."""
+    """Store the records that are valid now, and return the outcome of each record."""
     stored = outcomes.store_records(cursor, [_read(record, now, reading) for record in records])
     SessionCache(rule).apply(cursor, stored.new_events)
     _delete_retried(cursor, records, stored.outcomes)
@@ -124,7 +124,7 @@ def _delete_retried(
 def _update_reasons(
     cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
 ) -> None:
-    """Store today's reason for the records that stay rejected."""
+    """Store the current reason for the records that stay rejected."""
     reasons = [
         (outcome.reason, outcome.detail, *record[:3])
         for record, outcome in zip(records, decided, strict=True)
@@ -136,7 +136,7 @@ def _update_reasons(
 def _move_counters(
     cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
 ) -> None:
-    """Count the records that left rejected_events as rows or as duplicates."""
+    """Subtract the records from the rejected ones, and add those that were duplicates."""
     left: Counter[tuple[str, int]] = Counter()
     duplicates: Counter[tuple[str, int]] = Counter()
     for record, outcome in zip(records, decided, strict=True):

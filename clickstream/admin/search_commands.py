@@ -1,4 +1,4 @@
-"""Work of an operator on the search index: verify it, rebuild it, send refused documents again."""
+"""Commands on the search index: verify it, rebuild it, send refused documents again."""
 
 from contextlib import closing
 
@@ -34,7 +34,10 @@ def verify(settings: Settings) -> IndexVerification:
 
 
 def rebuild(settings: Settings) -> str:
-    """Rebuild the index, by a running consumer or here, and return a sentence for the user."""
+    """Rebuild the index, and return a sentence for the user.
+
+    The indexer of a running consumer does it, or one in this process.
+    """
     with (
         closing(connect_or_explain(settings, application=APPLICATION)) as connection,
         connection,
@@ -46,7 +49,7 @@ def rebuild(settings: Settings) -> str:
 
 
 def retry_refused(settings: Settings) -> tuple[int, int]:
-    """Send the refused documents again; return how many were refused before and are now."""
+    """Send the refused documents again; return their number before and after that."""
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         with connection, connection.cursor() as cursor:
             before = refused_documents.count(cursor)
@@ -58,7 +61,7 @@ def retry_refused(settings: Settings) -> tuple[int, int]:
 
 
 def _catch_up(settings: Settings) -> None:
-    """Wait until the index has caught up, by the indexer of a running consumer or one here."""
+    """Wait until the index has caught up, with an indexer here in case no consumer runs one."""
     stop = Stop().on_signals()
     with running_indexer(settings):
         if not wait_until_indexed(settings, stop):

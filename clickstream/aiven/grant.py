@@ -45,7 +45,7 @@ def administrator(settings: Settings, outputs: Outputs) -> Settings:
     if (settings.postgres_host, settings.postgres_port, settings.postgres_database) != expected:
         raise UserError(
             f"POSTGRES_* name {settings.postgres_host}:{settings.postgres_port}/"
-            f"{settings.postgres_database}, Terraform's outputs to "
+            f"{settings.postgres_database}, but Terraform's outputs name "
             f"{outputs.postgres_host}:{outputs.postgres_port}/{outputs.postgres_database}; "
             "run this first: python -m clickstream env"
         )

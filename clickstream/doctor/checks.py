@@ -21,7 +21,7 @@ class Check:
 
     run: returns a description of what was found, or raises UserError with the problem and the
     remedy.
-    vital: the checks after this one make no sense if it finds a problem.
+    vital: if this check finds a problem, the checks after it are skipped.
     """
 
     name: str

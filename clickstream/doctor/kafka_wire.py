@@ -1,6 +1,6 @@
 """The first requests of Kafka's protocol, to learn from the broker why it refuses a client.
 
-A client library retries until its timeout and then reports that timeout, whatever the cause.
+A client library retries until its timeout and then reports the timeout instead of the cause.
 Message formats: https://kafka.apache.org/protocol.html
 """
 

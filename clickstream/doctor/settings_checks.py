@@ -82,7 +82,7 @@ def _check_names(sources: Sources) -> str:
 
 
 def intended_setting(name: str) -> str | None:
-    """Return the setting that an unknown name stands for or resembles, if any."""
+    """Return the setting that has this name in other programs or a similar one here, if any."""
     if name in SETTING_OF:
         return SETTING_OF[name]
     candidates = [each for each in sorted(NAMES) if each[:2] == name[:2]]

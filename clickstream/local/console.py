@@ -84,7 +84,7 @@ def reset(_: argparse.Namespace) -> int:
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
-    """Return the user's settings with the local servers, which beat the environment here."""
+    """Return the user's settings with the local servers, which override the environment here."""
     stored = read_env_file(DEFAULT_ENV_FILE)
     return Settings.from_mapping({**stored, **os.environ, **values})
 

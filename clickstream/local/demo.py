@@ -36,7 +36,7 @@ SEARCH_STEP = (
 )
 STOP_SECONDS = 5.0
 NEXT_STEPS = """
-To go on with servers that keep running:
+To continue with servers that keep running:
   python -m clickstream stack up
   python consumer.py                # in a second terminal
   python producer.py                # in a third one

@@ -11,7 +11,7 @@ from pathlib import Path
 def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock of a file; wait for it without a time limit.
 
-    shared: several processes may hold it at once, but not beside an exclusive holder.
+    shared: several processes may hold it at once, but none while another holds it exclusively.
     The holder may delete the file: waiting processes then lock the next file of that name.
     """
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX

@@ -75,7 +75,7 @@ def password_file(stack: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A data directory in a folder; for root, a copy of the programs is beside it."""
+    """A data directory in a folder, which for root also has a copy of the programs."""
 
     folder: Path
     password_file: Path
