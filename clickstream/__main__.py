@@ -7,6 +7,7 @@ from clickstream import cli
 from clickstream.admin import commands as admin
 from clickstream.aiven import commands as aiven
 from clickstream.doctor import commands as doctor
+from clickstream.inspection import commands as inspection
 from clickstream.local import commands as local
 
 DESCRIPTION = "Commands for local servers, settings, checks and stored data."
@@ -17,7 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m clickstream", description=DESCRIPTION)
     cli.add_version(parser)
     commands = cli.add_commands(parser, "COMMAND")
-    for part in (local, aiven, doctor, admin):
+    for part in (local, aiven, doctor, inspection, admin):
         part.register(commands)
     return parser
 

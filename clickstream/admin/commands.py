@@ -3,9 +3,6 @@
 import argparse
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
-
-import psycopg2
 
 from clickstream import cli
 from clickstream.admin import (
@@ -15,9 +12,10 @@ from clickstream.admin import (
     retry_rejected,
     search_commands,
 )
+from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection, connect_or_explain
-from clickstream.errors import UsageError, UserError, first_line
+from clickstream.errors import UsageError
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
@@ -36,15 +34,15 @@ def register(commands: cli.Subparsers) -> None:
 def _register_rejected(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "rejected", "records that could not become an event")
     summary = "list the number of records by reason, and the newest records"
-    listing = _add(actions, "list", summary, _list)
+    listing = add_database_command(actions, "list", summary, _list)
     listing.add_argument("--reason", help="list only records with this reason, such as not_json")
     listing.add_argument(
         "--limit", type=int, default=20, metavar="N", help="records to list (default: 20)"
     )
-    show = _add(actions, "show", "show one record with its raw bytes", _show)
+    show = add_database_command(actions, "show", "show one record with its raw bytes", _show)
     show.add_argument("location", type=_location, metavar=LOCATION, help="the record to show")
     summary = "try rejected records again: those that are valid now are stored, each once"
-    retry = _add(actions, "retry", summary, _retry)
+    retry = add_database_command(actions, "retry", summary, _retry)
     retry.add_argument(
         "location",
         nargs="?",
@@ -57,40 +55,24 @@ def _register_rejected(commands: cli.Subparsers) -> None:
 
 def _register_positions(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "positions", "how far each partition was read")
-    _add(actions, "show", "show positions and counters by partition", _show_positions)
+    add_database_command(
+        actions, "show", "show positions and counters by partition", _show_positions
+    )
     summary = "make consumers read the topic again; stored events become duplicates"
-    reset = _add(actions, "reset", summary, _reset_positions)
+    reset = add_database_command(actions, "reset", summary, _reset_positions)
     reset.add_argument("--to", choices=["earliest"], required=True, help="where to start reading")
 
 
 def _register_search(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "search", "the index in OpenSearch")
     summary = "compare the index with PostgreSQL; exit status 1 on any difference"
-    _add(actions, "verify", summary, _verify_index)
+    add_database_command(actions, "verify", summary, _verify_index)
     summary = "rebuild the index from PostgreSQL; you can leave consumers running"
-    _add(actions, "rebuild", summary, _rebuild_index)
+    add_database_command(actions, "rebuild", summary, _rebuild_index)
 
     actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
-    _add(actions, "import", text, _import_dashboards)
-
-
-def _add(
-    actions: cli.Subparsers, name: str, summary: str, command: cli.Command
-) -> argparse.ArgumentParser:
-    action = cli.add_command(actions, name, summary, partial(_run, command))
-    cli.add_env_file(action)
-    return action
-
-
-def _run(command: cli.Command, arguments: argparse.Namespace) -> int:
-    """Run a command, with a sentence for the user in place of an error of the driver."""
-    try:
-        return command(arguments)
-    except psycopg2.Error as error:
-        raise UserError(
-            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
-        ) from None
+    add_database_command(actions, "import", text, _import_dashboards)
 
 
 def _location(text: str) -> tuple[int, int]:

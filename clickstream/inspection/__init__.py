@@ -1,0 +1,1 @@
+"""Commands that look at the running pipeline and change nothing: its status, and one event."""
