@@ -13,7 +13,7 @@ from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.indexer import backlog
 from clickstream.indexer.background import running_indexer
-from clickstream.settings import Settings, load
+from clickstream.settings import load
 from clickstream.signals import Stop
 
 logger = logging.getLogger("clickstream.consumer")
@@ -51,18 +51,11 @@ def consume(arguments: argparse.Namespace) -> int:
         logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
         consumer.run()
         return cli.DONE
-    with running_indexer(settings):
+    with running_indexer(settings) as indexer:
         consumer.run()
-        if drain and not stop.requested:
-            _drain_index(settings, stop)
+        if drain and not stop.requested and indexer.catch_up(stop):
+            logger.info("everything that is stored is indexed")
     return cli.DONE
-
-
-def _drain_index(settings: Settings, stop: Stop) -> None:
-    if backlog.wait_until_indexed(settings, stop):
-        logger.info("everything that is stored is indexed")
-    elif not stop.requested:
-        raise backlog.stuck_error(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,6 +31,7 @@ from clickstream.indexer import checkpoint
 from clickstream.indexer.background import running_indexer
 from clickstream.indexer.backlog import wait_until_indexed
 from clickstream.indexer.document_reader import read_actions
+from clickstream.indexer.index_names import IndexNames
 from clickstream.indexer.indexer import ROWS_PER_STEP
 from clickstream.indexer.indexes import IndexSet
 from clickstream.indexer.steps import BACKFILL_START, backfill_step
@@ -88,7 +89,7 @@ def _documents(settings: Settings) -> list[tuple[str, bytes]]:
         while current.backfilled_to is not None:
             with connection:
                 step = backfill_step(connection.cursor(), current, ROWS_PER_STEP)
-                found += read_actions(connection, step)
+                found += read_actions(connection, step, _names(settings))
             current = step.after
     return found
 
@@ -100,16 +101,21 @@ def _bulk(settings: Settings, documents: list[tuple[str, bytes]]) -> float:
         action, source = map(orjson.loads, lines.split(b"\n"))
         actions.append({**action["index"], "_source": source})
     with closing(opensearch.connect(settings)) as client:
-        _create_indexes(client, {name for name, _ in documents})
+        _create_indexes(settings, client, {name for name, _ in documents})
         started = perf_counter()
         for done, item in parallel_bulk(client, actions):
             assert done, item
         return perf_counter() - started
 
 
-def _create_indexes(client: OpenSearch, names: set[str]) -> None:
-    indexes = IndexSet(client)
-    indexes.start_backfill("bench", "bench")
+def _names(settings: Settings) -> IndexNames:
+    return IndexNames(settings.opensearch_index_prefix)
+
+
+def _create_indexes(settings: Settings, client: OpenSearch, names: set[str]) -> None:
+    indexes = IndexSet(client, _names(settings))
+    with closing(connect(settings, application="bench")) as connection:
+        indexes.take_over(checkpoint.database(connection.cursor()))
     for name in sorted(names):
         indexes.ensure(name)
 

@@ -22,6 +22,7 @@ DEFAULT_ENV_FILE = Path(sources.ENV_FILE)
 _SERVER = re.compile(r"([^\s:,\[\]@/]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 _URL_PARSERS = {POSTGRES.url: parse_database_url, OPENSEARCH.url: parse_opensearch_uri}
 
+_INDEX_PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -127,6 +128,16 @@ def _pem(value: str) -> str:
     return text
 
 
+def _index_prefix(value: str) -> str:
+    """Beginning of the names of indexes, by OpenSearch's rules for names."""
+    if not _INDEX_PREFIX.fullmatch(value):
+        raise ValueError(
+            "must be at most 100 lower case letters, digits, - and _, and begin with a letter or "
+            "a digit"
+        )
+    return value
+
+
 def _one_of(*choices: str) -> Callable[[str], str]:
     def parse(value: str) -> str:
         if value not in choices:
@@ -195,6 +206,7 @@ class Settings:
     opensearch_password: str = _setting("", _optional, secret=True)
     opensearch_use_ssl: bool = _setting("true", _flag)
     opensearch_cafile: str = _setting("", _optional)
+    opensearch_index_prefix: str = _setting("clickstream", _index_prefix)
     opensearch_dashboards_url: str = _setting("", _optional)
     # The session rule
     session_timeout_seconds: int = _setting("1800", _whole(1, 10_000_000))

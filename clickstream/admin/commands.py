@@ -68,7 +68,12 @@ def _register_search(commands: cli.Subparsers) -> None:
     summary = "compare the index with PostgreSQL; exit status 1 on any difference"
     add_database_command(actions, "verify", summary, _verify_index)
     summary = "rebuild the index from PostgreSQL; you can leave consumers running"
-    add_database_command(actions, "rebuild", summary, _rebuild_index)
+    rebuilding = add_database_command(actions, "rebuild", summary, _rebuild_index)
+    rebuilding.add_argument(
+        "--take-over",
+        action="store_true",
+        help="also delete indexes with these names that another database or program made",
+    )
 
     actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
@@ -155,7 +160,8 @@ def _verify_index(arguments: argparse.Namespace) -> int:
 
 
 def _rebuild_index(arguments: argparse.Namespace) -> int:
-    print(search_commands.rebuild(_load_with_search(arguments)))
+    settings = _load_with_search(arguments)
+    print(search_commands.rebuild(settings, take_over=arguments.take_over))
     return cli.DONE
 
 

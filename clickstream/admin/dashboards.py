@@ -1,6 +1,7 @@
 """Import of the saved objects of dashboards/clickstream.ndjson into OpenSearch Dashboards."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +15,10 @@ from clickstream.settings import Settings
 
 SAVED_OBJECTS_FILE = Path(__file__).parents[2] / "dashboards" / "clickstream.ndjson"
 IMPORT_PATH = "/api/saved_objects/_import?overwrite=true"
-DASHBOARD_PATH = "/app/dashboards#/view/clickstream"
+DASHBOARD_PATH = "/app/dashboards#/view/"
+# Ids of saved objects, titles of index patterns, and the index of a Timelion expression: these
+# begin with the prefix of the indexes.
+PREFIXED = re.compile(r'(?<="id": ")clickstream|(?<="title": ")clickstream|(?<=index=)clickstream')
 TIMEOUT_SECONDS = 30
 OK, UNAUTHORIZED, FORBIDDEN = 200, 401, 403
 
@@ -26,7 +30,8 @@ def import_dashboards(settings: Settings) -> str:
     cannot be reached or refuses the import.
     """
     url = _address(settings.opensearch_dashboards_url)
-    reply = _post(url, SAVED_OBJECTS_FILE.read_bytes(), settings)
+    prefix = settings.opensearch_index_prefix
+    reply = _post(url, saved_objects(prefix).encode(), settings)
     if reply.status in (UNAUTHORIZED, FORBIDDEN):
         raise UserError(
             f"OpenSearch Dashboards at {url} does not let OPENSEARCH_USER import saved objects; "
@@ -36,7 +41,14 @@ def import_dashboards(settings: Settings) -> str:
     result = _result(url, reply)
     if not result.get("success"):
         raise UserError(f"OpenSearch Dashboards at {url} refused {_refusal(result)}")
-    return f"{result['successCount']} saved objects were imported; open {url}{DASHBOARD_PATH}"
+    return (
+        f"{result['successCount']} saved objects were imported; open {url}{DASHBOARD_PATH}{prefix}"
+    )
+
+
+def saved_objects(prefix: str) -> str:
+    """Return the saved objects for the indexes with this prefix, one JSON object a line."""
+    return PREFIXED.sub(prefix, SAVED_OBJECTS_FILE.read_text(encoding="utf-8"))
 
 
 def _address(url: str) -> str:

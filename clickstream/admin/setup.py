@@ -17,6 +17,7 @@ from clickstream.clients.addresses import kafka_address, opensearch_address
 from clickstream.clients.kafka import connection_options
 from clickstream.errors import UserError, first_line
 from clickstream.indexer import templates
+from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
@@ -78,9 +79,10 @@ def apply_search(settings: Settings) -> str | None:
     if not settings.opensearch_host:
         return None
     server = opensearch_address(settings)
+    names = IndexNames(settings.opensearch_index_prefix)
     try:
         with closing(opensearch.connect(settings)) as client:
-            templates.put(client)
+            templates.put(client, names)
     except (AuthenticationException, AuthorizationException):
         raise UserError(
             f"{server} does not let OPENSEARCH_USER put index templates; check "
@@ -97,4 +99,4 @@ def apply_search(settings: Settings) -> str | None:
             f"cannot put the index templates into {server}: {type(error).__name__}; "
             "check OPENSEARCH_*, or run: python -m clickstream doctor"
         ) from None
-    return f"Index templates {' and '.join(templates.TEMPLATES)} are up to date."
+    return f"Index templates {names.events} and {names.sessions} are up to date."

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 
 from opensearchpy import Connection, OpenSearch
 from opensearchpy.exceptions import (
@@ -17,10 +18,8 @@ from clickstream.doctor.checks import Check
 from clickstream.doctor.credentials import Pem, check_ca
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
-from clickstream.indexer.index_state import STATE_INDEX
+from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings
-
-PATTERNS = ("clickstream-events*", "clickstream-sessions*")
 
 
 def checks(settings: Settings, now: datetime) -> Iterator[Check]:
@@ -34,8 +33,11 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     if settings.opensearch_use_ssl:
         yield Check("TLS", lambda: _check_tls(settings, endpoint))
     yield Check("credentials", lambda: _with_client(settings, _check_credentials))
-    yield Check("rights", lambda: _with_client(settings, _check_rights), False)
-    yield Check("templates", lambda: _with_client(settings, _check_templates), False)
+    names = IndexNames(settings.opensearch_index_prefix)
+    check_rights = partial(_check_rights, names)
+    yield Check("rights", lambda: _with_client(settings, check_rights), False)
+    check_templates = partial(_check_templates, names)
+    yield Check("templates", lambda: _with_client(settings, check_templates), False)
 
 
 def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
@@ -73,9 +75,9 @@ def _check_credentials(client: OpenSearch) -> str:
     return f"accepted, OpenSearch {reply['version']['number']}"
 
 
-def _check_rights(client: OpenSearch) -> str:
+def _check_rights(names: IndexNames, client: OpenSearch) -> str:
     """Check the right to read; the right to write cannot be checked without writing."""
-    for name in (*PATTERNS, STATE_INDEX):
+    for name in (*names.patterns, names.state):
         try:
             client.count(index=name, params={"ignore_unavailable": "true"})
         except AuthorizationException:
@@ -83,10 +85,10 @@ def _check_rights(client: OpenSearch) -> str:
                 f"the user may not read the indexes {name}; on Aiven restore its rights "
                 "with: terraform apply; elsewhere an administrator of OpenSearch grants them"
             ) from None
-    return f"may read {', '.join(PATTERNS)} and {STATE_INDEX}"
+    return f"may read {', '.join(names.patterns)} and {names.state}"
 
 
-def _check_templates(client: OpenSearch) -> str:
+def _check_templates(names: IndexNames, client: OpenSearch) -> str:
     try:
         found = client.indices.get_index_template()["index_templates"]
     except AuthorizationException:
@@ -95,9 +97,9 @@ def _check_templates(client: OpenSearch) -> str:
             "OPENSEARCH_* settings of an administrator in its environment"
         ) from None
     patterns = {pattern for each in found for pattern in each["index_template"]["index_patterns"]}
-    missing = [pattern for pattern in PATTERNS if pattern not in patterns]
+    missing = [pattern for pattern in names.patterns if pattern not in patterns]
     if missing:
         raise UserError(
             f"there is no index template for {' and '.join(missing)}; run: python create_schema.py"
         )
-    return f"present for {' and '.join(PATTERNS)}"
+    return f"present for {' and '.join(names.patterns)}"

@@ -10,11 +10,14 @@ import psycopg2
 
 from clickstream.backoff import Backoff
 from clickstream.clients.addresses import opensearch_address
-from clickstream.errors import first_line
+from clickstream.errors import UserError, first_line
+from clickstream.indexer.backlog import stuck_error, wait_until_indexed
 from clickstream.indexer.checkpoint import CheckpointLostError
 from clickstream.indexer.indexer import INDEXER_ERRORS, Indexer
 from clickstream.indexer.opensearch_errors import MALFORMED_REPLY_ERRORS, describe_error
+from clickstream.indexer.ownership import ForeignIndexError, describe_refusal
 from clickstream.settings import Settings
+from clickstream.signals import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +30,12 @@ CATCH_UP_SECONDS = 10.0
 
 
 @contextmanager
-def running_indexer(settings: Settings) -> Iterator[None]:
-    """Run the indexer during the block; at its end, catch up for at most CATCH_UP_SECONDS."""
+def running_indexer(settings: Settings) -> Iterator["BackgroundIndexer"]:
+    """Yield a running indexer; at the end, let it catch up for at most CATCH_UP_SECONDS."""
     indexer = BackgroundIndexer(settings, Random())
     indexer.start()
     try:
-        yield
+        yield indexer
     finally:
         indexer.stop(CATCH_UP_SECONDS)
 
@@ -41,11 +44,12 @@ class BackgroundIndexer:
     """A thread that repeats the indexer's turns, with exponential backoff after failures."""
 
     def __init__(self, settings: Settings, random: Random) -> None:
-        self._address = opensearch_address(settings)
+        self._settings = settings
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, random)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
         self._indexer = Indexer(settings, random, self._stopping.wait)
+        self._refusal = ""  # a sentence for the user if the indexes belong to somebody else
         self._failures = 0
         self._last_warning = ""
 
@@ -61,6 +65,18 @@ class BackgroundIndexer:
             logger.warning(
                 "the search index is not up to date yet; the next consumer continues with it"
             )
+
+    def catch_up(self, stop: Stop) -> bool:
+        """Wait until everything that is stored now is indexed, by this indexer or the leader.
+
+        Return False at a stop. Raises UserError if the index makes no progress, or if the indexes
+        belong to somebody else.
+        """
+        if wait_until_indexed(self._settings, stop, is_refused=lambda: bool(self._refusal)):
+            return True
+        if stop.requested:
+            return False
+        raise UserError(self._refusal) if self._refusal else stuck_error(self._settings)
 
     def _run(self) -> None:
         """Take turns until a stop is requested and a turn finds nothing to index or fails."""
@@ -80,8 +96,8 @@ class BackgroundIndexer:
         except INDEXER_ERRORS as error:
             return self._handle_failure(error)
         if self._failures and self._indexer.leadership.is_held:
-            logger.info("indexing into %s again", self._address)
-        self._failures, self._last_warning = 0, ""
+            logger.info("indexing into %s again", opensearch_address(self._settings))
+        self._refusal, self._failures, self._last_warning = "", 0, ""
         return pause
 
     def _turn(self) -> float:
@@ -89,12 +105,13 @@ class BackgroundIndexer:
         if self._indexer.leadership.acquire() is None:
             return STANDBY_SECONDS
         if not was_leader and not self._failures:
-            logger.info("indexing into %s", self._address)
+            logger.info("indexing into %s", opensearch_address(self._settings))
         return 0.0 if self._indexer.turn() else IDLE_SECONDS
 
     def _handle_failure(self, error: Exception) -> float:
         """Warn once of each kind of failure, give up leadership, and return the pause."""
         warning = self._describe(error)
+        self._refusal = warning if isinstance(error, ForeignIndexError) else ""
         if warning != self._last_warning:
             logger.warning("%s", warning, exc_info=isinstance(error, MALFORMED_REPLY_ERRORS))
         self._last_warning = warning
@@ -105,7 +122,10 @@ class BackgroundIndexer:
     def _describe(self, error: Exception) -> str:
         if isinstance(error, psycopg2.Error):
             return f"the search index waits for PostgreSQL ({first_line(error)})"
+        address = opensearch_address(self._settings)
+        if isinstance(error, ForeignIndexError):
+            return describe_refusal(address, error)
         return (
-            f"cannot index into {self._address} ({describe_error(error)}); storing in PostgreSQL "
+            f"cannot index into {address} ({describe_error(error)}); storing in PostgreSQL "
             "continues, and the index catches up by itself"
         )

@@ -1,6 +1,7 @@
 """The backlog: rows that are stored and not indexed yet, counted in PostgreSQL alone."""
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic
@@ -102,17 +103,21 @@ def describe(cursor: Cursor) -> str:
 
 
 def wait_until_indexed(
-    settings: Settings, stop: Stop, *, patience: float = INDEXING_PATIENCE_SECONDS
+    settings: Settings,
+    stop: Stop,
+    *,
+    is_refused: Callable[[], bool] = lambda: False,
+    patience: float = INDEXING_PATIENCE_SECONDS,
 ) -> bool:
     """Wait until everything that is stored now is indexed, by an indexer of any process.
 
-    Logs the backlog every LOG_SECONDS. Return False at a stop, or if the index makes no progress
-    for `patience` seconds.
+    Logs the backlog every LOG_SECONDS. Return False at a stop, if is_refused() is True, or if the
+    index makes no progress for `patience` seconds.
     """
     before: str | None = None
     current: Checkpoint | None = None
     moved = logged = monotonic()
-    while not stop.requested and monotonic() - moved < patience:
+    while not stop.requested and not is_refused() and monotonic() - moved < patience:
         try:
             before, backlog, latest = _poll(settings, before)
         except psycopg2.Error:  # PostgreSQL may come back

@@ -6,22 +6,22 @@ from clickstream.clients.postgres import Connection
 from clickstream.indexer.documents import (
     SELECT_EVENT_DOCUMENT,
     SELECT_SESSION_DOCUMENT,
-    SESSION_INDEX,
 )
+from clickstream.indexer.index_names import IndexNames
 from clickstream.indexer.steps import IndexStep
 
 FETCH_ROWS = 100
 
 
 def read_actions(
-    connection: Connection, step: IndexStep, alias_suffix: str = ""
+    connection: Connection, step: IndexStep, names: IndexNames, alias_suffix: str = ""
 ) -> Iterator[tuple[str, bytes]]:
     """Yield the name of the index and the action of each document of a step.
 
     connection: in the caller's transaction. alias_suffix: appended to the index name within the
     action, so that the document is written through that alias.
     """
-    parameters = {**step.parameters, "alias_suffix": alias_suffix}
+    parameters = {**step.parameters, **names.query_parameters, "alias_suffix": alias_suffix}
     with connection.cursor("documents") as reader:
         reader.itersize = FETCH_ROWS
         reader.execute(step.query, parameters)
@@ -30,7 +30,7 @@ def read_actions(
                 yield index_name, action.encode()
                 continue
             with connection.cursor() as cursor:
-                is_session = index_name == SESSION_INDEX
+                is_session = index_name == names.sessions
                 query = SELECT_SESSION_DOCUMENT if is_session else SELECT_EVENT_DOCUMENT
                 cursor.execute(query, {**parameters, "id": document_id})
                 for (large,) in cursor:  # no row if a session was removed since

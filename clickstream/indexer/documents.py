@@ -5,6 +5,8 @@ and the document's id, and one line with the document itself (a delete has none)
 NULL if it is longer than LARGE_ACTION_BYTES: such a document is read alone. A document has the
 fields of templates.py, without those that are NULL.
 
+The parameters event_index and session_index are names of IndexNames.
+
 The version of a document is a transaction id: all transactions before it were visible when the
 document was read. A later change gets a higher version, so a request that arrives late cannot
 overwrite it.
@@ -13,8 +15,6 @@ overwrite it.
 from clickstream.model.events import COLUMNS as EVENT_COLUMNS
 from clickstream.model.sessions import COLUMNS as SESSION_COLUMNS
 
-EVENT_INDEX_PREFIX = "clickstream-events"
-SESSION_INDEX = "clickstream-sessions"
 # The text of a jsonb value may be fifty times as long as what the producer sent.
 LARGE_ACTION_BYTES = 256 << 10
 # Separates the name of the index from the token of the backfill in the name of an alias.
@@ -59,8 +59,8 @@ _SESSION_FIELDS = {
 }
 # The index of an event, one per month. It depends on the event alone. Times before 2020 share one
 # index, so that wrong clocks do not create one for each month.
-_EVENT_INDEX = f"""
-    '{EVENT_INDEX_PREFIX}-' || CASE WHEN e.event_time >= '2020-01-01 00:00:00+00'
+_EVENT_INDEX = """
+    %(event_index)s || '-' || CASE WHEN e.event_time >= '2020-01-01 00:00:00+00'
         THEN to_char(e.event_time AT TIME ZONE 'UTC', 'YYYY.MM') ELSE 'older' END
 """
 # It contains the time, because two events may have the same event id at different times.
@@ -79,10 +79,10 @@ SELECT_STORED_EVENT_IDS = f"""
     JOIN clickstream_events e ON {IS_EVENT_OF_DOCUMENT.format(id="id")}
 """  # noqa: S608 - built of constants
 # Those of the document ids that have a session in PostgreSQL, with their index.
-SELECT_STORED_SESSION_IDS = f"""
-    SELECT '{SESSION_INDEX}', session_id::text FROM session_metrics
+SELECT_STORED_SESSION_IDS = """
+    SELECT %(session_index)s, session_id::text FROM session_metrics
     WHERE session_id = ANY (%(ids)s::uuid[])
-"""  # noqa: S608 - built of constants
+"""
 
 # Sessions partition a visitor's events, so an event belongs to the last one that began before it.
 _SESSION_OF_EVENT = """
@@ -98,8 +98,8 @@ _EVENT_ACTIONS = f"""
     FROM events e {_SESSION_OF_EVENT}
 """  # noqa: S608 - built of constants
 _SESSION_ACTIONS = f"""
-    SELECT '{SESSION_INDEX}' AS index_name, m.session_id::text AS document_id,
-           {_action("index", f"'{SESSION_INDEX}'", "m.session_id", _object(_SESSION_FIELDS))}
+    SELECT %(session_index)s AS index_name, m.session_id::text AS document_id,
+           {_action("index", "%(session_index)s", "m.session_id", _object(_SESSION_FIELDS))}
                AS action
     FROM session_metrics m
 """  # noqa: S608 - built of constants
@@ -144,8 +144,8 @@ SELECT_CHANGED_DOCUMENTS = f"""
     UNION ALL
     {_WITHOUT_LARGE_ACTIONS.format(table="sessions")}
     UNION ALL
-    SELECT '{SESSION_INDEX}', gone.session_id::text,
-           {_action("delete", f"'{SESSION_INDEX}'", "gone.session_id")}
+    SELECT %(session_index)s, gone.session_id::text,
+           {_action("delete", "%(session_index)s", "gone.session_id")}
     FROM (SELECT DISTINCT unnest(removed) AS session_id FROM changes) AS gone
     WHERE NOT EXISTS (SELECT FROM session_metrics m WHERE m.session_id = gone.session_id)
 """  # noqa: S608 - built of constants

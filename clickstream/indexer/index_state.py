@@ -11,7 +11,6 @@ from opensearchpy.exceptions import ConflictError, NotFoundError
 
 from clickstream.indexer.opensearch_errors import SearchOutageError, is_not_found
 
-STATE_INDEX = "clickstream-search-state"
 STATE_ID = "state"
 STATE_MAPPINGS = {"dynamic": "false"}
 
@@ -36,19 +35,19 @@ class IndexState:
 UNKNOWN_STATE = IndexState(token="", database="", version=0)
 
 
-def create_index(client: OpenSearch) -> None:
+def create_index(client: OpenSearch, index: str) -> None:
     """Create the index of the state document if it does not exist."""
-    if not client.indices.exists(index=STATE_INDEX):
-        client.indices.create(index=STATE_INDEX, body={"mappings": STATE_MAPPINGS})
+    if not client.indices.exists(index=index):
+        client.indices.create(index=index, body={"mappings": STATE_MAPPINGS})
 
 
-def read(client: OpenSearch) -> IndexState | None:
+def read(client: OpenSearch, index: str) -> IndexState | None:
     """Return the stored state; None if there is none.
 
     Raises SearchOutageError for a 404 that does not come from OpenSearch, but from a proxy.
     """
     try:
-        reply = client.get(index=STATE_INDEX, id=STATE_ID)
+        reply = client.get(index=index, id=STATE_ID)
     except NotFoundError as error:
         if not is_not_found(error.info):
             raise SearchOutageError(f"404 that is not OpenSearch's: {error.error}") from None
@@ -60,7 +59,7 @@ def read(client: OpenSearch) -> IndexState | None:
         return replace(UNKNOWN_STATE, version=reply["_version"])
 
 
-def write(client: OpenSearch, state: IndexState) -> IndexState:
+def write(client: OpenSearch, index: str, state: IndexState) -> IndexState:
     """Store the state under the next version, and return it with that version.
 
     Raises SearchOutageError if another indexer has written it since.
@@ -68,7 +67,7 @@ def write(client: OpenSearch, state: IndexState) -> IndexState:
     state = replace(state, version=state.version + 1)
     version = {"version": state.version, "version_type": "external"}
     try:
-        client.index(index=STATE_INDEX, id=STATE_ID, body=asdict(state), params=version)
+        client.index(index=index, id=STATE_ID, body=asdict(state), params=version)
     except ConflictError:
         raise SearchOutageError("another indexer writes to its indexes") from None
     return state

@@ -25,8 +25,10 @@ from clickstream.indexer.bulk import (
     document_of,
 )
 from clickstream.indexer.document_reader import read_actions, split
-from clickstream.indexer.indexes import IndexSet
+from clickstream.indexer.index_names import IndexNames
+from clickstream.indexer.indexes import NOTHING_INDEXED, IndexSet
 from clickstream.indexer.leadership import Leadership
+from clickstream.indexer.ownership import ForeignIndexError
 from clickstream.indexer.parallel_bulk import SENDING_ERRORS, send_in_parallel
 from clickstream.indexer.steps import IndexStep, next_step
 from clickstream.settings import Settings
@@ -38,7 +40,7 @@ ACTIONS_PER_REQUEST = 2_000
 # While nothing changes in PostgreSQL, the indexes in OpenSearch are checked this often.
 CHECK_SECONDS = 2.0
 # Everything that may fail in a turn without a defect of ours.
-INDEXER_ERRORS = (psycopg2.Error, *SENDING_ERRORS)
+INDEXER_ERRORS = (psycopg2.Error, ForeignIndexError, *SENDING_ERRORS)
 
 
 class Indexer:
@@ -61,7 +63,8 @@ class Indexer:
         self.leadership = Leadership(settings)
         self._client = opensearch.connect(settings)
         self._sender = BulkSender(self._client, backoff, pause, clock)
-        self._indexes = IndexSet(self._client)
+        self._names = IndexNames(settings.opensearch_index_prefix)
+        self._indexes = IndexSet(self._client, self._names)
         self._clock = clock
         self._rows_per_step = rows_per_step
         self._checked_at: float | None = None
@@ -85,7 +88,7 @@ class Indexer:
         mismatch = self._indexes.check(current, database)
         self._checked_at = self._clock()
         if mismatch is not None:
-            self._start_backfill(connection, database, mismatch, is_first=current is None)
+            self._start_backfill(connection, database, mismatch)
         elif step is not None:
             self._index(connection, step)
         else:
@@ -106,16 +109,14 @@ class Indexer:
     def _is_check_due(self) -> bool:
         return self._checked_at is None or self._clock() - self._checked_at >= CHECK_SECONDS
 
-    def _start_backfill(
-        self, connection: Connection, database: str, reason: str, *, is_first: bool
-    ) -> None:
+    def _start_backfill(self, connection: Connection, database: str, reason: str) -> None:
         """Store a new checkpoint, then the state that belongs to it, and delete the old indexes."""
         token = secrets.token_hex(8)
         with connection, connection.cursor() as cursor:
             checkpoint.create(cursor, token)
         self._indexes.start_backfill(token, database)
         # Logged when it has succeeded, because it is tried again and again during an outage.
-        level = logging.INFO if is_first else logging.WARNING
+        level = logging.INFO if reason == NOTHING_INDEXED else logging.WARNING
         logger.log(level, "backfilling the search index: %s", reason)
 
     def _index(self, connection: Connection, step: IndexStep) -> None:
@@ -155,7 +156,8 @@ class Indexer:
 
     def _actions(self, connection: Connection, step: IndexStep) -> Iterator[bytes]:
         """Yield the actions of a step, each after its index was created if necessary."""
-        for index_name, action in read_actions(connection, step, self._indexes.alias_suffix):
+        actions = read_actions(connection, step, self._names, self._indexes.alias_suffix)
+        for index_name, action in actions:
             self._indexes.ensure(index_name)
             yield action
 

@@ -4,7 +4,7 @@ Documents are written through an alias that carries the token of the backfill: a
 earlier backfill, however late it arrives, finds no such alias.
 """
 
-import re
+from collections.abc import Iterable
 from dataclasses import replace
 from time import time_ns
 from typing import Any
@@ -13,28 +13,33 @@ from opensearchpy import OpenSearch
 
 from clickstream.indexer import index_state
 from clickstream.indexer.checkpoint import Checkpoint
-from clickstream.indexer.documents import ALIAS_MARK, EVENT_INDEX_PREFIX, SESSION_INDEX
+from clickstream.indexer.documents import ALIAS_MARK
+from clickstream.indexer.index_names import IndexNames
 from clickstream.indexer.index_state import UNKNOWN_STATE, IndexState
-from clickstream.indexer.opensearch_errors import SearchOutageError
-from clickstream.indexer.templates import TEMPLATES
+from clickstream.indexer.ownership import (
+    OWNER_KEY,
+    refuse_foreign_indexes,
+    refuse_foreign_state,
+)
+from clickstream.indexer.templates import templates
 
-# Exact, because a connector that copies a topic may create an index named clickstream-events.
-OUR_INDEX = re.compile(rf"{EVENT_INDEX_PREFIX}-([0-9]+\.[0-9]{{2}}|older)|{SESSION_INDEX}")
 # How long OpenSearch keeps the version of a deleted document, and so ignores older ones.
 GC_DELETES = "1h"
+# The reason for a backfill that is the first.
+NOTHING_INDEXED = "nothing of this database is indexed yet"
 
 
-def uuids(client: OpenSearch) -> dict[str, str]:
+def uuids(client: OpenSearch, names: IndexNames) -> dict[str, str]:
     """Return the UUIDs of the existing indexes of events and sessions, by name."""
     reply: dict[str, Any] = client.indices.get_settings(
-        index=f"{EVENT_INDEX_PREFIX}-*,{SESSION_INDEX}*",
+        index=f"{names.events}-*,{names.sessions}*",
         name="index.uuid",
         params={"flat_settings": "true"},
     )
     return {
         name: found["settings"]["index.uuid"]
         for name, found in reply.items()
-        if OUR_INDEX.fullmatch(name)
+        if names.is_of_documents(name)
     }
 
 
@@ -42,13 +47,14 @@ class IndexSet:
     """The indexes of events and sessions that belong to one checkpoint; for the leader only.
 
     Every change writes the state document first. That fails if another indexer has become the
-    leader since, so an old leader deletes and creates nothing.
+    leader since, so an old leader deletes and creates nothing. What another database or somebody
+    else has made is left as it is: the methods then raise ForeignIndexError.
     """
 
-    def __init__(self, client: OpenSearch) -> None:
+    def __init__(self, client: OpenSearch, names: IndexNames) -> None:
         self._client = client
+        self._names = names
         self._state = UNKNOWN_STATE
-        self._last_token = ""  # of the last check that found no mismatch
 
     @property
     def alias_suffix(self) -> str:
@@ -58,45 +64,63 @@ class IndexSet:
     def check(self, checkpoint: Checkpoint | None, database: str) -> str | None:
         """Return why the indexes do not belong to the checkpoint; None if they do.
 
-        If they do, indexes that the state does not list are deleted. Raises SearchOutageError if
-        another database has taken the indexes over.
+        If they do, indexes that the state does not list are deleted.
         """
-        state = index_state.read(self._client)
-        self._refuse_take_over(checkpoint, state, database)
-        mismatch = self._mismatch(checkpoint, state, database)
+        state, found = self.refuse_foreign(database)
+        unlisted = _unlisted(state or UNKNOWN_STATE, found)
+        mismatch = _mismatch(checkpoint, state, found)
         if state is None or mismatch is not None:
             self._state = state or UNKNOWN_STATE
             return mismatch
-        if self._state == UNKNOWN_STATE:
+        if self._state == UNKNOWN_STATE or unlisted:
             # From now on, an earlier leader can no longer write it.
-            state = index_state.write(self._client, state)
+            state = index_state.write(self._client, self._names.state, state)
         self._state = state
-        self._last_token = state.token
-        self._delete_unlisted()
+        self._delete(unlisted)
         return None
+
+    def refuse_foreign(self, database: str) -> tuple[IndexState | None, dict[str, str]]:
+        """Return the stored state and the UUIDs of the indexes, none of which is foreign."""
+        state = index_state.read(self._client, self._names.state)
+        refuse_foreign_state(state, database)
+        found = uuids(self._client, self._names)
+        refuse_foreign_indexes(self._client, _unlisted(state or UNKNOWN_STATE, found), database)
+        return state, found
 
     def start_backfill(self, token: str, database: str) -> None:
         """Write the state of a new, empty set of indexes, and delete all others.
 
         If this is interrupted, the next check finds a mismatch, or deletes the rest.
         """
-        # Higher than any version written before, even if the state document is gone.
-        version = max(self._state.version, time_ns() // 1000)
-        index_state.create_index(self._client)
-        self._write(IndexState(token, database, version))
-        self._delete_unlisted()
+        found = uuids(self._client, self._names)
+        refuse_foreign_indexes(self._client, _unlisted(self._state, found), database)
+        self._begin(token, database)
+        self._delete(found)
+
+    def take_over(self, database: str) -> None:
+        """Delete all indexes with our names, whoever made them, and make them this database's.
+
+        The state without a token makes the indexer of this database start a backfill, and that of
+        another one stop.
+        """
+        self._state = index_state.read(self._client, self._names.state) or UNKNOWN_STATE
+        self._begin("", database)
+        self._delete(uuids(self._client, self._names))
 
     def ensure(self, name: str) -> None:
         """Create the index of this name unless the state lists it.
 
-        An existing index of this name that the state does not list is deleted first.
+        An existing index of this name that the state does not list is deleted first, if it was
+        built from this database.
         """
         if name in self._state.indexes:
             return
         self._write(self._state)
-        self._client.indices.delete(index=name, ignore_unavailable=True)
+        existing = uuids(self._client, self._names).keys() & {name}
+        refuse_foreign_indexes(self._client, existing, self._state.database)
+        self._delete(existing)
         self._client.indices.create(index=name, body=self._definition(name))
-        uuid = uuids(self._client)[name]
+        uuid = uuids(self._client, self._names)[name]
         self._write(replace(self._state, indexes={**self._state.indexes, name: uuid}))
 
     def store_horizon(self, horizon: int) -> None:
@@ -107,52 +131,60 @@ class IndexSet:
         """Forget the state, which another leader may change from now on."""
         self._state = UNKNOWN_STATE
 
-    def _refuse_take_over(
-        self, checkpoint: Checkpoint | None, state: IndexState | None, database: str
-    ) -> None:
-        """Raise if the indexes, until now ours, belong to another database.
-
-        Otherwise two databases would delete each other's indexes without end.
-        """
-        if checkpoint is None or state is None or checkpoint.token != self._last_token:
-            return
-        if state.token != checkpoint.token and state.database not in {"", database}:
-            raise SearchOutageError(
-                f"its indexes were taken over for {state.database}; give each database an "
-                "OpenSearch of its own"
-            )
-
-    def _mismatch(
-        self, checkpoint: Checkpoint | None, state: IndexState | None, database: str
-    ) -> str | None:
-        if checkpoint is None:
-            return "nothing of this database is indexed yet"
-        if state is None:
-            return "OpenSearch has no index of this database"
-        if (state.token, state.database) != (checkpoint.token, database):
-            return "the index in OpenSearch was not built from this database"
-        if state.horizon > checkpoint.horizon:
-            return "the database was restored to an earlier state"
-        if not state.indexes.items() <= uuids(self._client).items():
-            return "an index was deleted"
-        return None
+    def _begin(self, token: str, database: str) -> None:
+        """Write the state of a new, empty set of indexes."""
+        # Higher than any version written before, even if the state document is gone.
+        version = max(self._state.version, time_ns() // 1000)
+        index_state.create_index(self._client, self._names.state)
+        self._write(IndexState(token, database, version))
 
     def _definition(self, name: str) -> dict[str, Any]:
-        template = TEMPLATES[SESSION_INDEX if name == SESSION_INDEX else EVENT_INDEX_PREFIX]
+        is_session = name == self._names.sessions
+        template = self._names.sessions if is_session else self._names.events
+        mappings = templates(self._names)[template]["template"]["mappings"]
+        meta = {**mappings["_meta"], OWNER_KEY: self._state.database}
         return {
             "settings": {"index.gc_deletes": GC_DELETES},
-            "mappings": template["template"]["mappings"],
+            "mappings": {**mappings, "_meta": meta},
             "aliases": {f"{name}{self.alias_suffix}": {}},
         }
 
-    def _delete_unlisted(self) -> None:
-        """Delete the indexes of events and sessions that the state does not list."""
-        unlisted = sorted(uuids(self._client).keys() - self._state.indexes.keys())
-        if unlisted:
-            self._write(self._state)
-        for name in unlisted:
+    def _delete(self, names: Iterable[str]) -> None:
+        """Delete the indexes of these names."""
+        for name in sorted(names):
             # One by one: a server may refuse to delete by a pattern.
             self._client.indices.delete(index=name, ignore_unavailable=True)
 
     def _write(self, state: IndexState) -> None:
-        self._state = index_state.write(self._client, state)
+        self._state = index_state.write(self._client, self._names.state, state)
+
+
+def _unlisted(state: IndexState, found: dict[str, str]) -> list[str]:
+    """Return the names of the indexes found that the state does not list."""
+    return sorted(name for name, uuid in found.items() if state.indexes.get(name) != uuid)
+
+
+def _mismatch(
+    checkpoint: Checkpoint | None, state: IndexState | None, found: dict[str, str]
+) -> str | None:
+    """Return why the indexes found and the state do not belong to the checkpoint.
+
+    state: one of this database.
+    """
+    if state is None:
+        return NOTHING_INDEXED if checkpoint is None else "OpenSearch has no index of this database"
+    if checkpoint is None:
+        return (
+            "PostgreSQL has no checkpoint of it, because of a rebuild, a restored backup, a "
+            "failover, or days without search"
+        )
+    if state.token != checkpoint.token:
+        return (
+            "it belongs to another checkpoint, because of a restored backup, a failover, or a "
+            "backfill that was interrupted"
+        )
+    if state.horizon > checkpoint.horizon:
+        return "the database was restored to an earlier state, by a backup or a failover"
+    if not state.indexes.items() <= found.items():
+        return "an index was deleted"
+    return None

@@ -7,7 +7,8 @@ from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.indexer.bulk import Document, Refusal
-from clickstream.indexer.documents import IS_EVENT_OF_DOCUMENT, SESSION_INDEX
+from clickstream.indexer.documents import IS_EVENT_OF_DOCUMENT
+from clickstream.indexer.index_names import IndexNames
 
 COUNT_REFUSED = "SELECT count(*) FROM search_refused_documents"
 ANY_REFUSED = "SELECT EXISTS (SELECT FROM search_refused_documents)"
@@ -66,6 +67,6 @@ def record(cursor: Cursor, sent: Iterable[Document], refusals: Iterable[Refusal]
     execute_values(cursor, UPSERT_REFUSED, [latest[key] for key in sorted(latest)])
 
 
-def send_again(cursor: Cursor) -> None:
+def send_again(cursor: Cursor, names: IndexNames) -> None:
     """Make the indexer send all refused documents again, with their content at that time."""
-    cursor.execute(RECORD_REFUSED_AS_CHANGED, {"session_index": SESSION_INDEX})
+    cursor.execute(RECORD_REFUSED_AS_CHANGED, names.query_parameters)

@@ -8,6 +8,7 @@ from typing import Any
 
 from opensearchpy import OpenSearch
 
+from clickstream.indexer.index_names import IndexNames
 from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXT_FIELDS
 
 MAPPING_VERSION = 1
@@ -87,17 +88,19 @@ def _template(pattern: str, fields: dict[str, dict[str, Any]]) -> dict[str, Any]
     }
 
 
-# By the name of the template.
-TEMPLATES = {
-    "clickstream-events": _template("clickstream-events*", EVENT_MAPPING),
-    "clickstream-sessions": _template("clickstream-sessions*", SESSION_MAPPING),
-}
+def templates(names: IndexNames) -> dict[str, dict[str, Any]]:
+    """Return the templates by their names."""
+    event_pattern, session_pattern = names.patterns
+    return {
+        names.events: _template(event_pattern, EVENT_MAPPING),
+        names.sessions: _template(session_pattern, SESSION_MAPPING),
+    }
 
 
-def put(client: OpenSearch) -> None:
+def put(client: OpenSearch, names: IndexNames) -> None:
     """Create or replace the templates; existing indexes keep their mapping.
 
     Raises OpenSearchException.
     """
-    for name, template in TEMPLATES.items():
+    for name, template in templates(names).items():
         client.indices.put_index_template(name=name, body=template)

@@ -22,8 +22,8 @@ from clickstream.indexer.document_reader import read_actions, split
 from clickstream.indexer.documents import (
     SELECT_STORED_EVENT_IDS,
     SELECT_STORED_SESSION_IDS,
-    SESSION_INDEX,
 )
+from clickstream.indexer.index_names import IndexNames
 from clickstream.indexer.steps import BACKFILL_START, IndexStep, backfill_step
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -73,6 +73,7 @@ class _Comparison:
     def __init__(self, settings: Settings, connection: Connection, client: OpenSearch) -> None:
         self.documents: Counter[str] = Counter()
         self._settings = settings
+        self._names = IndexNames(settings.opensearch_index_prefix)
         self._connection = connection
         self._client = client
 
@@ -112,7 +113,7 @@ class _Comparison:
     def _expected(self, step: IndexStep) -> Iterator[dict[Document, Any]]:
         """Yield the expected documents, with their content, in parts."""
         with self._connection:
-            actions = (action for _, action in read_actions(self._connection, step))
+            actions = (action for _, action in read_actions(self._connection, step, self._names))
             for part in split(actions, DOCUMENTS_PER_REQUEST, BYTES_PER_REQUEST):
                 yield {document_of(each): json.loads(each.partition(b"\n")[2]) for each in part}
 
@@ -131,7 +132,7 @@ class _Comparison:
 
         Only an index whose number of documents is not the expected one can have any.
         """
-        for name in sorted(indexes.uuids(self._client)):
+        for name in sorted(indexes.uuids(self._client, self._names)):
             self._client.indices.refresh(index=name)
             if self._client.count(index=name)["count"] != self.documents[name]:
                 yield from self._unexpected_in(name)
@@ -160,13 +161,13 @@ class _Comparison:
 
     def _stored(self, name: str, ids: set[str]) -> set[str]:
         """Return the ids whose event or session is in PostgreSQL and belongs to this index."""
-        if name == SESSION_INDEX:
+        if name == self._names.sessions:
             pattern, query = SESSION_DOCUMENT_ID, SELECT_STORED_SESSION_IDS
         else:
             pattern, query = EVENT_DOCUMENT_ID, SELECT_STORED_EVENT_IDS
         possible = [each for each in ids if pattern.fullmatch(each)]
         with self._connection, self._connection.cursor() as cursor:
-            cursor.execute(query, {"ids": possible})
+            cursor.execute(query, {**self._names.query_parameters, "ids": possible})
             return {each for index_name, each in cursor if index_name == name}
 
     def _indexed(self, name: str, ids: set[str]) -> set[str]:

@@ -19,7 +19,7 @@ from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
 from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
 from clickstream.doctor.kafka_checks import endpoints
-from clickstream.indexer.index_state import STATE_INDEX
+from clickstream.indexer.index_names import IndexNames
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
@@ -32,6 +32,7 @@ from tests.services.tls_proxy import tls_proxy
 from tests.services.waiting import eventually
 
 NOW = datetime.now(UTC)
+NAMES = IndexNames("clickstream")
 # Every problem ends with what to do.
 REMEDY = r"; .{10,}"
 
@@ -616,7 +617,7 @@ def test_a_wrong_opensearch_password(
     assert "OPENSEARCH_PASSWORD" in found.text
 
 
-@pytest.mark.parametrize("name", [*opensearch_checks.PATTERNS, STATE_INDEX])
+@pytest.mark.parametrize("name", [*NAMES.patterns, NAMES.state])
 def test_indexes_that_the_user_may_not_read(
     name: str, searching: Settings, guarded: StartProxy
 ) -> None:

@@ -12,7 +12,8 @@ from opensearchpy import OpenSearch
 from clickstream.admin import setup
 from clickstream.clients.opensearch import connect
 from clickstream.errors import UserError
-from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, TEMPLATES
+from clickstream.indexer.index_names import IndexNames
+from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, templates
 from clickstream.settings import Settings
 from tests.services.databases import Query
 from tests.services.http_proxy import password_proxy
@@ -152,7 +153,7 @@ def test_create_schema_creates_the_templates_and_the_doctor_finds_them(
         done = run_script("create_schema.py", **search)
         assert done.returncode == 0, done.stderr
         assert "Index templates clickstream-events and clickstream-sessions are" in done.stdout
-    for name, template in TEMPLATES.items():
+    for name, template in templates(IndexNames("clickstream")).items():
         (found,) = client.indices.get_index_template(name=name)["index_templates"]
         assert found["index_template"]["template"]["mappings"] == template["template"]["mappings"]
     done = run_script("clickstream", "doctor", **search)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clickstream.admin.dashboards import SAVED_OBJECTS_FILE
+from clickstream.admin.dashboards import SAVED_OBJECTS_FILE, saved_objects
 from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING
 
 OBJECTS = [json.loads(line) for line in SAVED_OBJECTS_FILE.read_text().splitlines()]
@@ -87,6 +87,21 @@ def test_the_dashboard_shows_every_visualization_and_search_without_overlap() ->
     }
     cells = [cell for each in panels for cell in _cells(each["gridData"])]
     assert len(cells) == len(set(cells))
+
+
+def test_objects_of_another_prefix_have_other_ids_and_show_its_indexes() -> None:
+    """Otherwise the import of one database would overwrite the dashboard of another."""
+    assert saved_objects("clickstream") == SAVED_OBJECTS_FILE.read_text()
+    renamed = [json.loads(line) for line in saved_objects("shop_2").splitlines()]
+    for ours, theirs in zip(OBJECTS, renamed, strict=True):
+        assert theirs["id"] == ours["id"].replace("clickstream", "shop_2")
+    texts = {text for each in renamed for text in strings(each)}
+    assert not [text for text in texts if re.search("(^|=)clickstream", text)]
+    titles = {each["attributes"]["title"] for each in renamed if each["type"] == "index-pattern"}
+    assert titles == {"shop_2-events-*", "shop_2-sessions"}
+    assert any("index=shop_2-events-*, timefield" in text for text in texts)
+    present = {(each["type"], each["id"]) for each in renamed}
+    assert {(each["type"], each["id"]) for one in renamed for each in one["references"]} <= present
 
 
 def _cells(grid: dict[str, Any]) -> list[tuple[int, int]]:

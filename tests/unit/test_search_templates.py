@@ -1,4 +1,4 @@
-"""The index templates map every field and have the patterns of the doctor and Terraform."""
+"""The index templates map every field and have the patterns that Terraform allows."""
 
 import re
 from datetime import datetime
@@ -6,10 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import get_type_hints
 
-from clickstream.doctor import opensearch_checks
-from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, TEMPLATES
+from clickstream.indexer.index_names import IndexNames
+from clickstream.indexer.templates import EVENT_MAPPING, SESSION_MAPPING, templates
 from clickstream.model import events, sessions
 
+NAMES = IndexNames("clickstream")
 ROOT = Path(__file__).parents[2]
 OTHER_NAMES = {"event_time": "timestamp"}
 TYPES = {
@@ -50,7 +51,7 @@ def test_texts_that_people_search_have_a_text_subfield() -> None:
 
 
 def test_events_cannot_add_fields_to_the_mapping() -> None:
-    for template in TEMPLATES.values():
+    for template in templates(NAMES).values():
         assert template["template"]["mappings"]["dynamic"] == "false"
     objects = [
         mapping
@@ -69,8 +70,8 @@ def test_the_longest_keyword_is_within_the_limit_of_a_lucene_term() -> None:
     assert max(mapping["ignore_above"] for mapping in keywords) * 3 <= 32_766
 
 
-def test_the_patterns_are_those_of_the_doctor_and_of_terraform() -> None:
-    patterns = {pattern for each in TEMPLATES.values() for pattern in each["index_patterns"]}
-    assert patterns == {*opensearch_checks.PATTERNS}
+def test_the_patterns_are_those_that_terraform_allows() -> None:
+    patterns = {pattern for each in templates(NAMES).values() for pattern in each["index_patterns"]}
+    assert patterns == {*NAMES.patterns}
     terraform = (ROOT / "terraform" / "opensearch.tf").read_text()
     assert patterns == set(re.findall(r'"(clickstream-[a-z]+\*)"', terraform))

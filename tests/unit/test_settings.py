@@ -78,6 +78,7 @@ def test_passwords_urls_and_pem_texts_are_marked_as_secrets() -> None:
     }
 
 
+NO_PREFIXES = ["", "-shop", "_shop", "Shop", "shop.eu", "shop*", "shop,x", "sh\u00f6p", "shop\n"]
 # Forms of a pasted URL; none of them may be repeated in the error.
 NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:5432", "::1:x"]
 
@@ -99,6 +100,7 @@ NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:54
         ("KAFKA_BOOTSTRAP_SERVERS", ["a:1,b:2", "[::1]:9092"], ["kafka://a:1", "u@a:1", "a:b", ""]),
         ("POSTGRES_HOST", ["db", "10.0.0.1", "/cloudsql/a:b:c"], [*NO_HOSTS, "/u:p@db"]),
         ("OPENSEARCH_HOST", ["search.example", ""], NO_HOSTS),
+        ("OPENSEARCH_INDEX_PREFIX", ["a", "2-shops_eu", "x" * 100], [*NO_PREFIXES, "x" * 101]),
         ("POSTGRES_DATABASE", ["shop"], ["postgres://u:p@db/shop"]),
         ("KAFKA_CA_CERT", ["-----BEGIN CERTIFICATE-----", ""], ["ca.pem", "-----BEGIN \u00e9"]),
     ],

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from clickstream.doctor import opensearch_checks
-from clickstream.indexer.index_state import STATE_INDEX
-from clickstream.indexer.templates import TEMPLATES
+from clickstream.indexer.index_names import IndexNames
+from clickstream.indexer.templates import templates
+from clickstream.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "terraform"
@@ -146,9 +146,10 @@ def test_the_readme_names_only_resources_outputs_and_variables_that_exist(page: 
 def test_the_doctor_checks_the_indexes_that_the_access_rules_allow() -> None:
     (rules,) = re.findall(r'toset\(\[("clickstream.+?)\]\)', (MODULE / "opensearch.tf").read_text())
     allowed = set(re.findall(r'"(.+?)"', rules))
-    assert allowed == {*opensearch_checks.PATTERNS, STATE_INDEX}
-    templates_for = {name for each in TEMPLATES.values() for name in each["index_patterns"]}
-    assert set(opensearch_checks.PATTERNS) == templates_for
+    names = IndexNames(Settings().opensearch_index_prefix)
+    assert allowed == {*names.patterns, names.state}
+    templates_for = {name for each in templates(names).values() for name in each["index_patterns"]}
+    assert set(names.patterns) == templates_for
 
 
 def test_no_token() -> None:

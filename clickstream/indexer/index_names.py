@@ -1,0 +1,47 @@
+"""Names of everything that the pipeline has in OpenSearch; all begin with OPENSEARCH_INDEX_PREFIX.
+
+With a prefix each, several databases share one OpenSearch.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class IndexNames:
+    """The names that begin with one prefix."""
+
+    prefix: str
+
+    @property
+    def events(self) -> str:
+        """Return the beginning of the names of event indexes; also the name of their template."""
+        return f"{self.prefix}-events"
+
+    @property
+    def sessions(self) -> str:
+        """Return the name of the index of sessions; also that of its template."""
+        return f"{self.prefix}-sessions"
+
+    @property
+    def state(self) -> str:
+        """Return the name of the index of the state document."""
+        return f"{self.prefix}-search-state"
+
+    @property
+    def patterns(self) -> tuple[str, str]:
+        """Return the patterns of the index templates, of events and of sessions."""
+        return f"{self.events}*", f"{self.sessions}*"
+
+    @property
+    def query_parameters(self) -> dict[str, str]:
+        """Return the parameters of the queries of documents.py that are names of indexes."""
+        return {"event_index": self.events, "session_index": self.sessions}
+
+    def is_of_documents(self, name: str) -> bool:
+        """Return True if the indexer uses this name for an index of events or sessions.
+
+        Exact, because a connector that copies a topic may create an index named <prefix>-events.
+        """
+        event_index = rf"{re.escape(self.events)}-([0-9]+\.[0-9]{{2}}|older)"
+        return name == self.sessions or bool(re.fullmatch(event_index, name))
