@@ -43,7 +43,8 @@ def test_requirements_txt_lists_all_that_production_imports() -> None:
     production = [tree for name, tree in modules().items() if f"{PACKAGE}.local" not in name]
     imported = set().union(*map(imported_packages, production))
     scripts = {name.removesuffix(".py") for name in SCRIPTS}
-    foreign = imported - {*sys.stdlib_module_names, *scripts, PACKAGE}
+    only_for_mypy = {"_typeshed"}
+    foreign = imported - {*sys.stdlib_module_names, *scripts, *only_for_mypy, PACKAGE}
     distributions = packages_distributions()
     listed = requirements("requirements.txt").keys()
     missing = {name for name in foreign if not {d.lower() for d in distributions[name]} & listed}
