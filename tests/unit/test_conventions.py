@@ -106,7 +106,7 @@ def test_model_and_simulator_read_no_clock_and_no_global_random_generator() -> N
 def clocks_and_random(tree: ast.Module) -> Iterator[str]:
     """Yield what a module imports of `time`, `random` and `secrets`, and its calls of a clock.
 
-    The class `Random` is allowed: whoever creates one gives it a seed.
+    The class `Random` is allowed, because its creator gives it a seed.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
