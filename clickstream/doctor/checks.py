@@ -7,7 +7,7 @@ from enum import StrEnum
 from clickstream.errors import UserError
 
 
-class Outcome(StrEnum):
+class CheckStatus(StrEnum):
     """The result of a check, as it is printed."""
 
     OK = "ok"
@@ -34,7 +34,7 @@ class Finding:
     """The result of a check, and its description."""
 
     name: str
-    outcome: Outcome
+    status: CheckStatus
     text: str
 
 
@@ -42,13 +42,15 @@ def run_checks(checks: Iterable[Check]) -> Iterator[Finding]:
     """Run the checks in order; those after a problem of a vital check are skipped."""
     stopped = False
     for check in checks:
-        finding = Finding(check.name, Outcome.SKIPPED, "not checked") if stopped else _run(check)
-        stopped = stopped or (check.vital and finding.outcome is Outcome.PROBLEM)
+        finding = (
+            Finding(check.name, CheckStatus.SKIPPED, "not checked") if stopped else _run(check)
+        )
+        stopped = stopped or (check.vital and finding.status is CheckStatus.PROBLEM)
         yield finding
 
 
 def _run(check: Check) -> Finding:
     try:
-        return Finding(check.name, Outcome.OK, check.run())
+        return Finding(check.name, CheckStatus.OK, check.run())
     except UserError as error:
-        return Finding(check.name, Outcome.PROBLEM, str(error))
+        return Finding(check.name, CheckStatus.PROBLEM, str(error))

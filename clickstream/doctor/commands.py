@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from clickstream import cli
 from clickstream.clients.addresses import kafka_address, opensearch_address, postgres_address
 from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks, settings_checks
-from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
+from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.errors import UsageError
 from clickstream.settings import Settings, from_sources
 from clickstream.sources import Sources, find
@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
         sources = find(arguments.env_file, os.environ)
         settings = from_sources(sources)
     except UsageError as error:
-        print(_line(Finding("settings", Outcome.PROBLEM, str(error))))
+        print(_line(Finding("settings", CheckStatus.PROBLEM, str(error))))
         return cli.FAILED
     problems = 0
     for title, checks in all_checks(settings, sources, datetime.now(UTC)):
         print(title)
         for finding in run_checks(checks):
             print(_line(finding), flush=True)
-            problems += finding.outcome is Outcome.PROBLEM
+            problems += finding.status is CheckStatus.PROBLEM
     print(f"{problems} problem{'s' * (problems > 1)} found." if problems else "All is well.")
     return cli.FAILED if problems else cli.DONE
 
@@ -51,4 +51,4 @@ def all_checks(
 
 
 def _line(finding: Finding) -> str:
-    return f"  {finding.outcome:<8} {finding.name:<12} {finding.text}"
+    return f"  {finding.status:<8} {finding.name:<12} {finding.text}"

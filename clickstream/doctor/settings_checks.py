@@ -8,13 +8,13 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings, setting_fields
 from clickstream.sources import Sources
 
-NAMES = frozenset(item.name.upper() for item in setting_fields())
+SETTING_NAMES = frozenset(item.name.upper() for item in setting_fields())
 # The ratio of difflib: about one wrong letter in seven.
 SIMILARITY = 0.85
 # The names of the setting for a file in other programs.
 FILE_SUFFIXES = ("", "_PATH", "_FILE", "_LOCATION")
 # Names in other programs and on platforms, by setting; the README lists them under Migrating.
-OTHER_NAMES = {
+NAMES_ELSEWHERE = {
     "KAFKA_BOOTSTRAP_SERVERS": ("KAFKA_SERVICE_URI", "KAFKA_BROKERS", "KAFKA_HOST", "KAFKA_URL"),
     "KAFKA_SSL_CAFILE": tuple(f"KAFKA_SSL_CA{suffix}" for suffix in FILE_SUFFIXES),
     "KAFKA_SSL_CERTFILE": tuple(f"KAFKA_SSL_CERT{suffix}" for suffix in FILE_SUFFIXES),
@@ -35,7 +35,7 @@ OTHER_NAMES = {
     "OPENSEARCH_USER": ("AIVEN_OS_USER",),
     "OPENSEARCH_PASSWORD": ("AIVEN_OS_PASSWORD",),
 }
-SETTING_OF = {other: setting for setting, others in OTHER_NAMES.items() for other in others}
+SETTING_OF = {other: setting for setting, others in NAMES_ELSEWHERE.items() for other in others}
 SASL_SETTINGS = ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD")
 TLS_SETTINGS = (
     *("KAFKA_SSL_CAFILE", "KAFKA_SSL_CERTFILE", "KAFKA_SSL_KEYFILE"),
@@ -46,8 +46,8 @@ TLS_SETTINGS = (
 def checks(settings: Settings, sources: Sources) -> Iterator[Check]:
     """Yield the checks of the settings; the first ones only name the source of each setting."""
     unused = sources.unused()
-    in_file = sorted(NAMES & sources.file.keys() - set(unused))
-    yield Check("environment", lambda: _join(sorted(NAMES & sources.environment.keys())))
+    in_file = sorted(SETTING_NAMES & sources.file.keys() - set(unused))
+    yield Check("environment", lambda: _join(sorted(SETTING_NAMES & sources.environment.keys())))
     if sources.env_file:
         yield Check("file", lambda: f"{sources.env_file}: {_join(in_file)}")
     else:
@@ -72,7 +72,7 @@ def _join(names: list[str]) -> str:
 def _check_names(sources: Sources) -> str:
     origins = sources.origins().by_name
     problems = []
-    for name in sorted(origins.keys() - NAMES):
+    for name in sorted(origins.keys() - SETTING_NAMES):
         meant = intended_setting(name)
         if meant and meant not in origins:
             problems.append(f"{origins[name]} is not a setting; its name here is {meant}")
@@ -85,7 +85,7 @@ def intended_setting(name: str) -> str | None:
     """Return the setting that has this name in other programs or a similar one here, if any."""
     if name in SETTING_OF:
         return SETTING_OF[name]
-    candidates = [each for each in sorted(NAMES) if each[:2] == name[:2]]
+    candidates = [each for each in sorted(SETTING_NAMES) if each[:2] == name[:2]]
     return next(iter(get_close_matches(name, candidates, 1, SIMILARITY)), None)
 
 

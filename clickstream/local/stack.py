@@ -24,7 +24,7 @@ from clickstream.local.postgres_server import DATABASE, USER, password_file, pos
 from clickstream.local.processes import Process
 from clickstream.local.server import Server
 
-NAMES = ("kafka", "postgres", "opensearch")
+SERVER_NAMES = ("kafka", "postgres", "opensearch")
 # Wait for a running server that does not answer: restarting a busy broker would lose its log.
 PATIENCE_SECONDS = 30.0
 
@@ -57,10 +57,10 @@ class Entry:
     process: Process | None
 
 
-def up(folder: Path, names: Collection[str] = NAMES) -> list[str]:
+def up(folder: Path, names: Collection[str] = SERVER_NAMES) -> list[str]:
     """Start the servers that do not run, wait until they answer, and return their names.
 
-    names: the wanted servers, from NAMES. The search server is left out on platforms without it.
+    names: the wanted ones of SERVER_NAMES. The search server is left out on platforms without it.
     Raises UserError if one cannot be started; the others keep running.
     """
     folder.mkdir(mode=0o700, exist_ok=True)

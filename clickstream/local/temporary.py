@@ -19,7 +19,9 @@ PROJECT = Path(__file__).parents[2]
 
 
 @contextmanager
-def temporary_stack(folder: Path, names: Collection[str] = stack.NAMES) -> Iterator[dict[str, str]]:
+def temporary_stack(
+    folder: Path, names: Collection[str] = stack.SERVER_NAMES
+) -> Iterator[dict[str, str]]:
     """Start the servers of a folder, which processes may share, and yield their settings.
 
     Leaving the context waits until all processes have left it and the folder is deleted.

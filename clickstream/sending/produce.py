@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 
 from clickstream import cli
 from clickstream.errors import UserError
-from clickstream.sending import progress, record_sources
+from clickstream.sending import progress
 from clickstream.sending.delivery import KafkaSink, Sink, StandardOutputSink
 from clickstream.sending.options import Options
 from clickstream.sending.pace import Wait, pace
 from clickstream.sending.progress import OutageDetector
+from clickstream.sending.record_sources import record_source
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
@@ -29,11 +30,11 @@ def produce(options: Options, settings: Settings) -> int:
     Return the exit status: 0 only if every record sent was acknowledged.
     """
     stop = Stop().on_signals()
-    source = record_sources.source(options, settings)
+    source = record_source(options, settings)
     sink: Sink = StandardOutputSink() if options.dry_run else KafkaSink(settings)
     now = time.time_ns() // 1000
     try:
-        with progress.shown(sink, source.expected(now), bar=_shows_bar(options)) as show:
+        with progress.display(sink, source.expected(now), bar=_shows_bar(options)) as show:
             deliver(source.records(now, stop), sink, pace(options, now, stop), show, stop)
     finally:
         sink.close()

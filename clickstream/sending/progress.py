@@ -60,16 +60,16 @@ def counts(sink: Sink, rate: float | None = None) -> str:
 
 
 @contextmanager
-def shown(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
+def display(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[], None]]:
     """Show the progress of a sink. Yields a function to call often, which updates the display.
 
     total: about how many records there will be, None if unknown. bar: show a bar, not log lines.
     """
     outage = OutageDetector(sink)
     if bar:
-        with _bar() as display:
-            task = display.add_task("", total=total, rate=0, verb="", results="", state="")
-            show = _on_bar(display, task, sink, outage)
+        with _bar() as bar_display:
+            task = bar_display.add_task("", total=total, rate=0, verb="", results="", state="")
+            show = _on_bar(bar_display, task, sink, outage)
             yield _every(BAR_SECONDS, show)
             show()
     else:

@@ -23,7 +23,7 @@ from clickstream.simulator.truth import TruthWriter
 logger = logging.getLogger(__name__)
 
 
-class Source(Protocol):
+class RecordSource(Protocol):
     """Creates the records to send. Times are microseconds since 1970."""
 
     def records(self, now: int, stop: Stop) -> Iterable[OutgoingRecord | SimulatedEvent]:
@@ -39,7 +39,7 @@ class Source(Protocol):
         """Write the truth file, if one is wanted. is_complete: no record has failed."""
 
 
-def source(options: Options, settings: Settings) -> Source:
+def record_source(options: Options, settings: Settings) -> RecordSource:
     """Return the source that the options name. Raises UsageError if it cannot obey them."""
     if options.replay is None:
         return SimulatedSource(options, settings)

@@ -17,7 +17,7 @@ import pytest
 
 from clickstream.admin import setup
 from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
-from clickstream.doctor.checks import Check, Finding, Outcome, run_checks
+from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.doctor.kafka_checks import endpoints
 from clickstream.indexer.index_names import IndexNames
 from clickstream.local import kafka_server, processes, server
@@ -43,9 +43,9 @@ StartProxy = Callable[..., int]
 def problem(checks: Checks, settings: Settings) -> Finding:
     """Return the only problem that the checks find; the checks after it must be skipped."""
     found = list(run_checks(checks(settings, NOW)))
-    one = next(finding for finding in found if finding.outcome is Outcome.PROBLEM)
+    one = next(finding for finding in found if finding.status is CheckStatus.PROBLEM)
     after = found[found.index(one) + 1 :]
-    assert all(finding.outcome is Outcome.SKIPPED for finding in after), found
+    assert all(finding.status is CheckStatus.SKIPPED for finding in after), found
     assert re.search(REMEDY, one.text), one.text
     assert "\n" not in one.text
     return one
@@ -61,7 +61,7 @@ def problems(checks: Checks, settings: Settings) -> list[Finding]:
     return [
         finding
         for finding in run_checks(checks(settings, NOW))
-        if finding.outcome is Outcome.PROBLEM
+        if finding.status is CheckStatus.PROBLEM
     ]
 
 
@@ -250,7 +250,7 @@ def test_postgres_with_verified_tls(
 ) -> None:
     port = postgres_proxy(authority.issue("server", hosts=("localhost",), days=100))
     found = findings(postgres_checks.checks, verified(settings, port, authority, tmp_path))
-    assert {finding.outcome for finding in found.values()} == {Outcome.OK}, found
+    assert {finding.status for finding in found.values()} == {CheckStatus.OK}, found
     assert f"valid until {NOW + timedelta(days=100):%Y-%m-%d}" in found["TLS"].text
 
 
@@ -358,7 +358,9 @@ def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
             "KAFKA_SASL_PASSWORD": "wrong",
         }
     )
-    eventually(lambda: findings(kafka_checks.checks, settings)["connection"].outcome is Outcome.OK)
+    eventually(
+        lambda: findings(kafka_checks.checks, settings)["connection"].status is CheckStatus.OK
+    )
     yield settings
     server.stop(built, process)
 
@@ -413,9 +415,9 @@ def test_a_client_certificate_that_is_accepted(
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     found = findings(kafka_checks.checks, at_port(client, port))
     for name in ("CA", "certificate", "key's mode", "renewal", "TLS", "credentials"):
-        assert found[name].outcome is Outcome.OK, found[name]
+        assert found[name].status is CheckStatus.OK, found[name]
     assert found["credentials"].text == "the client certificate is accepted"
-    assert found["brokers"].outcome is Outcome.PROBLEM
+    assert found["brokers"].status is CheckStatus.PROBLEM
     assert f"directs clients to {settings.kafka_bootstrap_servers}" in found["brokers"].text
 
 
@@ -439,7 +441,7 @@ def test_client_certificates_as_text(
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     found = findings(kafka_checks.checks, at_port(as_text(client), port))
     for name in ("CA", "certificate", "renewal", "TLS", "credentials"):
-        assert found[name].outcome is Outcome.OK, found[name]
+        assert found[name].status is CheckStatus.OK, found[name]
     assert found["certificate"].text == "KAFKA_ACCESS_CERT, KAFKA_ACCESS_KEY"
     assert "key's mode" not in found
 
@@ -545,14 +547,14 @@ def test_an_expired_client_certificate(
     assert (found.name, "expired on" in found.text) == ("certificate", True)
 
 
-@pytest.mark.parametrize(("days", "outcome"), [(29, Outcome.PROBLEM), (31, Outcome.OK)])
+@pytest.mark.parametrize(("days", "status"), [(29, CheckStatus.PROBLEM), (31, CheckStatus.OK)])
 def test_a_renewal_is_due_30_days_before_the_client_certificate_expires(
-    days: int, outcome: Outcome, settings: Settings, authority: Authority, tmp_path: Path
+    days: int, status: CheckStatus, settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", days=days)
     found = findings(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
-    assert found["renewal"].outcome is outcome
-    assert found["name"].outcome is Outcome.OK, "the checks after it run all the same"
+    assert found["renewal"].status is status
+    assert found["name"].status is CheckStatus.OK, "the checks after it run all the same"
 
 
 def test_a_key_that_other_users_can_read(
@@ -561,7 +563,7 @@ def test_a_key_that_other_users_can_read(
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
     Path(client.kafka_ssl_keyfile).chmod(0o640)
     found = findings(kafka_checks.checks, client)["key's mode"]
-    assert found.outcome is Outcome.PROBLEM
+    assert found.status is CheckStatus.PROBLEM
     assert "mode 0640" in found.text
     assert f"chmod 600 {client.kafka_ssl_keyfile}" in found.text
 
@@ -624,21 +626,21 @@ def test_indexes_that_the_user_may_not_read(
     found = findings(
         opensearch_checks.checks, with_password(searching, guarded(name.removesuffix("*")))
     )
-    assert found["rights"].outcome is Outcome.PROBLEM
+    assert found["rights"].status is CheckStatus.PROBLEM
     assert f"may not read the indexes {name};" in found["rights"].text
-    assert found["templates"].outcome is Outcome.OK
+    assert found["templates"].status is CheckStatus.OK
 
 
 def test_templates_that_the_user_may_not_see(searching: Settings, guarded: StartProxy) -> None:
     found = findings(opensearch_checks.checks, with_password(searching, guarded("_index_template")))
-    assert found["templates"].outcome is Outcome.PROBLEM
+    assert found["templates"].status is CheckStatus.PROBLEM
     assert "administrator" in found["templates"].text
 
 
 def test_missing_templates(search: dict[str, str]) -> None:
     settings = Settings.from_mapping(search)
     found = findings(opensearch_checks.checks, settings)["templates"]
-    assert (found.outcome, "create_schema.py" in found.text) == (Outcome.PROBLEM, True)
+    assert (found.status, "create_schema.py" in found.text) == (CheckStatus.PROBLEM, True)
     setup.apply_search(settings)
     assert not problems(opensearch_checks.checks, settings)
 

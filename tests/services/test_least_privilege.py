@@ -14,7 +14,7 @@ import pytest
 
 from clickstream.clients.postgres import connect
 from clickstream.doctor import postgres_checks
-from clickstream.doctor.checks import Outcome, run_checks
+from clickstream.doctor.checks import CheckStatus, run_checks
 from clickstream.local import search_server as local_search
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
@@ -187,12 +187,12 @@ def test_the_doctor_prints_the_missing_grants_and_they_suffice(
     as_owner = {**restricted.environment(), "POSTGRES_USER": restricted.owner.postgres_user}
     run_script("create_schema.py", **as_owner)
     checks = list(run_checks(postgres_checks.checks(restricted.pipeline, datetime.now(UTC))))
-    (problem,) = [found for found in checks if found.outcome is Outcome.PROBLEM]
+    (problem,) = [found for found in checks if found.status is CheckStatus.PROBLEM]
     assert problem.name == "rights"
 
     execute(restricted.owner, problem.text.partition("run: ")[2])
     checks = list(run_checks(postgres_checks.checks(restricted.pipeline, datetime.now(UTC))))
-    assert {found.outcome for found in checks} == {Outcome.OK}
+    assert {found.status for found in checks} == {CheckStatus.OK}
 
 
 def test_create_schema_refuses_tables_that_another_role_owns(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from clickstream.__main__ import main
-from clickstream.doctor.checks import Finding, Outcome, run_checks
-from clickstream.doctor.settings_checks import NAMES, SETTING_OF, checks
+from clickstream.doctor.checks import CheckStatus, Finding, run_checks
+from clickstream.doctor.settings_checks import SETTING_NAMES, SETTING_OF, checks
 from clickstream.settings import from_sources
 from clickstream.sources import find
 
@@ -36,7 +36,7 @@ def findings(environment: Mapping[str, str]) -> dict[str, Finding]:
 
 def problem(environment: Mapping[str, str], name: str) -> str:
     found = findings(environment)
-    assert [each.name for each in found.values() if each.outcome is Outcome.PROBLEM] == [name]
+    assert [each.name for each in found.values() if each.status is CheckStatus.PROBLEM] == [name]
     assert "; " in found[name].text
     return found[name].text
 
@@ -47,7 +47,7 @@ def problem(environment: Mapping[str, str], name: str) -> str:
 def test_the_source_of_every_setting_is_named_without_its_value(folder: Path) -> None:
     (folder / ".env").write_text(FILE)
     found = findings({"OPENSEARCH_URI": "https://u:hidden@search", "HOME": "/root"})
-    assert {each.outcome for each in found.values()} == {Outcome.OK}
+    assert {each.status for each in found.values()} == {CheckStatus.OK}
     assert found["environment"].text == "OPENSEARCH_URI"
     assert found["file"].text == f"{folder / '.env'}: KAFKA_TOPIC, POSTGRES_HOST, POSTGRES_PASSWORD"
     assert "every other setting" in found["default"].text
@@ -111,7 +111,7 @@ def test_a_name_that_resembles_a_setting_is_a_problem(name: str, meant: str, fol
 def test_a_name_is_no_problem_if_the_setting_is_set_or_the_name_is_of_another_program(
     environment: dict[str, str],
 ) -> None:
-    assert findings(environment)["names"].outcome is Outcome.OK
+    assert findings(environment)["names"].status is CheckStatus.OK
 
 
 def test_the_readme_lists_the_names_that_the_doctor_knows() -> None:
@@ -125,7 +125,7 @@ def test_the_readme_lists_the_names_that_the_doctor_knows() -> None:
         for old in re.findall(r"`([A-Z][A-Z0-9_]+)`", names)
     }
     assert listed == SETTING_OF
-    assert set(listed.values()) <= NAMES
+    assert set(listed.values()) <= SETTING_NAMES
 
 
 # == Settings without effect ====================================================================
@@ -156,4 +156,4 @@ def test_credentials_that_the_security_protocol_does_not_use_are_a_problem(
 @pytest.mark.usefixtures("folder")
 def test_credentials_that_the_security_protocol_uses_are_no_problem() -> None:
     environment = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", **USER, **PEM}
-    assert findings(environment)["no effect"].outcome is Outcome.OK
+    assert findings(environment)["no effect"].status is CheckStatus.OK
