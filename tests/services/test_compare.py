@@ -75,7 +75,7 @@ def test_each_difference_is_one_sentence_and_counted_once(
     assert counted.number == len(found.splitlines()) == 8
 
 
-def test_events_that_the_truth_does_not_know_are_named(
+def test_events_that_the_truth_file_does_not_count_are_named(
     differences: Compare, run_script: RunScript
 ) -> None:
     assert run_script("producer.py", "--backfill", "1h", "--events", "30").returncode == 0
@@ -135,7 +135,7 @@ def test_the_order_of_boundary_types_in_the_rule_does_not_matter(
         HEAD + b'{"user_id":"a\\u0000"}\n]}\n',
     ],
 )
-def test_a_file_that_is_not_a_whole_truth_file_is_refused(
+def test_a_file_that_is_not_a_complete_truth_file_is_refused(
     settings: Settings, tmp_path: Path, content: bytes | None
 ) -> None:
     path = tmp_path / "some.json"

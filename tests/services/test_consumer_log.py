@@ -42,7 +42,7 @@ def warnings(output: str) -> list[str]:
         ),
     ],
 )
-def test_a_drain_ends_with_what_became_of_the_records(
+def test_a_drain_ends_with_the_number_of_records_by_outcome(
     contents: Sequence[Any], last: str, environment: dict[str, str], run_script: RunScript
 ) -> None:
     send(environment, contents)

@@ -95,7 +95,7 @@ def test_a_refused_import_is_one_sentence(tmp_path: Path, reply: Reply | None, w
 
 
 @pytest.mark.parametrize("url", ["", "localhost:5601", "https://admin:secret@dashboards.example"])
-def test_an_address_that_is_none_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
+def test_an_invalid_address_is_refused_without_repeating_it(tmp_path: Path, url: str) -> None:
     result = import_dashboards(tmp_path, OPENSEARCH_DASHBOARDS_URL=url)
     assert (result.returncode, result.stdout) == (2, "")
     assert "OPENSEARCH_DASHBOARDS_URL must be the address" in result.stderr

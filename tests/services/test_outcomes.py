@@ -148,7 +148,7 @@ STEPS = st.lists(
 
 @examples(max_examples=examples().max_examples // 2)
 @given(steps=STEPS)
-def test_each_record_ends_in_one_place_whatever_is_stored_redelivered_and_retried(
+def test_each_record_has_one_outcome_after_any_batches_redeliveries_and_retries(
     transactions: Connection, steps: list[Any]
 ) -> None:
     history = History(transactions)

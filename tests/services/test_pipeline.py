@@ -146,7 +146,7 @@ def test_records_of_aborted_transactions_are_not_stored(
 
 
 @pytest.mark.parametrize("signal", [SIGINT, SIGTERM])
-def test_a_session_goes_on_after_the_consumer_was_stopped(
+def test_a_session_continues_after_the_consumer_was_stopped(
     signal: Signals, environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
     """The consumer exits with 0, and the next one reads the session from the tables."""

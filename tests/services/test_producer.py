@@ -181,7 +181,7 @@ def test_an_unreachable_broker_is_reported_in_one_sentence(run_script: RunScript
 
 
 @pytest.mark.parametrize("acks", ["0", "1"])
-def test_weaker_acks_warn_that_exit_status_0_proves_less(
+def test_weaker_acks_warn_that_exit_status_0_guarantees_less(
     run_script: RunScript, environment: dict[str, str], acks: str
 ) -> None:
     sent = run_script("producer.py", "--events", "50", *FIXED, KAFKA_ACKS=acks)

@@ -93,7 +93,7 @@ def test_a_shop_export_in_any_format_is_stored_under_our_names(
     ]
 
 
-def test_what_the_replay_says_is_what_the_consumer_rejects(
+def test_the_consumer_rejects_exactly_the_events_that_the_replay_reports(
     run_script: RunScript, settings: Settings, tmp_path: Path
 ) -> None:
     bad = [b"[]", b"\xff", b'{"user_id": 1}', b'{"visitorid": 1}', b'{"user_id": {}}', b"nothing"]

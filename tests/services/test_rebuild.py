@@ -79,7 +79,9 @@ def test_a_rebuild_by_another_rule_and_back_is_exact(
     ]
 
 
-def test_a_rebuild_writes_no_session_that_is_right(transactions: Connection, query: Query) -> None:
+def test_a_rebuild_writes_no_session_that_is_correct(
+    transactions: Connection, query: Query
+) -> None:
     Batches(transactions, RULE).store([random_events(500, 20, seed=4)])
     rows = "SELECT xmin::text, session_id FROM session_metrics ORDER BY session_id"
     before = query(rows)

@@ -164,7 +164,7 @@ def _index_viewports(client: OpenSearch, *, ignore_malformed: bool) -> None:
 # == Processes die ==============================================================================
 
 
-def test_a_consumer_killed_before_it_moved_the_checkpoint_leaves_the_index_right(
+def test_a_consumer_killed_before_it_moved_the_checkpoint_leaves_the_index_correct(
     environment: dict[str, str],
     search: dict[str, str],
     start_script: StartScript,

@@ -267,7 +267,7 @@ CASES = [
 
 @pytest.mark.parametrize("search", ["local_search"], indirect=True)
 @pytest.mark.parametrize(("path", "reply"), CASES)
-def test_replies_that_are_not_opensearchs_are_an_outage_and_change_nothing(
+def test_replies_that_do_not_come_from_opensearch_are_an_outage_and_change_nothing(
     path: str,
     reply: str,
     searching: Settings,

@@ -174,7 +174,7 @@ def test_an_unreachable_server_is_reported_in_one_sentence(run_script: RunScript
 
 
 @pytest.mark.parametrize(("password", "closed"), [("wrong", ""), ("right", "_index_template")])
-def test_a_user_without_the_right_to_create_templates_is_told_so(
+def test_a_user_without_the_right_to_create_templates_gets_an_error(
     searching: Settings, password: str, closed: str
 ) -> None:
     upstream = (searching.opensearch_host, searching.opensearch_port)

@@ -324,7 +324,7 @@ def read_until(terminal: int, pattern: str) -> str:
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_session_tells_why_it_began_and_ended(run_script: RunScript, query: Query) -> None:
+def test_a_session_shows_why_it_began_and_ended(run_script: RunScript, query: Query) -> None:
     found = [as_json(run_script, "--session", each) for (each,) in query(SESSIONS, ("buyer",))]
     assert [each["began"] for each in found] == [
         "first event of the visitor",
@@ -369,7 +369,7 @@ def test_a_session_is_printed_without_escape_sequences_of_a_visitor(
 
 
 @pytest.mark.usefixtures("stored")
-def test_another_timeout_is_compared_with_the_present_one(run_script: RunScript) -> None:
+def test_another_timeout_is_compared_with_the_current_one(run_script: RunScript) -> None:
     found = as_json(run_script, "--what-if-timeout", "59s")
     assert found["current"]["timeout_seconds"] == 1800
     assert found["current"]["sessions"] == 5

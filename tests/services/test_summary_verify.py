@@ -129,7 +129,7 @@ def stored(transactions: Connection) -> Connection:
     return transactions
 
 
-def test_what_a_consumer_stored_is_verified(stored: Connection) -> None:
+def test_sessions_that_a_consumer_stored_have_no_difference(stored: Connection) -> None:
     found = verify_sessions(stored)
     assert found.differences == Differences(0, [])
     assert found.counts.events == 301

@@ -74,7 +74,7 @@ def test_ip_and_device_are_properties_if_their_first_names_are_given() -> None:
     assert event.repaired is None
 
 
-def test_of_a_key_that_appears_twice_the_last_counts() -> None:
+def test_the_last_value_of_a_key_that_appears_twice_counts() -> None:
     twice = with_json("extra", '1, "user_id": "other", "extra": 2')
     assert read(twice).user_id == "other"
     assert properties(read(twice)) == {"extra": 2}

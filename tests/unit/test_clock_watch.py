@@ -25,7 +25,7 @@ def progress(records: int, too_far_ahead: int) -> PartitionProgress:
         ([progress(2, 2), progress(1, 0)], True),
     ],
 )
-def test_more_than_half_of_a_batch_is_a_warning(
+def test_more_than_half_of_a_batch_ahead_of_the_clock_is_a_warning(
     batch: list[PartitionProgress], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     ClockWatch().observe(batch, NOON)

@@ -30,7 +30,7 @@ def test_an_unreachable_server_is_named_with_its_address_and_the_cause() -> None
     assert timeout == "cannot reach Kafka at k:9092 (KafkaTimeoutError: Unable to bootstrap)"
 
 
-def test_an_error_that_the_broker_reports_is_no_failure_to_reach_it() -> None:
+def test_an_error_that_the_broker_reports_is_not_described_as_unreachable() -> None:
     found = describe_outage(CorruptRecordError("crc"), SETTINGS)
     assert found.startswith("Kafka at k:9092 reports an error for topic t (")
 
@@ -50,9 +50,7 @@ def test_a_lost_connection_is_described_by_the_error_that_lost_it() -> None:
         (GroupAuthorizationFailedError("g"), "give it the right to read both"),
     ],
 )
-def test_a_failure_that_waiting_does_not_cure_names_the_cure(
-    error: Exception, sentence: str
-) -> None:
+def test_a_permanent_failure_names_the_remedy(error: Exception, sentence: str) -> None:
     found = permanent_failure(error, SETTINGS)
     assert found is not None
     assert sentence in str(found)

@@ -173,7 +173,7 @@ def docstrings(tree: ast.Module) -> Iterator[str]:
 # == Exceptions =================================================================================
 
 
-def test_nobody_catches_every_exception_and_goes_on() -> None:
+def test_no_handler_catches_every_exception_and_continues() -> None:
     catching = {
         f"{name}:{node.lineno}"
         for name, tree in modules().items()

@@ -89,7 +89,7 @@ def is_mapped(address: str) -> bool:
     return isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None
 
 
-def test_the_schema_is_one_and_lists_the_fields_of_an_event() -> None:
+def test_the_schema_is_valid_and_lists_the_fields_of_an_event() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["properties"].keys() == {*RECORD_FIELDS, "ip", "device"}
 
@@ -156,7 +156,7 @@ def test_a_valid_price_is_stored_as_it_was_sent(price: Decimal) -> None:
         check_stored_as_sent(event)
 
 
-def test_a_valid_event_like_those_of_our_producer_is_read_in_few_steps() -> None:
+def test_a_valid_event_like_those_of_our_producer_is_in_the_strict_form() -> None:
     fields = {"page_url": "/", "price": 19.99, "quantity": 2, "ip_address": "::1", "locale": "de"}
     event = VALID | fields
     assert is_valid(event)

@@ -84,7 +84,7 @@ def test_a_value_has_at_most_254_levels(innermost: str) -> None:
     assert MAX_LEVELS == 254
 
 
-def test_levels_beside_each_other_do_not_add_up() -> None:
+def test_levels_of_sibling_values_do_not_add_up() -> None:
     wide = json.dumps([[{}] * 300] * 3)
     assert properties(read(with_json("extra", wide))) == {"extra": json.loads(wide)}
 
@@ -167,7 +167,7 @@ def test_event_type_and_user_id_have_at_most_256_bytes_of_utf8(field: str) -> No
         assert refusal(record({field: longest + "a"})).reason == "too_long"
 
 
-def test_all_missing_fields_are_named_at_once_with_the_fields_that_are_there() -> None:
+def test_all_missing_fields_are_named_at_once_with_the_fields_that_are_present() -> None:
     error = refusal(b'{"timestamp": 1795168800, "visitorid": 1, "event": "view"}')
     assert error.detail == (
         "The fields event_type and user_id are missing (there are: visitorid, event, timestamp); "
@@ -177,12 +177,12 @@ def test_all_missing_fields_are_named_at_once_with_the_fields_that_are_there() -
     assert "event_type, timestamp and user_id are missing" in refusal(b"{}").detail
 
 
-def test_up_to_ten_of_the_fields_that_are_there_are_named() -> None:
+def test_up_to_ten_of_the_fields_that_are_present_are_named() -> None:
     names = [f"f{number}" for number in range(12)]
     detail = refusal(json.dumps(dict.fromkeys(names, 1)).encode()).detail
     assert "(there are: f0, f1, f2, f3, f4, f5, f6, f7, f8, f9 and 2 more)" in detail
 
 
-def test_long_and_unstorable_names_do_not_spoil_the_sentence() -> None:
+def test_long_and_unstorable_names_are_cut_and_escaped_in_the_detail() -> None:
     error = refusal(json.dumps({"a\0\ud800": 1, "x" * 100_000: 2}).encode())
     assert len(error.detail) < 500

@@ -50,7 +50,7 @@ def test_any_other_value_is_a_value(value: Any) -> None:
     assert select("user_id=a|b", a=value, b="b").values == {"user_id": value}
 
 
-def test_a_name_with_dots_goes_into_objects() -> None:
+def test_a_name_with_dots_is_a_path_into_objects() -> None:
     page = {"page": {"url": "/"}}
     assert select("page_url=context.page.url", context=page).values == {"page_url": "/"}
     for wrong in (None, "x", ["page"], {"page": None}, {"page": "url"}, {}):
@@ -91,12 +91,12 @@ def test_a_top_level_value_moves_and_a_nested_one_is_copied() -> None:
     assert found.others == {"context": context, "more": 1}
 
 
-def test_names_that_were_not_selected_stay() -> None:
+def test_fields_that_were_not_selected_are_kept() -> None:
     found = select("user_id=userId|anonymousId", userId="u", anonymousId="a", user_id="n")
     assert found.others == {"anonymousId": "a", "user_id": "n"}
 
 
-def test_native_names_without_a_value_do_not_stay() -> None:
+def test_native_names_without_a_value_are_dropped() -> None:
     assert select("", user_id=None, page_url="", ip="", extra=None).others == {"extra": None}
 
 
@@ -115,13 +115,13 @@ def test_no_value_of_a_record_is_lost(record: dict[str, Any]) -> None:
 # == The form of EVENT_FIELDS ===================================================================
 
 
-def test_blanks_and_line_ends_around_names_do_not_count() -> None:
+def test_blanks_and_line_ends_around_names_are_ignored() -> None:
     names = parse_field_names(" user_id = a b | c ;\n page_url=d ; ")
     assert names.text == "page_url=d; user_id=a b|c"
     assert names == parse_field_names(names.text)
 
 
-def test_nothing_given_means_the_native_names() -> None:
+def test_an_empty_setting_means_the_native_names() -> None:
     assert parse_field_names("") == parse_field_names(" ; ") == NATIVE_FIELD_NAMES
     assert NATIVE_FIELD_NAMES.paths["user_id"] == (("user_id",),)
     assert NATIVE_FIELD_NAMES.paths.keys() == {*RECORD_FIELDS}

@@ -25,7 +25,7 @@ def watch(clock: Clock) -> GroupWatch:
     return GroupWatch("a-group", "a-topic", clock)
 
 
-def test_a_rebalance_that_does_not_end_is_warned_of_again_and_again(
+def test_a_rebalance_that_does_not_end_causes_repeated_warnings(
     watch: GroupWatch, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):

@@ -47,7 +47,9 @@ def test_pem_texts_become_a_context_that_verifies_the_brokers(
     assert ca["subject"] == ((("commonName", "a CA"),),)
 
 
-def test_a_ca_file_beats_the_text(authority: Authority, pair: Pair, tmp_path: Path) -> None:
+def test_a_ca_file_takes_precedence_over_the_text(
+    authority: Authority, pair: Pair, tmp_path: Path
+) -> None:
     (tmp_path / "ca.pem").write_text(Authority("of the file").certificate)
     changed = settings_of(authority, pair, KAFKA_SSL_CAFILE=str(tmp_path / "ca.pem"))
     (ca,) = tls_context(changed).get_ca_certs()

@@ -32,7 +32,7 @@ def test_a_schema_registry_frame_is_shown_as_a_hex_dump() -> None:
 
 
 @given(st.binary())
-def test_no_byte_steers_the_terminal_and_a_dump_is_67_characters_wide(value: bytes) -> None:
+def test_no_byte_controls_the_terminal_and_a_dump_is_67_characters_wide(value: bytes) -> None:
     lines = bytes_lines(value)
     assert all(line.isprintable() for line in lines)
     if value.startswith(b"\0"):

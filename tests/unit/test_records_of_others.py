@@ -65,7 +65,7 @@ def test_whole_number_ids_are_texts() -> None:
     assert [event.repaired for event in found.values()] == [None] * 6
 
 
-def test_addresses() -> None:
+def test_the_first_valid_address_of_a_list_is_read() -> None:
     found = events("R03-addresses.ndjson")
     read_as = {letter: event.ip_address for letter, event in found.items()}
     assert read_as == {
@@ -81,7 +81,7 @@ def test_addresses() -> None:
     assert properties(found["i"])["ip_address"] == "203.0.113.xxx"
 
 
-def test_prices_as_text() -> None:
+def test_a_price_is_read_from_a_decimal_text_and_no_other_text() -> None:
     found = events("R05-prices-as-text.ndjson")
     assert {letter: event.price for letter, event in found.items()} == {
         **dict.fromkeys("abef", Decimal("19.99")),
@@ -96,7 +96,7 @@ def test_prices_as_text() -> None:
     assert properties(found["i"])["price"] == "1.299,00"
 
 
-def test_epochs_in_any_unit() -> None:
+def test_a_number_since_1970_is_read_in_its_unit() -> None:
     found = events("R06-epoch-micro.ndjson")
     whole = TEN
     assert {letter: event.event_time for letter, event in found.items()} == {
@@ -106,7 +106,7 @@ def test_epochs_in_any_unit() -> None:
     }
 
 
-def test_utc_at_the_end_of_a_time() -> None:
+def test_a_time_may_end_with_utc() -> None:
     times = [event.event_time for event in events("R08-utc-suffix.ndjson").values()]
     assert times == [TEN, TEN + FRACTION, TEN, TEN]
 
@@ -116,7 +116,7 @@ def test_a_record_with_an_array_is_rejected() -> None:
     assert "send one event per record" in refusal(line).detail
 
 
-def test_text_that_cannot_be_stored() -> None:
+def test_text_that_cannot_be_stored_is_repaired() -> None:
     found = results("R12-unstorable-text.ndjson")
     assert found.pop("e") == "not_utf8"
     stored = {letter: event for letter, event in found.items() if isinstance(event, Event)}
@@ -130,7 +130,7 @@ def test_text_that_cannot_be_stored() -> None:
     assert stored["f"].search_query == stored["g"].search_query
 
 
-def test_visitors_that_are_nobody() -> None:
+def test_only_an_absent_or_blank_user_id_is_missing() -> None:
     found = results("R13-nobody.ndjson")
     rejected = {letter for letter, event in found.items() if event == "missing_field"}
     assert rejected == {*"dfg"}
@@ -140,7 +140,7 @@ def test_visitors_that_are_nobody() -> None:
     )
 
 
-def test_objects_in_place_of_texts() -> None:
+def test_an_object_in_place_of_a_text_is_repaired() -> None:
     found = events("R16-device-object.ndjson")
     assert {letter: event.repaired for letter, event in found.items()} == {
         **dict.fromkeys("ab", ("device_type",)),

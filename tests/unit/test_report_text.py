@@ -193,7 +193,7 @@ def test_the_chart_says_how_many_events_it_does_not_show() -> None:
     assert "outside" not in printed(hostile_report("page"), terminal=True)
 
 
-def test_extremes_are_named_plainly() -> None:
+def test_extreme_values_are_called_maximum() -> None:
     sessions = models.SessionFigures(1, 0, 0, 3.0, 3.0, 1_803, 1.0, 1.0, 33.0, 90.0, 0.0)
     text = printed(replace(hostile_report("page"), sessions=sessions), terminal=True)
     assert "maximum 1,803" in text

@@ -98,7 +98,7 @@ def test_standard_input_is_read_like_a_file(content: bytes) -> None:
         assert process.communicate(content, timeout=60)[0] == TEXT
 
 
-def test_what_comes_through_a_pipe_is_passed_on_at_once() -> None:
+def test_input_from_a_pipe_is_passed_on_at_once() -> None:
     with printing() as process:
         assert process.stdin
         assert process.stdout

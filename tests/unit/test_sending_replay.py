@@ -143,7 +143,7 @@ def test_other_names_are_mapped_and_the_key_is_the_mapped_visitor(tmp_path: Path
     assert replay.warning() == ""
 
 
-def test_names_of_the_settings_are_known_without_a_map(tmp_path: Path) -> None:
+def test_the_names_of_event_fields_apply_without_a_map(tmp_path: Path) -> None:
     path = write(tmp_path / "shop.csv", SHOP)
     names = parse_field_names("user_id=visitorid; event_type=event")
     reading = Reading(names, NATIVE_EVENT_TYPES)
@@ -178,7 +178,7 @@ def test_fields_of_other_names_are_listed_with_the_option_that_maps_them(tmp_pat
     assert "see --map" in found
 
 
-def test_one_element_of_an_array_is_told_in_the_singular(tmp_path: Path) -> None:
+def test_the_warning_about_one_element_is_in_the_singular(tmp_path: Path) -> None:
     path = write(tmp_path / "events.json", f"[{GOOD.decode()}, 7]")
     assert warning(path).startswith(
         "1 of 2 elements is no event, and a consumer will reject it: 1 not_an_object "
@@ -196,7 +196,7 @@ def test_an_array_inside_of_json_lines_is_one_record(tmp_path: Path) -> None:
 # == Bounds =====================================================================================
 
 
-def test_a_line_too_long_to_send_is_cut_and_said(tmp_path: Path) -> None:
+def test_a_line_too_long_to_send_is_cut_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson.gz"
     with gzip.open(path, "wb", compresslevel=1) as file:
         file.write(GOOD + b"\n")
@@ -257,7 +257,7 @@ def test_the_number_of_events_of_standard_input_or_of_an_array_is_unknown(tmp_pa
     assert events_expected(str(write(tmp_path / "events.json", "[1, 2]"))) is None
 
 
-def test_a_stop_ends_it(tmp_path: Path) -> None:
+def test_a_stop_ends_the_replay(tmp_path: Path) -> None:
     path = tmp_path / "events.ndjson"
     path.write_bytes((GOOD + b"\n") * 10)
     stop = Stop()

@@ -105,7 +105,7 @@ NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:54
         ("KAFKA_CA_CERT", ["-----BEGIN CERTIFICATE-----", ""], ["ca.pem", "-----BEGIN \u00e9"]),
     ],
 )
-def test_boundaries(name: str, good: list[str], bad: list[str]) -> None:
+def test_each_setting_accepts_exactly_its_range(name: str, good: list[str], bad: list[str]) -> None:
     for value in good:
         Settings.from_mapping({name: value})
     for value in bad:
@@ -124,7 +124,9 @@ def test_boundaries(name: str, good: list[str], bad: list[str]) -> None:
         ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "needs KAFKA_SASL_USERNAME"),
     ],
 )
-def test_settings_that_contradict_each_other(mapping: dict[str, str], told: str) -> None:
+def test_settings_that_contradict_each_other_are_refused(
+    mapping: dict[str, str], told: str
+) -> None:
     assert told in refusal(mapping)
 
 

@@ -51,7 +51,7 @@ def test_logouts_fail_as_often_as_the_setting_says(probability: str, all_log_out
     assert set(logged_in) == {all_log_out}
 
 
-def test_the_place_of_a_visitor_without_logout_stays_taken_for_the_grace() -> None:
+def test_a_visitor_who_leaves_without_logout_counts_as_active_for_the_grace() -> None:
     settings: dict[str, Any] = {"LOGOUT_FAILURE_PROB": "1", "SESSION_INACTIVITY_GRACE": "500"}
     visits = by_visit(live(3_000, profile="news", active_visitors=1, **settings))
     for visit, following in pairwise(visits):

@@ -42,7 +42,7 @@ def refusal(env_file: Path | None, environment: dict[str, str]) -> str:
 # == The file ===================================================================================
 
 
-def test_the_environment_beats_the_file(folder: Path) -> None:
+def test_the_environment_takes_precedence_over_the_file(folder: Path) -> None:
     file = write(folder, "KAFKA_TOPIC=of-the-file\nPOSTGRES_PORT=5433\n", "settings")
     settings = load(file, environment={"KAFKA_TOPIC": "of-the-environment"})
     assert (settings.kafka_topic, settings.postgres_port) == ("of-the-environment", 5433)
@@ -65,7 +65,7 @@ def test_the_file_is_read_from_the_working_directory_then_from_the_folder_of_the
     assert (settings.kafka_topic, settings.kafka_group_id) == ("clickstream-events", "here")
 
 
-def test_relative_paths_in_the_file_beside_the_scripts_are_relative_to_it(
+def test_relative_paths_in_the_file_of_the_scripts_folder_are_relative_to_it(
     folder: Path, scripts: Path
 ) -> None:
     text = "KAFKA_SSL_CAFILE=certs/ca.pem\nPOSTGRES_SSLROOTCERT=system\nOPENSEARCH_CAFILE=/ca.pem\n"
@@ -135,7 +135,7 @@ def test_a_line_that_cannot_be_read_is_named_and_not_repeated(
         ("", "", ("localhost", "")),
     ],
 )
-def test_the_environment_then_the_file_and_the_parts_then_the_url(
+def test_the_environment_precedes_the_file_and_the_parts_precede_the_url(
     environment: str, file: str, expected: tuple[str, str], folder: Path
 ) -> None:
     path = write(folder, file.replace(" ", "\n"))
@@ -172,7 +172,7 @@ def test_details_of_one_server_in_both_sources_are_refused(file: str, folder: Pa
         ("OPENSEARCH_URI=https://search OPENSEARCH_CAFILE=ca.pem", "OPENSEARCH_CAFILE"),
     ],
 )
-def test_a_url_beside_some_of_its_parts_is_refused(given: str, names: str) -> None:
+def test_a_url_and_some_of_its_parts_together_are_refused(given: str, names: str) -> None:
     with pytest.raises(UsageError, match=f"{names} are both set; set either the URL or all parts"):
         Settings.from_mapping(dict(pair.split("=", 1) for pair in given.split()))
 

@@ -152,6 +152,6 @@ def test_the_doctor_checks_the_indexes_that_the_access_rules_allow() -> None:
     assert set(names.patterns) == templates_for
 
 
-def test_no_token() -> None:
+def test_no_file_contains_a_token() -> None:
     for path in MODULE.rglob("*.tf*"):
         assert "api_token" not in path.read_text(), path

@@ -208,7 +208,7 @@ def test_the_reason_says_that_a_time_without_zone_was_read_as_utc() -> None:
         assert hint not in refusal(record({"timestamp": other})).detail
 
 
-def test_an_event_out_of_range_is_read_to_its_end() -> None:
+def test_the_error_of_an_event_out_of_range_holds_the_event() -> None:
     """An earlier version may have stored it."""
     for timestamp in (0, "1970-01-01", "2026-12-02T00:00:00Z"):
         error = refusal(record({"timestamp": timestamp, "page_url": "/"}))
