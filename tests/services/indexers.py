@@ -1,4 +1,4 @@
-"""Indexers in the test's own process, which work and see time pass when the test says so."""
+"""Indexers in the test's own process, driven turn by turn, with a clock that the test moves."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager

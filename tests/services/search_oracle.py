@@ -1,4 +1,4 @@
-"""Oracle of the search index: the documents that it must have, made of the rows in Python."""
+"""Oracle of the search index: the documents that it must have, built in Python from the rows."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The consumer's log says what became of the records, and warns if some were rejected."""
+"""The consumer's log gives the records by outcome, and warns if some were rejected."""
 
 import socket
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ def test_a_frozen_consumer_cannot_commit_after_another_took_over(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """It continues its batch after another consumer has stored that and more (a zombie)."""
+    """It resumes its batch after another consumer has stored those records and more."""
     events = random_events(900, visitors=30, seed=1)
     frozen = start_script("consumer.py", **SMALL_BATCHES)
     send_by_visitor(environment, events[:300])

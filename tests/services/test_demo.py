@@ -1,4 +1,4 @@
-"""`python -m clickstream demo`: uses its own servers whatever the settings, and deletes them."""
+"""`python -m clickstream demo` uses and deletes its own servers, not those of the settings."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -238,7 +238,7 @@ def test_the_number_of_records_that_retention_removed_unread_is_logged(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """The consumer goes on from the earliest record left."""
+    """The consumer continues at the earliest record left."""
     events = [event("visitor", 60 * n) for n in range(100)]
     consumer = start_script("consumer.py")
     send(environment, events[:10])
@@ -312,7 +312,7 @@ def test_sessions_stay_exact_if_they_are_rebuilt_while_a_consumer_runs(
 def test_a_second_consumer_group_is_refused_while_the_first_one_works(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
-    """Afterwards it goes on from the stored positions."""
+    """Afterwards it continues from the stored positions."""
     events = random_events(200, visitors=5, seed=10)
     first = start_script("consumer.py")
     send_by_visitor(environment, events[:100])

@@ -1,4 +1,4 @@
-"""Recorded events through the real producer, and what the consumer makes of them."""
+"""Recorded events through the real producer, and the events that a consumer stores of them."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The tables hold what the producer's truth file says of its own traffic."""
+"""The tables hold exactly the sessions and counts of the producer's truth file."""
 
 import signal
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real web log gives its published sessions, in whatever order it is replayed."""
+"""A real web log gives its published sessions, in any order of replay."""
 
 import csv
 import gzip

@@ -1,4 +1,4 @@
-"""The index matches PostgreSQL beside running consumers, whatever fails or is killed."""
+"""The index matches PostgreSQL while consumers run, also after any failure or SIGKILL."""
 
 from contextlib import closing
 from dataclasses import asdict

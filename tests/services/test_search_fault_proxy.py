@@ -1,4 +1,4 @@
-"""The fault proxy injects the faults that it is told to, and nothing else."""
+"""The fault proxy injects the faults that a test sets, and no others."""
 
 import gzip
 import http.client

@@ -1,4 +1,4 @@
-"""The index stays right if requests arrive late, leaders are replaced, or replies are wrong."""
+"""The index stays correct if requests arrive late, leaders are replaced, or replies are wrong."""
 
 import threading
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def indexer_behind(
 
 
 def lose_request(proxy: HoldingProxy, path: str, indexer: Indexer) -> None:
-    """Take turns until a request to this path is lost; the indexer then goes on as after errors."""
+    """Take turns until a request to this path is lost; then let the indexer handle the error."""
     proxy.path, proxy.loses = path, True
 
     def lost() -> list[Request]:
@@ -129,7 +129,7 @@ def test_a_leader_that_is_replaced_within_a_step_cannot_write_any_more(
     client: OpenSearch,
     query: Query,
 ) -> None:
-    """It goes on with what it had read, of months that its successor has indexed."""
+    """It continues with documents that it had read, of months that its successor has indexed."""
     with open_indexer(searching) as before:
         batches.store([[event("a", 0)]])
         catch_up(before, transactions)

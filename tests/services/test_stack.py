@@ -200,9 +200,9 @@ def test_reset_restarts_running_servers_empty_and_deletes_the_data_of_stopped_on
     settings = (clone.folder / ".env").read_text()
     clone.store_event()
 
-    told = clone.done("reset")
+    output = clone.done("reset")
     for path in stack.contents(clone.stack):
-        assert f"Deleting {path} (" in told
+        assert f"Deleting {path} (" in output
     assert clone.run("status").returncode == 0
     assert (clone.folder / ".env").read_text() == settings
     assert clone.count_events() == 0

@@ -1,4 +1,4 @@
-"""What is kept of a record beside its columns, and what any record at all becomes."""
+"""Any record becomes an event or a named error; fields without a column become properties."""
 
 import json
 import re

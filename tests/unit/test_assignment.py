@@ -1,4 +1,4 @@
-"""How far a consumer has come in the partitions that it owns."""
+"""Positions, watermarks and lag of the partitions that a consumer owns."""
 
 from datetime import UTC, datetime
 

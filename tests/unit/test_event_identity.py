@@ -1,4 +1,4 @@
-"""Who an event belongs to and which event it is: user_id, event_id, and those of version 0.2."""
+"""user_id and event_id: how they are read, and that those of version 0.2 stay the same."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""What becomes an event, and for which reason a record is rejected."""
+"""Records that cannot become events, and the reason for which each is rejected."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""Other producers' names of fields and event types: what a setting means, and what it selects."""
+"""EVENT_FIELDS and EVENT_TYPES: how the settings are parsed, and the fields that they select."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Bytes of a record in a terminal: text where they are text, else a hex dump."""
+"""Bytes of a record in a terminal: shown as text if they are text, else as a hex dump."""
 
 import pytest
 from hypothesis import given

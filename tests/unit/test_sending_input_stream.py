@@ -1,4 +1,4 @@
-"""Input is read from files and standard input alike, and what cannot be read is named."""
+"""Input is read from files and standard input alike; input that cannot be read is named."""
 
 import gzip
 import os

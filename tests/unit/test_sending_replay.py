@@ -1,4 +1,4 @@
-"""Recorded events are sent as they are, and what a consumer will reject is said."""
+"""Recorded events are sent as they are; those that a consumer will reject are reported."""
 
 import gzip
 import tracemalloc

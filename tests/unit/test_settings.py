@@ -57,9 +57,9 @@ def test_the_uncommented_example_gives_the_defaults(tmp_path: Path) -> None:
 
 def test_every_problem_is_in_one_message() -> None:
     problems = {"POSTGRES_PORT": "x", "KAFKA_ACKS": "2", "ACTION_DELAY_MIN": "9999"}
-    told = refusal(problems)
-    assert all(name in told for name in problems)
-    assert told.count(";") == 2
+    message = refusal(problems)
+    assert all(name in message for name in problems)
+    assert message.count(";") == 2
 
 
 @pytest.mark.parametrize("name", sorted(PASSWORDS))
@@ -113,7 +113,7 @@ def test_each_setting_accepts_exactly_its_range(name: str, good: list[str], bad:
 
 
 @pytest.mark.parametrize(
-    ("mapping", "told"),
+    ("mapping", "message"),
     [
         ({"SESSION_DURATION_MIN": "10", "SESSION_DURATION_MAX": "9"}, "not be above"),
         ({"ACTION_DELAY_MIN": "10", "ACTION_DELAY_MAX": "9"}, "not be above"),
@@ -125,9 +125,9 @@ def test_each_setting_accepts_exactly_its_range(name: str, good: list[str], bad:
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
-    mapping: dict[str, str], told: str
+    mapping: dict[str, str], message: str
 ) -> None:
-    assert told in refusal(mapping)
+    assert message in refusal(mapping)
 
 
 def test_event_types_are_a_sorted_set() -> None:

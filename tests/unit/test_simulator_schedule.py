@@ -1,4 +1,4 @@
-"""Visits begin, go on and end as the settings say."""
+"""Visits begin, continue and end as the settings say."""
 
 from itertools import pairwise
 from typing import Any

@@ -1,4 +1,4 @@
-"""Storing a batch beside the loop: one at a time, and never without its result."""
+"""The storing thread: one batch at a time, and no result or error is lost."""
 
 from collections.abc import Iterator
 from dataclasses import replace
