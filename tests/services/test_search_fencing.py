@@ -103,7 +103,7 @@ def indexer_behind(
 
 
 def lose_request(proxy: HoldingProxy, path: str, indexer: Indexer) -> None:
-    """Take turns until a request to this path is lost; then let the indexer handle the error."""
+    """Take turns until a request to this path is lost; the indexer sees an error."""
     proxy.path, proxy.loses = path, True
 
     def lost() -> list[Request]:
