@@ -21,7 +21,7 @@ from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
-from clickstream.model.events import COLUMNS, Event
+from clickstream.model.events import EVENT_COLUMNS, Event
 from clickstream.model.parse import parse
 from clickstream.settings import Settings
 from clickstream.storage import event_table, outcomes, positions, rejected_table, session_table
@@ -42,8 +42,8 @@ STEPS: list[tuple[str, Any, str]] = [
     ("  move positions", positions, "move"),
 ]
 CLASSIC_EVENTS = 2_000
-_NAMES = ", ".join(COLUMNS)
-_PLACES = ", ".join(["%s"] * len(COLUMNS))
+_NAMES = ", ".join(EVENT_COLUMNS)
+_PLACES = ", ".join(["%s"] * len(EVENT_COLUMNS))
 INSERT = f"INSERT INTO clickstream_events ({_NAMES}) VALUES ({_PLACES})"
 
 

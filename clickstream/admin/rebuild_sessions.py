@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from clickstream.clients.postgres import Connection, Cursor, connect_or_explain
-from clickstream.model.sessions import COLUMNS, Rule, session_id
+from clickstream.model.sessions import SESSION_COLUMNS, Rule, session_id
 from clickstream.settings import Settings
 from clickstream.storage import change_log, session_rule, stored_rule, write_lock
 from clickstream.storage.copy_rows import copy, line
@@ -26,8 +26,8 @@ CREATE_IDS = """
     CREATE TEMPORARY TABLE recomputed_ids (number bigint NOT NULL, session_id uuid NOT NULL)
     ON COMMIT DROP
 """
-_COLUMN_LIST = ", ".join(COLUMNS)
-_METRICS = ", ".join(name for name in COLUMNS if name != "close_reason")
+_COLUMN_LIST = ", ".join(SESSION_COLUMNS)
+_METRICS = ", ".join(name for name in SESSION_COLUMNS if name != "close_reason")
 # A session with the same last event as before keeps its status. The next closing decides on the
 # others.
 CREATE_REBUILT = f"""

@@ -12,8 +12,8 @@ document was read. A later change gets a higher version, so a request that arriv
 overwrite it.
 """
 
-from clickstream.model.events import COLUMNS as EVENT_COLUMNS
-from clickstream.model.sessions import COLUMNS as SESSION_COLUMNS
+from clickstream.model.events import EVENT_COLUMNS
+from clickstream.model.sessions import SESSION_COLUMNS
 
 # The text of a jsonb value may be fifty times as long as what the producer sent.
 LARGE_ACTION_BYTES = 256 << 10

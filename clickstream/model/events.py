@@ -57,7 +57,7 @@ class Event(NamedTuple):
 
 
 # The columns that are stored; `repaired` is not one of them yet.
-COLUMNS = Event._fields[:-1]
+EVENT_COLUMNS = Event._fields[:-1]
 REQUIRED_FIELDS = ("event_type", "timestamp", "user_id")
 TEXT_FIELDS = (
     "page_url",

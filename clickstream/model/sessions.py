@@ -194,7 +194,7 @@ class Session:
         )
 
     def row(self, rule: Rule) -> tuple[object, ...]:
-        """Return the values of COLUMNS; arrays and objects are JSON text."""
+        """Return the values of SESSION_COLUMNS; arrays and objects are JSON text."""
         return (
             self.session_id,
             self.user_id,
@@ -224,7 +224,7 @@ class Session:
         )
 
 
-COLUMNS = (
+SESSION_COLUMNS = (
     "session_id",
     "user_id",
     "total_events",

@@ -13,7 +13,7 @@ import orjson
 
 from clickstream.model.event_ids import is_canonical_uuid
 from clickstream.model.events import (
-    COLUMNS,
+    EVENT_COLUMNS,
     MAX_QUANTITY,
     MAX_TEXT_CHARACTERS,
     PRICE_LIMIT,
@@ -30,13 +30,15 @@ SHORT_NAME = 64
 TIME_CHARACTERS = 26
 
 # The native fields of a record in the order of the columns; event_time is sent as timestamp.
-NO_VALUES = dict.fromkeys("timestamp" if name == "event_time" else name for name in COLUMNS[:-1])
+NO_VALUES = dict.fromkeys(
+    "timestamp" if name == "event_time" else name for name in EVENT_COLUMNS[:-1]
+)
 NATIVE = len(NO_VALUES)
-TIME, PRICE = COLUMNS.index("event_time"), COLUMNS.index("price")
+TIME, PRICE = EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("price")
 
-_values_of_texts = itemgetter(*map(COLUMNS.index, TEXT_FIELDS))
+_values_of_texts = itemgetter(*map(EVENT_COLUMNS.index, TEXT_FIELDS))
 _values_of_other_types = itemgetter(
-    *map(COLUMNS.index, ("ip_address", "success", "price", "quantity"))
+    *map(EVENT_COLUMNS.index, ("ip_address", "success", "price", "quantity"))
 )
 _are_texts = frozenset({str, type(None)}).issuperset
 _has_exponent = re.compile(r"[0-9]e[+0-9]").search

@@ -14,7 +14,7 @@ import psycopg2
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import first_line
-from clickstream.model.events import COLUMNS, Event, Key
+from clickstream.model.events import EVENT_COLUMNS, Event, Key
 from clickstream.storage.copy_rows import copy, line
 
 # Rows of a server-side cursor that are in memory at once.
@@ -24,7 +24,7 @@ FETCHED_EVENTS = 5_000
 # two events in conflict.
 IDENTITY_COLUMNS = ("user_id",)
 
-_COLUMN_LIST = ", ".join(COLUMNS)
+_COLUMN_LIST = ", ".join(EVENT_COLUMNS)
 _IDENTITY = ", ".join(f"e.{name}" for name in IDENTITY_COLUMNS)
 CREATE_STAGE_EVENTS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_events ON COMMIT DELETE ROWS
@@ -51,7 +51,7 @@ SELECT_IDENTITIES = f"""
 """  # noqa: S608
 _EVENT_VALUES = ", ".join(
     {"ip_address": "host(e.ip_address)", "properties": "NULL"}.get(name, f"e.{name}")
-    for name in COLUMNS
+    for name in EVENT_COLUMNS
 )
 SELECT_EVENT_RANGES = f"""
     SELECT r.number, {_EVENT_VALUES}
@@ -162,7 +162,7 @@ def is_refusal(error: psycopg2.Error) -> bool:
 def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     """Insert events, and return the identities of the stored events with the same keys."""
     cursor.execute(DELETE_STAGE_EVENTS)
-    copy(cursor, "stage_events", [line(event[: len(COLUMNS)]) for event in events])
+    copy(cursor, "stage_events", [line(event[: len(EVENT_COLUMNS)]) for event in events])
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
         return {}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Key
-from clickstream.model.sessions import COLUMNS, Rule, Session
+from clickstream.model.sessions import SESSION_COLUMNS, Rule, Session
 from clickstream.storage.copy_rows import copy, line
 from clickstream.storage.event_table import EventRange
 
@@ -44,7 +44,7 @@ DELETE_SESSIONS = """
         SELECT session_id FROM session_metrics WHERE session_id = ANY (%s::uuid[])
         ORDER BY session_id FOR UPDATE)
 """
-_COLUMN_LIST = ", ".join(COLUMNS)
+_COLUMN_LIST = ", ".join(SESSION_COLUMNS)
 CREATE_STAGE_SESSIONS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
     AS SELECT {_COLUMN_LIST} FROM session_metrics WITH NO DATA
@@ -53,7 +53,7 @@ UPSERT_SESSIONS = f"""
     INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at)
     SELECT {_COLUMN_LIST}, CASE WHEN close_reason IS NOT NULL THEN now() END FROM stage_sessions
     ON CONFLICT (session_id) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])},
+    SET {", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])},
         closed_at = excluded.closed_at
 """  # noqa: S608
 

@@ -13,7 +13,7 @@ from psycopg2 import DataError
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
-from clickstream.model.sessions import COLUMNS, Rule
+from clickstream.model.sessions import SESSION_COLUMNS, Rule
 from clickstream.storage import stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
@@ -35,7 +35,7 @@ INSERT_TRUE_SESSIONS = """
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
 # A truth file has neither session ids nor the status.
 IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
-_COMPARED = [name for name in COLUMNS if name not in IGNORED_COLUMNS]
+_COMPARED = [name for name in SESSION_COLUMNS if name not in IGNORED_COLUMNS]
 # Sessions that differ, by visitor and time; one side is null if it lacks the session.
 SELECT_DIFFERENT_SESSIONS = f"""
     SELECT (to_jsonb(t) - %(ignored)s::text[])::text, (to_jsonb(s) - %(ignored)s::text[])::text

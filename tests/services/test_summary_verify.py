@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from psycopg2.extras import RealDictCursor
 
 from clickstream.clients.postgres import Connection, connect
-from clickstream.model.sessions import COLUMNS, Rule
+from clickstream.model.sessions import SESSION_COLUMNS, Rule
 from clickstream.settings import Settings
 from clickstream.storage import session_rule
 from clickstream.verify.differences import Differences
@@ -67,7 +67,7 @@ CRAWLER = """
            'crawler', '/' || n %% 11000, 'https://' || n %% 1001, 'p' || n, 'o' || n
     FROM generate_series(1, %(events)s) AS n
 """
-_REST = ", ".join(COLUMNS[2:])
+_REST = ", ".join(SESSION_COLUMNS[2:])
 ADD_SESSION_OF_NOBODY = f"""
     INSERT INTO session_metrics (session_id, user_id, {_REST})
     SELECT gen_random_uuid(), 'nobody', {_REST} FROM session_metrics WHERE closed_at IS NULL LIMIT 1

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from clickstream.model.events import (
-    COLUMNS,
+    EVENT_COLUMNS,
     OTHER_NAMES,
     RECORD_FIELDS,
     REQUIRED_FIELDS,
@@ -48,9 +48,9 @@ def test_every_column_has_its_field() -> None:
     fields: dict[str, Any] = {name: f"value of {name}" for name in TEXT_FIELDS}
     fields |= {"ip_address": "::1", "success": False, "price": 1.5, "quantity": 2}
     event = event_with(**fields)
-    for name in COLUMNS[4:-1]:
+    for name in EVENT_COLUMNS[4:-1]:
         assert getattr(event, name) == (Decimal("1.5") if name == "price" else fields[name])
-    assert set(COLUMNS[4:-1]) == fields.keys()
+    assert set(EVENT_COLUMNS[4:-1]) == fields.keys()
     assert event.properties is None
 
 
@@ -133,7 +133,7 @@ def unescaped(text: str) -> str:
 
 def check_storable(event: Event) -> None:
     """Check that COPY reads the values of an event as they are, and that all can be stored."""
-    values = event[: len(COLUMNS)]
+    values = event[: len(EVENT_COLUMNS)]
     copied = values_of_line(line(values))
     assert copied == [
         value if value is None or type(value) is str else as_text(value) for value in values

@@ -32,7 +32,7 @@ def test_every_field_of_an_event_has_the_mapping_of_its_type() -> None:
     wanted = {
         OTHER_NAMES.get(name, name): SPECIAL_TYPES.get(name) or TYPES[python_type(hint)]
         for name, hint in get_type_hints(events.Event).items()
-        if name in events.COLUMNS
+        if name in events.EVENT_COLUMNS
     }
     found = {name: mapping["type"] for name, mapping in EVENT_MAPPING.items()}
     added = {"session_id": "keyword", "ingest_delay_seconds": "double"}
@@ -41,7 +41,7 @@ def test_every_field_of_an_event_has_the_mapping_of_its_type() -> None:
 
 def test_every_column_of_session_metrics_has_a_mapping() -> None:
     not_in_the_model = {"session_duration_minutes", "closed_at"}
-    assert SESSION_MAPPING.keys() == {*sessions.COLUMNS} | not_in_the_model
+    assert SESSION_MAPPING.keys() == {*sessions.SESSION_COLUMNS} | not_in_the_model
 
 
 def test_texts_that_people_search_have_a_text_subfield() -> None:

@@ -22,7 +22,14 @@ from hypothesis import strategies as st
 
 from clickstream.model.events import EPOCH, Event
 from clickstream.model.parse import parse
-from clickstream.model.sessions import COLUMNS, COUNTED_VALUES, NAMESPACE, Rule, Session, fold
+from clickstream.model.sessions import (
+    COUNTED_VALUES,
+    NAMESPACE,
+    SESSION_COLUMNS,
+    Rule,
+    Session,
+    fold,
+)
 from clickstream.settings import Settings
 from clickstream.storage.stored_rule import rule_of
 
@@ -56,7 +63,7 @@ def sizes(events: list[Event], rule: Rule = RULE) -> list[int]:
 
 def metrics(session: Session, rule: Rule = RULE) -> dict[str, Any]:
     """Return the columns of a session, with JSON text parsed."""
-    row = dict(zip(COLUMNS, session.row(rule), strict=True))
+    row = dict(zip(SESSION_COLUMNS, session.row(rule), strict=True))
     for name in JSON_COLUMNS:
         row[name] = json.loads(str(row[name]))
     return row
