@@ -1,18 +1,33 @@
-"""`python -m clickstream status` on the command line."""
+"""`python -m clickstream status` and `find` on the command line."""
 
 import argparse
+import re
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 
 from clickstream import cli
 from clickstream.admin.database_command import add_database_command
-from clickstream.inspection.pipeline_status import read_status
+from clickstream.clients.postgres import connect_or_explain
+from clickstream.errors import UsageError
+from clickstream.inspection.event_finder import find_event, find_visitor
+from clickstream.inspection.pipeline_status import APPLICATION, read_status
+from clickstream.inspection.record_finder import RecordLocation, find_record
 from clickstream.inspection.status_text import status_lines
 from clickstream.report.as_json import as_json
 from clickstream.settings import load
 
+# Partitions are integer and offsets bigint in PostgreSQL.
+LOCATION = re.compile(r"([0-9]{1,9}):([0-9]{1,18})")
+
 
 def register(commands: cli.Subparsers) -> None:
-    """Register the command."""
+    """Register the commands."""
+    _register_status(commands)
+    _register_find(commands)
+
+
+def _register_status(commands: cli.Subparsers) -> None:
     summary = (
         "show position, lag, watermark and owner of each partition; exit status 1 if records wait "
         "and no consumer runs, or if Kafka cannot be reached"
@@ -21,9 +36,51 @@ def register(commands: cli.Subparsers) -> None:
     status.add_argument("--json", action="store_true", help="print the status as JSON")
 
 
+def _register_find(commands: cli.Subparsers) -> None:
+    summary = (
+        "show what became of an event, a record or a visitor's events; exit status 1 if nothing of "
+        "it is stored or rejected"
+    )
+    find = add_database_command(commands, "find", summary, _find)
+    find.add_argument(
+        "what",
+        nargs="?",
+        type=_utf8,
+        metavar="EVENT_ID|PARTITION:OFFSET",
+        help="the id of an event, or the place of a record in the topic, such as 3:1042",
+    )
+    find.add_argument("--user", type=_utf8, metavar="ID", help="show the sessions of this visitor")
+
+
+def _utf8(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8") from None
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def _status(arguments: argparse.Namespace) -> int:
     status = read_status(load(arguments.env_file))
     print(as_json(status) if arguments.json else "\n".join(status_lines(status)))
     if status.kafka_error:
         print(f"error: {status.kafka_error}", file=sys.stderr)
     return cli.FAILED if status.kafka_error or status.is_stalled else cli.DONE
+
+
+def _find(arguments: argparse.Namespace) -> int:
+    if (arguments.what is None) == (arguments.user is None):
+        raise UsageError("give either an event id, or PARTITION:OFFSET, or --user ID")
+    settings = load(arguments.env_file)
+    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+        if arguments.user is not None:
+            answer = find_visitor(connection, settings, arguments.user)
+        elif place := LOCATION.fullmatch(arguments.what):
+            location = RecordLocation(int(place[1]), int(place[2]))
+            answer = find_record(connection, settings, location, datetime.now(UTC))
+        else:
+            answer = find_event(connection, settings, arguments.what)
+    print("\n".join(answer.lines))
+    return cli.DONE if answer.found else cli.FAILED

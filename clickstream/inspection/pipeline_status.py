@@ -17,7 +17,7 @@ from clickstream.settings import Settings
 from clickstream.storage.query_rows import select_as
 from clickstream.storage.snapshot import snapshot, snapshot_time
 
-APPLICATION = "clickstream status"
+APPLICATION = "clickstream inspection"
 
 # An owner counts while its connection lives. Roles without pg_read_all_stats do not see the start
 # of other roles' backends.

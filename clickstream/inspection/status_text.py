@@ -3,15 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from textwrap import wrap
 
 from clickstream.admin.text_table import table_lines
 from clickstream.durations import format_duration, format_time
+from clickstream.inspection.facts import LINE_WIDTH, fact
 from clickstream.inspection.pipeline_status import PartitionStatus, PipelineStatus
 from clickstream.untrusted_text import clip
 
-LINE_WIDTH = 80
-LABEL_WIDTH = 10
 HEADINGS = ("partition", "position", "end", "lag", "behind", "watermark", "last commit")
 UNKNOWN = "-"
 START = "start one with: python consumer.py"
@@ -66,22 +64,16 @@ def _short(duration: timedelta) -> str:
 
 
 def _facts(status: PipelineStatus) -> Iterator[str]:
-    yield from _fact("lag", _lag(status))
+    yield from fact("lag", _lag(status))
     for owner, partitions in status.owners.items():
-        yield from _fact("consumer", f"{clip(owner, LINE_WIDTH // 2)}: {_numbers(partitions)}")
+        yield from fact("consumer", f"{clip(owner, LINE_WIDTH // 2)}: {_numbers(partitions)}")
     unowned = [each.partition for each in status.partitions if each.owner is None]
     if not status.owners:
-        yield from _fact("consumer", f"none is running; {START}")
+        yield from fact("consumer", f"none is running; {START}")
     elif unowned:
-        yield from _fact("nobody", f"reads {_numbers(unowned)}")
-    yield from _fact("rejected", f"{status.rejected_last_hour:,} in the last hour")
-    yield from _fact("search", _search(status))
-
-
-def _fact(label: str, text: str) -> Iterator[str]:
-    """Yield a text behind its label, in lines that fit."""
-    for number, line in enumerate(wrap(text, LINE_WIDTH - LABEL_WIDTH)):
-        yield f"{'' if number else label:<{LABEL_WIDTH}}{line}"
+        yield from fact("nobody", f"reads {_numbers(unowned)}")
+    yield from fact("rejected", f"{status.rejected_last_hour:,} in the last hour")
+    yield from fact("search", _search(status))
 
 
 def _lag(status: PipelineStatus) -> str:

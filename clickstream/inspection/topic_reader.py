@@ -97,6 +97,26 @@ class TopicReader:
             n: UnreadRecords(first, ends[n], _time(oldest.get(n))) for n, first in firsts.items()
         }
 
+    def record(self, partition: int, offset: int) -> Any | None:
+        """Return the record at an offset before the end; None if Kafka has none there.
+
+        Retention or compaction removes records, and control records occupy offsets.
+        """
+        if partition not in self.topic.partitions():
+            return None
+        self._assign({partition})
+        if offset < self.topic.beginning_offsets()[partition]:
+            return None
+        self._seek({partition: offset})
+        assigned = TopicPartition(self.topic.name, partition)
+        deadline = monotonic() + REQUEST_TIMEOUT_MS / 1000
+        while self._consumer.position(assigned) <= offset:
+            if monotonic() > deadline:
+                raise KafkaTimeoutError(f"no answer within {REQUEST_TIMEOUT_MS // 1000} s")
+            for records in self._consumer.poll(timeout_ms=POLL_MS, max_records=1).values():
+                return records[0] if records[0].offset == offset else None
+        return None
+
     def _is_waiting(self, oldest: Mapping[int, Any]) -> bool:
         """Return True if the end of a partition is unknown, or the record before the end."""
         ends = self.topic.high_watermarks()

@@ -1,0 +1,74 @@
+"""Finding an event by its id, and the sessions of a visitor."""
+
+from collections.abc import Sequence
+
+from clickstream.admin.text_table import table_lines
+from clickstream.clients.postgres import Connection
+from clickstream.inspection import stored_events
+from clickstream.inspection.answers import Answer, event_lines, rejection_lines
+from clickstream.inspection.facts import sentence
+from clickstream.inspection.pipeline_status import read_status
+from clickstream.inspection.stored_events import VisitorSession
+from clickstream.model.event_ids import read_event_id
+from clickstream.settings import Settings
+from clickstream.storage.snapshot import snapshot
+from clickstream.untrusted_text import clip
+
+SHOWN_WIDTH = 50
+HEADINGS = ("session", "first event (UTC)", "events", "status")
+
+
+def find_event(connection: Connection, settings: Settings, sent_id: str) -> Answer:
+    """Find an event by its id, as it was sent or as it is stored.
+
+    Looks for rows of clickstream_events, and for rejected records that contain the id.
+    """
+    with snapshot(connection) as cursor:
+        events = stored_events.events_by_id(cursor, str(read_event_id(sent_id)))
+        rejections = stored_events.rejections_with(cursor, sent_id)
+    if events or rejections:
+        return Answer(True, [*event_lines(events), *rejection_lines(rejections)])
+    shown = clip(sent_id, SHOWN_WIDTH)
+    return _not_found(
+        f"No event {shown} is stored, and no rejected record contains this id.", settings
+    )
+
+
+def find_visitor(connection: Connection, settings: Settings, user_id: str) -> Answer:
+    """Find a visitor's latest sessions, and the rejected records with the visitor as their key."""
+    with snapshot(connection) as cursor:
+        sessions = stored_events.sessions_of(cursor, user_id)
+        rejections = stored_events.rejections_of(cursor, user_id)
+    if sessions or rejections:
+        return Answer(True, [*_session_lines(sessions), *rejection_lines(rejections)])
+    shown = clip(user_id, SHOWN_WIDTH)
+    return _not_found(
+        f"No event of visitor {shown} is stored, and no rejected record has this key.", settings
+    )
+
+
+def _not_found(what: str, settings: Settings) -> Answer:
+    """Return an answer that also says how many records are not read yet."""
+    status = read_status(settings)
+    if status.kafka_error:
+        unread = f"Nobody knows how many records are not read yet: {status.kafka_error}."
+    elif status.total_lag_records:
+        unread = f"{status.total_lag_records:,} records are not read yet."
+    else:
+        unread = f"Every record of topic {settings.kafka_topic} is read."
+    return Answer(False, [*sentence(what), *sentence(unread)])
+
+
+def _session_lines(sessions: Sequence[VisitorSession]) -> list[str]:
+    if not sessions:
+        return []
+    rows = [
+        (
+            each.session_id,
+            f"{each.first_event_timestamp:%Y-%m-%d %H:%M:%S}",
+            str(each.total_events),
+            "open" if each.closed_at is None else "closed",
+        )
+        for each in sessions
+    ]
+    return table_lines(HEADINGS, rows)
