@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from clickstream import cli
 from clickstream.admin import rebuild_sessions, setup
+from clickstream.admin.accept_reading import accept_reading
 from clickstream.clients.addresses import postgres_address
 from clickstream.errors import UsageError
 from clickstream.settings import Settings, load
@@ -23,6 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="recompute all sessions from the stored events, by the session rule of the settings; "
         "you can leave consumers running",
     )
+    parser.add_argument(
+        "--reading",
+        action="store_true",
+        help="accept another EVENT_FIELDS, EVENT_TYPES or MIN_EVENT_TIME for records read from now "
+        "on; stored events stay as they are",
+    )
     parser.add_argument("--drop", action="store_true", help="drop all tables and views")
     parser.add_argument("--yes", action="store_true", help="with --drop: do not ask")
     return parser
@@ -37,6 +44,9 @@ def create_schema(arguments: argparse.Namespace) -> int:
     elif arguments.rebuild_sessions:
         print(schema.apply_tables(settings))
         print(rebuild_sessions.rebuild_sessions(settings))
+    elif arguments.reading:
+        print(schema.apply_tables(settings))
+        print(accept_reading(settings))
     else:
         for sentence in setup.apply(settings):
             print(sentence)

@@ -28,7 +28,8 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     article_id        text        COLLATE "C",
     article_category  text        COLLATE "C",
     visit_id          text        COLLATE "C",            -- the producer's own id of the visit
-    properties        jsonb,                              -- fields without a column
+    properties        jsonb,                              -- fields without a column, and values as sent
+    repaired          text[],                             -- fields whose value was lost or changed
     stored_at         timestamptz NOT NULL DEFAULT now(),
     xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),  -- the transaction that stored it
 
@@ -123,10 +124,11 @@ CREATE TABLE IF NOT EXISTS stream_positions (
     watermark_at      timestamptz,                        -- when the watermark last moved
     last_record_at    timestamptz,                        -- when a batch last had a record
     caught_up_at      timestamptz,                        -- when the end was last reached
-    records           bigint      NOT NULL DEFAULT 0,     -- = events + duplicates + rejected
+    records           bigint      NOT NULL DEFAULT 0,     -- = events + duplicates + rejected + removed
     duplicates        bigint      NOT NULL DEFAULT 0,
     late              bigint      NOT NULL DEFAULT 0,     -- events far behind the watermark
     rejected          bigint      NOT NULL DEFAULT 0,
+    removed           bigint      NOT NULL DEFAULT 0,     -- taken away on purpose, or not kept again
     PRIMARY KEY (topic, partition)
 );
 
@@ -138,6 +140,17 @@ CREATE TABLE IF NOT EXISTS session_rule (
     start_events      text[]      NOT NULL,
     end_events        text[]      NOT NULL,
     version           bigint      NOT NULL                -- grows with each change
+);
+
+-- == The reading: how records become events =====================================================
+
+CREATE TABLE IF NOT EXISTS record_reading (
+    only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    event_fields      text        NOT NULL,               -- EVENT_FIELDS, in its shortest form
+    event_types       text        NOT NULL,               -- EVENT_TYPES, in its shortest form
+    min_event_time    timestamptz NOT NULL,
+    -- Fields that earlier records were read from under other names.
+    renamed_fields    text[]      NOT NULL DEFAULT '{}'
 );
 
 -- == Search: the change log, the indexer's checkpoint and the documents that OpenSearch refused =
@@ -187,6 +200,14 @@ ALTER TABLE search_cursor
     ADD COLUMN IF NOT EXISTS filled_time timestamptz,
     ADD COLUMN IF NOT EXISTS filled_id   uuid;
 
+-- == Columns added since version 2 ==============================================================
+-- None of them rewrites a table: a column without a default, or with a constant one, is metadata.
+
+ALTER TABLE clickstream_events
+    ADD COLUMN IF NOT EXISTS repaired text[];
+ALTER TABLE stream_positions
+    ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0;
+
 -- == Version of this file =======================================================================
 
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -194,13 +215,18 @@ CREATE TABLE IF NOT EXISTS schema_version (
     applied_at        timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (2) ON CONFLICT DO NOTHING;
+INSERT INTO schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
 
 -- == Views for people ===========================================================================
 
 -- Each event with its session: an interval of (event_time, event_id), as event times can be equal.
 CREATE OR REPLACE VIEW events_with_session AS
-SELECT e.*, s.session_id
+SELECT e.event_id, e.event_time, e.event_type, e.user_id, e.page_url, e.referrer, e.user_agent,
+       e.ip_address, e.device_type, e.country, e.city, e.success, e.product_id, e.product_category,
+       e.price, e.quantity, e.order_id, e.search_query, e.element_id, e.viewport_size, e.article_id,
+       e.article_category, e.visit_id, e.properties, e.stored_at, e.xid, s.session_id,
+       -- CREATE OR REPLACE VIEW accepts new columns at the end only.
+       e.repaired
 FROM clickstream_events e
 JOIN session_metrics s
   ON s.user_id = e.user_id

@@ -61,6 +61,9 @@ def _register_positions(commands: cli.Subparsers) -> None:
     summary = "make consumers read the topic again; stored events become duplicates"
     reset = add_database_command(actions, "reset", summary, _reset_positions)
     reset.add_argument("--to", choices=["earliest"], required=True, help="where to start reading")
+    reset.add_argument(
+        "--yes", action="store_true", help="do it even if EVENT_FIELDS has changed names of fields"
+    )
 
 
 def _register_search(commands: cli.Subparsers) -> None:
@@ -141,7 +144,9 @@ def _show_positions(arguments: argparse.Namespace) -> int:
 def _reset_positions(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     with _connect(settings) as connection:
-        partitions = position_commands.reset(connection, settings.kafka_topic)
+        partitions = position_commands.reset(
+            connection, settings.kafka_topic, confirmed=arguments.yes
+        )
     print(
         f"{partitions} partitions of topic {settings.kafka_topic} will be read again from the "
         "beginning; events that are stored already will be counted as duplicates."

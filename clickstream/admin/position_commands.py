@@ -1,19 +1,22 @@
 """Showing the stored positions, and resetting them so that a topic is read again."""
 
+from collections.abc import Collection
+
 from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
-from clickstream.storage import positions, write_lock
+from clickstream.errors import UsageError
+from clickstream.storage import positions, stored_reading, write_lock
 from clickstream.storage.snapshot import snapshot
 
 SELECT_PROGRESS = """
-    SELECT topic, partition, position, records, duplicates, late, rejected,
+    SELECT topic, partition, position, records, duplicates, late, rejected, removed,
            to_char(watermark, 'YYYY-MM-DD HH24:MI:SS "UTC"'), owner
     FROM stream_positions
     ORDER BY topic, partition
 """
 HEADINGS = (
-    "topic", "partition", "position", "records", "duplicates", "late", "rejected", "watermark",
-    "last owner",
+    "topic", "partition", "position", "records", "duplicates", "late", "rejected", "removed",
+    "watermark", "last owner",
 )  # fmt: skip
 
 
@@ -27,11 +30,28 @@ def table(connection: Connection) -> list[str]:
     return table_lines(HEADINGS, rows)
 
 
-def reset(connection: Connection, topic: str) -> int:
+def reset(connection: Connection, topic: str, *, confirmed: bool) -> int:
     """Make consumers read a topic again from the beginning, and return its number of partitions.
 
-    Safe: events that are stored already are counted as duplicates.
+    Safe: events that are stored already are counted as duplicates. The exception are changed names
+    of fields: raises UsageError for those, unless it is confirmed.
     """
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)
+        renamed = stored_reading.renamed_fields(cursor)
+        if renamed and not confirmed:
+            raise UsageError(
+                f"EVENT_FIELDS has changed the names of {', '.join(renamed)} since records of this "
+                f"database were read: {_consequences(renamed)}; add --yes to do it"
+            )
         return positions.reset_topic(cursor, topic)
+
+
+def _consequences(renamed: Collection[str]) -> str:
+    """Return what may happen to records that are read again."""
+    found = []
+    if not set(stored_reading.KEY_FIELDS).isdisjoint(renamed):
+        found.append("records read before may be stored twice")
+    if not set(stored_reading.CONTENT_FIELDS).isdisjoint(renamed):
+        found.append("stored events may be rejected as event_id_conflict")
+    return " and ".join(found)

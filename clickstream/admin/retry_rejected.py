@@ -14,7 +14,7 @@ from clickstream.errors import UserError
 from clickstream.model.events import Event
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
-from clickstream.storage import outcomes, stored_rule, write_lock
+from clickstream.storage import outcomes, stored_reading, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
 # The value of such a record is not stored, or not all of it: it stays rejected.
@@ -61,13 +61,14 @@ def retry(
 
     Each transaction retries CHUNK_RECORDS. It keeps the consumers out and makes them drop their
     caches, because a retried event may belong to a session that one of them has cached.
-    Raises UserError if no consumer has stored a session rule yet.
+    Raises UserError if no consumer has stored a session rule yet, or if another reading is stored.
     """
     kinds: Counter[OutcomeKind] = Counter()
     after = ("", -1, -1)
     while True:
         with connection, connection.cursor() as cursor:
             write_lock.exclude_consumers(cursor)
+            stored_reading.require(cursor, reading)
             values = {**selection.parameters(), "after": after, "limit": CHUNK_RECORDS}
             cursor.execute(SELECT_CHUNK, values)
             records = [RetriedRecord(*row) for row in cursor.fetchall()]

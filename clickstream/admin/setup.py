@@ -16,7 +16,7 @@ from clickstream.clients import opensearch
 from clickstream.clients.addresses import kafka_address, opensearch_address
 from clickstream.clients.kafka import connection_options
 from clickstream.errors import UserError, first_line
-from clickstream.indexer import templates
+from clickstream.indexer import indexes, templates
 from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
@@ -72,7 +72,7 @@ def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
 
 
 def apply_search(settings: Settings) -> str | None:
-    """Create or replace the index templates; do nothing if search is off.
+    """Create or replace the index templates, and add new fields to indexes; nothing without search.
 
     Returns a sentence, or None. Raises UserError if OpenSearch does not accept the templates.
     """
@@ -83,6 +83,7 @@ def apply_search(settings: Settings) -> str | None:
     try:
         with closing(opensearch.connect(settings)) as client:
             templates.put(client, names)
+            indexes.add_fields(client, names)
     except (AuthenticationException, AuthorizationException):
         raise UserError(
             f"{server} does not let OPENSEARCH_USER put index templates; check "

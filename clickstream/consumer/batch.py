@@ -52,12 +52,14 @@ class ParsedBatch:
     watermarks: by partition, after the records so far; None before the first event.
     records, results: parallel lists; a result is the record's event, or its outcome if it has none.
     late: indexes of the records more than LATE_AFTER behind the watermark of their partition.
+    rejected_before: indexes of the records that are stored as rejected.
     """
 
     watermarks: dict[int, datetime | None]
     records: list[Record] = field(default_factory=list)
     results: list[Event | RecordOutcome] = field(default_factory=list)
     late: set[int] = field(default_factory=set)
+    rejected_before: set[int] = field(default_factory=set)
 
     def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
         """Add the next record, and move the watermark of its partition, up to now at most."""
@@ -83,7 +85,7 @@ def store(
     """Store a batch, and return the progress of each partition.
 
     1. Lock the positions; compare epochs and rule version.
-    2. Parse; a record that was rejected before is a duplicate.
+    2. Parse, also the records that were rejected before.
     3. Insert the events, and find out which are new.
     4. Update the sessions with the new events.
     5. Write the rejected records, move positions and counters.
@@ -99,9 +101,10 @@ def store(
         parsed = parse_batch(batch, assignment, rejected_before, now=now, reading=reading)
         stored = outcomes.store_records(cursor, parsed.results)
         cache.apply(cursor, stored.new_events)
-        rejected = list(_rejected_records(parsed, stored.outcomes))
-        rejected_table.insert(cursor, assignment.topic, rejected)
-        progress = _progress(batch, parsed, stored.outcomes)
+        decided, restored = _compare_with_before(parsed, stored.outcomes)
+        rejected_table.insert(cursor, assignment.topic, list(_rejected_records(parsed, decided)))
+        rejected_table.delete(cursor, assignment.topic, restored)
+        progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
     return progress
 
@@ -133,7 +136,7 @@ def parse_batch(
 ) -> ParsedBatch:
     """Turn records into events or outcomes, and follow the watermark of each partition.
 
-    rejected_before: (partition, offset) of records that are read again and stay rejected.
+    rejected_before: (partition, offset) of records that are stored as rejected.
     """
     latest = now + reading.max_future
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
@@ -141,8 +144,7 @@ def parse_batch(
     for partition, records in batch.records.items():
         for record in records:
             if (partition, record.offset) in rejected_before:
-                parsed.add(record, DUPLICATE, now)
-                continue
+                parsed.rejected_before.add(len(parsed.records))
             parsed.add(record, _read(record, latest, reading), now)
     return parsed
 
@@ -153,6 +155,23 @@ def _read(record: Record, latest: datetime, reading: Reading) -> Event | RecordO
         return RecordOutcome(OutcomeKind.REJECTED, value.reason, value.detail)
     origin = (record.topic, record.partition, record.offset)
     return read_event(value, origin=origin, latest=latest, reading=reading)
+
+
+def _compare_with_before(
+    parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+) -> tuple[list[RecordOutcome], list[tuple[int, int]]]:
+    """Return the outcomes of a batch, and which records (partition, offset) are rejected no more.
+
+    A record that was rejected before and still is stays where it is: a duplicate of its row.
+    """
+    outcomes_now = list(decided)
+    restored = []
+    for index in sorted(parsed.rejected_before):
+        if decided[index].kind is OutcomeKind.REJECTED:
+            outcomes_now[index] = DUPLICATE
+        else:
+            restored.append((parsed.records[index].partition, parsed.records[index].offset))
+    return outcomes_now, restored
 
 
 def _rejected_records(
@@ -173,8 +192,12 @@ def _rejected_records(
 
 
 def _progress(
-    batch: Batch, parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+    batch: Batch,
+    parsed: ParsedBatch,
+    decided: Sequence[RecordOutcome],
+    restored: Sequence[tuple[int, int]],
 ) -> dict[int, PartitionProgress]:
+    numbers_restored = Counter(partition for partition, _ in restored)
     by_partition: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
     for record, outcome in zip(parsed.records, decided, strict=True):
         by_partition[record.partition].append(outcome)
@@ -183,14 +206,23 @@ def _progress(
     )
     return {
         partition: _partition_progress(
-            position, parsed.watermarks.get(partition), by_partition[partition], late[partition]
+            position,
+            parsed.watermarks.get(partition),
+            by_partition[partition],
+            late=late[partition],
+            restored=numbers_restored[partition],
         )
         for partition, position in batch.positions.items()
     }
 
 
 def _partition_progress(
-    position: int, watermark: datetime | None, decided: Sequence[RecordOutcome], late: int
+    position: int,
+    watermark: datetime | None,
+    decided: Sequence[RecordOutcome],
+    *,
+    late: int,
+    restored: int,
 ) -> PartitionProgress:
     rejected = [outcome for outcome in decided if outcome.kind is OutcomeKind.REJECTED]
     return PartitionProgress(
@@ -201,4 +233,5 @@ def _partition_progress(
         late=late,
         rejected_by_reason=Counter(outcome.reason for outcome in rejected),
         too_far_ahead=sum(TOO_FAR_AHEAD in outcome.detail for outcome in rejected),
+        restored=restored,
     )

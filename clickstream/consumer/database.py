@@ -15,7 +15,7 @@ from clickstream.consumer.counters import Counters
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
-from clickstream.storage import positions, stored_rule
+from clickstream.storage import positions, stored_reading, stored_rule
 from clickstream.storage.positions import TopicIdentity
 
 APPLICATION = "clickstream consumer"
@@ -47,8 +47,8 @@ class Database:
         """Acquire new epochs of partitions, and begin with an empty cache.
 
         beginning_offsets: the earliest offset that Kafka has of each partition.
-        Raises UserError if the stored sessions follow another rule, or if another consumer group
-        works on this database.
+        Raises UserError if the stored sessions follow another rule, if records are read in another
+        way, or if another consumer group works on this database.
         """
         self.cache.clear()
         with self.transaction() as cursor:
@@ -56,6 +56,9 @@ class Database:
         group = self._settings.kafka_group_id
         owner = f"{socket.gethostname()}, process {os.getpid()}"
         owned = positions.acquire(self._connect(), topic, group, owner, beginning_offsets)
+        with self.transaction() as cursor:
+            # Now, because a later change of the reading increases these epochs.
+            stored_reading.adopt(cursor, self._reading)
         return Assignment(topic, owned, version)
 
     def store(self, assignment: Assignment, read: Batch) -> Assignment:

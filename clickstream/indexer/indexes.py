@@ -43,6 +43,18 @@ def uuids(client: OpenSearch, names: IndexNames) -> dict[str, str]:
     }
 
 
+def add_fields(client: OpenSearch, names: IndexNames) -> None:
+    """Add the fields of the templates that the existing indexes do not have.
+
+    Documents that are indexed before have none of them. Raises OpenSearchException.
+    """
+    by_template = templates(names)
+    for name in sorted(uuids(client, names)):
+        template = by_template[names.sessions if name == names.sessions else names.events]
+        fields = template["template"]["mappings"]["properties"]
+        client.indices.put_mapping(index=name, body={"properties": fields})
+
+
 class IndexSet:
     """The indexes of events and sessions that belong to one checkpoint; for the leader only.
 

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from clickstream.indexer.index_names import IndexNames
 from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXT_FIELDS
 
-MAPPING_VERSION = 1
+MAPPING_VERSION = 2
 # Higher than that of a template for all indexes, so that ours is applied.
 PRIORITY = 100
 
@@ -39,6 +39,7 @@ EVENT_MAPPING: dict[str, dict[str, Any]] = {
     # From the event's time to its row in PostgreSQL.
     "ingest_delay_seconds": DOUBLE,
     "properties": NOT_INDEXED,
+    "repaired": KEYWORD,
 }
 
 SESSION_MAPPING: dict[str, dict[str, Any]] = {

@@ -56,8 +56,9 @@ class Event(NamedTuple):
         return self.event_time, self.event_id
 
 
-# The columns that are stored; `repaired` is not one of them yet.
-EVENT_COLUMNS = Event._fields[:-1]
+EVENT_COLUMNS = Event._fields
+# The columns that hold one field each: all but properties and repaired.
+FIELD_COLUMNS = EVENT_COLUMNS[:-2]
 REQUIRED_FIELDS = ("event_type", "timestamp", "user_id")
 TEXT_FIELDS = (
     "page_url",

@@ -14,6 +14,7 @@ import orjson
 from clickstream.model.event_ids import is_canonical_uuid
 from clickstream.model.events import (
     EVENT_COLUMNS,
+    FIELD_COLUMNS,
     MAX_QUANTITY,
     MAX_TEXT_CHARACTERS,
     PRICE_LIMIT,
@@ -30,9 +31,7 @@ SHORT_NAME = 64
 TIME_CHARACTERS = 26
 
 # The native fields of a record in the order of the columns; event_time is sent as timestamp.
-NO_VALUES = dict.fromkeys(
-    "timestamp" if name == "event_time" else name for name in EVENT_COLUMNS[:-1]
-)
+NO_VALUES = dict.fromkeys("timestamp" if name == "event_time" else name for name in FIELD_COLUMNS)
 NATIVE = len(NO_VALUES)
 TIME, PRICE = EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("price")
 

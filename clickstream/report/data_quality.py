@@ -19,6 +19,7 @@ SELECT_COUNTERS = """
     SELECT count(*) AS partitions,
            coalesce(sum(records), 0)::bigint AS records,
            coalesce(sum(duplicates), 0)::bigint AS duplicates,
+           coalesce(sum(removed), 0)::bigint AS removed,
            coalesce(sum(late), 0)::bigint AS late,
            (SELECT count(*) FROM session_metrics WHERE closed_at IS NULL) AS open_sessions,
            max(last_record_at) AS last_stored,

@@ -188,6 +188,7 @@ class DataQuality:
     rejected_by_reason: list[RejectionFigures]
     repeated_event_ids: int
     suspect_visitors: list[SuspectVisitor]
+    removed: int
     late: int
     open_sessions: int
     newest_event: datetime | None

@@ -248,7 +248,7 @@ def _quality(report: Report) -> Section:
         (
             "outcome",
             f"{number(figures.rows)} rows + {number(figures.duplicates)} duplicates + "
-            f"{number(figures.rejected)} rejected{_balance(figures)}",
+            f"{number(figures.rejected)} rejected{_removed(figures)}{_balance(figures)}",
         ),
         *_rejections(figures),
         *_suspicions(figures),
@@ -300,8 +300,13 @@ def _backlog(waiting: Backlog) -> str:
     )
 
 
+def _removed(figures: DataQuality) -> str:
+    return f" + {number(figures.removed)} removed" if figures.removed else ""
+
+
 def _balance(figures: DataQuality) -> str:
-    if figures.records == figures.rows + figures.duplicates + figures.rejected:
+    outcomes = figures.rows + figures.duplicates + figures.rejected + figures.removed
+    if figures.records == outcomes:
         return ""
     return ", which does not add up: see --verify"
 

@@ -20,7 +20,10 @@ def copy(cursor: Cursor, table: str, lines: Iterable[str]) -> None:
 
 
 def line(values: Sequence[object]) -> str:
-    """Return one row, without a line feed. Datetimes must be aware."""
+    """Return one row, without a line feed.
+
+    Datetimes must be aware. A tuple is an array of names, which need no quotes.
+    """
     texts = [NULL if v is None else v if type(v) is str else _text(v) for v in values]
     row = "\t".join(texts)
     # Few rows need escapes, and counting characters is much faster than escaping each value.
@@ -37,4 +40,6 @@ def line(values: Sequence[object]) -> str:
 def _text(value: object) -> str:
     if type(value) is datetime:
         return value.isoformat()
+    if type(value) is tuple:
+        return f"{{{','.join(value)}}}"
     return str(value)

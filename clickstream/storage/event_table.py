@@ -22,10 +22,16 @@ FETCHED_EVENTS = 5_000
 
 # Two records with the same key are the same event if these columns are equal too; else they are
 # two events in conflict.
-IDENTITY_COLUMNS = ("user_id",)
+IDENTITY_COLUMNS = ("user_id", "order_id", "product_id", "price", "quantity")
 
 _COLUMN_LIST = ", ".join(EVENT_COLUMNS)
-_IDENTITY = ", ".join(f"e.{name}" for name in IDENTITY_COLUMNS)
+# Until version 2 an empty text was stored as such; it is read as NULL now.
+_IDENTITY = ", ".join(
+    {"order_id": "nullif(e.order_id, '')", "product_id": "nullif(e.product_id, '')"}.get(
+        name, f"e.{name}"
+    )
+    for name in IDENTITY_COLUMNS
+)
 CREATE_STAGE_EVENTS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_events ON COMMIT DELETE ROWS
     AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA
@@ -50,7 +56,9 @@ SELECT_IDENTITIES = f"""
     JOIN clickstream_events e USING (event_time, event_id)
 """  # noqa: S608
 _EVENT_VALUES = ", ".join(
-    {"ip_address": "host(e.ip_address)", "properties": "NULL"}.get(name, f"e.{name}")
+    {"ip_address": "host(e.ip_address)", "properties": "NULL", "repaired": "NULL"}.get(
+        name, f"e.{name}"
+    )
     for name in EVENT_COLUMNS
 )
 SELECT_EVENT_RANGES = f"""
@@ -162,7 +170,7 @@ def is_refusal(error: psycopg2.Error) -> bool:
 def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     """Insert events, and return the identities of the stored events with the same keys."""
     cursor.execute(DELETE_STAGE_EVENTS)
-    copy(cursor, "stage_events", [line(event[: len(EVENT_COLUMNS)]) for event in events])
+    copy(cursor, "stage_events", [line(event) for event in events])
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
         return {}

@@ -14,7 +14,7 @@ from clickstream.model.events import Event, InvalidEventError, Key
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
 from clickstream.storage import event_table
-from clickstream.storage.event_table import Insertion, identity
+from clickstream.storage.event_table import IDENTITY_COLUMNS, Identity, Insertion, identity
 
 
 class OutcomeKind(Enum):
@@ -40,11 +40,6 @@ class RecordOutcome(NamedTuple):
 
 NEW = RecordOutcome(OutcomeKind.NEW)
 DUPLICATE = RecordOutcome(OutcomeKind.DUPLICATE)
-CONFLICT = RecordOutcome(
-    OutcomeKind.REJECTED,
-    "event_id_conflict",
-    "An event of another visitor is stored under the same event_id and timestamp.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,18 @@ def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
     stored = insertion.stored_identity(event.key)
     if stored is None:
         return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
-    return DUPLICATE if identity(event) == stored else CONFLICT
+    return DUPLICATE if identity(event) == stored else _conflict(identity(event), stored)
+
+
+def _conflict(event: Identity, stored: Identity) -> RecordOutcome:
+    """Return the outcome of an event with the key of a stored event, but another content."""
+    pairs = zip(IDENTITY_COLUMNS, event, stored, strict=True)
+    different = ", ".join(name for name, ours, theirs in pairs if ours != theirs)
+    return RecordOutcome(
+        OutcomeKind.REJECTED,
+        "event_id_conflict",
+        f"An event with the same event_id and timestamp but another {different} is stored.",
+    )
 
 
 def _confirm(outcome: RecordOutcome, insertion: Insertion) -> RecordOutcome:

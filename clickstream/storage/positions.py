@@ -80,14 +80,16 @@ MOVE_POSITIONS = """
                             THEN now() ELSE p.watermark_at END,
         last_record_at = CASE WHEN new.records > 0 THEN now() ELSE p.last_record_at END,
         records = p.records + new.records,
-        duplicates = p.duplicates + new.duplicates,
+        duplicates = p.duplicates + new.duplicates + new.restored,
         late = p.late + new.late,
-        rejected = p.rejected + new.rejected
+        -- A record that became an event when it was read again is one row and one duplicate.
+        rejected = p.rejected + new.rejected - new.restored
     FROM (VALUES %s)
-        AS new (topic, partition, position, watermark, records, duplicates, late, rejected)
+        AS new (topic, partition, position, watermark,
+                records, duplicates, late, rejected, restored)
     WHERE p.topic = new.topic AND p.partition = new.partition
 """
-MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s)"
+MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s)"
 
 BATCH_LOCK_TIMEOUT = "30s"
 ACQUIRE_LOCK_TIMEOUT = "3s"
@@ -127,6 +129,7 @@ class PartitionProgress:
     """Progress of one partition in a batch: position and watermark after it, counts of records.
 
     too_far_ahead: the rejected records with a time more than MAX_FUTURE_SECONDS ahead of now.
+    restored: the records that were rejected when they were read before, and are no longer.
     """
 
     position: int
@@ -136,6 +139,7 @@ class PartitionProgress:
     late: int
     rejected_by_reason: Mapping[str, int]
     too_far_ahead: int
+    restored: int = 0
 
     @property
     def rejected(self) -> int:
@@ -276,7 +280,10 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
 def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) -> None:
     """Move positions, watermarks and counters; the rows must be locked."""
     rows = [
-        (topic, partition, p.position, p.watermark, p.records, p.duplicates, p.late, p.rejected)
+        (
+            *(topic, partition, p.position, p.watermark),
+            *(p.records, p.duplicates, p.late, p.rejected, p.restored),
+        )
         for partition, p in sorted(progress.items())
     ]
     if rows:

@@ -27,6 +27,13 @@ SELECT_REJECTED_OFFSETS = """
      AND r."offset" BETWEEN read.first AND read.last
 """
 
+DELETE_REJECTED = """
+    DELETE FROM rejected_events r
+    USING unnest(%(partitions)s::integer[], %(offsets)s::bigint[]) AS gone (partition, "offset")
+    WHERE r.topic_id = %(topic_id)s AND r.partition = gone.partition
+      AND r."offset" = gone."offset"
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecord:
@@ -83,6 +90,17 @@ def find(
         },
     )
     return set(cursor.fetchall())
+
+
+def delete(cursor: Cursor, topic: TopicIdentity, places: Sequence[tuple[int, int]]) -> None:
+    """Delete records that are no longer rejected. places: partition and offset of each."""
+    if places:
+        values = {
+            "topic_id": topic.topic_id,
+            "partitions": [partition for partition, _ in places],
+            "offsets": [offset for _, offset in places],
+        }
+        cursor.execute(DELETE_REJECTED, values)
 
 
 def _time(timestamp: int | None) -> datetime | None:

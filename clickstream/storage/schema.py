@@ -26,13 +26,14 @@ TABLES = (
     "rejected_events",
     "stream_positions",
     "session_rule",
+    "record_reading",
     "session_changes",
     "search_cursor",
     "search_refused_documents",
     "schema_version",
 )
 VIEWS = ("events_with_session", "open_sessions", "conversion_funnel", "hourly_traffic")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION = "clickstream schema"
 
 HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"

@@ -35,7 +35,8 @@ SELECT_COUNTS = """
            (SELECT count(*) FROM rejected_events),
            coalesce(sum(records), 0)::bigint,
            coalesce(sum(duplicates), 0)::bigint,
-           coalesce(sum(rejected), 0)::bigint
+           coalesce(sum(rejected), 0)::bigint,
+           coalesce(sum(removed), 0)::bigint
     FROM stream_positions
 """
 
@@ -50,6 +51,7 @@ class RowCounts:
     records: int
     duplicates: int
     rejected: int
+    removed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class SessionVerification:
             return [
                 f"Verified {checked}: every session follows from the events by the session rule, "
                 "every session id follows from its first event, and records read = events + "
-                "duplicates + rejected."
+                "duplicates + rejected + removed."
             ]
         lines = [*self.differences.lines(), f"Checked {checked}."]
         if self.in_sessions:
@@ -105,14 +107,14 @@ def verify_sessions(connection: Connection) -> SessionVerification:
 
 
 def _wrong_counters(counts: RowCounts) -> list[str]:
-    """Check that records read = rows + duplicates + rejected."""
+    """Check that records read = rows + duplicates + rejected + removed."""
     wrong = []
-    stored = counts.events + counts.duplicates + counts.rejected_events
+    stored = counts.events + counts.duplicates + counts.rejected_events + counts.removed
     if counts.records != stored:
         wrong.append(
             f"{counts.records:,} records were read, but {counts.events:,} events, "
-            f"{counts.duplicates:,} duplicates and {counts.rejected_events:,} rejected records "
-            f"make {stored:,}"
+            f"{counts.duplicates:,} duplicates, {counts.rejected_events:,} rejected and "
+            f"{counts.removed:,} removed records make {stored:,}"
         )
     if counts.rejected != counts.rejected_events:
         wrong.append(

@@ -2,7 +2,8 @@
 
 The oracle takes a batch, or all rejected records, in their order. A record whose key is free
 becomes a row, unless PostgreSQL refuses it. Another record with the key of a row is a duplicate if
-the row is of the same visitor. All others are rejected.
+the row has the same content. All others are rejected. A rejected record that is read again counts
+as a duplicate, and leaves rejected_events if it is valid by now.
 """
 
 import json
@@ -34,7 +35,7 @@ START_REFUSING = """
     ALTER TABLE clickstream_events ADD CONSTRAINT refusing CHECK (page_url <> '/refused') NOT VALID
 """
 STOP_REFUSING = "ALTER TABLE clickstream_events DROP CONSTRAINT IF EXISTS refusing"
-ROWS = "SELECT event_time::text, event_id::text, user_id FROM clickstream_events"
+ROWS = "SELECT event_time::text, event_id::text, user_id, order_id FROM clickstream_events"
 REJECTED = 'SELECT partition, "offset", reason, value FROM rejected_events'
 COUNTERS = """
     SELECT sum(records)::int, sum(duplicates)::int, sum(rejected)::int FROM stream_positions
@@ -48,7 +49,7 @@ class Oracle:
     """The rows, the rejected records and the counters that the tables must have."""
 
     refusing: bool = False
-    visitors: dict[Any, str] = field(default_factory=dict)
+    contents: dict[Any, Any] = field(default_factory=dict)
     rejected: dict[Location, tuple[str, bytes | None]] = field(default_factory=dict)
     records: int = 0
     duplicates: int = 0
@@ -56,10 +57,10 @@ class Oracle:
     def read(self, records: list[Record]) -> None:
         """Take the records of a batch, which may have been read before."""
         self.records += len(records)
-        again = [each for each in records if (each.partition, each.offset) in self.rejected]
         values = {(each.partition, each.offset): each.value for each in records}
-        unknown = values.keys() - self.rejected.keys()
-        kinds = self._take({location: values[location] for location in unknown})
+        again = {each: self.rejected.pop(each) for each in values.keys() & self.rejected.keys()}
+        kinds = self._take(values)
+        self.rejected |= {each: again[each] for each in again.keys() & self.rejected.keys()}
         self.duplicates += len(again) + kinds[OutcomeKind.DUPLICATE]
 
     def retry(self) -> Counter[OutcomeKind]:
@@ -90,30 +91,30 @@ class Oracle:
     def _insert(self, body: Any) -> bool:
         """Add a row; return False if its key is taken or PostgreSQL refuses it."""
         refused = self.refusing and body["page_url"] == "/refused"
-        if refused or _key(body) in self.visitors:
+        if refused or _key(body) in self.contents:
             return False
-        self.visitors[_key(body)] = body["user_id"]
+        self.contents[_key(body)] = _content(body)
         return True
 
     def _reason(self, body: Any) -> str | None:
         """Return the reason to reject a record, given all rows."""
         if body is None:
             return "not_json"
-        visitor = self.visitors.get(_key(body))
-        if visitor is None:
+        content = self.contents.get(_key(body))
+        if content is None:
             return "refused_by_postgres"
-        return None if visitor == body["user_id"] else "event_id_conflict"
+        return None if content == _content(body) else "event_id_conflict"
 
     def check(self, connection: Connection) -> None:
         """Assert that the tables are the same."""
         with connection, connection.cursor() as cursor:
             cursor.execute(ROWS)
-            rows = {(datetime.fromisoformat(t).isoformat(), i): user for t, i, user in cursor}
+            rows = {(datetime.fromisoformat(t).isoformat(), i): tuple(c) for t, i, *c in cursor}
             cursor.execute(REJECTED)
             rejected = {(p, offset): (why, bytes(value)) for p, offset, why, value in cursor}
             cursor.execute(COUNTERS)
             counters = cursor.fetchone()
-        assert rows == self.visitors
+        assert rows == self.contents
         assert rejected == self.rejected
         assert counters == (self.records, self.duplicates, len(self.rejected))
         oracle.check_sessions(connection, timeout=RULE.timeout.total_seconds())
@@ -127,12 +128,17 @@ def _key(body: Any) -> Any:
     return body["timestamp"], body["event_id"]
 
 
+def _content(body: Any) -> Any:
+    return body["user_id"], body.get("order_id")
+
+
 # Few keys, so that most records meet another one with theirs.
 EVENTS = st.builds(
-    lambda user, number, page: event(
-        user, 0, event_id=str(UUID(int=number)), page_url=page, properties={}
+    lambda user, order, number, page: event(
+        user, 0, event_id=str(UUID(int=number)), order_id=order, page_url=page, properties={}
     ),
-    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([None, "o"]),
     st.integers(1, 3),
     st.sampled_from(["/", "/refused"]),
 )
@@ -257,6 +263,77 @@ def test_an_event_that_postgres_refuses_does_not_hold_back_another_with_its_key(
     valid = {**refused, "user_id": user_id, "page_url": "/"}
     history.run("refuse")
     history.run(([refused, valid, refused], []))
-    assert list(history.oracle.visitors.values()) == [user_id]
+    assert list(history.oracle.contents.values()) == [(user_id, None)]
     assert list(history.oracle.rejected) == rejected
     history.oracle.check(transactions)
+
+
+# == Another event with the id and time of a stored one =========================================
+
+LINE = event(
+    "buyer", 0, "purchase", event_id=str(UUID(int=1)), order_id="o", product_id="p", price=9.5,
+    quantity=2,
+)  # fmt: skip
+COUNTED = "SELECT sum(duplicates)::int, sum(rejected)::int FROM stream_positions"
+
+
+@pytest.mark.parametrize(
+    ("changed", "column"),
+    [
+        ({"user_id": "another"}, "user_id"),
+        ({"order_id": "another"}, "order_id"),
+        ({"order_id": None}, "order_id"),
+        ({"product_id": "another"}, "product_id"),
+        ({"price": 9.51}, "price"),
+        ({"price": None}, "price"),
+        ({"quantity": 3}, "quantity"),
+        ({"quantity": None}, "quantity"),
+    ],
+)
+def test_an_event_with_the_key_but_not_the_content_of_a_stored_one_is_a_conflict(
+    transactions: Connection, changed: dict[str, Any], column: str
+) -> None:
+    """In one batch, and against a row stored before."""
+    batches = Batches(transactions, RULE)
+    batches.store([[LINE, LINE | changed], []])
+    batches.store([[LINE | changed], []])
+    detail = f"An event with the same event_id and timestamp but another {column} is stored."
+    assert (
+        rows_of(transactions, "SELECT reason, detail FROM rejected_events")
+        == [("event_id_conflict", detail)] * 2
+    )
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"price": 9.50},
+        {"price": "9.5"},
+        {"quantity": 2.0},
+        {"page_url": "/another"},
+        {"order_id": "o"},
+    ],
+)
+def test_an_event_with_the_key_and_the_content_of_a_stored_one_is_a_duplicate(
+    transactions: Connection, same: dict[str, Any]
+) -> None:
+    batches = Batches(transactions, RULE)
+    batches.store([[LINE, LINE | same], []])
+    batches.store([[LINE | same], []])
+    assert rows_of(transactions, COUNTED) == [(2, 0)]
+
+
+def test_an_empty_text_that_version_2_stored_is_no_other_content(transactions: Connection) -> None:
+    batches = Batches(transactions, RULE)
+    without = LINE | {"order_id": "", "product_id": ""}
+    batches.store([[without], []])
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute("UPDATE clickstream_events SET order_id = '', product_id = ''")
+    batches.store([[without], []])
+    assert rows_of(transactions, COUNTED) == [(1, 0)]
+
+
+def rows_of(connection: Connection, statement: str) -> list[tuple[Any, ...]]:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchall()

@@ -26,7 +26,7 @@ COLUMNS = """
 TYPES = {
     "uuid": "keyword", "text": "keyword", "inet": "ip", "timestamp with time zone": "date",
     "boolean": "boolean", "numeric": "scaled_float", "integer": "integer", "bigint": "long",
-    "double precision": "double",
+    "double precision": "double", "ARRAY": "keyword",
 }  # fmt: skip
 OTHER_NAMES = {"event_time": "timestamp"}
 NOT_IN_DOCUMENTS = {"xid", "stored_at"}

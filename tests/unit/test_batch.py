@@ -10,7 +10,7 @@ from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import LATE_AFTER, Batch, ParsedBatch, parse_batch
 from clickstream.model.events import Event
 from clickstream.model.reading import NATIVE_READING
-from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome
+from clickstream.storage.outcomes import OutcomeKind, RecordOutcome
 from clickstream.storage.positions import OwnedPartition, TopicIdentity
 
 START = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -86,10 +86,10 @@ def test_a_record_that_cannot_become_an_event_is_rejected_with_its_reason() -> N
     assert rejected.detail
 
 
-def test_a_record_that_was_rejected_before_is_a_duplicate() -> None:
-    found = parsed(raw(1, b"\xff"), raw(2, b"\xff"), rejected_before={(0, 1)})
-    assert found.results[0] is DUPLICATE
-    assert found.results[1] is not DUPLICATE
+def test_a_record_that_was_rejected_before_is_read_again() -> None:
+    found = parsed(raw(1, b"\xff"), record(2, 2), rejected_before={(0, 1), (0, 2)})
+    assert found.rejected_before == {0, 1}
+    assert isinstance(found.results[1], Event)
 
 
 def test_an_event_too_far_ahead_of_the_given_time_is_rejected() -> None:

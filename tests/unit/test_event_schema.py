@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker
 
-from clickstream.model.events import EVENT_COLUMNS, OTHER_NAMES, RECORD_FIELDS, InvalidEventError
+from clickstream.model.events import FIELD_COLUMNS, OTHER_NAMES, RECORD_FIELDS, InvalidEventError
 from clickstream.model.reading import NATIVE_READING
 from clickstream.model.strict_form import read_strict_form
 from tests.unit.parsing import FAR_FUTURE, VALID, properties, read
@@ -58,7 +58,7 @@ VALUES: dict[str, list[Any]] = {
     "quantity": [None, 0, 1, 2.0, 10**6, 10**6 + 1, -(10**6), -(10**6) - 1, 10**30, 1.5, *WRONG],
     "extra": [None, "", "a" * 9_000, 1e300, [[{"a": [{"b": "\0"}]}]], *WRONG],
 }
-VALUES |= {name: LONG_TEXTS for name in EVENT_COLUMNS[:-1] if name not in {*VALUES, "event_time"}}
+VALUES |= {name: LONG_TEXTS for name in FIELD_COLUMNS if name not in {*VALUES, "event_time"}}
 
 
 def is_valid(event: dict[str, Any]) -> bool:
@@ -70,7 +70,7 @@ def check_stored_as_sent(sent: dict[str, Any]) -> None:
     event = read(json.dumps(sent).encode(), FAR_FUTURE)
     assert event.repaired is None
     assert event.event_time == datetime.fromisoformat(sent["timestamp"])
-    for name in {*EVENT_COLUMNS[:-1]} - {"event_id", "event_time", "price", "ip_address"}:
+    for name in {*FIELD_COLUMNS} - {"event_id", "event_time", "price", "ip_address"}:
         assert getattr(event, name) == sent.get(name), name
         assert type(getattr(event, name)) is not bool or type(sent[name]) is bool
     price = sent.get("price")

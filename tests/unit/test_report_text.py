@@ -38,7 +38,7 @@ EMPTY = models.Report(
     visitors=[],
     devices=[],
     countries=[],
-    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, [], 0, 0, None, None, None, None),
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, [], 0, 0, 0, None, None, None, None),
 )
 
 

@@ -20,7 +20,7 @@ TYPES = {
     int: "integer",
     Decimal: "scaled_float",
 }
-SPECIAL_TYPES = {"ip_address": "ip", "properties": "object"}
+SPECIAL_TYPES = {"ip_address": "ip", "properties": "object", "repaired": "keyword"}
 
 
 def python_type(hint: type) -> type:
@@ -32,7 +32,6 @@ def test_every_field_of_an_event_has_the_mapping_of_its_type() -> None:
     wanted = {
         OTHER_NAMES.get(name, name): SPECIAL_TYPES.get(name) or TYPES[python_type(hint)]
         for name, hint in get_type_hints(events.Event).items()
-        if name in events.EVENT_COLUMNS
     }
     found = {name: mapping["type"] for name, mapping in EVENT_MAPPING.items()}
     added = {"session_id": "keyword", "ingest_delay_seconds": "double"}
