@@ -117,6 +117,17 @@ def test_texts_that_json_must_escape_are_indexed_unchanged(
     assert_indexed(indexer, transactions, client)
 
 
+def test_repaired_fields_are_indexed(
+    batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
+) -> None:
+    batches.store([[event("a", 0, price="x", extra="\0"), event("a", 1)], []])
+    assert_indexed(indexer, transactions, client)
+    client.indices.refresh()
+    repaired = {"query": {"term": {"repaired": "price"}}}
+    found = client.search(index="clickstream-events-*", body=repaired)["hits"]["hits"]
+    assert [hit["_source"]["repaired"] for hit in found] == [["price", "properties"]]
+
+
 def test_documents_that_are_too_large_to_read_together_are_indexed(
     batches: Batches, indexer: Indexer, transactions: Connection, client: OpenSearch
 ) -> None:

@@ -160,6 +160,28 @@ def test_create_schema_creates_the_templates_and_the_doctor_finds_them(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_create_schema_adds_new_fields_to_the_indexes_of_an_earlier_version(
+    searching: Settings, client: OpenSearch
+) -> None:
+    """An index that is not ours keeps its mapping."""
+    old = {name: mapping for name, mapping in EVENT_MAPPING.items() if name != "repaired"}
+    names = ("clickstream-events-2025.06", "clickstream-events-of-others")
+    body = {"mappings": {"dynamic": "false", "properties": old}}
+    for name in names:
+        client.indices.create(index=name, body=body)
+    try:
+        setup.apply_search(searching)
+        setup.apply_search(searching)
+        ours, theirs = (
+            client.indices.get_mapping(index=name)[name]["mappings"]["properties"] for name in names
+        )
+        assert ours == EVENT_MAPPING
+        assert theirs == old
+    finally:
+        for name in names:
+            client.indices.delete(index=name)
+
+
 def test_create_schema_does_not_mention_search_that_is_off(run_script: RunScript) -> None:
     done = run_script("create_schema.py")
     assert done.returncode == 0, done.stderr
