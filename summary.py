@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Print the report, and check that the tables are right."""
+"""Print the report, or check the tables."""
 
 import argparse
 import signal

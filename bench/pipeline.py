@@ -34,7 +34,7 @@ STEPS: list[tuple[str, Any, str]] = [
     ("  lock positions", batch, "check_assignment"),
     ("  look for rejected records read again", rejected_table, "find"),
     ("  parse", batch, "parse_batch"),
-    ("  insert raw rows, decide outcomes", outcomes, "store_records"),
+    ("  insert events, decide outcomes", outcomes, "store_records"),
     ("    insert", event_table, "insert"),
     ("  bring sessions up to date", SessionCache, "apply"),
     ("    look for stored sessions", session_table, "find_nearby"),

@@ -41,8 +41,8 @@ def rebuild(settings: Settings, *, take_over: bool) -> str:
     """Rebuild the index, and return a sentence for the user.
 
     The indexer of a running consumer does it, or one in this process.
-    take_over: delete indexes with our names even if somebody else made them; otherwise these are
-    left as they are. Raises UserError in that case, or if a server does not answer.
+    take_over: delete indexes with our names even if they belong to another owner. Without it they
+    are not changed, and UserError is raised. Also raises UserError if a server does not answer.
     """
     with _connections(settings) as (connection, client):
         indexes = IndexSet(client, IndexNames(settings.opensearch_index_prefix))

@@ -1,8 +1,8 @@
 """Decompressing Kafka's record batches, up to a limit and as leniently as brokers do.
 
-A broker stores batches that kafka-python refuses: bytes behind a gzip stream, or two snappy streams
-one after the other. Here data ends at the first bytes that are no data; the reader of the records
-notices if one is missing.
+A broker stores batches that kafka-python refuses: bytes after a gzip stream, or two snappy streams
+one after the other. This code stops at the first bytes that it cannot decompress; the reader of the
+records notices if one is missing.
 """
 
 import io
@@ -66,7 +66,7 @@ def _unzstd(data: bytes, limit: int) -> Iterator[bytes]:  # noqa: ARG001 - reads
     with zstandard.ZstdDecompressor().stream_reader(
         io.BytesIO(data), read_across_frames=True
     ) as reader:
-        while chunk := reader.read1(CHUNK_BYTES):  # `read` loses it at an error
+        while chunk := reader.read1(CHUNK_BYTES):  # at an error, `read` would lose the chunk
             yield chunk
 
 

@@ -92,7 +92,7 @@ def abort_pending_records(producer: KafkaProducer, seconds: float) -> None:
 
 # == Reading every batch that a broker accepts ===================================================
 
-# The checksum of a batch may be wrong because of its way here: it is fetched again this often.
+# A wrong checksum may come from the transfer: the batch is fetched again up to this many times.
 CHECKSUM_TRIES = 3
 # A batch is decompressed up to this size, which is far above that of any producer's default.
 MAX_BATCH_BYTES = 64 << 20
@@ -109,7 +109,7 @@ DECODING_ERRORS = (
 
 
 def read_every_batch(consumer: KafkaConsumer, max_value_bytes: int) -> None:
-    """Make a consumer read on behind each batch that it cannot decode.
+    """Make a consumer continue after each batch that it cannot decode.
 
     The value of a record that cannot be decoded, or that has more than max_value_bytes, becomes an
     UnusableValue. Headers are not read. `consumer.poll` raises CorruptRecordError for a batch with
@@ -154,7 +154,7 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc] # kafka-python has 
                 f"its batch has too few bytes, or more than {MAX_BATCH_BYTES} decompressed"
             )
         length, start = decode_varint(buffer, self._pos)
-        time_delta, position = decode_varint(buffer, start + 1)  # behind the attributes
+        time_delta, position = decode_varint(buffer, start + 1)  # after the attributes
         offset_delta, position = decode_varint(buffer, position)
         key_bytes, position = decode_varint(buffer, position)
         key = None
@@ -189,7 +189,7 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc] # kafka-python has 
         )
 
     def _behind_headers(self, position: int) -> int:
-        """Return the position behind the headers of a record, which are not decoded."""
+        """Return the position after the headers of a record, which are not decoded."""
         count, position = decode_varint(self._buffer, position)
         for _ in range(2 * count):  # names and values
             size, position = decode_varint(self._buffer, position)
@@ -200,8 +200,8 @@ class RecordBatch(DefaultRecordBatch):  # type: ignore[misc] # kafka-python has 
 class FetchedBatches:
     """The record batches of one partition in a fetch, with verified checksums.
 
-    current: the last batch that `next_batch` came to. is_damaged: its checksum is wrong, or it
-    cannot be told from the batches around it.
+    current: the batch of the last call of `next_batch`; None if it could not be read. is_damaged:
+    its checksum is wrong, or it could not be read.
     """
 
     def __init__(self, records: Any, max_value_bytes: int) -> None:
@@ -234,7 +234,7 @@ class FetchedBatches:
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """The records of one partition in a fetch; those that cannot be decoded are among them.
+    """The records of one partition in a fetch, including those that cannot be decoded.
 
     failures: how often a batch was damaged, by partition and offset.
     """
@@ -294,4 +294,4 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
                 UnusableValue("unreadable", detail), (), None, -1, -1, -1,
             )  # fmt: skip
         if batches.current is None:
-            self.drain()  # nothing behind it can be found in this fetch
+            self.drain()  # the batches after it cannot be found in this fetch

@@ -1,11 +1,11 @@
-"""The place of a record's value that was not handed over by the Kafka client."""
+"""A substitute for the value of a record that the Kafka client cannot deliver."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class UnusableValue:
-    """Stands for a value that cannot become an event, because of its encoding or its size.
+    """Substitute for a value that cannot become an event, because of its encoding or its size.
 
     reason: a code, as in rejected_events. detail: one sentence. first_bytes: the beginning of the
     value, None if nothing of it could be read.

@@ -1,6 +1,6 @@
 """Names of everything that the pipeline has in OpenSearch; all begin with OPENSEARCH_INDEX_PREFIX.
 
-With a prefix each, several databases share one OpenSearch.
+Databases with different prefixes can share one OpenSearch.
 """
 
 import re
@@ -41,7 +41,8 @@ class IndexNames:
     def is_of_documents(self, name: str) -> bool:
         """Return True if the indexer uses this name for an index of events or sessions.
 
-        Exact, because a connector that copies a topic may create an index named <prefix>-events.
+        The match is exact, because a connector that copies a topic may create an index named
+        <prefix>-events.
         """
         event_index = rf"{re.escape(self.events)}-([0-9]+\.[0-9]{{2}}|older)"
         return name == self.sessions or bool(re.fullmatch(event_index, name))

@@ -59,8 +59,8 @@ class IndexSet:
     """The indexes of events and sessions that belong to one checkpoint; for the leader only.
 
     Every change writes the state document first. That fails if another indexer has become the
-    leader since, so an old leader deletes and creates nothing. What another database or somebody
-    else has made is left as it is: the methods then raise ForeignIndexError.
+    leader since, so an old leader deletes and creates nothing. Indexes of another database or
+    another program are not changed: the methods then raise ForeignIndexError.
     """
 
     def __init__(self, client: OpenSearch, names: IndexNames) -> None:
@@ -110,7 +110,7 @@ class IndexSet:
         self._delete(found)
 
     def take_over(self, database: str) -> None:
-        """Delete all indexes with our names, whoever made them, and make them this database's.
+        """Delete all indexes with our names, of any owner, and store this database as the owner.
 
         The state without a token makes the indexer of this database start a backfill, and that of
         another one stop.

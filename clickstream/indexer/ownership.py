@@ -1,7 +1,7 @@
 """The owner of indexes: the database from which they are built.
 
-An index or a state document of anybody else is never changed; only `search rebuild --take-over`
-takes it.
+An index or a state document of another owner is never changed, except by
+`search rebuild --take-over`.
 """
 
 from collections.abc import Iterable
@@ -15,9 +15,9 @@ OWNER_KEY = "database"
 
 
 class ForeignIndexError(Exception):
-    """Indexes with our names belong to another database, or to somebody else.
+    """Raised if indexes with our names belong to another database or another program.
 
-    Its text is the reason; `describe_refusal` makes a sentence for the user of it.
+    Its text is the reason; `describe_refusal` builds the sentence for the user.
     """
 
 

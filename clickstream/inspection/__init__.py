@@ -1,1 +1,1 @@
-"""Commands that look at the running pipeline and change nothing: its status, and one event."""
+"""Read-only commands on the running pipeline: its status, and one event."""

@@ -19,8 +19,8 @@ from clickstream.storage.snapshot import snapshot, snapshot_time
 
 APPLICATION = "clickstream inspection"
 
-# An owner counts while its connection lives. Roles without pg_read_all_stats do not see the start
-# of other roles' backends.
+# A partition has an owner while the owner's connection exists. Roles without pg_read_all_stats do
+# not see the start of other roles' backends.
 SELECT_STORED_PROGRESS = """
     SELECT p.partition, p.topic_id, p.position, p.watermark,
            greatest(p.last_record_at, p.caught_up_at) AS last_commit,
@@ -116,7 +116,7 @@ class StoredStatus:
 class TopicLag:
     """Kafka's part of the status: the topic's id, and the records that are not read, by partition.
 
-    error: why Kafka cannot say it; the rest is then empty.
+    error: why they could not be read from Kafka; the rest is then empty.
     """
 
     topic_id: str = ""
@@ -127,7 +127,8 @@ class TopicLag:
 def read_status(settings: Settings) -> PipelineStatus:
     """Read the status from PostgreSQL and Kafka.
 
-    Without Kafka it has what PostgreSQL knows. Raises UserError if PostgreSQL cannot be reached.
+    If Kafka cannot be reached, the status has only the values of PostgreSQL. Raises UserError if
+    PostgreSQL cannot be reached.
     """
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         stored = _read_stored(connection, settings)
@@ -161,7 +162,7 @@ def _read_stored(connection: Connection, settings: Settings) -> StoredStatus:
 
 
 def _read_lag(settings: Settings, progress: Sequence[StoredProgress]) -> TopicLag:
-    """Read the topic. Positions of an earlier topic with the same name do not count."""
+    """Read the topic. Positions of an earlier topic with the same name are ignored."""
     try:
         with TopicReader(settings) as reader:
             if not reader.topic.partitions():

@@ -1,4 +1,4 @@
-"""Reading a topic beside the consumers: the ends of its partitions, and single records."""
+"""Reading a topic outside the consumer group: the ends of its partitions, and single records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class UnreadRecords:
 
 
 class TopicReader:
-    """A Kafka consumer without a group, which takes no partition from anybody.
+    """A Kafka consumer without a group, which takes no partition from the others.
 
     Methods raise KafkaError while the brokers cannot be reached. Use it in a `with` statement.
     """
@@ -118,7 +118,7 @@ class TopicReader:
         return None
 
     def _is_waiting(self, oldest: Mapping[int, Any]) -> bool:
-        """Return True if the end of a partition is unknown, or the record before the end."""
+        """Return True if the end or the first unread record of a partition is not known yet."""
         ends = self.topic.high_watermarks()
         return any(
             each.partition not in ends

@@ -32,7 +32,7 @@ def register(commands: cli.Subparsers) -> None:
     _add(actions, "down", "stop the servers; PostgreSQL keeps its data", "console", "down")
     summary = "show the servers and their addresses; exit status 1 unless all are running"
     _add(actions, "status", summary, "console", "status")
-    summary = "delete all data; servers that are running run again, empty"
+    summary = "delete all data and start the running servers again, empty"
     _add(actions, "reset", summary, "console", "reset")
 
 

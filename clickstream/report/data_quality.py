@@ -1,4 +1,4 @@
-"""Queries of the report about the quality of the data. They count from the beginning on."""
+"""Queries of the report about the quality of the data; --since does not limit them."""
 
 from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
@@ -6,7 +6,7 @@ from clickstream.report.models import DataQuality, RejectionFigures, SuspectVisi
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
 LIST_REJECTED = "python -m clickstream rejected list --reason {}"
-# Values of programs that had no id, in lower case and without blanks around them.
+# User ids of programs that had no id to send, in lower case and without blanks around them.
 PLACEHOLDERS = ["", "undefined", "null", "none", "nan", "[object object]"]
 BLANKS = " \t\n\r\f\v\N{NO-BREAK SPACE}\N{IDEOGRAPHIC SPACE}"
 # With at least MIN_EVENTS, one visitor with more than this share of all events is suspect.
@@ -14,7 +14,7 @@ SUSPECT_SHARE = 0.2
 MIN_EVENTS = 1_000
 SHOWN_VISITORS = 10
 
-# Counters of all partitions; caught_up is the partition furthest behind.
+# Counters of all partitions; caught_up: of the partition furthest behind.
 SELECT_COUNTERS = """
     SELECT count(*) AS partitions,
            coalesce(sum(records), 0)::bigint AS records,

@@ -8,9 +8,9 @@ from clickstream.settings import Settings
 from tests.services.databases import Query
 from tests.services.waiting import eventually
 
-# Blocks a consumer before it has inserted the raw rows of a batch.
+# Blocks a consumer before it has inserted the events of a batch.
 LOCK_EVENTS = "LOCK TABLE clickstream_events IN EXCLUSIVE MODE"
-# Blocks a consumer after it has inserted the raw rows of a batch.
+# Blocks a consumer after it has inserted the events of a batch.
 LOCK_SESSIONS = "LOCK TABLE session_metrics IN EXCLUSIVE MODE"
 COUNT_BLOCKED_CONSUMERS = """
     SELECT count(*) FROM pg_stat_activity

@@ -49,7 +49,7 @@ def test_a_consumer_killed_in_the_middle_of_a_batch_loses_nothing(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Its raw rows are inserted, its sessions are not, and its backend outlives it."""
+    """Its events are inserted, its sessions are not, and its backend outlives it."""
     events = random_events(1_000, visitors=30, seed=2)
     consumer = start_script("consumer.py", **SMALL_BATCHES)
     send_by_visitor(environment, events[:500])

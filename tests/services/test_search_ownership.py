@@ -69,7 +69,7 @@ def everything(client: OpenSearch) -> dict[str, Any]:
     return {**documents, **{name: each["settings"]["index.uuid"] for name, each in indexes.items()}}
 
 
-# == What is not ours stays =====================================================================
+# == Indexes of another owner are not changed ===================================================
 
 
 def test_a_consumer_of_another_database_leaves_the_index_as_it_is(
@@ -184,7 +184,7 @@ def test_take_over_deletes_what_others_made_and_indexes_this_database(
         assert not indexer.turn()
 
 
-# == What is ours heals =========================================================================
+# == Our own indexes are repaired ===============================================================
 
 
 def test_indexes_of_an_earlier_version_belong_to_the_database_of_their_state(

@@ -18,14 +18,14 @@ from clickstream.model.strict_form import read_strict_form
 from tests.unit.parsing import FAR_FUTURE, VALID, properties, read
 
 FILE = Path(__file__).parents[2] / "event.schema.json"
-# Prices are decimal: 19.99 is a multiple of 0.0001, which no float can tell.
+# Prices are decimal: 19.99 is a multiple of 0.0001, but not as a float.
 SCHEMA = json.loads(FILE.read_text(), parse_float=Decimal)
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=FormatChecker(["ipv4", "ipv6"]))
 
 # The schema cannot say, and nothing below contains:
 # - the size of a value and how deep it is nested
 # - bytes of UTF-8: names near their limit are ASCII
-# - that a timestamp is in the future (all are accepted here), or a day that the calendar lacks
+# - that a timestamp is in the future (all are accepted here), or a day that does not exist
 # - lone surrogates, NaN, numbers outside a double, keys that appear twice: there is no such JSON
 WRONG: list[Any] = [True, 7, -3, 4.5, [], {}, [None], {"a": ["b"]}, "\0", "a\0", ["\0"], {"\0": 1}]
 NAMES = [None, "", "a", " ", " a ", "\u00e9", "a\n", "\n", "a" * 256, "a" * 257, *WRONG]

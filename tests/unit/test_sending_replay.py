@@ -51,7 +51,7 @@ def warning(path: Path, names: str = "") -> str:
     return replay.warning()
 
 
-# == What is sent ===============================================================================
+# == Records ====================================================================================
 
 
 def test_a_line_is_sent_byte_for_byte_keyed_by_its_visitor(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_the_names_of_event_fields_apply_without_a_map(tmp_path: Path) -> None:
     assert [record.key for record in replay.records(Stop())] == [b"257597", b"257597"]
 
 
-# == What is said ===============================================================================
+# == Warnings ===================================================================================
 
 
 def test_a_file_without_faults_gives_no_warning(tmp_path: Path) -> None:

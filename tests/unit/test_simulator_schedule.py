@@ -15,7 +15,7 @@ def test_the_number_of_active_visitors_stays_constant() -> None:
     spans = [(visit[0].due, visit[-1].due) for visit in by_visit(events)]
     for moment in range(START + 60 * SECOND, events[-1].due - 1200 * SECOND, 97 * SECOND):
         active = sum(first <= moment <= last for first, last in spans)
-        # Fewer: the place of a visitor without logout stays taken after the last event.
+        # Fewer: a visitor who leaves without logout counts as active after the last event.
         assert 0.6 * active_visitors < active <= active_visitors
 
 
@@ -71,7 +71,7 @@ def test_some_visitors_return_below_the_session_timeout_and_some_just_above(
             pauses.append((event.due - before.due) / SECOND)
         last[event.payload["user_id"]] = event
     assert sum(pause <= timeout for pause in pauses) > 20
-    # The place of a visitor without logout stays taken for a minute longer.
+    # A visitor who leaves without logout counts as active for a minute longer.
     assert sum(timeout < pause <= 1.5 * timeout + 100 for pause in pauses) > 20
 
 
