@@ -156,6 +156,11 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
 
 def _verify_index(arguments: argparse.Namespace) -> int:
     verification = search_commands.verify(_load_with_search(arguments))
+    if verification.refused:
+        print(
+            f"{verification.refused:,} documents are not compared, because OpenSearch refused them "
+            "for their content; list them with: python -m clickstream rejected list"
+        )
     if not verification.differences.number:
         print(f"Verified {verification.documents:,} documents: OpenSearch matches PostgreSQL.")
         return cli.DONE

@@ -17,6 +17,10 @@ SELECT_NEWEST_REFUSED = """
     ORDER BY refused_at DESC, index_name, document_id
     LIMIT %(limit)s
 """
+SELECT_REFUSED_AMONG = """
+    SELECT index_name, document_id FROM search_refused_documents
+    WHERE document_id = ANY (%(ids)s)
+"""
 DELETE_REFUSED = """
     DELETE FROM search_refused_documents AS r USING (VALUES %s) AS sent (index_name, document_id)
     WHERE (r.index_name, r.document_id) = (sent.index_name, sent.document_id)
@@ -52,6 +56,15 @@ def any_recorded(cursor: Cursor) -> bool:
     """Return True if a document is recorded as refused."""
     cursor.execute(ANY_REFUSED)
     return bool(only_row(cursor)[0])
+
+
+def recorded_among(cursor: Cursor, documents: Iterable[Document]) -> set[Document]:
+    """Return those of the documents that are recorded as refused."""
+    wanted = set(documents)
+    if not wanted:
+        return wanted
+    cursor.execute(SELECT_REFUSED_AMONG, {"ids": [each.document_id for each in wanted]})
+    return wanted & {Document(*row) for row in cursor}
 
 
 def newest(cursor: Cursor, limit: int) -> list[tuple[datetime, str, str, int, str]]:

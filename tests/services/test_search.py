@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import asdict
+from itertools import count
 from signal import SIGKILL, SIGTERM
 from time import monotonic
 
@@ -10,13 +11,17 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.clients.opensearch import connect
+from clickstream.clients.postgres import Connection
 from clickstream.settings import Settings
+from clickstream.verify.search_index import COMPARISON_PATIENCE_SECONDS, verify_index
 from tests.services import search_oracle
+from tests.services.batches import Batches
 from tests.services.databases import Query
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.search_fault_proxy import Faults, search_fault_proxy
 from tests.services.search_servers import SearchServer
+from tests.services.test_search_indexer import RULE
 from tests.services.waiting import eventually
 
 IS_LEADER = "indexing into OpenSearch"
@@ -142,8 +147,9 @@ def test_a_document_that_is_refused_for_its_content_is_listed_and_can_be_sent_ag
         assert document_id in listed.stdout
         assert "viewport_size.number" in listed.stdout
         compared = run_script("clickstream", "search", "verify", **search)
-        assert compared.returncode == 1
-        assert f"lacks document {document_id}" in compared.stdout
+        assert compared.returncode == 0
+        assert compared.stdout.startswith("1 documents are not compared, because OpenSearch refuse")
+        assert "OpenSearch matches PostgreSQL" in compared.stdout
         again = run_script("clickstream", "rejected", "retry", **search)
         assert "1 refused documents were sent again, 1 stay refused" in again.stdout
         _index_viewports(client, ignore_malformed=True)
@@ -351,8 +357,29 @@ def test_verify_lists_every_difference(
     assert verified.returncode == 1
     assert f"document {a}: total_events is 7, not 1" in verified.stdout
     assert f"clickstream-sessions lacks document {b}" in verified.stdout
-    assert "clickstream-events-older has document 00000000, which is nothing" in verified.stdout
+    assert "clickstream-events-older has document 00000000, which PostgreSQL" in verified.stdout
     assert "4 differences found.\nCompared 4 documents" in verified.stdout
+
+
+def test_verify_waits_once_for_an_index_that_does_not_move(
+    searching: Settings,
+    transactions: Connection,
+    client: OpenSearch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """However many documents are missing. It logs how far it is."""
+    events = [event(f"u{number}", number) for number in range(2_500)]
+    Batches(transactions, RULE).store([events])
+    caplog.set_level("INFO", verify_index.__module__)
+    started = monotonic()
+    verification = verify_index(searching, transactions, client, clock=count(step=5.0).__next__)
+    assert monotonic() - started < 3 * COMPARISON_PATIENCE_SECONDS
+    assert (verification.documents, verification.differences.number) == (5_000, 5_000)
+    logged = [each for each in caplog.records if each.name == verify_index.__module__]
+    assert [each.getMessage() for each in logged] == [
+        "from here on the search index is compared as it is, because it makes no progress",
+        *(f"compared {number:,} documents" for number in (2_000, 4_000, 5_000)),
+    ]
 
 
 @pytest.mark.parametrize("action", ["verify", "rebuild"])
