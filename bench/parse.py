@@ -1,8 +1,8 @@
 """How long the parser takes for a good event, compared with the parser of another git revision.
 
 The events are those of simulated shop traffic. Each version parses them in a process of its own;
-the two take turns, so that whatever else the machine does slows both. Run from the project's
-folder: python -m bench.parse --against v0.2.0
+the two take turns, so that other load on the machine slows both. Run from the project's folder:
+python -m bench.parse --against v0.2.0
 """
 
 import argparse

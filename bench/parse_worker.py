@@ -11,7 +11,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-# The modules that have held the parser, the newest first.
+# The modules of the parser in all versions, the newest first.
 MODULES = ("clickstream.model.parse", "clickstream.model.events", "clickstream.pipeline.events")
 ORIGIN = ("topic", 0, 0)
 LATEST = datetime.max.replace(tzinfo=UTC)

@@ -27,7 +27,7 @@ from clickstream.settings import Settings
 from clickstream.storage import event_table, outcomes, positions, rejected_table, session_table
 from clickstream.storage.copy_rows import copy, line
 
-# Reading runs beside storing. An indented step is a part of the step above it.
+# Reading and storing run at the same time. An indented step is a part of the step above it.
 STEPS: list[tuple[str, Any, str]] = [
     ("read from Kafka", Stream, "read"),
     ("store", batch, "store"),

@@ -1,4 +1,4 @@
-"""Speed of the indexer, and what it costs the consumer.
+"""Speed of the indexer, and how much it slows the consumer.
 
 1. Documents per second that the indexer brings from PostgreSQL into OpenSearch, as a share of what
 opensearchpy's parallel_bulk does on the same server with the same documents ready in memory; the

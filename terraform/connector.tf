@@ -89,7 +89,7 @@ resource "aiven_kafka_connector" "opensearch" {
     "value.converter.schemas.enable" = "false"
     "schema.ignore"                  = "true" # the mapping is the index template's
 
-    # The index is named after the topic: whatever that is, a name that the template matches.
+    # The index has this name for any topic: the index template matches it.
     "transforms"                   = "index"
     "transforms.index.type"        = "org.apache.kafka.connect.transforms.RegexRouter"
     "transforms.index.regex"       = ".*"

@@ -75,8 +75,8 @@ locals {
   retention_ms = var.kafka_topic_retention_hours == -1 ? -1 : var.kafka_topic_retention_hours * 60 * 60 * 1000
 }
 
-# One user for producer and consumer: both read the same .env, and a second certificate beside the
-# first would protect nothing. README.md shows the user for a producer that runs elsewhere.
+# One user for producer and consumer: both read the same .env, so a second certificate would protect
+# nothing. README.md shows the user for a producer that runs elsewhere.
 resource "aiven_kafka_user" "pipeline" {
   project      = var.project
   service_name = aiven_kafka.this.service_name

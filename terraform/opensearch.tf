@@ -55,10 +55,10 @@ resource "aiven_opensearch_user" "pipeline" {
   username     = local.pipeline_user
 }
 
-# The pipeline's own indexes, and no others: events by month, sessions, and what the consumer notes
-# of the state of both. "admin", for the consumer deletes indexes and makes them anew when it fills
-# them from the beginning, and the other permissions can make an index but not delete it. Index
-# templates are no index: no rule is about them, README.md says who puts them.
+# The pipeline's own indexes, and no others: events by month, sessions, and the state document of
+# the indexer. "admin", because the indexer deletes indexes and creates them again when it backfills
+# them; the other permissions can create an index but not delete it. No rule covers index templates,
+# because they are not indexes; README.md says who creates them.
 resource "aiven_opensearch_acl_rule" "pipeline" {
   for_each = local.opensearch_enabled ? toset(["clickstream-events*", "clickstream-sessions*", "clickstream-search-state"]) : []
 

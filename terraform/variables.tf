@@ -143,14 +143,14 @@ variable "kafka_topic_min_insync_replicas" {
 }
 
 variable "kafka_topic_retention_hours" {
-  description = "How long the topic keeps a record, in hours; -1 for ever. A consumer that is off for longer loses records."
+  description = "How long the topic keeps a record, in hours; -1: without limit. A consumer that is off for longer loses records."
   type        = number
   default     = 24 * 7
   nullable    = false
 
   validation {
     condition     = (var.kafka_topic_retention_hours >= 1 || var.kafka_topic_retention_hours == -1) && floor(var.kafka_topic_retention_hours) == var.kafka_topic_retention_hours
-    error_message = "The retention must be a whole number of hours, at least 1, or -1 for ever."
+    error_message = "The retention must be a whole number of hours, at least 1, or -1 for no limit."
   }
 }
 

@@ -27,7 +27,7 @@ settings.load_profile("thorough" if "CI" in os.environ else "fast")
 def _no_env_file_of_the_project(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keep the tests from reading a `.env` beside the scripts."""
+    """Keep the tests from reading a `.env` in the folder of the scripts."""
     monkeypatch.setattr(sources, "SCRIPTS_FOLDER", tmp_path_factory.getbasetemp() / "scripts")
 
 

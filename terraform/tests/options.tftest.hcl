@@ -54,7 +54,7 @@ run "topic" {
   }
   assert {
     condition     = aiven_kafka_topic.events.config[0].retention_ms == "-1" && aiven_kafka_topic.events.config[0].min_insync_replicas == "3"
-    error_message = "For ever must stay -1."
+    error_message = "A retention without limit must stay -1."
   }
   assert {
     condition     = aiven_kafka_acl.pipeline.topic == "shop.events"
@@ -136,7 +136,7 @@ run "the_connector" {
       aiven_kafka_connector.opensearch[0].config["transforms.index.regex"] == ".*" &&
       aiven_kafka_connector.opensearch[0].config["transforms.index.replacement"] == "clickstream-events"
     )
-    error_message = "The index must match the template's pattern clickstream-events*, whatever the topic's name."
+    error_message = "The index must match the template's pattern clickstream-events* for any name of the topic."
   }
   assert {
     condition = (

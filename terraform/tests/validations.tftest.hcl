@@ -1,4 +1,4 @@
-# What a user will get wrong is refused before anything is planned.
+# Invalid values of variables are refused before anything is planned.
 
 mock_provider "aiven" {}
 

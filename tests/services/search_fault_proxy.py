@@ -27,7 +27,7 @@ UNAVAILABLE = Reply(503, b"<html><h1>503 Service Unavailable</h1></html>", "text
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Shares of the bulk requests, from 0 to 1, that a fault happens to.
+    """The share of the bulk requests, from 0 to 1, that gets each fault.
 
     A request has at most one of the first four faults.
     refused: answered with 429 and not forwarded.

@@ -30,7 +30,7 @@ HISTORIES = st.lists(st.tuples(BURSTS, BURSTS, NEXT), min_size=4, max_size=20)
 
 
 def close_sessions(connection: Connection, seconds: int, rule: Rule) -> None:
-    """Close the sessions behind a watermark of this many seconds after START."""
+    """Close the sessions that a watermark of this many seconds after START has passed."""
     with connection, connection.cursor() as cursor:
         watermark.close_sessions(cursor, START + timedelta(seconds=seconds), rule.timeout)
 

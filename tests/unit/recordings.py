@@ -24,7 +24,7 @@ def indented_array(events: Sequence[Fields]) -> str:
 
 
 def table(events: Sequence[Fields], delimiter: str = ",") -> str:
-    """Return the events as a table; it has no cell that stands for a missing field."""
+    """Return the events as a table; every event has all fields, so no cell is empty."""
     columns = list(dict.fromkeys(name for event in events for name in event))
     text = io.StringIO()
     rows = csv.DictWriter(text, columns, delimiter=delimiter, lineterminator="\n")

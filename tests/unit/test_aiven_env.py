@@ -389,7 +389,7 @@ def test_a_missing_terraform_folder_is_an_error_for_the_user(
 
 @pytest.fixture
 def state(write: Write, folder: Path) -> Path:
-    """A folder with the state of a finished apply; skips where Terraform is not installed."""
+    """A folder with the state of a finished apply; skips if Terraform is not installed."""
     if shutil.which("terraform") is None:
         pytest.skip("terraform is not installed")
     entries = json.loads(write().read_text())

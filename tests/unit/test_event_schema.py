@@ -84,7 +84,7 @@ def check_stored_as_sent(sent: dict[str, Any]) -> None:
 
 
 def is_mapped(address: str) -> bool:
-    """Return True for an IPv6 address that stands for an IPv4 address, which is stored."""
+    """Return True for an IPv4-mapped IPv6 address: the IPv4 address is stored."""
     parsed = ip_address(address)
     return isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None
 

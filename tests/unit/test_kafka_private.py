@@ -19,8 +19,8 @@ from clickstream.clients import kafka_private
 def options() -> Iterator[dict[str, Any]]:
     """Options of clients that start without a broker: a port that accepts and never answers.
 
-    A given version of the broker spares the client to ask for it. (kafka-python leaks the socket
-    of a connection that is refused.)
+    With a given version of the broker, the client does not ask for it. (kafka-python leaks the
+    socket of a connection that is refused.)
     """
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]

@@ -30,7 +30,7 @@ def refusal(mapping: dict[str, str]) -> str:
 
 
 def example() -> list[tuple[str, str]]:
-    """Return the names and values in the file, where all of them are commented out."""
+    """Return the names and values in the file, in which all are commented out."""
     return re.findall(r"^#([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
 
 
