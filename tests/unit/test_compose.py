@@ -95,3 +95,15 @@ def test_the_settings_of_the_readme_reach_the_containers() -> None:
     )
     assert not settings.opensearch_use_ssl
     assert settings.opensearch_dashboards_url == f"http://{address_of('dashboards', 5601)}"
+
+
+def test_the_consumer_reaches_the_servers_in_the_network_of_the_containers() -> None:
+    variables = SERVICES["consumer"]["environment"]
+    settings = Settings.from_mapping(variables)
+    advertised = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"CONTAINER://{settings.kafka_bootstrap_servers}" in advertised.split(",")
+    assert {settings.postgres_host, settings.opensearch_host} <= SERVICES.keys()
+    local = readme_settings()
+    assert settings.postgres_password == local.postgres_password
+    assert settings.opensearch_use_ssl == local.opensearch_use_ssl
+    assert SERVICES["consumer"]["depends_on"].keys() == {"kafka", "postgres", "opensearch"}

@@ -1,0 +1,21 @@
+# The consumer as a container. All settings are environment variables; KAFKA_CA_CERT and the others
+# of .env.example hand over certificates as text.
+FROM python:3.13.15-slim-trixie
+
+RUN useradd --no-log-init --uid 10001 --no-create-home clickstream
+WORKDIR /app
+
+# All requirements are wheels, so the image needs no compiler and no second stage.
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --only-binary :all: -r requirements.txt
+
+COPY . .
+
+# A number, so that Kubernetes can check runAsNonRoot.
+USER 10001
+
+HEALTHCHECK --interval=60s --timeout=30s --start-period=60s \
+  CMD ["python", "-m", "clickstream", "status"]
+
+# exec: the consumer gets SIGTERM and ends after its batch.
+CMD ["sh", "-c", "python create_schema.py && exec python consumer.py"]
