@@ -133,7 +133,7 @@ def show_rejected(connection: Connection, selection: Selection) -> list[str]:
 
 
 def _field_lines(label: str, value: object) -> Iterator[str]:
-    """Yield a value behind its label; further lines of it are indented."""
+    """Yield a value after its label; further lines of it are indented."""
     for number, line in enumerate(_value_lines(value)):
         yield f"{'' if number else label:<{LABEL_WIDTH}} {line}"
 

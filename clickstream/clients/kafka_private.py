@@ -115,7 +115,7 @@ def read_every_batch(consumer: KafkaConsumer, max_value_bytes: int) -> None:
     UnusableValue. Headers are not read. `consumer.poll` raises CorruptRecordError for a batch with
     a wrong checksum, CHECKSUM_TRIES times at the same offset at most.
 
-    kafka-python 3.0.12 raises an error at a header whose name is not UTF-8, bytes behind a gzip
+    kafka-python 3.0.12 raises an error at a header whose name is not UTF-8, bytes after a gzip
     stream, or a second snappy stream, and never leaves such a batch. It decompresses without limit.
     """
     consumer._fetcher.PartitionRecords = partial(

@@ -49,7 +49,7 @@ class BackgroundIndexer:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="search", daemon=True)
         self._indexer = Indexer(settings, random, self._stopping.wait)
-        self._refusal = ""  # a sentence for the user if the indexes belong to somebody else
+        self._refusal = ""  # a sentence for the user if the indexes belong to another owner
         self._failures = 0
         self._last_warning = ""
 
@@ -70,7 +70,7 @@ class BackgroundIndexer:
         """Wait until everything that is stored now is indexed, by this indexer or the leader.
 
         Return False at a stop. Raises UserError if the index makes no progress, or if the indexes
-        belong to somebody else.
+        belong to another owner.
         """
         if wait_until_indexed(self._settings, stop, is_refused=lambda: bool(self._refusal)):
             return True

@@ -1,4 +1,4 @@
-"""Answers of `python -m clickstream find`, and what they say about events and rejected records."""
+"""Answers of `python -m clickstream find`: lines about events and rejected records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -38,8 +38,8 @@ def _register_status(commands: cli.Subparsers) -> None:
 
 def _register_find(commands: cli.Subparsers) -> None:
     summary = (
-        "show what became of an event, a record or a visitor's events; exit status 1 if nothing of "
-        "it is stored or rejected"
+        "show if an event, a record or a visitor's events are stored or rejected; exit status 1 if "
+        "nothing is found"
     )
     find = add_database_command(commands, "find", summary, _find)
     find.add_argument(

@@ -51,7 +51,7 @@ def _not_found(what: str, settings: Settings) -> Answer:
     """Return an answer that also says how many records are not read yet."""
     status = read_status(settings)
     if status.kafka_error:
-        unread = f"Nobody knows how many records are not read yet: {status.kafka_error}."
+        unread = f"The number of records that are not read yet is unknown: {status.kafka_error}."
     elif status.total_lag_records:
         unread = f"{status.total_lag_records:,} records are not read yet."
     else:

@@ -1,4 +1,4 @@
-"""Facts for a terminal: texts behind labels, at most 80 columns wide."""
+"""Facts for a terminal: texts after labels, in lines of at most 80 columns."""
 
 from collections.abc import Iterator
 from textwrap import wrap
@@ -10,11 +10,11 @@ LABEL_WIDTH = 10
 
 
 def fact(label: str, text: str) -> Iterator[str]:
-    """Yield a text behind its label; further lines of it are indented."""
+    """Yield a text after its label; further lines of it are indented."""
     for number, line in enumerate(wrap(clean(text), LINE_WIDTH - LABEL_WIDTH)):
         yield f"{'' if number else label:<{LABEL_WIDTH}}{line}"
 
 
 def sentence(text: str) -> list[str]:
-    """Return a sentence in lines that fit."""
+    """Return a sentence in lines of at most LINE_WIDTH."""
     return wrap(clean(text), LINE_WIDTH)

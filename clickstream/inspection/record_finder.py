@@ -42,7 +42,7 @@ class RecordLocation:
 def find_record(
     connection: Connection, settings: Settings, location: RecordLocation, now: datetime
 ) -> Answer:
-    """Find what became of a record.
+    """Find out if a record is rejected, not read yet, stored or a duplicate.
 
     Raises UserError if Kafka is needed for that and cannot be reached.
     """
@@ -81,7 +81,7 @@ def _read_again(settings: Settings, location: RecordLocation, topic_id: str) -> 
             return reader.record(location.partition, location.offset)
     except (KafkaError, OSError) as error:
         raise UserError(
-            f"record {location} was read and not rejected; its event is in Kafka alone, and this "
+            f"record {location} was read and not rejected; only Kafka has its event, and this "
             f"command failed to read it: {describe_outage(error, settings)}"
         ) from None
 
@@ -107,7 +107,7 @@ def _find_event_of(
 
 
 def _role(record: Any, stored: StoredEvent) -> str:
-    """Return in words if a record is the row's own or a duplicate, as far as times tell."""
+    """Describe if a record was stored or is a duplicate, as far as its timestamp shows that."""
     if stored.stored_at < EPOCH + timedelta(milliseconds=record.timestamp or 0):
         return "a duplicate: its event was stored before it was sent"
     return "stored, or a duplicate of a record with the same event"

@@ -71,7 +71,7 @@ def _facts(status: PipelineStatus) -> Iterator[str]:
     if not status.owners:
         yield from fact("consumer", f"none is running; {START}")
     elif unowned:
-        yield from fact("nobody", f"reads {_numbers(unowned)}")
+        yield from fact("no owner", _numbers(unowned))
     yield from fact("rejected", f"{status.rejected_last_hour:,} in the last hour")
     yield from fact("search", _search(status))
 

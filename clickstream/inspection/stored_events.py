@@ -1,4 +1,4 @@
-"""Looking up stored events and rejected records by the ids that people know."""
+"""Looking up stored events, sessions and rejected records by id, key, visitor or offset."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ SELECT_VISITOR_SESSIONS = """
     ORDER BY first_event_timestamp DESC, first_event_id DESC
     LIMIT %(limit)s
 """
-# The part of a partition that was read.
+# How far a partition was read.
 SELECT_READ_PART = """
     SELECT topic_id, position
     FROM stream_positions
@@ -86,7 +86,10 @@ class VisitorSession:
 
 @dataclass(frozen=True, slots=True)
 class ReadPart:
-    """The records of a partition before a position; the topic id says of which topic."""
+    """How far a partition of the topic with this id was read.
+
+    position: offset of the next record to read.
+    """
 
     topic_id: str
     position: int
@@ -122,7 +125,7 @@ def sessions_of(cursor: Cursor, user_id: str) -> list[VisitorSession]:
 
 
 def read_part(cursor: Cursor, topic: str, partition: int) -> ReadPart | None:
-    """Return the part of a partition that was read; None if no consumer has owned it yet."""
+    """Return how far a partition was read; None if no consumer has owned it yet."""
     found = select_as(ReadPart, cursor, SELECT_READ_PART, {"topic": topic, "partition": partition})
     return found[0] if found else None
 

@@ -5,7 +5,7 @@ import socket
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any
 
-# A port behind an IPv4 address, or behind the brackets of an IPv6 address.
+# A port after an IPv4 address, or after the brackets of an IPv6 address.
 _match_ipv4_with_port = re.compile(r"([0-9.]+):[0-9]{1,5}").fullmatch
 _match_brackets = re.compile(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?").fullmatch
 

@@ -140,7 +140,7 @@ def _not_json(value: bytes, error: ValueError) -> InvalidEventError:
         return InvalidEventError(
             "schema_registry_not_json",
             f"The value has the frame of a schema registry (schema id {schema_id}), and the bytes "
-            "behind it are not JSON: send with the registry's JSON Schema serializer, not with "
+            "after it are not JSON: send with the registry's JSON Schema serializer, not with "
             "that of Avro or Protobuf.",
         )
     if isinstance(error, UnicodeDecodeError):

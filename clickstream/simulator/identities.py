@@ -1,8 +1,8 @@
 """The simulated visitors, each with a device, a town and a network that stay the same.
 
-Visitor 17 is the same in every run, whatever the seed. Faker gives a few hundred towns and
-networks once; a hash of the visitor's number chooses among them when a visit begins. So a
-population of millions needs no memory.
+Visitor 17 is the same in every run, with any seed. Faker gives a few hundred towns and networks
+once; a hash of the visitor's number chooses among them when a visit begins. So a population of
+millions needs no memory.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ UNREACHABLE = "127.0.0.1:1"
 
 
 def facts(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """Return what a command printed behind each label; lines fit into 80 columns."""
+    """Return the text that a command printed after each label; check that lines fit 80 columns."""
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     return {line[:10].strip(): line[10:] for line in lines}

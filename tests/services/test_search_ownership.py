@@ -1,4 +1,4 @@
-"""An index of another database or of somebody else is never changed without being asked for."""
+"""An index of another database or another program is changed only by an explicit take-over."""
 
 import logging
 import uuid

@@ -230,7 +230,7 @@ def test_sessions_without_a_rule_are_found(stored: Connection, query: Query) -> 
 def test_verify_is_exact_while_a_consumer_writes(
     transactions: Connection, settings: Settings, query: Query
 ) -> None:
-    """Each check reads one snapshot, whatever is committed meanwhile."""
+    """Each check reads one snapshot, and no commit meanwhile changes its result."""
     with closing(connect(settings, application="test")) as other:
         batches = Batches(other, PLAIN)
         events = random_events(4_000, 40, seed=2)

@@ -27,7 +27,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def at(timestamp: Any) -> Event:
-    """Return the event of a record with this timestamp, whatever its time is."""
+    """Return the event of a record with this timestamp, also if its time is not accepted."""
     return read(record({"timestamp": timestamp}), FAR_FUTURE, ALL_TIMES)
 
 
