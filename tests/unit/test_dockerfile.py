@@ -1,10 +1,13 @@
 """The Dockerfile: passes hadolint, is pinned, runs without root, and stops on SIGTERM."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,16 +27,33 @@ while :; do sleep 0.05; done
 """
 
 
-def start(folder: Path, create_schema_status: int) -> subprocess.Popen[str]:
-    """Start the command of the image with a stand-in for Python."""
-    python = folder / "python"
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    """Start the command of the image with a stand-in for Python; killed at the end of the test."""
+    python = tmp_path / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
-    environment = {
-        "PATH": f"{folder}:/usr/bin:/bin",
-        "CREATE_SCHEMA_STATUS": str(create_schema_status),
-    }
-    return subprocess.Popen(json.loads(COMMAND), env=environment, stdout=subprocess.PIPE, text=True)
+    groups: list[int] = []
+
+    def start_command(create_schema_status: int) -> subprocess.Popen[str]:
+        environment = {
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "CREATE_SCHEMA_STATUS": str(create_schema_status),
+        }
+        process = subprocess.Popen(
+            json.loads(COMMAND),
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        groups.append(process.pid)
+        return process
+
+    yield start_command
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
@@ -45,11 +65,8 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
 
 
 def test_the_base_image_has_an_exact_version() -> None:
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
-    assert all(
-        re.fullmatch(r"python:3\.1[123]\.\d+-slim-\w+", image)
-        for image in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
-    )
+    (image,) = re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
+    assert re.fullmatch(r"python:3\.1[123]\.\d+-slim-\w+", image)
 
 
 def test_the_image_runs_as_a_user_other_than_root() -> None:
@@ -58,8 +75,8 @@ def test_the_image_runs_as_a_user_other_than_root() -> None:
     assert int(users[-1]) > 0
 
 
-def test_sigterm_reaches_the_consumer(tmp_path: Path) -> None:
-    process = start(tmp_path, create_schema_status=0)
+def test_sigterm_reaches_the_consumer(start: Callable[[int], subprocess.Popen[str]]) -> None:
+    process = start(0)
     assert process.stdout
     assert process.stdout.readline() == "started consumer.py\n"
     process.send_signal(signal.SIGTERM)
@@ -67,8 +84,10 @@ def test_sigterm_reaches_the_consumer(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
-def test_the_consumer_does_not_start_without_its_tables(tmp_path: Path) -> None:
-    process = start(tmp_path, create_schema_status=1)
+def test_the_consumer_does_not_start_without_its_tables(
+    start: Callable[[int], subprocess.Popen[str]],
+) -> None:
+    process = start(1)
     assert process.communicate(timeout=30)[0] == ""
     assert process.returncode == 1
 
