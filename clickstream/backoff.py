@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-# Twice this often is beyond any limit; 2.0 to a larger power would overflow in a long outage.
+# Doubling this often exceeds any limit; a larger power of 2.0 would overflow in a long outage.
 MAX_DOUBLINGS = 60
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-# Keeps a time that lies this far before now within the years that datetime has.
+# A time this long before now is still in the years that datetime supports.
 LONGEST = timedelta(days=100_000)
 MICROSECOND = timedelta(microseconds=1)
 

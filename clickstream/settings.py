@@ -213,7 +213,7 @@ class Settings:
     session_start_events: tuple[str, ...] = _setting("", _names)
     session_end_events: tuple[str, ...] = _setting("", _names)
     max_future_seconds: int = _setting("3600", _whole(0, 1_000_000_000))
-    # The reading of records
+    # How records are read
     min_event_time: datetime = _setting("1990-01-01", _time)  # noqa: RUF009 - never changed
     event_fields: str = _setting("", _optional)
     event_types: str = _setting("", _optional)

@@ -24,4 +24,4 @@ def accept_reading(settings: Settings) -> str:
     ):
         write_lock.exclude_consumers(cursor)
         stored_reading.replace(cursor, reading)
-    return "From now on, records are read as the settings say."
+    return "From now on, records are read by these settings."

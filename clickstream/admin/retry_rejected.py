@@ -17,7 +17,7 @@ from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_reading, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
-# The value of such a record is not stored, or not all of it: it stays rejected.
+# Records with these reasons stay rejected, because their value is not stored completely.
 INCOMPLETE_REASONS = frozenset({"unreadable", "value_too_large"})
 # Records of one transaction. All their values are in memory, each of up to 1 MiB.
 CHUNK_RECORDS = 500

@@ -57,7 +57,7 @@ class Database:
         owner = f"{socket.gethostname()}, process {os.getpid()}"
         owned = positions.acquire(self._connect(), topic, group, owner, beginning_offsets)
         with self.transaction() as cursor:
-            # Now, because a later change of the reading increases these epochs.
+            # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
         return Assignment(topic, owned, version)
 

@@ -25,7 +25,7 @@ from clickstream.indexer.templates import templates
 
 # How long OpenSearch keeps the version of a deleted document, and so ignores older ones.
 GC_DELETES = "1h"
-# The reason for a backfill that is the first.
+# The reason for the first backfill.
 NOTHING_INDEXED = "nothing of this database is indexed yet"
 
 

@@ -9,7 +9,7 @@ from clickstream.storage.query_rows import select_as
 
 MAX_ROWS = 20
 
-# The events with an id. Few have one id and several times.
+# The events with an id, usually one: few events have the same id and different times.
 SELECT_EVENTS_BY_ID = """
     SELECT event_id, event_time, event_type, user_id, stored_at, session_id
     FROM events_with_session

@@ -98,7 +98,7 @@ class _StandardInput(io.RawIOBase):
             if isinstance(part, OSError):
                 raise part
             if not part:
-                self._parts.put(part)  # the end stays the end
+                self._parts.put(part)  # so that the next call finds the end too
                 return 0
             self._unread = part
         target = memoryview(buffer)

@@ -10,9 +10,9 @@ from clickstream.errors import UserError
 from clickstream.model.field_names import parse_field_names
 from clickstream.model.reading import Reading
 
-# A record read under another name of one of these becomes another event.
+# If the name of one of these changes, a record that is read again becomes another event.
 KEY_FIELDS = ("timestamp", "event_id", "user_id")
-# A record read under another name of one of these is in conflict with its event.
+# If the name of one of these changes, a record that is read again conflicts with its stored event.
 CONTENT_FIELDS = ("order_id", "product_id", "price", "quantity")
 
 INSERT_READING = """

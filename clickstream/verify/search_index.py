@@ -44,7 +44,7 @@ BYTES_PER_REQUEST = 4 << 20
 MAX_COMPARISONS = 3
 # If the index makes no progress for this long, it is compared as it is.
 COMPARISON_PATIENCE_SECONDS = 5.0
-# All waits because of differences take about this long together.
+# Limit of the time that all waits because of differences take together.
 MAX_WAITING_SECONDS = 60.0
 PROGRESS_SECONDS = 5.0
 EVENT_DOCUMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:-?[0-9]{1,18}")
