@@ -1,12 +1,15 @@
 """`python -m clickstream rejected`, `positions` and `search` on the command line."""
 
 import argparse
+import sys
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 
 from clickstream import cli
 from clickstream.admin import (
     dashboards,
+    delete_rejected,
     position_commands,
     rejected_records,
     retry_rejected,
@@ -19,6 +22,7 @@ from clickstream.errors import UsageError
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
+from clickstream.storage.rejected_table import describe_reasons
 
 APPLICATION = "clickstream admin"
 LOCATION = "PARTITION:OFFSET"
@@ -42,15 +46,18 @@ def _register_rejected(commands: cli.Subparsers) -> None:
     show = add_database_command(actions, "show", "show one record with its raw bytes", _show)
     show.add_argument("location", type=_location, metavar=LOCATION, help="the record to show")
     summary = "try rejected records again: those that are valid now are stored, each once"
-    retry = add_database_command(actions, "retry", summary, _retry)
-    retry.add_argument(
-        "location",
-        nargs="?",
-        type=_location,
-        metavar=LOCATION,
-        help="the record to retry (default: all)",
-    )
-    retry.add_argument("--reason", help="retry only records with this reason")
+    _add_selection(add_database_command(actions, "retry", summary, _retry), "retry")
+    summary = "delete rejected records with their bytes, after a question"
+    delete = add_database_command(actions, "delete", summary, _delete)
+    _add_selection(delete, "delete")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_selection(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Give a command the arguments that select rejected records. verb: what it does with them."""
+    text = f"the record to {verb} (default: all)"
+    parser.add_argument("location", nargs="?", type=_location, metavar=LOCATION, help=text)
+    parser.add_argument("--reason", help=f"{verb} only records with this reason")
 
 
 def _register_positions(commands: cli.Subparsers) -> None:
@@ -133,6 +140,30 @@ def _retry(arguments: argparse.Namespace) -> int:
         if before:
             print(f"{before:,} refused documents were sent again, {after:,} stay refused.")
     return cli.DONE
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    selection = Selection(arguments.reason, arguments.location)
+    with _connect(load(arguments.env_file)) as connection:
+        selected = rejected_records.count_by_reason(connection, selection)
+        if selected and not (arguments.yes or _is_confirmed(selected)):
+            print("Nothing was deleted.")
+            return cli.FAILED
+        deleted = delete_rejected.delete(connection, selection) if selected else {}
+    reasons = f" ({describe_reasons(deleted)})" if deleted else ""
+    print(f"{sum(deleted.values()):,} rejected records were deleted{reasons}.")
+    return cli.DONE
+
+
+def _is_confirmed(selected: Mapping[str, int]) -> bool:
+    """Ask for confirmation. Raises UsageError if nobody can answer."""
+    what = f"{sum(selected.values()):,} rejected records ({describe_reasons(selected)})"
+    print(f"Delete {what} and their bytes for good? [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        print(file=sys.stderr)
+        raise UsageError(f"{what} would be deleted; add --yes to do it")
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def _show_positions(arguments: argparse.Namespace) -> int:

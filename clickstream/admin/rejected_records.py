@@ -6,7 +6,7 @@ from typing import Any
 
 from clickstream.admin.record_bytes import bytes_lines
 from clickstream.admin.text_table import table_lines
-from clickstream.clients.postgres import Connection
+from clickstream.clients.postgres import Connection, Cursor
 from clickstream.indexer import refused_documents
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean, clip
@@ -68,14 +68,13 @@ def list_rejected(connection: Connection, selection: Selection, limit: int) -> l
     The lines have at most LINE_WIDTH characters. limit: how many records are listed.
     """
     with snapshot(connection) as cursor:
-        cursor.execute(COUNT_BY_REASON, selection.parameters())
-        counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in cursor]
+        numbers = _count(cursor, selection)
         cursor.execute(SELECT_NEWEST_REJECTED, {**selection.parameters(), "limit": limit})
         rows = cursor.fetchall()
-    if not counts:
-        return [
-            "No record was rejected" + (f" as {selection.reason}." if selection.reason else ".")
-        ]
+    if not numbers:
+        as_reason = f" as {selection.reason}" if selection.reason else ""
+        return [f"No record was rejected{as_reason}."]
+    counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in numbers.items()]
     places = [
         (f"{rejected_at:%Y-%m-%d %H:%M:%S}", f"{partition}:{offset}", reason, topic)
         for rejected_at, partition, offset, reason, topic, _ in rows
@@ -85,6 +84,17 @@ def list_rejected(connection: Connection, selection: Selection, limit: int) -> l
         *table_lines(("records".rjust(COUNT_WIDTH), "reason"), counts),
         *_listed(headings, places, [[row[-1]] for row in rows]),
     ]
+
+
+def count_by_reason(connection: Connection, selection: Selection) -> dict[str, int]:
+    """Return the number of rejected records by reason, the largest first."""
+    with snapshot(connection) as cursor:
+        return _count(cursor, selection)
+
+
+def _count(cursor: Cursor, selection: Selection) -> dict[str, int]:
+    cursor.execute(COUNT_BY_REASON, selection.parameters())
+    return dict(cursor.fetchall())
 
 
 def list_refused_documents(connection: Connection, limit: int) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from clickstream.storage.positions import PartitionProgress
+from clickstream.storage.rejected_table import describe_reasons
 
 
 @dataclass(slots=True)
@@ -40,9 +41,8 @@ class Counters:
 
     @property
     def reasons(self) -> str:
-        """The number of rejected records for each reason, the most frequent first, as text."""
-        ordered = sorted(self.rejected_by_reason.items(), key=lambda each: (-each[1], each[0]))
-        return ", ".join(f"{number} {reason}" for reason, number in ordered)
+        """The number of rejected records for each reason, as text."""
+        return describe_reasons(self.rejected_by_reason)
 
     def __str__(self) -> str:
         stored = self.records - self.duplicates - self.rejected

@@ -103,6 +103,12 @@ def delete(cursor: Cursor, topic: TopicIdentity, places: Sequence[tuple[int, int
         cursor.execute(DELETE_REJECTED, values)
 
 
+def describe_reasons(numbers: Mapping[str, int]) -> str:
+    """Return numbers of records by reason as text, the largest first: '3 not_json, 1 no_value'."""
+    ordered = sorted(numbers.items(), key=lambda each: (-each[1], each[0]))
+    return ", ".join(f"{number} {reason}" for reason, number in ordered)
+
+
 def _time(timestamp: int | None) -> datetime | None:
     """Return a record's timestamp, or None if it has none or PostgreSQL cannot hold it."""
     if timestamp is None or timestamp < 0:

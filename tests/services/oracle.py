@@ -33,7 +33,7 @@ SESSIONS = """
 STATUS = ("closed_at", "close_reason")
 COUNTERS = """
     SELECT sum(records)::int AS records, sum(duplicates)::int AS duplicates,
-           sum(rejected)::int AS rejected,
+           sum(rejected)::int AS rejected, sum(removed)::int AS removed,
            (SELECT count(*) FROM clickstream_events) AS rows,
            (SELECT count(*) FROM rejected_events) AS rejected_rows
     FROM stream_positions
@@ -57,7 +57,8 @@ def check(environment: Mapping[str, str]) -> Row:
         differences = verify_sessions(connection).differences
         assert differences.number == 0, differences.first
         (counters,) = _read(connection, COUNTERS)
-    assert counters["records"] == counters["rows"] + counters["duplicates"] + counters["rejected"]
+    outcomes = ("rows", "duplicates", "rejected", "removed")
+    assert counters["records"] == sum(counters[name] for name in outcomes)
     assert counters["rejected"] == counters["rejected_rows"]
     return counters
 

@@ -9,6 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from clickstream.clients.postgres import Connection, only_row
+from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.model.sessions import Rule
 from tests.services import oracle
 from tests.services.batches import Batches
@@ -92,13 +93,18 @@ def test_every_kind_of_bad_record_is_rejected_with_its_reason_and_all_good_ones_
     send(environment, [each for pair in zip(good, BAD_RECORDS, strict=True) for each in pair])
     result = run_script("consumer.py", "--drain")
     assert result.returncode == 0, result.stderr
-    assert _rejected(query) == [(reason, value_of(content)) for reason, content in BAD]
+    assert _rejected(query) == [(reason, _kept(value_of(content))) for reason, content in BAD]
     counters = oracle.check(environment)
     assert (counters["rows"], counters["rejected"]) == (len(good), len(BAD))
     assert query("SELECT total_events FROM session_metrics") == [(len(good),)]
 
 
 BAD_RECORDS = [content for _, content in BAD]
+
+
+def _kept(value: bytes | None) -> bytes | None:
+    """Return what rejected_events keeps of a value."""
+    return value and value[:MAX_VALUE_BYTES]
 
 
 def test_an_event_that_postgres_refuses_is_rejected_alone_and_a_retry_stores_it_once(
@@ -179,6 +185,56 @@ def test_a_record_is_shown_as_text_or_as_a_hex_dump_if_it_is_none(
     assert f"\nvalue        00000000: {hex_digits:<39}  .......abc\n" in shown
     shown = run_script("clickstream", "rejected", "show", "0:1").stdout
     assert shown.endswith("\nvalue        {\n               ü\n")
+
+
+def test_deleted_records_count_as_removed_and_are_rejected_again_if_they_are_read_again(
+    environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
+) -> None:
+    """A consumer goes on meanwhile."""
+    consumer = start_script("consumer.py")
+    send(environment, [b"not JSON", _without("user_id"), b"{", GOOD])
+    wait_until_read(query, 4)
+    by_reason = run_script(
+        "clickstream", "rejected", "delete", "--reason", "missing_field", stdin="y\n"
+    )
+    assert by_reason.returncode == 0
+    assert by_reason.stdout == "1 rejected records were deleted (1 missing_field).\n"
+    assert run_script("clickstream", "rejected", "delete", "0:2", "--yes").returncode == 0
+    assert _rejected(query) == [("not_json", b"not JSON")]
+    counters = oracle.check(environment)
+    assert (counters["records"], counters["rejected"], counters["removed"]) == (4, 1, 2)
+
+    assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
+    wait_until_read(query, 8)
+    assert consumer.is_running
+    counters = oracle.check(environment)
+    assert (counters["duplicates"], counters["rejected"], counters["removed"]) == (2, 3, 2)
+    assert run_script("clickstream", "rejected", "delete", "--yes").returncode == 0
+    counters = oracle.check(environment)
+    assert (counters["rejected"], counters["removed"]) == (0, 5)
+
+
+def test_records_are_deleted_only_if_the_question_is_answered_with_yes(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    send(environment, [b"not JSON", b"{", None])
+    assert run_script("consumer.py", "--drain").returncode == 0
+    no_answer = run_script("clickstream", "rejected", "delete")
+    assert (no_answer.returncode, no_answer.stdout) == (2, "")
+    question = "Delete 3 rejected records (2 not_json, 1 no_value) and their bytes for good? [y/N] "
+    assert no_answer.stderr.startswith(question)
+    assert no_answer.stderr.endswith("would be deleted; add --yes to do it\n")
+    for answer in ("\n", "n\n", "yeah\n"):
+        refused = run_script("clickstream", "rejected", "delete", stdin=answer)
+        assert (refused.returncode, refused.stdout) == (1, "Nothing was deleted.\n")
+    assert len(_rejected(query)) == 3
+    for deleted in (
+        "3 rejected records were deleted (2 not_json, 1 no_value).",
+        "0 rejected records were deleted.",
+    ):
+        confirmed = run_script("clickstream", "rejected", "delete", stdin="YES\n")
+        assert (confirmed.returncode, confirmed.stdout) == (0, f"{deleted}\n")
+    assert oracle.check(environment)["removed"] == 3
 
 
 def test_values_at_every_limit_are_accepted(
