@@ -2,7 +2,7 @@
 
 from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
-from clickstream.report.models import DataQuality, RejectionFigures, SuspectVisitor
+from clickstream.report.models import DataQuality, RejectionFigures, RepairFigures, SuspectVisitor
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
 LIST_REJECTED = "python -m clickstream rejected list --reason {}"
@@ -39,6 +39,13 @@ SELECT_REJECTIONS = """
     SELECT reason, count(*) AS records
     FROM rejected_events GROUP BY reason ORDER BY records DESC, reason
 """
+# Events with a repaired value, by field.
+SELECT_REPAIRS = """
+    SELECT field, count(*) AS events
+    FROM clickstream_events, unnest(repaired) AS field
+    WHERE repaired IS NOT NULL
+    GROUP BY field ORDER BY events DESC, field
+"""
 # Visitors whose id may stand for many people.
 SELECT_SUSPECT_VISITORS = """
     SELECT user_id, events, sessions, events / all_events::double precision AS share,
@@ -63,6 +70,7 @@ def read_quality(cursor: Cursor) -> DataQuality:
         **select_row(cursor, SELECT_STORED),
         "rejected": sum(each.records for each in rejections),
         "rejected_by_reason": rejections,
+        "repaired_by_field": select_as(RepairFigures, cursor, SELECT_REPAIRS),
         "suspect_visitors": _suspect_visitors(cursor),
         "search": waiting if waiting.begun else None,
     }

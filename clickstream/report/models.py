@@ -92,9 +92,13 @@ class FunnelStep:
 
 @dataclass(frozen=True, slots=True)
 class RevenueFigures:
-    """Revenue and orders, with averages."""
+    """Revenue and orders, with averages.
+
+    repaired: the part of the revenue that is of order lines with a repaired price or quantity.
+    """
 
     total: Decimal
+    repaired: Decimal
     orders: int
     per_order: Decimal | None
     per_session: Decimal | None
@@ -158,6 +162,14 @@ class RejectionFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairFigures:
+    """Number of events with a lost or changed value in one field."""
+
+    field: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
 class SuspectVisitor:
     """A user_id that may stand for many people, whose events are then merged into sessions.
 
@@ -186,6 +198,7 @@ class DataQuality:
     duplicates: int
     rejected: int
     rejected_by_reason: list[RejectionFigures]
+    repaired_by_field: list[RepairFigures]
     repeated_event_ids: int
     suspect_visitors: list[SuspectVisitor]
     removed: int

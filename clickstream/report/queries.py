@@ -65,11 +65,14 @@ SELECT_SESSION_FIGURES = """
     FROM session_metrics
     WHERE first_event_timestamp >= %(since)s
 """
-# The products with the highest revenue.
+# The products with the highest revenue; each row repeats the revenue of all repaired lines.
 SELECT_TOP_PRODUCTS = """
     SELECT product_id, max(product_category) AS product_category,
            sum(coalesce(quantity, 1))::bigint AS units,
-           coalesce(sum(price * coalesce(quantity, 1)), 0) AS revenue
+           coalesce(sum(price * coalesce(quantity, 1)), 0) AS revenue,
+           coalesce(sum(sum(price * coalesce(quantity, 1))
+                        FILTER (WHERE repaired && ARRAY['price', 'quantity'])) OVER (), 0)
+               AS all_repaired
     FROM clickstream_events
     WHERE event_type = 'purchase' AND event_time >= %(since)s
     GROUP BY product_id
@@ -149,6 +152,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
         event_types = select_rows(cursor, SELECT_EVENT_TYPES, values)
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
         overview = _overview(event_types, sessions)
+        products = select_rows(cursor, SELECT_TOP_PRODUCTS, values)
         return Report(
             database=connection.info.dbname,
             generated_at=now,
@@ -159,8 +163,8 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             event_types=[as_dataclass(EventTypeFigures, row) for row in event_types],
             traffic=read_traffic(cursor, overview, lower_bound),
             funnel=_funnel(sessions),
-            revenue=_revenue(sessions),
-            products=select_as(ProductFigures, cursor, SELECT_TOP_PRODUCTS, values),
+            revenue=_revenue(sessions, products),
+            products=[as_dataclass(ProductFigures, row) for row in products],
             pages=select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
             visitors=select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
@@ -192,10 +196,11 @@ def _funnel(sessions: Row) -> list[FunnelStep]:
     ]
 
 
-def _revenue(sessions: Row) -> RevenueFigures:
+def _revenue(sessions: Row, products: list[Row]) -> RevenueFigures:
     total, orders = sessions["revenue"], sessions["orders"]
     return RevenueFigures(
         total=total,
+        repaired=products[0]["all_repaired"] if products else Decimal(0),
         orders=orders,
         per_order=_mean(total, orders),
         per_session=_mean(total, sessions["sessions"]),

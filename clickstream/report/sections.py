@@ -168,8 +168,10 @@ def _revenue(report: Report) -> Section:
     figures = report.revenue
     if not report.products and not figures.orders:
         return Section("Revenue")
+    repaired = "of it are of lines with a repaired price or quantity"
     facts = (
         ("total", f"{money(figures.total)} in {number(figures.orders)} orders"),
+        *([("total", f"{money(figures.repaired)} {repaired}")] if figures.repaired else []),
         (
             "average",
             f"{money(figures.per_order)} per order, {money(figures.per_session)} a session",
@@ -251,6 +253,7 @@ def _quality(report: Report) -> Section:
             f"{number(figures.rejected)} rejected{_removed(figures)}{_balance(figures)}",
         ),
         *_rejections(figures),
+        *_repairs(figures),
         *_suspicions(figures),
         ("late", f"{number(figures.late)} rows, far behind the newest event of their partition"),
         ("open", f"{number(figures.open_sessions)} sessions"),
@@ -267,6 +270,12 @@ def _rejections(figures: DataQuality) -> Iterator[tuple[str, str]]:
         yield "rejected", f"{number(each.records)} {each.reason}"
     for each in figures.rejected_by_reason[:1]:
         yield "rejected", f"to list them: {each.list_command}"
+
+
+def _repairs(figures: DataQuality) -> Iterator[tuple[str, str]]:
+    fields = ", ".join(f"{number(each.events)} {each.field}" for each in figures.repaired_by_field)
+    if fields:
+        yield "repaired", f"{fields}: the values as sent are in the column properties"
 
 
 def _suspicions(figures: DataQuality) -> Iterator[tuple[str, str]]:

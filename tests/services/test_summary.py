@@ -147,8 +147,10 @@ def test_json_has_the_outcome_of_every_record(run_script: RunScript) -> None:
                 "list_command": "python -m clickstream rejected list --reason not_json",
             }
         ],
+        "repaired_by_field": [],
         "repeated_event_ids": 0,
         "suspect_visitors": [],
+        "removed": 0,
         "late": quality["late"],
         "open_sessions": 4,
         "newest_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
@@ -237,6 +239,28 @@ def test_a_visitor_with_more_than_a_fifth_of_at_least_1000_events_is_named(
     assert suspect["is_placeholder"] is False
     batches.store([[event(f"visitor-{n}", n) for n in range(5)]])
     assert as_json(run_script)["quality"]["suspect_visitors"] == []
+
+
+def test_repairs_are_counted_by_field_and_the_revenue_of_repaired_lines_is_summed_apart(
+    batches: Batches, run_script: RunScript
+) -> None:
+    lines = [
+        event("a", 0, "purchase", price=2, quantity="many"),
+        event("a", 1, "purchase", price=0.12345, ip="unknown"),
+        event("a", 2, "purchase", price=10, quantity=3, page_url="/\0"),
+    ]
+    batches.store([lines])
+    report = as_json(run_script)
+    assert report["quality"]["repaired_by_field"] == [
+        {"field": "ip_address", "events": 1},
+        {"field": "page_url", "events": 1},
+        {"field": "price", "events": 1},
+        {"field": "quantity", "events": 1},
+    ]
+    assert report["revenue"]["total"] == "32.1234"
+    assert report["revenue"]["repaired"] == "2.1234"
+    later = as_json(run_script, "--since", (START + timedelta(seconds=1)).isoformat())
+    assert later["revenue"]["repaired"] == "0.1234"
 
 
 def test_events_whose_id_is_stored_with_another_time_are_counted(

@@ -32,13 +32,13 @@ EMPTY = models.Report(
     event_types=[],
     traffic=models.TrafficOverTime(60, [], 0),
     funnel=[],
-    revenue=models.RevenueFigures(Decimal(0), 0, None, None, 0, None),
+    revenue=models.RevenueFigures(Decimal(0), Decimal(0), 0, None, None, 0, None),
     products=[],
     pages=[],
     visitors=[],
     devices=[],
     countries=[],
-    quality=models.DataQuality(0, 0, 0, 0, 0, [], 0, [], 0, 0, 0, None, None, None, None),
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None),
 )
 
 
@@ -58,6 +58,7 @@ def hostile_report(text: str) -> models.Report:
         quality=replace(
             EMPTY.quality,
             rejected_by_reason=[models.RejectionFigures(text, 1, text)],
+            repaired_by_field=[models.RepairFigures(text, 1)],
             suspect_visitors=[models.SuspectVisitor(text, 1, 1, 1.0, is_placeholder=False)],
         ),
     )
@@ -167,6 +168,21 @@ def test_rejected_records_are_counted_by_reason_above_the_command_that_lists_the
     text = printed(replace(EMPTY, quality=replace(EMPTY.quality, rejected_by_reason=figures)))
     assert "1,234 missing_field\n                2 not_json\n                to list them: " in text
     assert "list missing_field\n" in text
+
+
+def test_repairs_are_counted_by_field() -> None:
+    figures = [models.RepairFigures("price", 1_234), models.RepairFigures("page_url", 2)]
+    text = printed(replace(EMPTY, quality=replace(EMPTY.quality, repaired_by_field=figures)))
+    assert "  repaired      1,234 price, 2 page_url: the values as sent are in " in text
+    assert "repaired" not in printed(EMPTY)
+
+
+def test_the_revenue_of_repaired_lines_is_shown_apart() -> None:
+    revenue = models.RevenueFigures(Decimal(50), Decimal("12.5"), 2, None, None, 2, 1.0)
+    text = printed(replace(EMPTY, revenue=revenue))
+    assert "total       50.00 in 2 orders\n" in text
+    assert "12.50 of it are of lines with a repaired price or quantity\n" in text
+    assert "repaired" not in printed(replace(EMPTY, revenue=replace(revenue, repaired=Decimal(0))))
 
 
 def test_a_visitor_that_may_be_many_people_is_named_with_the_reason() -> None:
