@@ -117,7 +117,9 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
             _show(connection, arguments)
             return cli.DONE
     except psycopg2.Error as error:
-        raise UserError(f"PostgreSQL: {first_line(error)}") from None
+        raise UserError(
+            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
+        ) from None
 
 
 def _check(connection: Connection, arguments: argparse.Namespace) -> int:

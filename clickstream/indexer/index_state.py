@@ -50,7 +50,9 @@ def read(client: OpenSearch, index: str) -> IndexState | None:
         reply = client.get(index=index, id=STATE_ID)
     except NotFoundError as error:
         if not is_not_found(error.info):
-            raise SearchOutageError(f"404 that is not OpenSearch's: {error.error}") from None
+            raise SearchOutageError(
+                f"a reply 404 that does not come from OpenSearch: {error.error}"
+            ) from None
         return None
     source = dict(reply["_source"])
     try:

@@ -81,7 +81,9 @@ class SimulatedSource:
             faults = self._faults
             self._truth.write(duplicates=faults.duplicates, rejected=faults.rejected)
         else:
-            logger.error("%s is not written, because records have failed", self._options.truth)
+            logger.error(
+                "the truth file %s is not written, because records have failed", self._options.truth
+            )
 
 
 def _truth_writer(options: Options, settings: Settings) -> TruthWriter | None:

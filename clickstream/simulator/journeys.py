@@ -100,7 +100,7 @@ class ShopVisit(_Login):
         yield self._land()
         while True:
             yield from self._look_around()
-            yield from self._go_on()
+            yield from self._leave_page()
 
     def _land(self) -> Action:
         referrer = self._rng.choice(REFERRERS)
@@ -124,7 +124,7 @@ class ShopVisit(_Login):
             if rng.random() < self.CHECK_OUT:
                 yield from self._check_out()
 
-    def _go_on(self) -> Iterator[Action]:
+    def _leave_page(self) -> Iterator[Action]:
         rng = self._rng
         if rng.random() < self.LOG_IN:
             yield from self._log_in()

@@ -35,7 +35,7 @@ class Simulation:
         population = traffic.population
         if self._is_live and population is not None and population < self._active_visitors:
             raise UsageError(
-                f"{self._active_visitors} visitors are to be active at a time and there are only "
+                f"{self._active_visitors} visitors are to be active at a time, but there are only "
                 f"{population}; raise --users, or lower --rate or TARGET_ACTIVE_USERS"
             )
 

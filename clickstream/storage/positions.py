@@ -274,7 +274,10 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
     cursor.execute(LOCK_POSITIONS, {"topic": topic, "partitions": list(epochs)})
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):
-        raise FencedError(f"the epochs of topic {topic} are {stored}, not {dict(epochs)}")
+        raise FencedError(
+            f"another consumer or a command has increased the epochs of topic {topic}: they are "
+            f"{stored}, not {dict(epochs)}"
+        )
 
 
 def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) -> None:
