@@ -4,6 +4,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -11,6 +12,9 @@ from random import Random
 from clickstream import cli
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
+from clickstream.consumer.health import Health
+from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.metrics_server import serving_metrics
 from clickstream.indexer import backlog
 from clickstream.indexer.background import running_indexer
 from clickstream.settings import load
@@ -30,6 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="stop when everything that is in the topic at the start is stored and, if "
         "OPENSEARCH_HOST is set, indexed",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=cli.port,
+        metavar="N",
+        help="serve /metrics for Prometheus, /livez and /readyz on this TCP port of all addresses "
+        "(default: no port)",
+    )
     return parser
 
 
@@ -38,20 +49,28 @@ def consume(arguments: argparse.Namespace) -> int:
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
     stop = Stop().on_signals()
+    now = partial(datetime.now, UTC)
+    metrics, health = Metrics(now), Health()
     drain = Drain() if arguments.drain else None
     consumer = Consumer(
         settings,
         stop,
         drain,
         random=Random(),
-        now=partial(datetime.now, UTC),
-        report_also=backlog.describe if settings.opensearch_host else None,
+        now=now,
+        metrics=metrics,
+        health=health,
+        read_backlog=backlog.read if settings.opensearch_host else None,
     )
-    if not settings.opensearch_host:
-        logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
-        consumer.run()
-        return cli.DONE
-    with running_indexer(settings) as indexer:
+    with ExitStack() as resources:
+        if arguments.metrics_port is not None:
+            server = serving_metrics(arguments.metrics_port, metrics.registry, health)
+            resources.enter_context(server)
+        if not settings.opensearch_host:
+            logger.info("OPENSEARCH_HOST is empty: nothing is indexed into OpenSearch")
+            consumer.run()
+            return cli.DONE
+        indexer = resources.enter_context(running_indexer(settings))
         consumer.run()
         if drain and not stop.requested and indexer.catch_up(stop):
             logger.info("everything that is stored is indexed")

@@ -19,6 +19,7 @@ from bench import support
 from clickstream import cli
 from clickstream.clients.postgres import Cursor, connect
 from clickstream.consumer import batch
+from clickstream.consumer.health import Health
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.consumer.stream import Stream
 from clickstream.model.events import EVENT_COLUMNS, Event
@@ -129,7 +130,7 @@ def _rate(events: int, work: Callable[[], None]) -> float:
 
 def _polled_per_second(settings: Settings, events: int) -> float:
     """Return the records per second if they are only read."""
-    with closing(Stream(settings)) as stream:
+    with closing(Stream(settings, Health().advance)) as stream:
         while not stream.settled:
             stream.read()
         stream.seek(stream.topic.beginning_offsets())

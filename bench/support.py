@@ -22,6 +22,8 @@ from clickstream.clients.kafka import connection_options
 from clickstream.clients.postgres import connect
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
+from clickstream.consumer.health import Health
+from clickstream.consumer.metrics import Metrics
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -122,6 +124,13 @@ def peak_mib() -> float:
 
 def drain(settings: Settings) -> None:
     """Run a consumer until everything in the topic is stored."""
+    now = partial(datetime.now, UTC)
     Consumer(
-        settings, Stop(), Drain(), random=random.Random(1), now=partial(datetime.now, UTC)
+        settings,
+        Stop(),
+        Drain(),
+        random=random.Random(1),
+        now=now,
+        metrics=Metrics(now),
+        health=Health(),
     ).run()

@@ -75,6 +75,13 @@ def add_env_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def port(text: str) -> int:
+    """Read a TCP port, as the type of an option. Raises ArgumentTypeError."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 1 to 65535")
+    return int(text)
+
+
 def run(main: Callable[[], int]) -> int:
     """Call `main` and turn every error that a user can cause into a sentence and a status."""
     try:

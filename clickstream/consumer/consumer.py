@@ -12,7 +12,10 @@ from clickstream.backoff import Backoff
 from clickstream.clients.postgres import Cursor
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES, describe_outage, permanent_failure
+from clickstream.consumer.health import Health
 from clickstream.consumer.loop import Loop
+from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.monitor import SearchBacklog
 from clickstream.consumer.stream import Stream
 from clickstream.errors import first_line
 from clickstream.settings import Settings
@@ -31,7 +34,8 @@ FENCED_SECONDS = 2.5
 class Consumer:
     """Consumes the topic until it is stopped or drained.
 
-    now: returns the current time in UTC. report_also: returns text for the end of a progress line.
+    now: returns the current time in UTC. read_backlog: returns the search backlog; None if search
+    is off. metrics, health: the consumer sets them.
     """
 
     def __init__(
@@ -42,13 +46,16 @@ class Consumer:
         *,
         random: Random,
         now: Callable[[], datetime],
-        report_also: Callable[[Cursor], str] | None = None,
+        metrics: Metrics,
+        health: Health,
+        read_backlog: Callable[[Cursor], SearchBacklog] | None = None,
     ) -> None:
         self._settings = settings
         self._stop = stop
         self._drain = drain
         self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, random)
-        self._loop = Loop(settings, drain, now, report_also)
+        self._loop = Loop(settings, drain, now, read_backlog, metrics)
+        self._health = health
         self._stream: Stream | None = None
         self._failures = 0
 
@@ -67,8 +74,11 @@ class Consumer:
 
     def _try_step(self) -> None:
         """Run one step of the loop. After any failure of a server start over."""
+        self._health.advance()
         try:
-            self._loop.step(self._open_stream())
+            stream = self._open_stream()
+            self._loop.step(stream)
+            self._health.is_ready = stream.settled and self._loop.is_healthy
             if self._loop.is_healthy:
                 self._failures = 0
         except FencedError as error:
@@ -83,7 +93,7 @@ class Consumer:
 
     def _open_stream(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self._settings)
+            self._stream = Stream(self._settings, self._health.advance)
         return self._stream
 
     def _back_off(self, error: Exception) -> None:
@@ -96,6 +106,7 @@ class Consumer:
 
     def _start_over(self) -> None:
         """Forget everything but the membership of the group."""
+        self._health.is_ready = False
         self._loop.start_over()
         if self._stream is not None:
             self._stream.mark_changed()

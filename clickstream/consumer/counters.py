@@ -1,7 +1,7 @@
 """Counts of what the consumer read and stored."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from clickstream.storage.positions import PartitionProgress
@@ -12,27 +12,32 @@ from clickstream.storage.rejected_table import describe_reasons
 class Counters:
     """Numbers of records, and of sessions closed."""
 
-    records: int = 0
+    records_by_partition: Counter[int] = field(default_factory=Counter)
     duplicates: int = 0
     late: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     closed: int = 0
 
-    def add(self, batch: Iterable[PartitionProgress]) -> None:
+    def add(self, batch: Mapping[int, PartitionProgress]) -> None:
         """Add the progress of a batch that was committed."""
-        for progress in batch:
-            self.records += progress.records
+        for partition, progress in batch.items():
+            self.records_by_partition[partition] += progress.records
             self.duplicates += progress.duplicates
             self.late += progress.late
             self.rejected_by_reason.update(progress.rejected_by_reason)
 
     def merge(self, other: "Counters") -> None:
         """Add the counts of another interval."""
-        self.records += other.records
+        self.records_by_partition.update(other.records_by_partition)
         self.duplicates += other.duplicates
         self.late += other.late
         self.rejected_by_reason.update(other.rejected_by_reason)
         self.closed += other.closed
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+        return self.records_by_partition.total()
 
     @property
     def rejected(self) -> int:

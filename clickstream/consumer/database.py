@@ -75,7 +75,7 @@ class Database:
             now=now,
             reading=self._reading,
         )
-        self.counters.add(progress.values())
+        self.counters.add(progress)
         self._clock_watch.observe(progress.values(), now)
         return assignment.advance(progress)
 

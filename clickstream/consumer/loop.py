@@ -17,7 +17,8 @@ from clickstream.consumer.database import Database
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
 from clickstream.consumer.group_watch import GroupWatch
-from clickstream.consumer.monitor import Monitor
+from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.monitor import Monitor, SearchBacklog
 from clickstream.consumer.session_closer import SessionCloser
 from clickstream.consumer.storing import StoringThread
 from clickstream.consumer.stream import Stream
@@ -32,7 +33,8 @@ logger = logging.getLogger(__name__)
 class Loop:
     """The steps from Kafka to PostgreSQL; consumer.py says what happens if one fails.
 
-    now: returns the current time in UTC. report_also: returns text for the end of a progress line.
+    now: returns the current time in UTC. read_backlog: returns the search backlog; None if search
+    is off.
     """
 
     def __init__(
@@ -40,15 +42,16 @@ class Loop:
         settings: Settings,
         drain: Drain | None,
         now: Callable[[], datetime],
-        report_also: Callable[[Cursor], str] | None,
+        read_backlog: Callable[[Cursor], SearchBacklog] | None,
+        metrics: Metrics,
     ) -> None:
         self._drain = drain
         self._database = Database(settings, now)
-        self._storing = StoringThread(self._database.store)
+        self._storing = StoringThread(metrics.outcomes.timed(self._database.store))
         self._assignment: Assignment | None = None
         self._topic_check = TopicCheck(self._database)
         self._closer = SessionCloser(self._database)
-        self._monitor = Monitor(self._database, report_also)
+        self._monitor = Monitor(self._database, read_backlog, metrics)
         self._group_watch = GroupWatch(settings.kafka_group_id, settings.kafka_topic)
 
     @property
@@ -81,6 +84,7 @@ class Loop:
     def _acquire(self, stream: Stream) -> None:
         """Acquire the partitions that the group assigned, and seek to their stored positions."""
         self._finish_storing(stream)
+        self._monitor.forget_partitions()
         if not stream.topic.partitions():
             stream.seek({})
             self._assignment = None

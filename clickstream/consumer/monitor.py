@@ -1,7 +1,8 @@
-"""The consumer's log lines about its progress, every few seconds and at the end."""
+"""The consumer's progress: in its metrics, and in log lines every few seconds and at the end."""
 
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.consumer.assignment import Assignment
@@ -10,7 +11,9 @@ from clickstream.consumer.co_partitioning import CoPartitioning
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
+from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.topic import Topic
+from clickstream.storage.watermark import pipeline_watermark
 
 logger = logging.getLogger(__name__)
 
@@ -19,26 +22,50 @@ LIST_REJECTED = "python -m clickstream rejected list"
 COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
+class SearchBacklog(Protocol):
+    """Rows that are not indexed yet: their number, and as text the age of the oldest, too."""
+
+    @property
+    def rows(self) -> int: ...
+
+
 class Monitor:
-    """Logs the progress every INTERVAL_SECONDS, with a warning if records were rejected.
+    """Sets the metrics; logs the progress every INTERVAL_SECONDS.
 
-    Also warns if visitors are not co-partitioned.
+    Warns if records were rejected, and if visitors are not co-partitioned.
 
-    report_also: returns text for the end of a progress line.
+    read_backlog: returns the search backlog; None if search is off.
     """
 
-    def __init__(self, database: Database, report_also: Callable[[Cursor], str] | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        read_backlog: Callable[[Cursor], SearchBacklog] | None,
+        metrics: Metrics,
+    ) -> None:
         self._database = database
-        self._report_also = report_also
+        self._read_backlog = read_backlog
+        self._metrics = metrics
         self._interval = Interval(INTERVAL_SECONDS)
+        self._since_line = Counters()
         self._total = Counters()
         self._co_partitioning = CoPartitioning()
 
     def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
-        """Check the keys of a batch; log a progress line if the interval is over."""
+        """Check the keys of a batch; set the metrics; log a progress line if the interval is over.
+
+        batch: the next one to store.
+        """
         self._co_partitioning.check(assignment, len(topic.partitions()), batch)
+        self._take_counters()
+        high_watermarks = topic.high_watermarks()
+        self._metrics.progress.observe_lag(assignment, high_watermarks, batch)
         if self._interval.is_over:
-            self._report(assignment.lag(topic.high_watermarks()))
+            self._report(assignment, assignment.lag(high_watermarks))
+
+    def forget_partitions(self) -> None:
+        """Remove the metrics of the partitions, because their owners change."""
+        self._metrics.progress.forget_partitions()
 
     def report_total(self) -> None:
         """Log the number of all records by outcome: a warning if some were rejected."""
@@ -47,19 +74,24 @@ class Monitor:
         also = f": {LIST_REJECTED}" if self._total.rejected else ""
         logger.log(level, "%s%s", self._total, also)
 
-    def _take_counters(self) -> Counters:
-        """Return the counters since the last call, and add them to the total."""
+    def _take_counters(self) -> None:
+        """Add the counters since the last call to the metrics, the next line and the total."""
         counters, self._database.counters = self._database.counters, Counters()
+        self._metrics.outcomes.add(counters)
+        self._since_line.merge(counters)
         self._total.merge(counters)
-        return counters
 
-    def _report(self, lag: int) -> None:
+    def _report(self, assignment: Assignment, lag: int) -> None:
         with self._database.transaction() as cursor:
             cursor.execute(COUNT_OPEN_SESSIONS)
             (open_sessions,) = only_row(cursor)
-            also = f"; {self._report_also(cursor)}" if self._report_also else ""
+            watermark = pipeline_watermark(cursor, assignment.topic)
+            backlog = self._read_backlog(cursor) if self._read_backlog else None
+        self._metrics.progress.observe_database(
+            open_sessions, watermark, backlog.rows if backlog else 0
+        )
         seconds = max(self._interval.restart(), 0.001)
-        counters = self._take_counters()
+        counters, self._since_line = self._since_line, Counters()
         logger.info(
             "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
             "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
@@ -73,7 +105,7 @@ class Monitor:
             open_sessions,
             len(self._database.cache),
             lag,
-            also,
+            f"; search index {backlog}" if backlog else "",
         )
         if counters.rejected:
             logger.warning(

@@ -5,7 +5,7 @@ assignment the loop acquires the partitions and calls `seek`; records delivered 
 dropped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -47,10 +47,12 @@ class RebalanceFlags(ConsumerRebalanceListener):  # type: ignore[misc] # kafka-p
 class Stream:
     """A subscription to the topic, in a consumer group.
 
+    on_poll: called whenever Kafka is polled.
     Methods raise KafkaError while the brokers cannot be reached.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, on_poll: Callable[[], object]) -> None:
+        self._on_poll = on_poll
         self._batch_events = settings.consumer_batch_events
         self._batch_seconds = settings.consumer_batch_ms / 1000
         self._flags = RebalanceFlags()
@@ -112,6 +114,7 @@ class Stream:
         return Batch(records, self._positions())
 
     def _poll(self, limit: int) -> dict[TopicPartition, list[Any]]:
+        self._on_poll()
         kafka_private.resume_join(self._consumer)
         try:
             polled: dict[TopicPartition, list[Any]] = self._consumer.poll(

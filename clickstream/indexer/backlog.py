@@ -97,11 +97,6 @@ def read(cursor: Cursor, before: str | None = None) -> Backlog:
     return Backlog(True, False, rows + events, max(seconds, age))
 
 
-def describe(cursor: Cursor) -> str:
-    """Return the current backlog as text for a log line."""
-    return f"search index {read(cursor)}"
-
-
 def wait_until_indexed(
     settings: Settings,
     stop: Stop,
