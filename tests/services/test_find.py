@@ -1,4 +1,4 @@
-"""`python -m clickstream find`: what became of an event, a record or a visitor's events."""
+"""`python -m clickstream find`: finds an event, a record or the sessions of a visitor."""
 
 import subprocess
 
@@ -122,7 +122,7 @@ def test_an_event_that_was_deleted_is_not_found_by_its_offset(
     assert "no longer among the rejected records" in " ".join(gone.stdout.split())
 
 
-def test_a_record_that_kafka_must_be_asked_for_is_one_sentence_without_kafka(
+def test_without_kafka_a_record_that_only_kafka_has_gives_one_sentence(
     environment: dict[str, str], run_script: RunScript
 ) -> None:
     send(environment, [event("visitor", 0), b"{"])

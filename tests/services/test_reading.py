@@ -84,7 +84,7 @@ def test_a_consumer_with_another_reading_stops_until_it_is_accepted(
     assert run_script("consumer.py", "--drain").returncode == 1
 
 
-def test_the_same_reading_in_other_words_is_the_same(
+def test_settings_with_the_same_meaning_are_the_same_reading(
     environment: dict[str, str], run_script: RunScript
 ) -> None:
     send(environment, [event("v", 0)])

@@ -116,7 +116,7 @@ def _count_events(connection: Connection) -> int:
 
 @pytest.mark.parametrize("name", [SESSION_INDEX, "clickstream-events-2025.06"])
 @pytest.mark.parametrize("when", ["first start", "while it runs"])
-def test_an_index_of_somebody_else_is_left_as_it_is(
+def test_an_index_of_another_program_is_not_changed(
     name: str,
     when: str,
     searching: Settings,
@@ -154,7 +154,7 @@ def test_a_state_of_a_later_version_of_the_program_is_left_as_it_is(
 # == Taking over ================================================================================
 
 
-def test_take_over_deletes_what_others_made_and_indexes_this_database(
+def test_take_over_deletes_indexes_of_other_owners_and_indexes_this_database(
     searching: Settings,
     search: dict[str, str],
     batches: Batches,
@@ -245,7 +245,7 @@ def test_a_rebuild_after_a_failover_is_a_warning_with_its_reason(
 # == Several databases with a prefix each =======================================================
 
 
-def test_databases_with_a_prefix_each_share_one_opensearch(
+def test_databases_with_different_prefixes_share_one_opensearch(
     environment: dict[str, str],
     search: dict[str, str],
     staging: str,

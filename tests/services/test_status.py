@@ -1,4 +1,4 @@
-"""`python -m clickstream status`: what is read of each partition, and by whom."""
+"""`python -m clickstream status`: how far each partition is read, and by which consumer."""
 
 import json
 import subprocess
@@ -90,7 +90,7 @@ def test_a_killed_consumer_owns_no_partition(
     assert run_script("clickstream", "status").returncode == 1
 
 
-def test_positions_of_an_earlier_topic_of_this_name_do_not_count(
+def test_positions_of_an_earlier_topic_of_this_name_are_ignored(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
     send(environment, [event("a", 0)])

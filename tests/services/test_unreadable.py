@@ -51,7 +51,7 @@ def two_events(name: str) -> list[bytes | None]:
     return [value_of(event(name, 0)), value_of(event(name, 60))]
 
 
-def test_a_header_name_that_is_not_utf8_costs_no_event(
+def test_a_header_name_that_is_not_utf8_loses_no_event(
     environment: dict[str, str], settings: Settings, run_script: RunScript, query: Query
 ) -> None:
     send_batch(settings, two_events("header"), headers=[(RawName("x"), b"\xff")])
@@ -70,7 +70,7 @@ ODD_ENCODERS: list[tuple[str, Callable[[bytes], bytes]]] = [
 
 
 @pytest.mark.parametrize(("codec", "encode"), ODD_ENCODERS)
-def test_compressed_batches_that_java_reads_cost_no_event(
+def test_compressed_batches_that_java_reads_lose_no_event(
     codec: str,
     encode: Callable[[bytes], bytes],
     environment: dict[str, str],
@@ -89,7 +89,7 @@ def test_compressed_batches_that_java_reads_cost_no_event(
     oracle.check(environment)
 
 
-def test_records_that_nobody_can_decode_are_rejected_and_those_behind_are_stored(
+def test_records_that_cannot_be_decoded_are_rejected_and_those_after_them_stored(
     environment: dict[str, str],
     settings: Settings,
     run_script: RunScript,

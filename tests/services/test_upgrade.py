@@ -121,7 +121,7 @@ def topic_of_version_2(
         admin.delete_topics([TOPIC])
 
 
-def test_records_read_again_after_the_upgrade_end_in_one_place_each(
+def test_records_read_again_after_the_upgrade_have_one_outcome_each(
     environment: dict[str, str],
     topic_of_version_2: str,
     run_script: RunScript,
@@ -187,7 +187,7 @@ def check_rejected(rows: Any, rejected: Any, rejected_now: Any) -> None:
 
 
 @pytest.mark.usefixtures("version_2")
-def test_what_version_2_rejected_and_is_an_event_today_comes_back_with_a_retry(
+def test_a_retry_stores_records_that_version_2_rejected_and_that_are_events_now(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
     rows, rejected = rows_by_key(query), {row[:2]: row[2] for row in query(REJECTED)}

@@ -134,7 +134,7 @@ def test_each_codec_is_read(codec: int, encode: Callable[[bytes], bytes]) -> Non
     ("codec", "encode"), [each for each in ENCODERS if each[1] is not snappy.compress]
 )
 @pytest.mark.parametrize("behind", [b"\0", b"trailing bytes", b"\0" * 20])
-def test_bytes_behind_the_compressed_data_are_ignored(
+def test_bytes_after_the_compressed_data_are_ignored(
     codec: int, encode: Callable[[bytes], bytes], behind: bytes
 ) -> None:
     batch = packed(AB, codec=codec, compress=lambda data: encode(data) + behind)
@@ -160,7 +160,7 @@ def test_the_records_of_a_batch_that_cannot_be_decompressed_are_unreadable(
     assert values_of(fetched(batch, NEXT)) == [(0, "unreadable"), (1, "unreadable"), READ_NEXT]
 
 
-def test_records_before_and_behind_a_damaged_record_are_told_from_it() -> None:
+def test_records_before_and_after_a_damaged_record_are_read() -> None:
     def damage(data: bytes) -> bytes:
         return data.replace(b"\x06key\x02b", b"\x7fkey\x02b")
 
@@ -213,7 +213,7 @@ def test_a_batch_of_kafka_before_0_11_is_read_or_unreadable() -> None:
     ]
 
 
-def test_of_a_large_value_the_beginning_and_the_size_are_read() -> None:
+def test_the_beginning_and_the_size_of_a_large_value_are_read() -> None:
     limit, above = b"x" * MAX_VALUE_BYTES, b"y" * (MAX_VALUE_BYTES + 1)
     first, second, third = fetched(packed([limit, above, b"c"])).take()
     assert (first.value, third.value) == (limit, b"c")
@@ -238,7 +238,7 @@ def test_a_batch_is_decompressed_up_to_a_limit(
     assert f"more than {MAX_BATCH_BYTES} decompressed" in records[2].value.detail
 
 
-def test_a_snappy_block_that_says_to_be_huge_is_not_decompressed() -> None:
+def test_a_snappy_block_with_a_huge_declared_size_is_not_decompressed() -> None:
     with pytest.raises(ValueError, match="has 4294967295 bytes decompressed"):
         decompression.decompress(SNAPPY, b"\xff\xff\xff\xff\x0f rest", MAX_BATCH_BYTES)
 

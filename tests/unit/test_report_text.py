@@ -194,7 +194,7 @@ def test_a_visitor_that_may_be_many_people_is_named_with_the_reason() -> None:
     assert f'"{"x" * 39}…" has 4,000 events (80.0%): if it stands for many people' in text
 
 
-def test_repeated_event_ids_are_said_to_count_twice() -> None:
+def test_the_report_says_that_repeated_event_ids_count_twice() -> None:
     quality = replace(EMPTY.quality, repeated_event_ids=7)
     text = " ".join(printed(replace(EMPTY, quality=quality)).split())
     assert "event ids 7 rows have an event_id that is stored with another time too" in text
