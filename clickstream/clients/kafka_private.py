@@ -223,14 +223,18 @@ class FetchedBatches:
         return self.current
 
     def last_offset(self, first: int) -> int:
-        """Return the last offset of the current batch, of which `first` is the next to read."""
+        """Return the last offset of the current batch; less than `first` if all of it was read.
+
+        first: the next offset to read. Of a damaged batch the last offset may be wrong.
+        """
         batch = self.current
         if batch is None:
             return first
-        if batch.magic < 2:
-            return max(first, int(batch.base_offset))
-        is_whole = batch.records_count == batch.last_offset_delta + 1
-        return max(first, int(batch.last_offset)) if is_whole or not self.is_damaged else first
+        last = int(batch.last_offset if batch.magic == 2 else batch.base_offset)
+        if not self.is_damaged:
+            return last
+        is_whole = batch.magic == 2 and batch.records_count == batch.last_offset_delta + 1
+        return max(first, last) if is_whole else first
 
 
 class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Storing a batch of records in one transaction. Exactness depends on the order of its steps."""
+"""Storing a batch of records. Exactness depends on the order of the steps."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,14 +52,12 @@ class ParsedBatch:
     watermarks: by partition, after the records so far; None before the first event.
     records, results: parallel lists; a result is the record's event, or its outcome if it has none.
     late: indexes of the records more than LATE_AFTER behind the watermark of their partition.
-    rejected_before: indexes of the records that are stored as rejected.
     """
 
     watermarks: dict[int, datetime | None]
     records: list[Record] = field(default_factory=list)
     results: list[Event | RecordOutcome] = field(default_factory=list)
     late: set[int] = field(default_factory=set)
-    rejected_before: set[int] = field(default_factory=set)
 
     def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
         """Add the next record, and move the watermark of its partition, up to now at most."""
@@ -84,8 +82,8 @@ def store(
 ) -> dict[int, PartitionProgress]:
     """Store a batch, and return the progress of each partition.
 
-    1. Lock the positions; compare epochs and rule version.
-    2. Parse, also the records that were rejected before.
+    1. Parse. Before the transaction, because it may take longer than a transaction may be idle.
+    2. Begin the transaction: lock the positions; compare epochs and rule version.
     3. Insert the events, and find out which are new.
     4. Update the sessions with the new events.
     5. Write the rejected records, move positions and counters.
@@ -95,13 +93,13 @@ def store(
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """
+    parsed = parse_batch(batch, assignment, now=now, reading=reading)
     with connection, connection.cursor() as cursor:
         check_assignment(cursor, assignment)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
-        parsed = parse_batch(batch, assignment, rejected_before, now=now, reading=reading)
         stored = outcomes.store_records(cursor, parsed.results)
         cache.apply(cursor, stored.new_events)
-        decided, restored = _compare_with_before(parsed, stored.outcomes)
+        decided, restored = _compare_with_before(parsed, stored.outcomes, rejected_before)
         rejected_table.insert(cursor, assignment.topic, list(_rejected_records(parsed, decided)))
         rejected_table.delete(cursor, assignment.topic, restored)
         progress = _progress(batch, parsed, decided, restored)
@@ -129,22 +127,16 @@ def _rejected_before(cursor: Cursor, topic: TopicIdentity, batch: Batch) -> set[
 def parse_batch(
     batch: Batch,
     assignment: Assignment,
-    rejected_before: set[tuple[int, int]],
     *,
     now: datetime,
     reading: Reading,
 ) -> ParsedBatch:
-    """Turn records into events or outcomes, and follow the watermark of each partition.
-
-    rejected_before: (partition, offset) of records that are stored as rejected.
-    """
+    """Turn records into events or outcomes, and follow the watermark of each partition."""
     latest = now + reading.max_future
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
     parsed = ParsedBatch(watermarks)
-    for partition, records in batch.records.items():
+    for records in batch.records.values():
         for record in records:
-            if (partition, record.offset) in rejected_before:
-                parsed.rejected_before.add(len(parsed.records))
             parsed.add(record, _read(record, latest, reading), now)
     return parsed
 
@@ -158,7 +150,9 @@ def _read(record: Record, latest: datetime, reading: Reading) -> Event | RecordO
 
 
 def _compare_with_before(
-    parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+    parsed: ParsedBatch,
+    decided: Sequence[RecordOutcome],
+    rejected_before: set[tuple[int, int]],
 ) -> tuple[list[RecordOutcome], list[tuple[int, int]]]:
     """Return the outcomes of a batch, and which records (partition, offset) are rejected no more.
 
@@ -166,11 +160,13 @@ def _compare_with_before(
     """
     outcomes_now = list(decided)
     restored = []
-    for index in sorted(parsed.rejected_before):
+    for index, record in enumerate(parsed.records if rejected_before else ()):
+        if (record.partition, record.offset) not in rejected_before:
+            continue
         if decided[index].kind is OutcomeKind.REJECTED:
             outcomes_now[index] = DUPLICATE
         else:
-            restored.append((parsed.records[index].partition, parsed.records[index].offset))
+            restored.append((record.partition, record.offset))
     return outcomes_now, restored
 
 

@@ -21,6 +21,10 @@ from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
 POLL_MS = 200
+# Records of one poll, which kafka-python limits by nothing else: each may have 1 MiB.
+POLL_RECORDS = 100
+# A batch ends at the poll that passes this size.
+MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
 # The local broker may take this long to let a consumer join; Kafka takes about a second.
 JOIN_SECONDS = 25
@@ -96,18 +100,21 @@ class Stream:
     def read(self) -> Batch | None:
         """Return the next batch: CONSUMER_BATCH_EVENTS, or those that come in CONSUMER_BATCH_MS.
 
+        It also ends at MAX_BATCH_BYTES.
+
         Return None if the assignment changed: the records may now belong to another consumer.
         """
         records: dict[int, list[Any]] = {}
-        left = self._batch_events
+        left, bytes_left = self._batch_events, MAX_BATCH_BYTES
         deadline = None
-        while left > 0 and (deadline is None or monotonic() < deadline):
-            polled = self._poll(left)
+        while min(left, bytes_left) > 0 and (deadline is None or monotonic() < deadline):
+            polled = self._poll(min(left, POLL_RECORDS))
             if self.changed:
                 return None
             for partition, some in polled.items():
                 records.setdefault(partition.partition, []).extend(some)
                 left -= len(some)
+                bytes_left -= sum(map(_bytes_of, some))
             if not records:
                 break
             deadline = deadline or monotonic() + self._batch_seconds
@@ -173,6 +180,11 @@ class Stream:
 
     def _can_join(self) -> bool:
         return kafka_private.knows_coordinator(self._consumer)
+
+
+def _bytes_of(record: Any) -> int:
+    """Return the bytes of a record's key and value."""
+    return len(record.key or b"") + len(record.value or b"")
 
 
 def _connect(settings: Settings) -> KafkaConsumer:

@@ -10,7 +10,8 @@ from clickstream.clients.postgres import Cursor
 from clickstream.storage.positions import TopicIdentity
 
 MAX_STATEMENT_ROWS = 1_000
-MAX_STATEMENT_BYTES = 64 << 20
+# A statement has two characters for each byte, and the driver copies it several times.
+MAX_STATEMENT_BYTES = 8 << 20
 
 INSERT_REJECTED = """
     INSERT INTO rejected_events

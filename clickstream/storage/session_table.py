@@ -120,5 +120,5 @@ def upsert(cursor: Cursor, sessions: Iterable[Session], rule: Rule) -> None:
     rows = sorted((session.row(rule) for session in sessions), key=itemgetter(0))
     if rows:
         cursor.execute(CREATE_STAGE_SESSIONS)
-        copy(cursor, "stage_sessions", [line(row) for row in rows])
+        copy(cursor, "stage_sessions", map(line, rows))
         cursor.execute(UPSERT_SESSIONS)

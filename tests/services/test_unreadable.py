@@ -37,7 +37,7 @@ def send_batch(
     headers: Iterable[tuple[str, bytes]] = (),
 ) -> None:
     """Send values as one record batch to partition 0."""
-    options = {"compression_type": codec, "linger_ms": 1_000, "max_request_size": 8 << 20}
+    options = {"compression_type": codec, "linger_ms": 1_000, "max_request_size": 1 << 30}
     with closing(KafkaProducer(**options, **connection_options(settings))) as producer:
         for value in values:
             producer.send(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import LATE_AFTER, Batch, ParsedBatch, parse_batch
 from clickstream.model.events import Event
@@ -28,7 +29,7 @@ def record(offset: int, number: int, after: timedelta = timedelta(0), *, partiti
     return raw(offset, json.dumps(body).encode(), partition)
 
 
-def raw(offset: int, value: bytes, partition: int = 0) -> Any:
+def raw(offset: int, value: bytes | UnusableValue, partition: int = 0) -> Any:
     return SimpleNamespace(
         topic="t", partition=partition, offset=offset, key=b"k", value=value, timestamp=1
     )
@@ -38,7 +39,6 @@ def parsed(
     *records: Any,
     watermark: datetime | None = None,
     now: datetime = START + timedelta(days=1),
-    rejected_before: set[tuple[int, int]] | None = None,
 ) -> ParsedBatch:
     """Parse records of partitions that all have this watermark."""
     by_partition: dict[int, list[Any]] = {}
@@ -47,7 +47,7 @@ def parsed(
     owned = {partition: OwnedPartition(0, 1, watermark) for partition in by_partition}
     assignment = Assignment(TopicIdentity("t", "id"), owned, 1)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(batch, assignment, rejected_before or set(), now=now, reading=NATIVE_READING)
+    return parse_batch(batch, assignment, now=now, reading=NATIVE_READING)
 
 
 def test_an_event_is_late_if_it_is_more_than_60_s_behind_its_partition() -> None:
@@ -86,10 +86,11 @@ def test_a_record_that_cannot_become_an_event_is_rejected_with_its_reason() -> N
     assert rejected.detail
 
 
-def test_a_record_that_was_rejected_before_is_read_again() -> None:
-    found = parsed(raw(1, b"\xff"), record(2, 2), rejected_before={(0, 1), (0, 2)})
-    assert found.rejected_before == {0, 1}
-    assert isinstance(found.results[1], Event)
+def test_a_value_that_the_client_could_not_read_is_rejected_with_the_reason_of_the_client() -> None:
+    unusable = UnusableValue("unreadable", "It cannot be decoded.")
+    (rejected,) = parsed(raw(1, unusable)).results
+    assert isinstance(rejected, RecordOutcome)
+    assert (rejected.reason, rejected.detail) == (unusable.reason, unusable.detail)
 
 
 def test_an_event_too_far_ahead_of_the_given_time_is_rejected() -> None:

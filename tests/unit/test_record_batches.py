@@ -238,6 +238,16 @@ def test_a_batch_is_decompressed_up_to_a_limit(
     assert f"more than {MAX_BATCH_BYTES} decompressed" in records[2].value.detail
 
 
+def test_a_batch_whose_last_record_passes_the_limit_costs_no_other_record() -> None:
+    batch = packed([b"a", bytes(MAX_BATCH_BYTES)], codec=GZIP, compress=gzip.compress)
+    assert values_of(fetched(batch, NEXT)) == [(0, b"a"), (1, "value_too_large"), READ_NEXT]
+
+
+def test_bytes_behind_the_records_of_a_batch_are_ignored() -> None:
+    batch = packed(AB, compress=lambda data: data + b"behind")
+    assert values_of(fetched(batch, NEXT)) == [*READ, READ_NEXT]
+
+
 def test_a_snappy_block_with_a_huge_declared_size_is_not_decompressed() -> None:
     with pytest.raises(ValueError, match="has 4294967295 bytes decompressed"):
         decompression.decompress(SNAPPY, b"\xff\xff\xff\xff\x0f rest", MAX_BATCH_BYTES)

@@ -1,0 +1,77 @@
+"""Limits of what a batch takes: memory for large records, and time in the transaction."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from clickstream.clients.postgres import Connection
+from clickstream.consumer import batch
+from clickstream.model.sessions import Rule
+from clickstream.settings import Settings
+from tests.services.batches import Batches
+from tests.services.databases import Query
+from tests.services.records import event, send, wait_until_read
+from tests.services.scripts import StartScript
+from tests.services.test_unreadable import send_batch
+
+MAX_MIB = 1024
+ONE_MIB = 1 << 20
+
+
+def peak_mib(pid: int) -> float:
+    """Return the largest resident size of a process so far, MiB."""
+    status = Path(f"/proc/{pid}/status")
+    if not status.exists():
+        pytest.skip("the memory of a process is read from /proc, which only Linux has")
+    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return int(kib) / 1024
+
+
+def test_events_of_1_mib_take_bounded_memory(
+    environment: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """Without a limit of bytes, these 500 would be one batch of 2 GiB and more."""
+    send(environment, [event("v", n, extra="x" * (ONE_MIB - 500)) for n in range(500)])
+    consumer = start_script("consumer.py")
+    wait_until_read(query, 500, seconds=120)
+    assert query("SELECT count(*) FROM clickstream_events") == [(500,)]
+    assert peak_mib(consumer.pid) < MAX_MIB
+
+
+def test_a_compressed_record_of_300_mib_takes_bounded_memory_and_is_rejected_with_its_size(
+    environment: dict[str, str],
+    settings: Settings,
+    start_script: StartScript,
+    query: Query,
+) -> None:
+    size = 300 * ONE_MIB
+    send_batch(settings, [bytes(size)], "gzip")
+    send(environment, [event("behind", 0)])
+    consumer = start_script("consumer.py")
+    wait_until_read(query, 2, seconds=120)
+    ((reason, detail, value),) = query("SELECT reason, detail, value FROM rejected_events")
+    assert (reason, bytes(value)) == ("value_too_large", bytes(ONE_MIB))
+    assert f"{size} bytes" in detail
+    assert query("SELECT user_id FROM clickstream_events") == [("behind",)]
+    assert peak_mib(consumer.pid) < MAX_MIB
+
+
+def test_records_are_parsed_before_the_transaction_begins(
+    transactions: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parsing may take longer than PostgreSQL lets a transaction be idle."""
+    statuses = []
+    parse_batch = batch.parse_batch
+
+    def parse(*arguments: Any, **options: Any) -> batch.ParsedBatch:
+        statuses.append(transactions.get_transaction_status())
+        return parse_batch(*arguments, **options)
+
+    monkeypatch.setattr(batch, "parse_batch", parse)
+    batches = Batches(transactions, Rule(timedelta(minutes=30), frozenset(), frozenset()))
+    batches.store([[event("v", 0)], []])
+    assert statuses == [TRANSACTION_STATUS_IDLE]
