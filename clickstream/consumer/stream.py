@@ -101,7 +101,6 @@ class Stream:
         """Return the next batch: CONSUMER_BATCH_EVENTS, or those that come in CONSUMER_BATCH_MS.
 
         It also ends at MAX_BATCH_BYTES.
-
         Return None if the assignment changed: the records may now belong to another consumer.
         """
         records: dict[int, list[Any]] = {}

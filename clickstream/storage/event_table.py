@@ -4,18 +4,22 @@ The table's key is (event_time, event_id). New rows go through a temporary table
 because COPY itself cannot skip rows that are stored already.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg2
+from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import first_line
 from clickstream.model.events import EVENT_COLUMNS, Event, Key
 from clickstream.storage.copy_rows import copy, line
+
+logger = logging.getLogger(__name__)
 
 # Rows of a server-side cursor that are in memory at once.
 FETCHED_EVENTS = 5_000
@@ -42,6 +46,13 @@ DELETE_STAGE_EVENTS = "DELETE FROM stage_events"
 INSERT_NEW_EVENTS = f"""
     INSERT INTO clickstream_events ({_COLUMN_LIST}) SELECT {_COLUMN_LIST} FROM stage_events
     ON CONFLICT DO NOTHING
+"""  # noqa: S608
+# Without the temporary table: what is deleted from it stays in its file until the commit, and would
+# slow down each of the many statements that look for refused events.
+INSERT_VALUES = f"""
+    INSERT INTO clickstream_events ({_COLUMN_LIST}) VALUES %s
+    ON CONFLICT DO NOTHING
+    RETURNING event_time, event_id
 """  # noqa: S608
 SELECT_STORED_BEFORE = f"""
     SELECT s.event_time, s.event_id, {_IDENTITY}
@@ -123,7 +134,7 @@ def insert(cursor: Cursor, events: Mapping[Key, Event]) -> Insertion:
     insertion = Insertion()
     if events:
         cursor.execute(CREATE_STAGE_EVENTS)
-        _insert_part(cursor, [events[key] for key in sorted(events)], insertion)
+        _insert_part(cursor, [events[key] for key in sorted(events)], insertion, _insert_all)
     if insertion.refused:
         keys = [event.key for event in insertion.refused]
         insertion.stored_before |= read_identities(cursor, keys)
@@ -137,21 +148,37 @@ def read_identities(cursor: Cursor, keys: Collection[Key]) -> dict[Key, Identity
     return _identities(cursor)
 
 
-def _insert_part(cursor: Cursor, events: list[Event], insertion: Insertion) -> None:
-    """Insert events; if PostgreSQL refuses the content of one, find it by bisection."""
+def _insert_part(
+    cursor: Cursor,
+    events: list[Event],
+    insertion: Insertion,
+    insert_all: Callable[[Cursor, list[Event]], dict[Key, Identity]],
+) -> None:
+    """Insert events; if PostgreSQL refuses the content of one, find it by bisection.
+
+    insert_all: inserts all events or none, and returns the identities of the stored events with
+    the same keys.
+    """
     cursor.execute("SAVEPOINT insert_events")
     try:
-        stored_before = _insert_all(cursor, events)
+        stored_before = insert_all(cursor, events)
     except psycopg2.Error as error:
         if not is_refusal(error):
             raise
-        cursor.execute("ROLLBACK TO SAVEPOINT insert_events")
+        # A savepoint that is not released too is one level more for everything behind it.
+        cursor.execute("ROLLBACK TO SAVEPOINT insert_events; RELEASE SAVEPOINT insert_events")
         if len(events) == 1:
             insertion.refused[events[0]] = first_line(error)
             return
+        if insert_all is _insert_all:
+            logger.warning(
+                "PostgreSQL refuses some of %d events (%s): inserting them in smaller parts",
+                len(events),
+                first_line(error),
+            )
         middle = len(events) // 2
-        _insert_part(cursor, events[:middle], insertion)
-        _insert_part(cursor, events[middle:], insertion)
+        _insert_part(cursor, events[:middle], insertion, _insert_few)
+        _insert_part(cursor, events[middle:], insertion, _insert_few)
     else:
         cursor.execute("RELEASE SAVEPOINT insert_events")
         insertion.stored_before |= stored_before
@@ -170,12 +197,20 @@ def is_refusal(error: psycopg2.Error) -> bool:
 def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     """Insert events, and return the identities of the stored events with the same keys."""
     cursor.execute(DELETE_STAGE_EVENTS)
-    copy(cursor, "stage_events", [line(event) for event in events])
+    copy(cursor, "stage_events", map(line, events))
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
         return {}
     cursor.execute(SELECT_STORED_BEFORE)
     return _identities(cursor)
+
+
+def _insert_few(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
+    """Do the same as `_insert_all` without the temporary table, which is slower for many events."""
+    rows = [[list(value) if type(value) is tuple else value for value in event] for event in events]
+    new = set(execute_values(cursor, INSERT_VALUES, rows, page_size=len(rows), fetch=True))
+    others = [event.key for event in events if event.key not in new]
+    return read_identities(cursor, others) if others else {}
 
 
 def _identities(cursor: Cursor) -> dict[Key, Identity]:
