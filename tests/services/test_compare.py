@@ -81,8 +81,8 @@ def test_events_that_the_truth_file_does_not_count_are_named(
     assert run_script("producer.py", "--backfill", "1h", "--events", "30").returncode == 0
     assert run_script("consumer.py", "--drain").returncode == 0
     assert differences().first[0] == (
-        "events: 600 expected, 630 found: the database also holds 30 events that this truth does "
-        "not know"
+        "events: 600 expected, 630 found: the database also has 30 events that the truth file does "
+        "not count"
     )
 
 
