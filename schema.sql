@@ -146,10 +146,10 @@ CREATE TABLE IF NOT EXISTS session_rule (
 
 CREATE TABLE IF NOT EXISTS record_reading (
     only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
-    event_fields      text        NOT NULL,               -- EVENT_FIELDS, in its shortest form
-    event_types       text        NOT NULL,               -- EVENT_TYPES, in its shortest form
+    event_fields      text        NOT NULL,               -- EVENT_FIELDS, in canonical form
+    event_types       text        NOT NULL,               -- EVENT_TYPES, in canonical form
     min_event_time    timestamptz NOT NULL,
-    -- Fields that earlier records were read from under other names.
+    -- Fields whose names changed after records had been read.
     renamed_fields    text[]      NOT NULL DEFAULT '{}'
 );
 

@@ -18,7 +18,7 @@ class ClockWatch:
         self._warned = False
 
     def observe(self, batch: Collection[PartitionProgress], now: datetime) -> None:
-        """Warn if a batch gives reason to. now: the time with which the batch was parsed."""
+        """Warn if most records are too far ahead of `now`, with which the batch was parsed."""
         records = sum(progress.records for progress in batch)
         ahead = sum(progress.too_far_ahead for progress in batch)
         if self._warned or 2 * ahead <= records:

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class Drain:
-    """Knows the end offset of each partition when it was first seen: the consumer stops there."""
+    """Stops the consumer at the end offsets that the partitions had when they were first seen."""
 
     def __init__(self) -> None:
         self.is_finished = False
@@ -20,7 +20,7 @@ class Drain:
         self._ends: dict[int, int] = {}
 
     def is_reached(self, topic: Topic, assignment: Assignment, database: Database) -> bool:
-        """Return True if this consumer and others of its group have stored all these records."""
+        """Return True if all records before these offsets are stored, by any consumer."""
         if assignment.topic != self._topic:
             self._topic, self._ends = assignment.topic, {}
         self._ends = {**topic.high_watermarks(), **self._ends}

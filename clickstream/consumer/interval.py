@@ -1,4 +1,4 @@
-"""An interval that is measured again and again, for work that is done every few seconds."""
+"""A timer for work that is done every few seconds."""
 
 from collections.abc import Callable
 from time import monotonic

@@ -59,5 +59,5 @@ class StoringThread:
             self._stored = None
 
     def close(self) -> None:
-        """Wait for the batch that is being stored, and end the thread; then `finish` may follow."""
+        """Wait for the batch that is being stored, and end the thread; `finish` may follow."""
         self._executor.shutdown()

@@ -40,7 +40,7 @@ class RecordSource(Protocol):
 
 
 def record_source(options: Options, settings: Settings) -> RecordSource:
-    """Return the source that the options name. Raises UsageError if it cannot obey them."""
+    """Return the source that the options name. Raises UsageError if they do not fit it."""
     if options.replay is None:
         return SimulatedSource(options, settings)
     return ReplayedSource(options.replay, options, settings)

@@ -190,7 +190,7 @@ def test_a_record_is_shown_as_text_or_as_a_hex_dump_if_it_is_none(
 def test_deleted_records_count_as_removed_and_are_rejected_again_if_they_are_read_again(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
-    """A consumer goes on meanwhile."""
+    """A consumer continues meanwhile."""
     consumer = start_script("consumer.py")
     send(environment, [b"not JSON", _without("user_id"), b"{", GOOD])
     wait_until_read(query, 4)
