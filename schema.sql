@@ -1,4 +1,5 @@
--- The tables of the clickstream pipeline. create_schema.py applies this file, any number of times.
+-- The tables of the clickstream pipeline, applied by create_schema.py. Each change here needs a new
+-- version: tables and views of the version at the end of this file are left as they are.
 -- PostgreSQL 14 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
 -- Columns with COLLATE "C" are compared and sorted by code point.
 

@@ -4,8 +4,12 @@
 """
 
 import logging
+import re
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 
 import psycopg2
 from psycopg2 import errors
@@ -36,6 +40,20 @@ VIEWS = ("events_with_session", "open_sessions", "conversion_funnel", "hourly_tr
 SCHEMA_VERSION = 3
 APPLICATION = "clickstream schema"
 
+# Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives way, and not
+# a reader that holds one table and waits for another.
+SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+RESET_LOCK_TIMEOUT = "SET LOCAL lock_timeout TO DEFAULT"
+LOCK_PATIENCE_SECONDS = 60.0
+LOCK_PAUSE_SECONDS = 0.5
+LOCK_ALL = "LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"
+# The name of each table, index and view in schema.sql.
+CREATED_NAME = re.compile(r"^CREATE (?:OR REPLACE VIEW|(?:TABLE|INDEX) IF NOT EXISTS) (\w+)", re.M)
+SELECT_EXISTING = """
+    SELECT name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS given (name, number)
+    WHERE to_regclass(name) IS NOT NULL ORDER BY number
+"""
+
 HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
 SELECT_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 SELECT_ROLE = "SELECT current_user"
@@ -57,24 +75,31 @@ CREATE_HYPERTABLE = """
         'clickstream_events', 'event_time', chunk_time_interval => interval '7 days',
         create_default_indexes => false, if_not_exists => true)
 """
+IS_HYPERTABLE = """
+    SELECT EXISTS (
+        SELECT FROM timescaledb_information.hypertables
+        WHERE hypertable_schema = current_schema() AND hypertable_name = 'clickstream_events')
+"""
 DROP_ALL = f"DROP VIEW IF EXISTS {', '.join(VIEWS)}; DROP TABLE IF EXISTS {', '.join(TABLES)}"
 
 
 def apply_tables(settings: Settings) -> str:
     """Create or upgrade tables and views, and return a sentence about the result.
 
-    Raises UserError if PostgreSQL cannot be reached, a right is missing, or the tables are of a
-    newer version.
+    Locks nothing if all of them exist in the version of this program.
+
+    Raises UserError if PostgreSQL cannot be reached, a right is missing, the tables are of a newer
+    version, or somebody uses them all the time.
     """
     has_timescale = _create_timescale(settings)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(ACQUIRE_WRITE_LOCK)
-                ensure_schema(connection)
-                _refuse_newer(cursor)
-                cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
-                is_hypertable = has_timescale and _create_hypertable(cursor)
+                is_current = _is_current(cursor)
+                is_hypertable = has_timescale and is_current and _is_hypertable(cursor)
+            if not is_current or is_hypertable != has_timescale:
+                create = partial(_create, has_timescale=has_timescale)
+                is_hypertable = _change_exclusively(connection, create)
         except errors.InsufficientPrivilege as error:
             raise _not_the_owner(connection, settings, error) from None
     kind = "a TimescaleDB hypertable" if is_hypertable else "a plain table"
@@ -84,10 +109,14 @@ def apply_tables(settings: Settings) -> str:
     )
 
 
-def _refuse_newer(cursor: Cursor) -> None:
+def _is_current(cursor: Cursor) -> bool:
+    """Return True if everything in schema.sql exists, in the version of this program.
+
+    Raises UserError if the tables are of a newer version.
+    """
     cursor.execute(HAS_VERSION_TABLE)
     if not only_row(cursor)[0]:
-        return
+        return False
     cursor.execute(SELECT_SCHEMA_VERSION)
     stored = only_row(cursor)[0]
     if stored > SCHEMA_VERSION:
@@ -95,6 +124,60 @@ def _refuse_newer(cursor: Cursor) -> None:
             f"the tables are of schema version {stored} and this program knows version "
             f"{SCHEMA_VERSION}; use the newer version of the program"
         )
+    names = CREATED_NAME.findall(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return stored == SCHEMA_VERSION and _existing(cursor, names) == names
+
+
+def _existing(cursor: Cursor, names: Sequence[str]) -> list[str]:
+    """Return those of the names that a table, an index or a view has."""
+    cursor.execute(SELECT_EXISTING, {"names": list(names)})
+    return [name for (name,) in cursor]
+
+
+def _is_hypertable(cursor: Cursor) -> bool:
+    cursor.execute(IS_HYPERTABLE)
+    return bool(only_row(cursor)[0])
+
+
+def _create(cursor: Cursor, *, has_timescale: bool) -> bool:
+    """Create what is missing; return True if clickstream_events is a hypertable."""
+    ensure_schema(cursor.connection)
+    _is_current(cursor)  # again, because another process may have upgraded the tables meanwhile
+    cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
+    return has_timescale and _create_hypertable(cursor)
+
+
+def _change_exclusively(connection: Connection, change: Callable[[Cursor], bool]) -> bool:
+    """Return the result of `change`, called while nobody else uses the tables and views.
+
+    Others lock tables in any order: the indexer, reports and dumps. So all locks are taken before
+    the first change; without one of them all are given back, so that nobody else has to wait for
+    long, and taken again later. Raises UserError after LOCK_PATIENCE_SECONDS.
+    """
+    deadline = monotonic() + LOCK_PATIENCE_SECONDS
+    while True:
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(ACQUIRE_WRITE_LOCK)
+                _lock_all(cursor)
+                return change(cursor)
+        except errors.LockNotAvailable:
+            if monotonic() >= deadline:
+                raise UserError(
+                    f"the tables have been in use for {LOCK_PATIENCE_SECONDS:.0f} s, for example "
+                    "by a report or a dump: wait for it, or end it (the oldest xact_start in "
+                    "pg_stat_activity), and run this again"
+                ) from None
+        sleep(LOCK_PAUSE_SECONDS)
+
+
+def _lock_all(cursor: Cursor) -> None:
+    """Lock all existing tables and views until the transaction ends. Raises LockNotAvailable."""
+    existing = _existing(cursor, (*VIEWS, *TABLES))
+    cursor.execute(SET_LOCK_TIMEOUT)
+    if existing:
+        cursor.execute(LOCK_ALL.format(names=", ".join(existing)))
+    cursor.execute(RESET_LOCK_TIMEOUT)
 
 
 def _not_the_owner(connection: Connection, settings: Settings, error: Exception) -> UserError:
@@ -143,18 +226,18 @@ def _create_hypertable(cursor: Cursor) -> bool:
     return True
 
 
+def _drop(cursor: Cursor) -> bool:
+    cursor.execute(DROP_ALL)
+    return True
+
+
 def drop(settings: Settings) -> str:
     """Drop all tables and views, and return a sentence about it.
 
     The topic stays, so that a consumer can read it again.
     """
-    with (
-        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
-        connection,
-        connection.cursor() as cursor,
-    ):
-        cursor.execute(ACQUIRE_WRITE_LOCK)
-        cursor.execute(DROP_ALL)
+    with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
+        _change_exclusively(connection, _drop)
     return (
         f"All tables and views of database {settings.postgres_database} were dropped; topic "
         f"{settings.kafka_topic} was left as it is."

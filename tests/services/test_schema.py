@@ -5,15 +5,25 @@ from collections.abc import Callable
 import pytest
 from kafka import KafkaAdminClient
 
+from clickstream.clients.postgres import Connection
+from clickstream.errors import UserError
+from clickstream.settings import Settings
+from clickstream.storage import schema
 from clickstream.storage.schema import TABLES, VIEWS
 from tests.services import oracle
 from tests.services.databases import CREATE_DATABASE, DROP_DATABASE, Query
 from tests.services.records import random_events, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
 
 RELATIONS = """
     SELECT relname::text FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind::text = ANY (%s)
+"""
+IS_SCHEMA_WAITING = """
+    SELECT EXISTS (SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+                   WHERE application_name = 'clickstream schema' AND NOT granted
+                     AND datname = current_database())
 """
 DROP_SOME = """
     DROP VIEW hourly_traffic, open_sessions;
@@ -79,6 +89,46 @@ def test_missing_parts_are_created_and_stored_events_stay_while_a_consumer_runs(
     wait_until_read(query, len(events))
     assert consumer.is_running
     oracle.check(environment)
+
+
+def test_it_does_not_deadlock_with_a_transaction_that_locks_the_tables_in_another_order(
+    start_script: StartScript, query: Query, transactions: Connection
+) -> None:
+    """As the indexer does when it advances its checkpoint."""
+    query("DROP VIEW hourly_traffic")
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute("UPDATE search_cursor SET moved_at = now()")
+        script = start_script("create_schema.py")
+        eventually(lambda: query(IS_SCHEMA_WAITING) == [(True,)])
+        cursor.execute("DELETE FROM session_changes")
+    assert script.wait() == 0, script.output
+    assert views(query) == set(VIEWS)
+
+
+def test_it_waits_for_nobody_if_everything_is_up_to_date(
+    run_script: RunScript, query: Query, transactions: Connection
+) -> None:
+    """Even if a transaction has all tables open."""
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {', '.join(TABLES)} IN ROW EXCLUSIVE MODE")
+        result = run_script("create_schema.py")
+        assert result.returncode == 0, result.stderr
+        assert query(IS_SCHEMA_WAITING) == [(False,)]
+
+
+def test_tables_that_are_in_use_all_the_time_are_an_error_after_a_while(
+    settings: Settings, query: Query, transactions: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query("DROP VIEW hourly_traffic")
+    monkeypatch.setattr(schema, "LOCK_PATIENCE_SECONDS", 1.0)
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute("SELECT FROM session_metrics")
+        with pytest.raises(UserError, match="the tables have been in use for 1 s"):
+            schema.apply_tables(settings)
+        with pytest.raises(UserError, match="the tables have been in use for 1 s"):
+            schema.drop(settings)
+    schema.apply_tables(settings)
+    assert views(query) == set(VIEWS)
 
 
 def test_tables_of_a_newer_version_are_refused(run_script: RunScript, query: Query) -> None:
