@@ -14,8 +14,8 @@ COPY . .
 # A number, so that Kubernetes can check runAsNonRoot.
 USER 10001
 
-HEALTHCHECK --interval=60s --timeout=30s --start-period=60s \
-  CMD ["python", "-m", "clickstream", "status"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9464/livez')"]
 
 # exec: the consumer gets SIGTERM and ends after its batch.
-CMD ["sh", "-c", "python create_schema.py && exec python consumer.py"]
+CMD ["sh", "-c", "python create_schema.py && exec python consumer.py --metrics-port 9464"]

@@ -103,6 +103,7 @@ def test_the_consumer_reaches_the_servers_in_the_network_of_the_containers() -> 
     advertised = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
     assert f"CONTAINER://{settings.kafka_bootstrap_servers}" in advertised.split(",")
     assert {settings.postgres_host, settings.opensearch_host} <= SERVICES.keys()
+    assert address_of("consumer", 9464)
     local = readme_settings()
     assert settings.postgres_password == local.postgres_password
     assert settings.opensearch_use_ssl == local.opensearch_use_ssl

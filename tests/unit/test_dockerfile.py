@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import consumer
 from clickstream.admin.dashboards import SAVED_OBJECTS_FILE
 from clickstream.storage.schema import SCHEMA_FILE
 from tests.unit.source_files import PACKAGE, ROOT
@@ -82,6 +83,12 @@ def test_sigterm_reaches_the_consumer(start: Callable[[int], subprocess.Popen[st
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[0] == "stopped\n"
     assert process.returncode == 0
+
+
+def test_the_health_check_asks_the_port_that_the_consumer_serves() -> None:
+    (options,) = re.findall(r"consumer\.py (.+)", json.loads(COMMAND)[-1])
+    port = consumer.build_parser().parse_args(options.split()).metrics_port
+    assert f"http://127.0.0.1:{port}/livez" in DOCKERFILE
 
 
 def test_the_consumer_does_not_start_without_its_tables(

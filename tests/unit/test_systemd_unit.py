@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import consumer
 from clickstream import cli
 from tests.unit.source_files import ROOT
 
@@ -33,4 +34,6 @@ def test_the_unit_runs_the_scripts_and_does_not_restart_after_misuse() -> None:
     for command, script in [("ExecStartPre", "create_schema.py"), ("ExecStart", "consumer.py")]:
         assert service[command].startswith(f"{PYTHON} {script}")
         assert (ROOT / script).exists()
+    options = service["ExecStart"].split()[2:]
+    assert consumer.build_parser().parse_args(options).metrics_port
     assert service["RestartPreventExitStatus"] == str(cli.MISUSE)
