@@ -4,12 +4,15 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
 
+from clickstream.consumer.metrics import Metrics
 from tests.unit.source_files import ROOT
 
 DASHBOARD = json.loads((ROOT / "dashboards" / "grafana.json").read_text())
@@ -30,6 +33,7 @@ METRICS = {
     "clickstream_open_sessions": set(),
     "clickstream_search_backlog": set(),
 }
+SUFFIXES = {"counter": "_total", "histogram": "_bucket"}
 EXPRESSIONS = [target["expr"] for panel in PANELS for target in panel["targets"]]
 EXPRESSIONS += [rule["expr"] for rule in RULES]
 
@@ -37,6 +41,12 @@ EXPRESSIONS += [rule["expr"] for rule in RULES]
 def metrics_of(text: str) -> set[str]:
     """Return the names of the metrics in an expression."""
     return set(re.findall(r"\bclickstream_\w+", text))
+
+
+def test_the_metrics_that_may_be_used_are_those_of_the_consumer() -> None:
+    registry = Metrics(partial(datetime.now, UTC)).registry
+    exported = {family.name + SUFFIXES.get(family.type, "") for family in registry.collect()}
+    assert METRICS.keys() == exported
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
