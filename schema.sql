@@ -129,7 +129,7 @@ CREATE TABLE IF NOT EXISTS stream_positions (
     duplicates        bigint      NOT NULL DEFAULT 0,
     late              bigint      NOT NULL DEFAULT 0,     -- events far behind the watermark
     rejected          bigint      NOT NULL DEFAULT 0,
-    removed           bigint      NOT NULL DEFAULT 0,     -- taken away on purpose, or not kept again
+    removed           bigint      NOT NULL DEFAULT 0,     -- rejected records deleted by an operator
     PRIMARY KEY (topic, partition)
 );
 

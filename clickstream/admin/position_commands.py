@@ -33,8 +33,8 @@ def table(connection: Connection) -> list[str]:
 def reset(connection: Connection, topic: str, *, confirmed: bool) -> int:
     """Make consumers read a topic again from the beginning, and return its number of partitions.
 
-    Safe: events that are stored already are counted as duplicates. The exception are changed names
-    of fields: raises UsageError for those, unless it is confirmed.
+    Safe, because events that are stored already are counted as duplicates, unless the names of
+    fields have changed: then it raises UsageError if it is not confirmed.
     """
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)

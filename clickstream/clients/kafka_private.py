@@ -225,7 +225,7 @@ class FetchedBatches:
     def last_offset(self, first: int) -> int:
         """Return the last offset of the current batch; less than `first` if all of it was read.
 
-        first: the next offset to read. Of a damaged batch the last offset may be wrong.
+        first: the next offset to read. The result may be wrong for a damaged batch.
         """
         batch = self.current
         if batch is None:

@@ -20,7 +20,7 @@ class Health:
         self.is_ready = False
 
     def advance(self) -> None:
-        """Report that the loop does something."""
+        """Report that the loop makes progress."""
         self._advanced_at = self._clock()
 
     @property

@@ -1,4 +1,4 @@
-"""The consumer's metrics for Prometheus: what became of the records, and how far it has come."""
+"""The consumer's metrics for Prometheus: records by outcome, lag, watermark and search backlog."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta

@@ -23,7 +23,7 @@ COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS N
 
 
 class SearchBacklog(Protocol):
-    """Rows that are not indexed yet: their number, and as text the age of the oldest, too."""
+    """Rows that are not indexed yet; the text also gives the age of the oldest."""
 
     @property
     def rows(self) -> int: ...

@@ -46,7 +46,7 @@ def uuids(client: OpenSearch, names: IndexNames) -> dict[str, str]:
 def add_fields(client: OpenSearch, names: IndexNames) -> None:
     """Add the fields of the templates that the existing indexes do not have.
 
-    Documents that are indexed before have none of them. Raises OpenSearchException.
+    Documents that were indexed earlier do not have them. Raises OpenSearchException.
     """
     by_template = templates(names)
     for name in sorted(uuids(client, names)):

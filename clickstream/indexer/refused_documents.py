@@ -59,7 +59,7 @@ def any_recorded(cursor: Cursor) -> bool:
 
 
 def recorded_among(cursor: Cursor, documents: Iterable[Document]) -> set[Document]:
-    """Return those of the documents that are recorded as refused."""
+    """Return the given documents that are recorded as refused."""
     wanted = set(documents)
     if not wanted:
         return wanted
