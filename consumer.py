@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 
-from clickstream import cli
+from clickstream import __version__, cli
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
@@ -17,7 +17,7 @@ from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.metrics_server import serving_metrics
 from clickstream.indexer import backlog
 from clickstream.indexer.background import running_indexer
-from clickstream.settings import load
+from clickstream.settings import Settings, load
 from clickstream.signals import Stop
 
 logger = logging.getLogger("clickstream.consumer")
@@ -48,6 +48,7 @@ def consume(arguments: argparse.Namespace) -> int:
     """Consume until a signal, or until the topic is drained."""
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
+    _log_start(settings)
     stop = Stop().on_signals()
     now = partial(datetime.now, UTC)
     metrics, health = Metrics(now), Health()
@@ -75,6 +76,20 @@ def consume(arguments: argparse.Namespace) -> int:
         if drain and not stop.requested and indexer.catch_up(stop):
             logger.info("everything that is stored is indexed")
     return cli.DONE
+
+
+def _log_start(settings: Settings) -> None:
+    fields = {
+        "version": __version__,
+        "group": settings.kafka_group_id,
+        "topic": settings.kafka_topic,
+        "database": settings.postgres_database,
+    }
+    logger.info(
+        "clickstream %s: group %s reads topic %s into database %s",
+        *fields.values(),
+        extra={"fields": fields},
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

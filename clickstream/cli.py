@@ -3,14 +3,18 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TypeAlias
 
 from clickstream import __version__
 from clickstream.errors import UsageError, UserError
+
+logger = logging.getLogger("clickstream")
 
 DONE, FAILED, MISUSE = 0, 1, 2
 
@@ -86,18 +90,28 @@ def run(main: Callable[[], int]) -> int:
     """Call `main` and turn every error that a user can cause into a sentence and a status."""
     try:
         return main()
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return MISUSE
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
+        print_error(str(error))
+        return MISUSE if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return FAILED
+
+
+def print_error(sentence: str) -> None:
+    """Print a sentence about an error to stderr, as a JSON object if logs are JSON.
+
+    Before the settings are read, the LOG_FORMAT of the environment decides.
+    """
+    if os.environ.get("LOG_FORMAT") == "json":
+        start_logging("json")
+    if any(isinstance(each.formatter, _JsonFormatter) for each in logging.getLogger().handlers):
+        logger.error("%s", sentence)
+    else:
+        print(f"error: {sentence}", file=sys.stderr)
 
 
 class _JsonFormatter(logging.Formatter):
@@ -107,6 +121,7 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -114,15 +129,27 @@ class _JsonFormatter(logging.Formatter):
 
 
 def start_logging(log_format: str) -> None:
-    """Log to stderr, as text or as one JSON object per line; libraries only from warnings up."""
+    """Log to stderr, as text or as one JSON object per line; libraries only from warnings up.
+
+    A JSON object also has the fields that a log call gives: `extra={"fields": {...}}`. An exception
+    that nothing catches is logged as JSON, too.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(
         _JsonFormatter()
         if log_format == "json"
         else logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     )
+    if log_format == "json":
+        sys.excepthook = _log_exception
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("clickstream").setLevel(logging.INFO)
     # They log every attempt to connect; the scripts say once what is wrong.
     for library in ("kafka", "opensearch"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _log_exception(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    logger.critical("stopped by %s", kind.__name__, exc_info=(kind, error, traceback))

@@ -49,9 +49,25 @@ class Counters:
         """The number of rejected records for each reason, as text."""
         return describe_reasons(self.rejected_by_reason)
 
+    @property
+    def stored(self) -> int:
+        """The number of records that became a new row of clickstream_events."""
+        return self.records - self.duplicates - self.rejected
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the counts as fields of a log line in JSON."""
+        return {
+            "records": self.records,
+            "stored": self.stored,
+            "duplicates": self.duplicates,
+            "late": self.late,
+            "rejected": self.rejected,
+            "rejected_by_reason": dict(self.rejected_by_reason),
+            "sessions_closed": self.closed,
+        }
+
     def __str__(self) -> str:
-        stored = self.records - self.duplicates - self.rejected
-        outcomes = [f"{stored} stored"]
+        outcomes = [f"{self.stored} stored"]
         if self.duplicates:
             outcomes.append(f"{self.duplicates} duplicates")
         if self.rejected:

@@ -18,6 +18,8 @@ from clickstream.storage.watermark import pipeline_watermark
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10.0
+# Without records a line is logged once in this time.
+IDLE_INTERVAL_SECONDS = 60.0
 LIST_REJECTED = "python -m clickstream rejected list"
 COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
@@ -30,7 +32,7 @@ class SearchBacklog(Protocol):
 
 
 class Monitor:
-    """Sets the metrics; logs the progress every INTERVAL_SECONDS.
+    """Sets the metrics; logs the progress every INTERVAL_SECONDS, idle every IDLE_INTERVAL_SECONDS.
 
     Warns if records were rejected, and if visitors are not co-partitioned.
 
@@ -47,6 +49,7 @@ class Monitor:
         self._read_backlog = read_backlog
         self._metrics = metrics
         self._interval = Interval(INTERVAL_SECONDS)
+        self._idle_interval = Interval(IDLE_INTERVAL_SECONDS)
         self._since_line = Counters()
         self._total = Counters()
         self._co_partitioning = CoPartitioning()
@@ -72,7 +75,8 @@ class Monitor:
         self._take_counters()
         level = logging.WARNING if self._total.rejected else logging.INFO
         also = f": {LIST_REJECTED}" if self._total.rejected else ""
-        logger.log(level, "%s%s", self._total, also)
+        fields = self._total.log_fields()
+        logger.log(level, "%s%s", self._total, also, extra={"fields": fields})
 
     def _take_counters(self) -> None:
         """Add the counters since the last call to the metrics, the next line and the total."""
@@ -90,8 +94,23 @@ class Monitor:
         self._metrics.progress.observe_database(
             open_sessions, watermark, backlog.rows if backlog else 0
         )
-        seconds = max(self._interval.restart(), 0.001)
+        self._interval.restart()
+        if self._since_line.records or self._idle_interval.is_over:
+            self._log_progress(open_sessions, lag, backlog)
+
+    def _log_progress(self, open_sessions: int, lag: int, backlog: SearchBacklog | None) -> None:
+        seconds = max(self._idle_interval.restart(), 0.001)
         counters, self._since_line = self._since_line, Counters()
+        visitors = len(self._database.cache)
+        fields = {
+            **counters.log_fields(),
+            "seconds": round(seconds, 3),
+            "rate": round(counters.records / seconds, 3),
+            "sessions_open": open_sessions,
+            "visitors_in_memory": visitors,
+            "lag": lag,
+            "search_backlog": backlog.rows if backlog else None,
+        }
         logger.info(
             "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
             "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
@@ -103,9 +122,10 @@ class Monitor:
             counters.rejected,
             counters.closed,
             open_sessions,
-            len(self._database.cache),
+            visitors,
             lag,
             f"; search index {backlog}" if backlog else "",
+            extra={"fields": fields},
         )
         if counters.rejected:
             logger.warning(
@@ -114,4 +134,5 @@ class Monitor:
                 counters.records,
                 counters.reasons,
                 LIST_REJECTED,
+                extra={"fields": counters.log_fields()},
             )

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -66,7 +65,7 @@ def _status(arguments: argparse.Namespace) -> int:
     status = read_status(load(arguments.env_file))
     print(as_json(status) if arguments.json else "\n".join(status_lines(status)))
     if status.kafka_error:
-        print(f"error: {status.kafka_error}", file=sys.stderr)
+        cli.print_error(status.kafka_error)
     return cli.FAILED if status.kafka_error or status.is_stalled else cli.DONE
 
 

@@ -1,5 +1,6 @@
 """The consumer's log gives the records by outcome, and warns if some were rejected."""
 
+import json
 import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clickstream import __version__
 from tests.services.databases import Query
 from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
@@ -89,3 +91,51 @@ def test_timestamps_of_the_past_say_nothing_about_the_clock(
     send(environment, [event("a", 0, timestamp=BEFORE_ALL_YEARS)])
     (total,) = warnings(run_script("consumer.py", "--drain").stderr)
     assert total.startswith("WARNING 1 records: 0 stored, 1 rejected (1 timestamp_out_of_range)")
+
+
+def test_the_first_line_names_version_group_topic_and_database(
+    environment: dict[str, str], run_script: RunScript
+) -> None:
+    first = messages(run_script("consumer.py", "--drain").stderr)[0]
+    group, topic = environment["KAFKA_GROUP_ID"], environment["KAFKA_TOPIC"]
+    assert first == (
+        f"INFO clickstream {__version__}: group {group} reads topic {topic} into database "
+        f"{environment['POSTGRES_DATABASE']}"
+    )
+
+
+def test_json_lines_have_the_numbers_as_fields(
+    environment: dict[str, str], start_script: StartScript
+) -> None:
+    consumer = start_script("consumer.py", LOG_FORMAT="json")
+    send(environment, [event("a", 0), event("a", 1), NO_VISITOR])
+    consumer.wait_for_output("records in ")
+    consumer.send_signal(SIGINT)
+    assert consumer.wait() == 0
+    lines = [json.loads(line) for line in consumer.output.splitlines()]
+    assert lines[0]["database"] == environment["POSTGRES_DATABASE"]
+    progress = next(line for line in lines if "rate" in line)
+    assert progress["level"] == "info"
+    assert (progress["lag"], progress["sessions_open"]) == (0, 1)
+    total = lines[-1]
+    assert (total["records"], total["stored"], total["rejected"]) == (3, 2, 1)
+    assert total["rejected_by_reason"] == {"missing_field": 1}
+
+
+def test_errors_are_json_if_the_log_is(run_script: RunScript) -> None:
+    failed = run_script("consumer.py", LOG_FORMAT="json", POSTGRES_DATABASE="no_such_database")
+    assert failed.returncode == 1
+    assert "does not exist" in json.loads(failed.stderr.splitlines()[-1])["message"]
+    misused = run_script("consumer.py", LOG_FORMAT="json", KAFKA_TOPIC="")
+    assert misused.returncode == 2
+    error = json.loads(misused.stderr)
+    assert error["level"] == "error"
+    assert error["message"].startswith("KAFKA_TOPIC must not be empty")
+
+
+def test_an_idle_consumer_logs_one_line_a_minute(start_script: StartScript) -> None:
+    consumer = start_script("consumer.py")
+    consumer.wait_for_output("0 records in 6", seconds=150)
+    progress = [line for line in messages(consumer.output) if " records in " in line]
+    assert len(progress) == 1
+    assert progress[0].endswith("0 sessions closed, 0 open (0 visitors in memory); lag 0")
