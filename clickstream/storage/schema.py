@@ -57,6 +57,9 @@ SELECT_EXISTING = """
 HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
 SELECT_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 SELECT_ROLE = "SELECT current_user"
+SELECT_ENCODING = "SELECT current_setting('server_encoding')"
+# All others lack characters of Unicode, and each event with such a character would be refused.
+ENCODINGS = ("UTF8", "SQL_ASCII")
 # If the library is listed but not preloaded, CREATE EXTENSION ends the connection.
 IS_TIMESCALE_LOADED = """
     SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
@@ -95,6 +98,7 @@ def apply_tables(settings: Settings) -> str:
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         try:
             with connection, connection.cursor() as cursor:
+                _refuse_encoding(cursor, settings)
                 is_current = _is_current(cursor)
                 is_hypertable = has_timescale and is_current and _is_hypertable(cursor)
             if not is_current or is_hypertable != has_timescale:
@@ -107,6 +111,17 @@ def apply_tables(settings: Settings) -> str:
         f"Tables and views are up to date in database {settings.postgres_database} "
         f"(clickstream_events is {kind})."
     )
+
+
+def _refuse_encoding(cursor: Cursor, settings: Settings) -> None:
+    cursor.execute(SELECT_ENCODING)
+    (encoding,) = only_row(cursor)
+    if encoding not in ENCODINGS:
+        raise UserError(
+            f"database {settings.postgres_database!r} has encoding {encoding}, which cannot store "
+            "every text of an event; create one with: CREATE DATABASE ... ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
 
 
 def _is_current(cursor: Cursor) -> bool:

@@ -25,6 +25,7 @@ IS_SCHEMA_WAITING = """
                    WHERE application_name = 'clickstream schema' AND NOT granted
                      AND datname = current_database())
 """
+LATIN1 = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
 DROP_SOME = """
     DROP VIEW hourly_traffic, open_sessions;
     DROP TABLE search_refused_documents;
@@ -179,3 +180,14 @@ def test_a_consumer_without_tables_asks_for_create_schema(run_script: RunScript)
     assert result.returncode == 1
     assert "python create_schema.py" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(
+    database: str, maintenance: Callable[[str], None], run_script: RunScript
+) -> None:
+    maintenance(DROP_DATABASE.format(name=database))
+    maintenance(f"{CREATE_DATABASE.format(name=database)} {LATIN1}")
+    result = run_script("create_schema.py")
+    assert result.returncode == 1
+    assert "has encoding LATIN1" in result.stderr
+    assert "ENCODING 'UTF8'" in result.stderr
