@@ -76,7 +76,7 @@ class Loop:
         self._closer.close_if_due(stream.topic, self._assignment)
         self._monitor.observe(stream.topic, self._assignment, batch)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
-            self._closer.close_sessions(stream.topic, self._assignment)
+            self._closer.close_all(stream.topic, self._assignment)
             self._drain.finish(stream.topic.name)
         elif batch.moves(self._assignment):
             self._storing.start(self._assignment, batch)

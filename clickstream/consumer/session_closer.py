@@ -23,8 +23,16 @@ class SessionCloser:
             self.close_sessions(topic, assignment)
             self._interval.restart()
 
-    def close_sessions(self, topic: Topic, assignment: Assignment) -> None:
-        """Close the sessions that have ended.
+    def close_all(self, topic: Topic, assignment: Assignment) -> None:
+        """Close all sessions that have ended, in as many transactions as needed.
+
+        Raises FencedError if another consumer took over.
+        """
+        while self.close_sessions(topic, assignment) == watermark.MAX_CLOSED_SESSIONS:
+            pass
+
+    def close_sessions(self, topic: Topic, assignment: Assignment) -> int:
+        """Close sessions that have ended, at most MAX_CLOSED_SESSIONS; return how many.
 
         Raises FencedError if another consumer took over.
         """
@@ -35,7 +43,9 @@ class SessionCloser:
             watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
             reached = watermark.pipeline_watermark(cursor, assignment.topic)
             if reached is None:
-                return
+                return 0
             timeout = database.cache.rule.timeout
-            database.counters.closed += watermark.close_sessions(cursor, reached, timeout)
+            closed = watermark.close_sessions(cursor, reached, timeout)
+        database.counters.closed += closed
         database.cache.evict(reached)
+        return closed

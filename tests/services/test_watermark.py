@@ -2,11 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from random import Random
 
 import pytest
 
 from clickstream.clients.postgres import Connection, only_row
+from clickstream.consumer.consumer import Consumer
+from clickstream.consumer.drain import Drain
+from clickstream.consumer.health import Health
+from clickstream.consumer.metrics import Metrics
 from clickstream.model.sessions import Rule
+from clickstream.settings import Settings
+from clickstream.signals import Stop
+from clickstream.storage import watermark
 from clickstream.storage.watermark import close_sessions, pipeline_watermark
 from tests.services import oracle
 from tests.services.batches import TOPIC, Batches
@@ -170,3 +179,27 @@ def test_sessions_close_when_traffic_stops_and_a_later_event_reopens_its_session
     start_script("consumer.py")
     eventually(lambda: query(CLOSED_BY_TIMEOUT) == [("a",), ("b",)])
     oracle.check(environment)
+
+
+def test_a_drained_consumer_has_closed_all_sessions_that_are_over(
+    environment: dict[str, str],
+    settings: Settings,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if they are more than one transaction closes."""
+    monkeypatch.setattr(watermark, "MAX_CLOSED_SESSIONS", 2)
+    over = [event(f"over {n}", n) for n in range(5)]
+    send(environment, [*over, event("open", 3 * HOUR)])
+    now = partial(datetime.now, UTC)
+    Consumer(
+        settings,
+        Stop(),
+        Drain(),
+        random=Random(1),
+        now=now,
+        metrics=Metrics(now),
+        health=Health(),
+    ).run()
+    assert query(OPEN) == [("open",)]
+    assert query(CLOSED_BY_TIMEOUT) == [(f"over {n}",) for n in range(5)]
