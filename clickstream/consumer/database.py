@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from time import monotonic
 
 from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.consumer import batch
@@ -12,6 +13,7 @@ from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
+from clickstream.consumer.interval import Interval
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
@@ -25,16 +27,26 @@ PREPARE = """
     SET idle_in_transaction_session_timeout = '60s';
     SET cursor_tuple_fraction = 1
 """
+# The temporary tables that batches use are dropped this often. While they exist, PostgreSQL cannot
+# move datfrozenxid of the database beyond their creation: after months it would refuse to write.
+TEMPORARY_TABLES_SECONDS = 3600.0
+DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
 
 
 class Database:
     """A connection that is opened at its first use, with the session cache and the counters.
 
-    now: returns the current time in UTC. storing.py says which thread owns a Database.
+    now: returns the current time in UTC. clock: returns seconds; it never goes back.
+    storing.py says which thread owns a Database.
     After an exception the cache may be ahead of the tables: call `reset`.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
         self._clock_watch = ClockWatch()
@@ -42,6 +54,7 @@ class Database:
         self._settings = settings
         self._now = now
         self._connection: Connection | None = None
+        self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
 
     def acquire(self, topic: TopicIdentity, beginning_offsets: dict[int, int]) -> Assignment:
         """Acquire new epochs of partitions, and begin with an empty cache.
@@ -99,4 +112,9 @@ class Database:
             with connection, connection.cursor() as cursor:
                 cursor.execute(PREPARE)
             self._connection = connection
+            self._temporary_tables.restart()
+        elif self._temporary_tables.is_over:
+            with self._connection, self._connection.cursor() as cursor:
+                cursor.execute(DISCARD_TEMPORARY_TABLES)
+            self._temporary_tables.restart()
         return self._connection

@@ -1,0 +1,60 @@
+"""The consumer's temporary tables: none is older than an hour."""
+
+from datetime import UTC, datetime
+
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.database import TEMPORARY_TABLES_SECONDS, Database
+from clickstream.settings import Settings
+from tests.services.batches import TOPIC, Record
+from tests.services.databases import Query
+from tests.services.records import event, key_of, value_of
+
+TEMPORARY_TABLES = """
+    SELECT relname::text, oid::bigint FROM pg_class
+    WHERE relkind = 'r' AND relpersistence = 't' ORDER BY relname
+"""
+
+
+class Clock:
+    """A clock that the test moves, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.seconds
+
+
+def batch_of(offset: int) -> Batch:
+    """Return a batch with one event."""
+    content = event("visitor", offset)
+    record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
+    return Batch({0: [record]}, {0: offset + 1})
+
+
+def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
+    settings: Settings, query: Query
+) -> None:
+    """While one exists, PostgreSQL cannot move datfrozenxid beyond its creation."""
+    clock = Clock()
+    database = Database(settings, lambda: datetime.now(UTC), clock)
+    assignment = database.store(database.acquire(TOPIC, {0: 0}), batch_of(0))
+    created = query(TEMPORARY_TABLES)
+    assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
+
+    clock.seconds = TEMPORARY_TABLES_SECONDS - 1
+    assignment = database.store(assignment, batch_of(1))
+    assert query(TEMPORARY_TABLES) == created
+
+    clock.seconds = TEMPORARY_TABLES_SECONDS
+    with database.transaction() as cursor:
+        cursor.execute("SELECT 1")
+    assert query(TEMPORARY_TABLES) == []
+
+    database.store(assignment, batch_of(2))
+    again = query(TEMPORARY_TABLES)
+    assert [name for name, _ in again] == [name for name, _ in created]
+    assert again != created
+    assert query("SELECT total_events FROM session_metrics") == [(3,)]
+    database.reset()
