@@ -12,6 +12,7 @@ from clickstream.consumer.counters import Counters
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
 from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.other_partitions import OtherPartitions
 from clickstream.consumer.topic import Topic
 from clickstream.storage.watermark import pipeline_watermark
 
@@ -53,6 +54,7 @@ class Monitor:
         self._since_line = Counters()
         self._total = Counters()
         self._co_partitioning = CoPartitioning()
+        self._other_partitions = OtherPartitions()
 
     def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
         """Check the keys of a batch; set the metrics; log a progress line if the interval is over.
@@ -64,7 +66,8 @@ class Monitor:
         high_watermarks = topic.high_watermarks()
         self._metrics.progress.observe_lag(assignment, high_watermarks, batch)
         if self._interval.is_over:
-            self._report(assignment, assignment.lag(high_watermarks))
+            ends = self._other_partitions.end_offsets(topic, assignment)
+            self._report(assignment, assignment.lag(high_watermarks), ends)
 
     def forget_partitions(self) -> None:
         """Remove the metrics of the partitions, because their owners change."""
@@ -85,11 +88,12 @@ class Monitor:
         self._since_line.merge(counters)
         self._total.merge(counters)
 
-    def _report(self, assignment: Assignment, lag: int) -> None:
+    def _report(self, assignment: Assignment, lag: int, other_ends: dict[int, int]) -> None:
         with self._database.transaction() as cursor:
             cursor.execute(COUNT_OPEN_SESSIONS)
             (open_sessions,) = only_row(cursor)
             watermark = pipeline_watermark(cursor, assignment.topic)
+            lag += self._other_partitions.lag(cursor, assignment, other_ends)
             backlog = self._read_backlog(cursor) if self._read_backlog else None
         self._metrics.progress.observe_database(
             open_sessions, watermark, backlog.rows if backlog else 0

@@ -64,6 +64,15 @@ SELECT_OTHER_GROUP = """
     WHERE p.group_id <> %(group)s
     LIMIT 1
 """
+# Roles without pg_read_all_stats do not see the start of other roles' backends.
+SELECT_OWNED_PARTITIONS = """
+    SELECT p.partition
+    FROM stream_positions p
+    JOIN pg_stat_activity a
+      ON a.pid = p.owner_pid AND a.datname = current_database()
+     AND coalesce(a.backend_start, p.owner_start) = p.owner_start
+    WHERE p.topic = %s
+"""
 # No topic has an empty id, so the next owner starts from the beginning.
 RESET_PARTITIONS = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
@@ -308,3 +317,9 @@ def read(cursor: Cursor, topic: TopicIdentity) -> dict[int, int]:
     """Return the stored positions of a topic by partition."""
     cursor.execute(SELECT_POSITIONS, (topic.name, topic.topic_id))
     return dict(cursor.fetchall())
+
+
+def owned(cursor: Cursor, topic: str) -> set[int]:
+    """Return the partitions whose owner is connected to this database."""
+    cursor.execute(SELECT_OWNED_PARTITIONS, (topic,))
+    return {partition for (partition,) in cursor.fetchall()}

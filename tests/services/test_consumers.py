@@ -1,14 +1,16 @@
 """Several consumers in one group: the sessions stay exact if they join, leave, die or freeze."""
 
+from contextlib import closing
 from functools import partial
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from time import monotonic
 
 import psutil
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import KafkaError
 
+from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 from tests.services import oracle
@@ -148,3 +150,33 @@ def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(
     send_by_visitor(environment, events)
     assert run_script("consumer.py", "--drain").returncode == 0
     assert oracle.check(environment)["records"] == len(events)
+
+
+def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
+    environment: dict[str, str], settings: Settings, start_script: StartScript
+) -> None:
+    """A drain waits for them, too."""
+    for partition in range(3):
+        send(environment, [event(f"v{partition}", n) for n in range(5)], partition)
+    with closing(
+        KafkaConsumer(
+            settings.kafka_topic,
+            group_id=settings.kafka_group_id,
+            session_timeout_ms=6_000,
+            max_poll_interval_ms=10_000,
+            enable_auto_commit=False,
+            **connection_options(settings),
+        )
+    ) as foreign:
+        eventually(lambda: foreign.poll(200) or foreign.assignment())
+        consumer = start_script("consumer.py", "--drain")
+        eventually(
+            lambda: (
+                (foreign.poll(200) and None) or "read by nobody who works on" in consumer.output
+            ),
+            seconds=90,
+        )
+        assert consumer.is_running
+        held = sorted(partition.partition for partition in foreign.assignment())
+        assert f"partitions {held} of topic" in consumer.output
+    assert consumer.wait(60) == 0, "when the foreign member left, the rest is read"
