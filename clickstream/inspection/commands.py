@@ -1,6 +1,7 @@
 """`python -m clickstream status` and `find` on the command line."""
 
 import argparse
+import logging
 import re
 from contextlib import closing
 from datetime import UTC, datetime
@@ -61,7 +62,13 @@ def _utf8(text: str) -> str:
     return text
 
 
+def _silence_clients() -> None:
+    """Leave out the warnings about unreadable records: nothing is rejected here."""
+    logging.getLogger("clickstream.clients").setLevel(logging.CRITICAL)
+
+
 def _status(arguments: argparse.Namespace) -> int:
+    _silence_clients()
     status = read_status(load(arguments.env_file))
     print(as_json(status) if arguments.json else "\n".join(status_lines(status)))
     if status.kafka_error:
@@ -72,6 +79,7 @@ def _status(arguments: argparse.Namespace) -> int:
 def _find(arguments: argparse.Namespace) -> int:
     if (arguments.what is None) == (arguments.user is None):
         raise UsageError("give either an event id, or PARTITION:OFFSET, or --user ID")
+    _silence_clients()
     settings = load(arguments.env_file)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         if arguments.user is not None:

@@ -10,8 +10,10 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaTimeoutError, OffsetOutOfRangeError
 
+from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
+from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
 POLL_MS = 200
@@ -51,9 +53,12 @@ class TopicReader:
             allow_auto_create_topics=False,
             bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
             fetch_max_wait_ms=POLL_MS,
+            # An incremental fetch omits partitions without new records, and their high watermarks.
+            enable_incremental_fetch_sessions=False,
             max_partition_fetch_bytes=FETCH_BYTES,
             **connection_options(settings),
         )
+        kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self.topic = Topic(settings.kafka_topic, self._consumer)
 
     def __enter__(self) -> "TopicReader":

@@ -5,9 +5,14 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from kafka.record import default_records
+
+from clickstream.settings import Settings
 from tests.services.databases import Query
 from tests.services.records import START, event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
+from tests.services.test_unreadable import send_batch, two_events
 from tests.services.waiting import eventually
 
 UNREACHABLE = "127.0.0.1:1"
@@ -64,6 +69,17 @@ def test_status_fails_if_records_wait_and_no_consumer_runs(
     assert (first["position"], first["end"], first["lag_records"]) == (None, 4, 4)
     assert 0 <= first["lag_seconds"] < 90
     assert first["owner"] is None
+
+
+def test_records_that_cannot_be_decoded_count_as_lag(
+    settings: Settings, run_script: RunScript, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(default_records, "gzip_encode", lambda _: b"no gzip")
+        send_batch(settings, two_events("lost"), "gzip")
+    done = run_script("clickstream", "status")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "lag       2 records" in done.stdout
 
 
 def test_status_succeeds_without_consumer_if_every_record_is_read(
