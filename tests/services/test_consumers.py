@@ -170,12 +170,12 @@ def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
     ) as foreign:
         eventually(lambda: foreign.poll(200) or foreign.assignment())
         consumer = start_script("consumer.py", "--drain")
-        eventually(
-            lambda: (
-                (foreign.poll(200) and None) or "read by nobody who works on" in consumer.output
-            ),
-            seconds=90,
-        )
+
+        def is_named() -> bool:
+            foreign.poll(200)  # else it would lose its partitions
+            return "read by nobody who works on this database" in consumer.output
+
+        eventually(is_named, seconds=90)
         assert consumer.is_running
         held = sorted(partition.partition for partition in foreign.assignment())
         assert f"partitions {held} of topic" in consumer.output
