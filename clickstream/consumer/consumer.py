@@ -15,7 +15,7 @@ from clickstream.consumer.failures import OUTAGES, describe_outage, permanent_fa
 from clickstream.consumer.health import Health
 from clickstream.consumer.loop import Loop
 from clickstream.consumer.metrics import Metrics
-from clickstream.consumer.monitor import SearchBacklog
+from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.stream import Stream
 from clickstream.errors import first_line
 from clickstream.settings import Settings

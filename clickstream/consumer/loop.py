@@ -18,7 +18,8 @@ from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
 from clickstream.consumer.group_watch import GroupWatch
 from clickstream.consumer.metrics import Metrics
-from clickstream.consumer.monitor import Monitor, SearchBacklog
+from clickstream.consumer.monitor import Monitor
+from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.session_closer import SessionCloser
 from clickstream.consumer.storing import StoringThread
 from clickstream.consumer.stream import Stream

@@ -1,8 +1,6 @@
 """The consumer's progress: in its metrics, and in log lines every few seconds and at the end."""
 
-import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.consumer.assignment import Assignment
@@ -13,27 +11,16 @@ from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.other_partitions import OtherPartitions
+from clickstream.consumer.progress_log import ProgressLog, SearchBacklog
 from clickstream.consumer.topic import Topic
 from clickstream.storage.watermark import pipeline_watermark
 
-logger = logging.getLogger(__name__)
-
 INTERVAL_SECONDS = 10.0
-# Without records a line is logged once in this time.
-IDLE_INTERVAL_SECONDS = 60.0
-LIST_REJECTED = "python -m clickstream rejected list"
 COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS NULL"
 
 
-class SearchBacklog(Protocol):
-    """Rows that are not indexed yet; the text also gives the age of the oldest."""
-
-    @property
-    def rows(self) -> int: ...
-
-
 class Monitor:
-    """Sets the metrics; logs the progress every INTERVAL_SECONDS, idle every IDLE_INTERVAL_SECONDS.
+    """Sets the metrics, and logs the progress every INTERVAL_SECONDS, less often without records.
 
     Warns if records were rejected, and if visitors are not co-partitioned.
 
@@ -50,9 +37,7 @@ class Monitor:
         self._read_backlog = read_backlog
         self._metrics = metrics
         self._interval = Interval(INTERVAL_SECONDS)
-        self._idle_interval = Interval(IDLE_INTERVAL_SECONDS)
-        self._since_line = Counters()
-        self._total = Counters()
+        self._log = ProgressLog()
         self._co_partitioning = CoPartitioning()
         self._other_partitions = OtherPartitions()
 
@@ -76,17 +61,13 @@ class Monitor:
     def report_total(self) -> None:
         """Log the number of all records by outcome: a warning if some were rejected."""
         self._take_counters()
-        level = logging.WARNING if self._total.rejected else logging.INFO
-        also = f": {LIST_REJECTED}" if self._total.rejected else ""
-        fields = self._total.log_fields()
-        logger.log(level, "%s%s", self._total, also, extra={"fields": fields})
+        self._log.log_total()
 
     def _take_counters(self) -> None:
         """Add the counters since the last call to the metrics, the next line and the total."""
         counters, self._database.counters = self._database.counters, Counters()
         self._metrics.outcomes.add(counters)
-        self._since_line.merge(counters)
-        self._total.merge(counters)
+        self._log.add(counters)
 
     def _report(self, assignment: Assignment, lag: int, other_ends: dict[int, int]) -> None:
         with self._database.transaction() as cursor:
@@ -99,44 +80,10 @@ class Monitor:
             open_sessions, watermark, backlog.rows if backlog else 0
         )
         self._interval.restart()
-        if self._since_line.records or self._idle_interval.is_over:
-            self._log_progress(open_sessions, lag, backlog)
-
-    def _log_progress(self, open_sessions: int, lag: int, backlog: SearchBacklog | None) -> None:
-        seconds = max(self._idle_interval.restart(), 0.001)
-        counters, self._since_line = self._since_line, Counters()
-        visitors = len(self._database.cache)
-        fields = {
-            **counters.log_fields(),
-            "seconds": round(seconds, 3),
-            "rate": round(counters.records / seconds, 3),
-            "sessions_open": open_sessions,
-            "visitors_in_memory": visitors,
-            "lag": lag,
-            "search_backlog": backlog.rows if backlog else None,
-        }
-        logger.info(
-            "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
-            "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
-            counters.records,
-            seconds,
-            counters.records / seconds,
-            counters.duplicates,
-            counters.late,
-            counters.rejected,
-            counters.closed,
-            open_sessions,
-            visitors,
-            lag,
-            f"; search index {backlog}" if backlog else "",
-            extra={"fields": fields},
-        )
-        if counters.rejected:
-            logger.warning(
-                "%d of %d records were rejected (%s): %s",
-                counters.rejected,
-                counters.records,
-                counters.reasons,
-                LIST_REJECTED,
-                extra={"fields": counters.log_fields()},
+        if self._log.is_due:
+            self._log.log_progress(
+                open_sessions=open_sessions,
+                visitors=len(self._database.cache),
+                lag=lag,
+                backlog=backlog,
             )
