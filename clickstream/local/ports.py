@@ -2,11 +2,14 @@
 
 import secrets
 import socket
+import time
 
 HOST = "127.0.0.1"
 # Below the range of ephemeral ports: a client that retries on an ephemeral port while the server is
 # down would sooner or later connect to itself and occupy the port.
 FIRST, LAST = 20_000, 32_000
+# The threads of a server that was just killed may keep its port this long.
+RELEASE_SECONDS = 2.0
 
 
 def is_free(port: int) -> bool:
@@ -23,8 +26,11 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Return the preferred port if it is free, else another one."""
+    """Return the preferred port if it is free or soon becomes free, else another one."""
     port = preferred or _any_port()
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while port == preferred and not is_free(port) and time.monotonic() < deadline:
+        time.sleep(0.02)
     while not is_free(port):
         port = _any_port()
     return port
