@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from clickstream.indexer.index_names import IndexNames
 from clickstream.local import kafka_server, processes, server
 from clickstream.settings import Settings
 from clickstream.storage import schema
-from tests.pki import Authority, Pair
+from tests.pki import NOW, Authority, Pair
 from tests.services.databases import Query
 from tests.services.http_proxy import password_proxy
 from tests.services.own_server import OwnServer
@@ -33,7 +33,6 @@ from tests.services.scripts import RunScript
 from tests.services.tls_proxy import tls_proxy
 from tests.services.waiting import eventually
 
-NOW = datetime.now(UTC)
 NAMES = IndexNames("clickstream")
 # Every problem ends with what to do.
 REMEDY = r"; .{10,}"
