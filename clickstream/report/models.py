@@ -118,11 +118,13 @@ class ProductFigures:
 
 @dataclass(frozen=True, slots=True)
 class PageFigures:
-    """Events of one page.
+    """Events of one page: of all addresses with the same path.
 
-    views: its page_view events. landings, exits: sessions that began or ended on it.
+    page_url: the address with the most views. views: page_view events. landings, exits: sessions
+    that began or ended on the page.
     """
 
+    page_path: str
     page_url: str
     views: int
     events: int

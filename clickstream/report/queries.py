@@ -27,6 +27,8 @@ from clickstream.storage.stored_rule import SELECT_RULE
 SHOWN_EVENT_TYPES = 20
 # Of products, pages, visitors, devices and countries.
 TOP_ROWS = 10
+# The parts of an address before and behind its path: scheme and host, query and fragment.
+NOT_PATH = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$"
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 
 # The most frequent event types; each row repeats the totals over all types.
@@ -79,24 +81,42 @@ SELECT_TOP_PRODUCTS = """
     ORDER BY revenue DESC, units DESC, product_id
     LIMIT %(rows)s
 """
-# The pages with the most views, and how many sessions began and ended on each.
+# The pages with the most views, and how many sessions began and ended on each. Addresses that
+# differ only in origin, query or fragment are one page; page_url is the one with the most views.
 SELECT_TOP_PAGES = """
-    SELECT page_url, views, events,
+    WITH pages AS (
+        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
+                   AS page_path,
+               (array_agg(page_url ORDER BY views DESC, events DESC, page_url))[1] AS page_url,
+               sum(views)::bigint AS views, sum(events)::bigint AS events
+        FROM (SELECT page_url, count(*) FILTER (WHERE event_type = 'page_view') AS views,
+                     count(*) AS events
+              FROM clickstream_events
+              WHERE page_url IS NOT NULL AND event_time >= %(since)s
+              GROUP BY page_url) AS addresses
+        GROUP BY page_path
+        ORDER BY views DESC, events DESC, page_path
+        LIMIT %(rows)s),
+    landed AS (
+        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
+                   AS page_path,
+               sum(sessions)::bigint AS landings
+        FROM (SELECT landing_page AS page_url, count(*) AS sessions
+              FROM session_metrics WHERE first_event_timestamp >= %(since)s
+              GROUP BY landing_page) AS addresses
+        GROUP BY page_path),
+    left_from AS (
+        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
+                   AS page_path,
+               sum(sessions)::bigint AS exits
+        FROM (SELECT exit_page AS page_url, count(*) AS sessions
+              FROM session_metrics WHERE first_event_timestamp >= %(since)s
+              GROUP BY exit_page) AS addresses
+        GROUP BY page_path)
+    SELECT page_path, page_url, views, events,
            coalesce(landings, 0) AS landings, coalesce(exits, 0) AS exits
-    FROM (SELECT page_url, count(*) FILTER (WHERE event_type = 'page_view') AS views,
-                 count(*) AS events
-          FROM clickstream_events
-          WHERE page_url IS NOT NULL AND event_time >= %(since)s
-          GROUP BY page_url
-          ORDER BY views DESC, events DESC, page_url
-          LIMIT %(rows)s) AS pages
-    LEFT JOIN (SELECT landing_page AS page_url, count(*) AS landings
-               FROM session_metrics WHERE first_event_timestamp >= %(since)s
-               GROUP BY landing_page) AS landed USING (page_url)
-    LEFT JOIN (SELECT exit_page AS page_url, count(*) AS exits
-               FROM session_metrics WHERE first_event_timestamp >= %(since)s
-               GROUP BY exit_page) AS left_from USING (page_url)
-    ORDER BY views DESC, events DESC, page_url
+    FROM pages LEFT JOIN landed USING (page_path) LEFT JOIN left_from USING (page_path)
+    ORDER BY views DESC, events DESC, page_path
 """
 # The visitors with the most events.
 SELECT_TOP_VISITORS = """
@@ -148,6 +168,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             "since": lower_bound,
             "rows": TOP_ROWS,
             "event_types": SHOWN_EVENT_TYPES,
+            "not_path": NOT_PATH,
         }
         event_types = select_rows(cursor, SELECT_EVENT_TYPES, values)
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)

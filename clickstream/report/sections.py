@@ -202,7 +202,7 @@ def _pages(report: Report) -> Section:
         "Top pages",
         columns=("page", "views", "events", "landings", "exits"),
         rows=[
-            (page.page_url, *map(number, (page.views, page.events, page.landings, page.exits)))
+            (page.page_path, *map(number, (page.views, page.events, page.landings, page.exits)))
             for page in report.pages
         ],
     )

@@ -111,6 +111,7 @@ def test_json_has_every_figure(run_script: RunScript) -> None:
         "revenue": "5.0000",
     }
     assert report["pages"][0] == {
+        "page_path": "/",
         "page_url": "/",
         "views": 3,
         "events": 3,
@@ -204,6 +205,27 @@ def test_one_event_of_1995_among_thousands_of_today_does_not_flatten_the_chart(
     since = as_json(run_script, "--since", START.isoformat())["traffic"]
     assert since == {**traffic, "events_outside": 0}
     assert run_script("summary.py", "--html", "report.html").returncode == 0
+
+
+def test_addresses_that_differ_in_origin_query_or_fragment_are_one_page(
+    batches: Batches, run_script: RunScript
+) -> None:
+    addresses = [
+        "https://shop.example/p?utm=1",
+        "http://www.shop.example/p#top",
+        "/p?id=http://x/y",
+        "/p",
+        "https://shop.example/p?utm=1",
+        "https://shop.example",
+        "https://shop.example/?q=a",
+    ]
+    batches.store([[event("a", n, page_url=url) for n, url in enumerate(addresses)]])
+    pages = as_json(run_script)["pages"]
+    assert [(each["page_path"], each["views"], each["page_url"]) for each in pages] == [
+        ("/p", 5, "https://shop.example/p?utm=1"),
+        ("/", 2, "https://shop.example"),
+    ]
+    assert [(each["landings"], each["exits"]) for each in pages] == [(1, 0), (0, 1)]
 
 
 PLACEHOLDERS = ["undefined", "NULL", "None", "NaN", "[object Object]", " null\t"]

@@ -52,7 +52,7 @@ def hostile_report(text: str) -> models.Report:
         event_types=[models.EventTypeFigures(text, 3, 1.0)],
         traffic=models.TrafficOverTime(60, [models.TrafficBucket(NOW, 3)], 0),
         products=[models.ProductFigures(text, text, 1, Decimal("5"))],
-        pages=[models.PageFigures(text, 1, 1, 1, 1)],
+        pages=[models.PageFigures(text, text, 1, 1, 1, 1)],
         visitors=[models.VisitorFigures(text, 1, 3, Decimal("5"), NOW)],
         devices=[models.SegmentFigures(text, 1, 1.0, 0.0, Decimal("5"))],
         quality=replace(
@@ -110,7 +110,8 @@ def test_the_report_in_a_terminal_has_bars_and_no_escape_sequence_of_a_visitor()
 
 
 def test_long_text_is_cut_and_numbers_are_not() -> None:
-    page = models.PageFigures("https://shop.example/" + "x" * 8_000, 1_234_567, 7_654_321, 11, 22)
+    path = "/" + "x" * 8_000
+    page = models.PageFigures(path, path, 1_234_567, 7_654_321, 11, 22)
     text = printed(replace(EMPTY, pages=[page]))
     assert "1,234,567  7,654,321        11     22" in text
     assert "…" in text
