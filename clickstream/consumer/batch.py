@@ -10,6 +10,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.fail_points import FailPoint, reach
 from clickstream.model.events import Event
 from clickstream.model.reading import Reading
 from clickstream.storage import outcomes, positions, rejected_table, stored_rule
@@ -94,16 +95,22 @@ def store(
     the tables.
     """
     parsed = parse_batch(batch, assignment, now=now, reading=reading)
+    reach(FailPoint.PARSED)
     with connection, connection.cursor() as cursor:
         check_assignment(cursor, assignment)
+        reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
         stored = outcomes.store_records(cursor, parsed.results)
+        reach(FailPoint.INSERTED)
         cache.apply(cursor, stored.new_events)
+        reach(FailPoint.SESSIONS_UPDATED)
         decided, restored = _compare_with_before(parsed, stored.outcomes, rejected_before)
         rejected_table.insert(cursor, assignment.topic, list(_rejected_records(parsed, decided)))
         rejected_table.delete(cursor, assignment.topic, restored)
         progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
+        reach(FailPoint.POSITIONS_MOVED)
+    reach(FailPoint.COMMITTED)
     return progress
 
 

@@ -25,6 +25,7 @@ from clickstream.consumer.storing import StoringThread
 from clickstream.consumer.stream import Stream
 from clickstream.consumer.topic_check import TopicCheck
 from clickstream.errors import first_line
+from clickstream.fail_points import FailPoint, reach
 from clickstream.settings import Settings
 from clickstream.storage.positions import FencedError
 
@@ -92,6 +93,7 @@ class Loop:
             return
         beginnings = stream.topic.beginning_offsets()
         assignment = self._database.acquire(stream.topic.identity(), beginnings)
+        reach(FailPoint.ACQUIRED)
         stream.seek(assignment.positions)
         logger.info(
             "reading partitions %s of topic %s", sorted(assignment.partitions), stream.topic.name

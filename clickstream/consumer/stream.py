@@ -26,6 +26,10 @@ POLL_RECORDS = 100
 # A batch ends at the poll that passes this size.
 MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
+# The smallest that Kafka allows by default: a killed member holds its partitions for this long, and
+# the local broker lets a join wait for half of it.
+SESSION_TIMEOUT_MS = 6_000
+HEARTBEAT_INTERVAL_MS = 2_000
 # The local broker may take this long to let a consumer join; Kafka takes about a second.
 JOIN_SECONDS = 25
 
@@ -195,10 +199,8 @@ def _connect(settings: Settings) -> KafkaConsumer:
         allow_auto_create_topics=False,
         max_poll_records=settings.consumer_batch_events,
         max_poll_interval_ms=30_000,
-        # The smallest that Kafka allows: a killed member holds its partitions for this long, and
-        # the local broker lets a join wait for half of it.
-        session_timeout_ms=6_000,
-        heartbeat_interval_ms=2_000,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=HEARTBEAT_INTERVAL_MS,
         metadata_max_age_ms=METADATA_AGE_MS,
         bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
         fetch_max_wait_ms=POLL_MS,

@@ -15,6 +15,7 @@ import psycopg2
 from clickstream.backoff import Backoff
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import Connection
+from clickstream.fail_points import FailPoint, reach
 from clickstream.indexer import checkpoint, refused_documents
 from clickstream.indexer.bulk import (
     FIRST_RETRY_SECONDS,
@@ -125,9 +126,11 @@ class Indexer:
         1. Send the documents. 2. Advance the checkpoint. 3. Store its horizon in OpenSearch.
         """
         sent, refusals = self._send(connection, step)
+        reach(FailPoint.DOCUMENTS_SENT)
         with connection, connection.cursor() as cursor:
             checkpoint.advance(cursor, step.after)
             refused_documents.record(cursor, sent, refusals)
+        reach(FailPoint.CHECKPOINT_ADVANCED)
         self._indexes.store_horizon(step.after.horizon)
         if refusals:
             logger.warning(
