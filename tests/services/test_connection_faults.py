@@ -1,0 +1,80 @@
+"""Connections to a server are slow, stall and end: no record is lost, and none is stored twice."""
+
+from time import monotonic
+
+import pytest
+
+from tests.services import oracle, search_oracle
+from tests.services.databases import Query
+from tests.services.fault_proxy import FaultProxy, fault_proxy
+from tests.services.records import wait_until_read
+from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
+
+SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
+LOAD_EVENTS = 4_000
+LOAD = ("--events", str(LOAD_EVENTS), "--rate", "300", "--seed", "1")
+
+
+def inject_faults(proxy: FaultProxy) -> None:
+    """Delay, cut and stall the connections of a consumer that works, for 12 s."""
+    proxy.delay_seconds = 0.02
+    pause(1)
+    for _ in range(2):
+        proxy.cut()
+        pause(2)
+    proxy.delay_seconds, proxy.cut_share = 0.0, 0.02
+    pause(3)
+    proxy.cut_share = 0.0
+    proxy.stall()
+    pause(3)
+    proxy.resume()
+    proxy.stall()
+    pause(1)
+    proxy.cut()
+    proxy.resume()
+
+
+def pause(seconds: float) -> None:
+    """Let the servers work for a while."""
+    began = monotonic()
+    eventually(lambda: monotonic() > began + seconds)
+
+
+@pytest.mark.parametrize("server", ["kafka", "postgres"])
+def test_no_fault_of_a_connection_loses_or_doubles_a_record(
+    server: str,
+    environment: dict[str, str],
+    start_script: StartScript,
+    run_script: RunScript,
+    query: Query,
+) -> None:
+    """The Kafka client connects again by itself; for PostgreSQL a warning names the server."""
+    with fault_proxy(server, environment) as proxy:
+        consumer = start_script("consumer.py", **{**proxy.environment, **SMALL_BATCHES})
+        traffic = start_script("producer.py", *LOAD)
+        eventually(lambda: query("SELECT 1 FROM clickstream_events LIMIT 1"))
+        inject_faults(proxy)
+        assert traffic.wait() == 0
+        wait_until_read(query, LOAD_EVENTS)
+        assert consumer.is_running
+    assert "Traceback" not in consumer.output
+    assert server == "kafka" or "WARNING cannot reach PostgreSQL at" in consumer.output
+    assert oracle.check(environment)["rows"] == LOAD_EVENTS
+    assert run_script("summary.py", "--verify").returncode == 0
+
+
+def test_no_fault_of_a_connection_to_opensearch_loses_or_doubles_a_document(
+    environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """A test of outages checks the warning: short faults are retried without one."""
+    with fault_proxy("opensearch", search) as proxy:
+        consumer = start_script("consumer.py", **{**proxy.environment, **SMALL_BATCHES})
+        traffic = start_script("producer.py", *LOAD)
+        consumer.wait_for_output("backfilling the search index")
+        inject_faults(proxy)
+        assert traffic.wait() == 0
+        wait_until_read(query, LOAD_EVENTS)
+        eventually(lambda: search_oracle.check({**environment, **search}) > LOAD_EVENTS)
+        assert consumer.is_running
+    assert "Traceback" not in consumer.output
