@@ -13,23 +13,28 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from heapq import nsmallest
 from uuid import UUID
 
 import orjson
 
+from clickstream.model.distinct_values import (
+    SHOWN_VALUES,
+    DistinctValues,
+    count,
+    shown,
+    shown_and_next,
+    with_value,
+)
 from clickstream.model.events import EPOCH, Event, Key
 from clickstream.model.identifiers import uuid5
 
 # Session ids are UUIDs of version 5 in this namespace.
 NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 
-# A set of at most this many values is kept as a tuple, which takes a fifth of a set's memory.
-MAX_TUPLE_VALUES = 16
-# An array holds at most this many values: the smallest.
-SHOWN_VALUES = 1_000
-# The number of distinct values is exact up to here, and not counted further.
-COUNTED_VALUES = 10_000
+# Grows if the metrics of the same events change: stored sessions must then be recomputed.
+# 2: arrays and event_type_counts show at most 256 KiB.
+METRICS_VERSION = 2
+
 # A session is engaged (GA4) if it lasts longer than this, or has this many page views.
 ENGAGED_AFTER = timedelta(seconds=10)
 ENGAGED_PAGE_VIEWS = 2
@@ -39,7 +44,6 @@ _MICROSECOND = timedelta(microseconds=1)
 
 # A value and the key of the event that it comes from.
 KeyedValue = tuple[Key, str]
-DistinctValues = tuple[str, ...] | set[str]
 
 
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:
@@ -76,8 +80,7 @@ class Session:
     """The running metrics of one session.
 
     Every metric depends only on the set of events, so `add` takes the session's events in any
-    order. schema.sql explains each column. Memory is bounded, also for a crawler: no set holds
-    more than twice COUNTED_VALUES.
+    order. schema.sql explains each column. Memory is bounded, also for a crawler.
     """
 
     __slots__ = (
@@ -147,7 +150,7 @@ class Session:
         self._add_type(event)
         self._add_page(key, event.page_url)
         if event.referrer is not None:
-            self.referrers = _with_value(self.referrers, event.referrer)
+            self.referrers = with_value(self.referrers, event.referrer)
         self.user_agent = _earliest(self.user_agent, key, event.user_agent)
         self.ip_address = _earliest(self.ip_address, key, event.ip_address)
         self.device_type = _earliest(self.device_type, key, event.device_type)
@@ -157,15 +160,16 @@ class Session:
         event_type = event.event_type
         self.event_types[event_type] = self.event_types.get(event_type, 0) + 1
         if len(self.event_types) >= 2 * SHOWN_VALUES:
-            self.event_types = _smallest_types(self.event_types)
+            kept = shown_and_next(self.event_types)
+            self.event_types = {name: self.event_types[name] for name in kept}
         if event_type in PRODUCT_VIEW_TYPES:
             self.page_views += event_type == "page_view"
             if event.product_id is not None:
-                self.products = _with_value(self.products, event.product_id)
+                self.products = with_value(self.products, event.product_id)
         elif event_type == "purchase":
             self._add_purchase(event)
         elif event_type == "search" and event.search_query is not None:
-            self.searches = _with_value(self.searches, event.search_query)
+            self.searches = with_value(self.searches, event.search_query)
 
     def _add_purchase(self, event: Event) -> None:
         self.purchased = True
@@ -174,12 +178,12 @@ class Session:
         if event.order_id is None:
             self.orders_without_id += 1
         else:
-            self.orders = _with_value(self.orders, event.order_id)
+            self.orders = with_value(self.orders, event.order_id)
 
     def _add_page(self, key: Key, page: str | None) -> None:
         if page is None:
             return
-        self.pages = _with_value(self.pages, page)
+        self.pages = with_value(self.pages, page)
         self.landing_page = _earliest(self.landing_page, key, page)
         if self.exit_page is None or key >= self.exit_page[0]:
             self.exit_page = (key, page)
@@ -199,22 +203,22 @@ class Session:
             self.session_id,
             self.user_id,
             self.total_events,
-            _json(_smallest_types(self.event_types)),
+            _json({name: self.event_types[name] for name in shown(self.event_types)}),
             self.first[0],
             self.last[0],
             self.first[1],
             self.last[1],
             _json_array(self.pages),
-            _count(self.pages),
+            count(self.pages),
             _value(self.landing_page),
             _value(self.exit_page),
             self.revenue,
-            _count(self.orders) + self.orders_without_id,
+            count(self.orders) + self.orders_without_id,
             _json_array(self.products),
-            _count(self.products),
+            count(self.products),
             _json_array(self.searches),
             _json_array(self.referrers),
-            _count(self.referrers),
+            count(self.referrers),
             _value(self.user_agent),
             _value(self.ip_address),
             _value(self.device_type),
@@ -282,30 +286,8 @@ def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> Keyed
     return key, value
 
 
-def _with_value(values: DistinctValues, value: str) -> DistinctValues:
-    """Return the values and one more; only the COUNTED_VALUES smallest are kept."""
-    if value in values:
-        return values
-    if isinstance(values, tuple):
-        return (*values, value) if len(values) < MAX_TUPLE_VALUES else {*values, value}
-    values.add(value)
-    if len(values) >= 2 * COUNTED_VALUES:
-        return set(nsmallest(COUNTED_VALUES, values))
-    return values
-
-
-def _smallest_types(counts: dict[str, int]) -> dict[str, int]:
-    if len(counts) <= SHOWN_VALUES:
-        return counts
-    return {name: counts[name] for name in nsmallest(SHOWN_VALUES, counts)}
-
-
 def _json_array(values: DistinctValues) -> str:
-    return _json(sorted(values)[:SHOWN_VALUES]) if values else "[]"
-
-
-def _count(values: DistinctValues) -> int:
-    return min(len(values), COUNTED_VALUES)
+    return _json(shown(values)) if values else "[]"
 
 
 def _value(keyed: KeyedValue | None) -> str | None:

@@ -20,6 +20,7 @@ from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
 
 TRUTH_VERSION = 1
 MAX_LISTED = 1_000
+MAX_LISTED_BYTES = 256 * 1024
 MAX_COUNTED = 10_000
 MIN_ENGAGED_TIME = 10 * SECOND
 PRODUCT_VIEWS = frozenset(("page_view", "click", "hover", "scroll", "add_to_cart"))
@@ -103,8 +104,18 @@ class _Session:
 
 
 def _listed(values: Iterable[str]) -> list[str]:
-    """Return the smallest values by code point, as many as the tables keep."""
-    return sorted(values)[:MAX_LISTED]
+    """Return the smallest values by code point, as many as the tables keep.
+
+    MAX_LISTED_BYTES is the limit of their array as JSON without blanks.
+    """
+    listed: list[str] = []
+    bytes_left = MAX_LISTED_BYTES - 1  # two brackets; one comma less than there are values
+    for value in sorted(values)[:MAX_LISTED]:
+        bytes_left -= len(orjson.dumps(value)) + 1
+        if bytes_left < 0:
+            break
+        listed.append(value)
+    return listed
 
 
 def _count(values: set[str]) -> int:

@@ -51,11 +51,14 @@ grouped AS (
     SELECT
         user_id,
         count(*) AS total_events,
-        -- The 1,000 smallest types with their numbers.
+        -- The types that are shown, with their numbers.
         (SELECT jsonb_object_agg(event_type, number)
-         FROM (SELECT event_type, count(*) AS number
+         FROM (SELECT event_type, count(*) AS number,
+                      sum(octet_length(to_json(event_type)::text) + 1) OVER (ORDER BY event_type)
+                          AS bytes
                FROM unnest(array_agg(event_type COLLATE "C")) AS event_type
-               GROUP BY event_type ORDER BY event_type LIMIT 1000) AS types) AS event_type_counts,
+               GROUP BY event_type ORDER BY event_type LIMIT 1000) AS types
+         WHERE bytes < 262144) AS event_type_counts,
         min(event_time) AS first_event_timestamp,
         max(event_time) AS last_event_timestamp,
         (max(event_id::text) FILTER (WHERE nth_event = 1))::uuid AS first_event_id,
@@ -87,24 +90,42 @@ grouped AS (
     GROUP BY user_id, session_number
 ),
 
--- Arrays hold the 1,000 smallest values; distinct values are counted up to 10,000.
+-- An array shows the 1,000 smallest values, and of these as many as fit into 256 KiB of JSON without
+-- blanks: two brackets, the values, and commas between them. Mostly all of them fit, and `shown` only
+-- compares sizes. Distinct values are counted up to 10,000.
 recomputed AS (
     SELECT user_id, total_events, event_type_counts,
            first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,
-           coalesce(to_jsonb(unique_pages[:1000]), '[]') AS unique_pages,
+           coalesce(to_jsonb(unique_pages[:shown_pages]), '[]') AS unique_pages,
            least(coalesce(cardinality(unique_pages), 0), 10000) AS unique_pages_count,
            landing_page, exit_page,
            coalesce(total_revenue, 0) AS total_revenue,
            least(orders, 10000) + lone_lines AS orders_count,
-           coalesce(to_jsonb(products_viewed[:1000]), '[]') AS products_viewed,
+           coalesce(to_jsonb(products_viewed[:shown_products]), '[]') AS products_viewed,
            least(coalesce(cardinality(products_viewed), 0), 10000) AS products_viewed_count,
-           coalesce(to_jsonb(search_queries[:1000]), '[]') AS search_queries,
-           coalesce(to_jsonb(referrers[:1000]), '[]') AS referrers,
+           coalesce(to_jsonb(search_queries[:shown_queries]), '[]') AS search_queries,
+           coalesce(to_jsonb(referrers[:shown_referrers]), '[]') AS referrers,
            least(coalesce(cardinality(referrers), 0), 10000) AS unique_referrers_count,
            user_agent, ip_address, device_type, country,
            NOT is_engaged AS is_bounce,
            ended_by_event
     FROM grouped
+    CROSS JOIN LATERAL (
+        SELECT coalesce(max(number) FILTER (WHERE name = 'pages'), 1000) AS shown_pages,
+               coalesce(max(number) FILTER (WHERE name = 'products'), 1000) AS shown_products,
+               coalesce(max(number) FILTER (WHERE name = 'queries'), 1000) AS shown_queries,
+               coalesce(max(number) FILTER (WHERE name = 'referrers'), 1000) AS shown_referrers
+        FROM (VALUES ('pages', unique_pages[:1000]), ('products', products_viewed[:1000]),
+                     ('queries', search_queries[:1000]), ('referrers', referrers[:1000]))
+             AS sets (name, smallest)
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS number
+            FROM (SELECT sum(octet_length(to_json(value)::text) + 1) OVER (ORDER BY place) AS bytes
+                  FROM unnest(smallest) WITH ORDINALITY AS v (value, place)) AS sizes
+            WHERE bytes < 262144
+        ) AS fitting
+        WHERE octet_length(array_to_json(smallest)::text) > 262144
+    ) AS shown
 ),
 
 stored AS (

@@ -3,7 +3,9 @@
 It shares nothing with the product but the namespace of session ids.
 """
 
+import json
 import uuid
+from bisect import bisect
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import closing
@@ -116,13 +118,13 @@ def _metrics(events: list[Row], ends: Collection[str]) -> Row:
         "session_id": str(uuid.uuid5(NAMESPACE, name)),
         "user_id": first["user_id"],
         "total_events": len(events),
-        "event_type_counts": {kind: types[kind] for kind in sorted(types)[:1000]},
+        "event_type_counts": {kind: types[kind] for kind in _shown(types)},
         "first_event_timestamp": first["event_time"],
         "last_event_timestamp": last["event_time"],
         "first_event_id": first["event_id"],
         "last_event_id": last["event_id"],
         "session_duration_minutes": duration.total_seconds() / 60,
-        **{name: sorted(values)[:1000] for name, values in distinct.items()},
+        **{name: _shown(values) for name, values in distinct.items()},
         "unique_pages_count": min(len(distinct["unique_pages"]), 10_000),
         "products_viewed_count": min(len(distinct["products_viewed"]), 10_000),
         "unique_referrers_count": min(len(distinct["referrers"]), 10_000),
@@ -150,6 +152,17 @@ def _values(events: list[Row], column: str, types: Collection[str]) -> set[str]:
         for event in events
         if event["event_type"] in types and event[column] is not None
     }
+
+
+def _shown(values: Collection[str]) -> list[str]:
+    """Return the 1,000 smallest values, or as many of them as fit into 256 KiB of JSON."""
+    smallest = sorted(values)[:1000]
+    numbers = range(len(smallest) + 1)
+    return smallest[: bisect(numbers, 1 << 18, key=lambda n: _json_bytes(smallest[:n])) - 1]
+
+
+def _json_bytes(values: list[str]) -> int:
+    return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def _earliest(events: list[Row], column: str) -> str | None:

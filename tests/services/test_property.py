@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clickstream.clients.postgres import Connection, only_row
 from clickstream.model.sessions import Rule
+from clickstream.verify.stored_sessions import verify_sessions
 from tests.services.batches import Batches
 from tests.services.oracle import check_sessions
 from tests.services.records import START, event, random_event
@@ -83,11 +84,9 @@ def _check_counters(connection: Connection, sent: int) -> None:
     assert sent == records == rows + duplicates + rejected
 
 
-@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
-def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_arrival(
-    transactions: Connection, order: str
-) -> None:
-    events = [
+def many_values() -> list[Any]:
+    """Return events with more distinct values than are counted."""
+    return [
         event(
             "crawler", 0.001 * n, "click" if n % 2 else f"type-{n % 4_200:04}",
             event_id=str(UUID(int=n)), page_url=f"/{n * 7919 % 24_000}", product_id=str(n),
@@ -95,11 +94,39 @@ def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_ar
         )
         for n in range(24_000)
     ]  # fmt: skip
-    if order == "shuffled":
-        Random(1).shuffle(events)
-    elif order == "backward":
-        events.reverse()
-    batches = Batches(transactions, Rule(timedelta(seconds=TIMEOUT), frozenset(), frozenset()))
-    for first in range(0, len(events), 6_000):
-        batches.store([events[first : first + 6_000]])
-    check_sessions(transactions, timeout=TIMEOUT)
+
+
+def large_values() -> list[Any]:
+    """Return events whose values need very different numbers of bytes in UTF-8 and in JSON."""
+    chance = Random(2)
+
+    def text(characters: int) -> str:
+        start = f"{chance.randrange(10**6):06}"
+        repeated = chance.choice(["a", '"', "\\", "\x01", "\x7f", "\n", "é", "\u2028", "😀"])
+        return start + repeated * (chance.choice([10, characters]) - len(start))
+
+    return [
+        event(
+            "crawler", 0.001 * n, chance.choice(["click", "search", text(64)]),
+            event_id=str(UUID(int=n)), page_url=text(8_192), product_id=text(8_192),
+            referrer=text(8_192), search_query=text(8_192),
+        )
+        for n in range(800)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_arrival(
+    transactions: Connection, order: str
+) -> None:
+    for events in (many_values(), large_values()):
+        if order == "shuffled":
+            Random(1).shuffle(events)
+        elif order == "backward":
+            events.reverse()
+        batches = Batches(transactions, Rule(timedelta(seconds=TIMEOUT), frozenset(), frozenset()))
+        size = len(events) // 4
+        for first in range(0, len(events), size):
+            batches.store([events[first : first + size]])
+        check_sessions(transactions, timeout=TIMEOUT)
+        assert verify_sessions(transactions).differences.first == []

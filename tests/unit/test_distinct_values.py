@@ -1,0 +1,89 @@
+"""Distinct values: those shown and their number depend on the set alone, and memory is bounded."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+from sys import getsizeof
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from clickstream.model import distinct_values
+from clickstream.model.distinct_values import (
+    COUNTED_VALUES,
+    SHOWN_BYTES,
+    DistinctValues,
+    count,
+    shown,
+    shown_and_next,
+    with_value,
+)
+
+# Smaller limits, so that short lists of short texts exceed them.
+SMALL = {"SHOWN_VALUES": 5, "SHOWN_BYTES": 24, "COUNTED_VALUES": 8, "MAX_TUPLE_VALUES": 2}
+
+
+@contextmanager
+def small_limits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, limit in SMALL.items():
+            patch.setattr(distinct_values, name, limit)
+        yield
+
+
+def added(values: list[str]) -> DistinctValues:
+    distinct: DistinctValues = ()
+    for value in values:
+        distinct = with_value(distinct, value)
+    return distinct
+
+
+def json_bytes(values: list[str]) -> int:
+    return len(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def expected(values: list[str]) -> list[str]:
+    """Return the longest beginning of the sorted values that the limits allow."""
+    ordered = sorted(set(values))[: SMALL["SHOWN_VALUES"]]
+    while json_bytes(ordered) > SMALL["SHOWN_BYTES"]:
+        ordered.pop()
+    return ordered
+
+
+# Quotes and control characters take more bytes in JSON than in UTF-8.
+texts = st.text(st.sampled_from('abc"\x01\x7fé😀'), max_size=8)
+
+
+@given(st.lists(texts, max_size=60))
+@example(["bbbbbbbbbbbbbbbb", "aaaaaaaa", "c"])
+def test_the_values_shown_and_their_number_are_those_of_the_whole_set(values: list[str]) -> None:
+    with small_limits():
+        distinct = added(values)
+        assert shown(distinct) == expected(values)
+        assert count(distinct) == min(len(set(values)), SMALL["COUNTED_VALUES"])
+
+
+@given(st.lists(texts, max_size=20), st.lists(texts, max_size=20))
+def test_pruned_values_are_enough_to_add_further_ones(before: list[str], later: list[str]) -> None:
+    with small_limits():
+        assert shown({*shown_and_next(before), *later}) == expected(before + later)
+
+
+@pytest.mark.parametrize("repeated", ["a", "\x01", "é", "😀"])
+def test_as_many_of_the_smallest_values_are_shown_as_fit_into_256_kib(repeated: str) -> None:
+    values = [f"{n:03}" + 8_189 * repeated for n in range(300)]
+    Random(1).shuffle(values)
+    found = shown(added(values))
+    assert found == sorted(values)[: len(found)]
+    size = json_bytes(found)
+    assert size <= SHOWN_BYTES < size + json_bytes(values[:1]) - 1
+
+
+def test_the_memory_of_large_values_is_bounded() -> None:
+    distinct: DistinctValues = ()
+    for number in range(4_000):
+        distinct = with_value(distinct, f"{number * 7919 % 4_000:04}é" + 2_000 * "x")
+        assert sum(map(getsizeof, distinct)) < 4 * SHOWN_BYTES
+    assert count(distinct) == 4_000 <= COUNTED_VALUES
