@@ -49,14 +49,15 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     session_id                uuid        PRIMARY KEY,    -- UUIDv5 of visitor and first event
     user_id                   text        NOT NULL COLLATE "C",
     total_events              bigint      NOT NULL,
-    event_type_counts         jsonb       NOT NULL,       -- type -> number, of the 1,000 smallest
+    event_type_counts         jsonb       NOT NULL,       -- type -> number, of the smallest types
     first_event_timestamp     timestamptz NOT NULL,
     last_event_timestamp      timestamptz NOT NULL,
     first_event_id            uuid        NOT NULL,
     last_event_id             uuid        NOT NULL,
     session_duration_minutes  double precision NOT NULL GENERATED ALWAYS AS
         (EXTRACT(EPOCH FROM last_event_timestamp - first_event_timestamp)::double precision / 60) STORED,
-    unique_pages              jsonb       NOT NULL,       -- distinct page_url, the 1,000 smallest
+    -- Arrays show the 1,000 smallest values, and of these as many as fit into 256 KiB of JSON.
+    unique_pages              jsonb       NOT NULL,       -- distinct page_url
     unique_pages_count        integer     NOT NULL,       -- exact up to 10,000, which is its maximum
     landing_page              text        COLLATE "C",
     exit_page                 text        COLLATE "C",
@@ -140,7 +141,8 @@ CREATE TABLE IF NOT EXISTS session_rule (
     timeout_seconds   integer     NOT NULL CHECK (timeout_seconds > 0),
     start_events      text[]      NOT NULL,
     end_events        text[]      NOT NULL,
-    version           bigint      NOT NULL                -- grows with each change
+    version           bigint      NOT NULL,               -- grows with each change
+    metrics_version   integer     NOT NULL DEFAULT 1      -- of the program that computed the metrics
 );
 
 -- == The reading: how records become events =====================================================
@@ -208,6 +210,17 @@ ALTER TABLE clickstream_events
     ADD COLUMN IF NOT EXISTS repaired text[];
 ALTER TABLE stream_positions
     ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0;
+ALTER TABLE session_rule
+    ADD COLUMN IF NOT EXISTS metrics_version integer NOT NULL DEFAULT 1;
+-- Metrics of version 2 show at most 256 KiB of an array or object. Mostly that is so already.
+UPDATE session_rule SET metrics_version = 2
+WHERE metrics_version = 1
+  AND NOT EXISTS (
+    SELECT FROM session_metrics
+    WHERE 262144 < greatest(
+        octet_length(unique_pages::text), octet_length(products_viewed::text),
+        octet_length(search_queries::text), octet_length(referrers::text),
+        octet_length(event_type_counts::text)));
 
 -- == Version of this file =======================================================================
 

@@ -4,21 +4,23 @@ from datetime import timedelta
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.errors import UserError
-from clickstream.model.sessions import Rule
+from clickstream.model.sessions import METRICS_VERSION, Rule
 from clickstream.settings import Settings
 
 INSERT_RULE = """
-    INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)
-    VALUES (%s, %s, %s, 1)
+    INSERT INTO session_rule (timeout_seconds, start_events, end_events, version, metrics_version)
+    VALUES (%s, %s, %s, 1, %s)
     ON CONFLICT DO NOTHING
 """
 SELECT_RULE = "SELECT timeout_seconds, start_events, end_events, version FROM session_rule"
+SELECT_METRICS_VERSION = "SELECT metrics_version FROM session_rule"
 REPLACE_RULE = """
-    INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)
-    VALUES (%s, %s, %s, 1)
+    INSERT INTO session_rule (timeout_seconds, start_events, end_events, version, metrics_version)
+    VALUES (%s, %s, %s, 1, %s)
     ON CONFLICT (only_row) DO UPDATE
     SET timeout_seconds = excluded.timeout_seconds, start_events = excluded.start_events,
-        end_events = excluded.end_events, version = session_rule.version + 1
+        end_events = excluded.end_events, version = session_rule.version + 1,
+        metrics_version = excluded.metrics_version
 """
 
 
@@ -51,16 +53,17 @@ def read_version(cursor: Cursor) -> int:
 def adopt(cursor: Cursor, rule: Rule) -> int:
     """Store the rule if there is none, and return the version of the stored rule.
 
-    Raises UserError if the stored sessions follow another rule.
+    Raises UserError as `require` does.
     """
-    cursor.execute(INSERT_RULE, _values(rule))
+    cursor.execute(INSERT_RULE, (*_values(rule), METRICS_VERSION))
     return require(cursor, rule)
 
 
 def require(cursor: Cursor, rule: Rule) -> int:
     """Return the version of the stored rule, which must exist.
 
-    Raises UserError if the stored sessions follow another rule.
+    Raises UserError if the stored sessions follow another rule, or if another version of the
+    program computed their metrics in another way.
     """
     cursor.execute(SELECT_RULE)
     *stored, version = only_row(cursor)
@@ -70,12 +73,18 @@ def require(cursor: Cursor, rule: Rule) -> int:
             f"settings ask for ({_settings_text(*_values(rule))}); either set the old values "
             "again, or recompute all sessions with: python create_schema.py --rebuild-sessions"
         )
+    cursor.execute(SELECT_METRICS_VERSION)
+    if only_row(cursor)[0] != METRICS_VERSION:
+        raise UserError(
+            "the metrics of the stored sessions come from another version of this program; "
+            "recompute all sessions with: python create_schema.py --rebuild-sessions"
+        )
     return int(version)
 
 
 def replace(cursor: Cursor, rule: Rule) -> None:
     """Store another rule; the caller recomputes the sessions in the same transaction."""
-    cursor.execute(REPLACE_RULE, _values(rule))
+    cursor.execute(REPLACE_RULE, (*_values(rule), METRICS_VERSION))
 
 
 def _values(rule: Rule) -> tuple[int, list[str], list[str]]:

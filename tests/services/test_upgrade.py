@@ -40,6 +40,10 @@ FILES = """
     SELECT relname::text, pg_relation_filenode(oid) FROM pg_class
     WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i') ORDER BY 1
 """
+MAKE_A_LARGE_ARRAY = """
+    UPDATE session_metrics SET referrers = to_jsonb(ARRAY[repeat('x', 262144)])
+    WHERE session_id = (SELECT min(session_id::text)::uuid FROM session_metrics)
+"""
 SET_TOPIC_ID = "UPDATE stream_positions SET topic_id = %s"
 SET_REJECTED_TOPIC_ID = "UPDATE rejected_events SET topic_id = %s"
 
@@ -101,6 +105,20 @@ def test_a_consumer_before_the_upgrade_asks_for_create_schema(run_script: RunScr
     result = run_script("consumer.py", "--drain")
     assert result.returncode == 1
     assert "python create_schema.py" in result.stderr
+
+
+@pytest.mark.usefixtures("version_2")
+def test_sessions_that_show_more_than_256_kib_have_to_be_rebuilt_after_the_upgrade(
+    run_script: RunScript, query: Query
+) -> None:
+    query(MAKE_A_LARGE_ARRAY)
+    assert run_script("create_schema.py").returncode == 0
+    refused = run_script("consumer.py", "--drain")
+    assert refused.returncode == 1
+    assert "python create_schema.py --rebuild-sessions" in refused.stderr
+    rebuilt = run_script("create_schema.py", "--rebuild-sessions")
+    assert "1 were replaced or deleted, 1 were written" in rebuilt.stdout
+    assert run_script("consumer.py", "--drain").returncode == 0
 
 
 @pytest.fixture
