@@ -27,6 +27,7 @@ from clickstream.consumer.metrics import Metrics
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.signals import Stop
+from clickstream.storage.schema import apply_tables
 
 # If this variable is set, the server that it names is used instead of a local one.
 GIVEN_BY = {
@@ -59,7 +60,10 @@ def servers(names: Sequence[str]) -> Iterator[Settings]:
         settings = replace(settings, kafka_topic=fresh, kafka_group_id=fresh)
         resources.enter_context(_database(settings, fresh))
         settings = replace(settings, postgres_database=fresh)
-        list(setup.apply(settings))
+        apply_tables(settings)
+        if "kafka" in names:
+            setup.apply_topic(settings)
+        setup.apply_search(settings)
         yield settings
 
 
