@@ -20,7 +20,7 @@ for profile, max_examples in {"fast": 60, "thorough": 300}.items():
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
-settings.load_profile("thorough" if "CI" in os.environ else "fast")
+settings.load_profile("fast")
 
 
 @pytest.fixture(autouse=True)

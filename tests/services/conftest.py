@@ -65,7 +65,18 @@ GIVEN_BY = {
 GIVEN_DEFAULTS = {"POSTGRES_DATABASE": "postgres", "OPENSEARCH_USE_SSL": "false"}
 # A script that runs longer has hung; a slow machine needs a part of this.
 SCRIPT_SECONDS = 240
-SEARCH_SERVERS = ["local_search", "real_search"]
+# If set: tests of search run on the local server and on the real one.
+BOTH_SEARCH_SERVERS = "TEST_BOTH_SEARCH_SERVERS"
+
+
+def _search_servers() -> list[str]:
+    """Return the fixtures of the search servers that a test of search runs on."""
+    if BOTH_SEARCH_SERVERS in os.environ:
+        return ["local_search", "real_search"]
+    return ["local_search"] if missing() else ["real_search"]
+
+
+SEARCH_SERVERS = _search_servers()
 
 # A shell starts background jobs with SIGINT ignored, and the scripts under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -258,9 +269,9 @@ def settings(environment: dict[str, str]) -> Settings:
 
 @pytest.fixture(params=["given_search"] if GIVEN_BY["opensearch"] in os.environ else SEARCH_SERVERS)
 def search(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """The settings that turn search on; runs the test on a local and on a real server.
+    """The settings that turn search on, of a real server if there can be one, else of a local one.
 
-    A server of TEST_OPENSEARCH_HOST replaces both. The server is empty, and no other test uses it
+    A server of TEST_OPENSEARCH_HOST replaces it. The server is empty, and no other test uses it
     until this one ends: all tests use the same index names. A test uses this fixture or
     `own_search`, not both; it is skipped if there is no such server.
     """
@@ -386,8 +397,8 @@ def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
 def own_search(request: pytest.FixtureRequest) -> Iterator[SearchServer]:
     """A search server of this test: `.stop()`, `.start()`, `.kill()`, `.wipe()`, `.environment`.
 
-    Runs the test on a local and on a real server, empty at first. The local server loses its data
-    when it stops, the real one only when it is wiped. A test uses this fixture or `search`.
+    A real one if there can be one, else a local one; empty at first. The local server loses its
+    data when it stops, the real one only when it is wiped. A test uses this fixture or `search`.
     """
     with request.getfixturevalue(request.param).fresh() as server:
         yield server
