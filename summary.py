@@ -22,6 +22,8 @@ from clickstream.report.as_json import as_json
 from clickstream.report.models import Report
 from clickstream.report.queries import read_report
 from clickstream.report.session_detail import SessionDetail, session_detail
+from clickstream.report.standard_output import prepare_stdout
+from clickstream.report.visitor_detail import VisitorDetail, visitor_detail
 from clickstream.report.what_if import WhatIf, what_if
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
@@ -30,7 +32,7 @@ from clickstream.verify.differences import Differences
 from clickstream.verify.stored_sessions import verify_sessions
 from clickstream.verify.truth_comparison import compare_with_truth
 
-Figures = TypeVar("Figures", Report, SessionDetail, WhatIf)
+Figures = TypeVar("Figures", Report, SessionDetail, VisitorDetail, WhatIf)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,6 +78,9 @@ def _add_questions(group: argparse._MutuallyExclusiveGroup) -> None:
         metavar="ID",
         help="one session: its events in order, why it began and why it ended",
     )
+    group.add_argument(
+        "--visitor", metavar="ID", help="one visitor: the latest sessions, with their ids"
+    )
 
 
 def _add_forms(group: argparse._MutuallyExclusiveGroup) -> None:
@@ -89,16 +94,18 @@ def _add_forms(group: argparse._MutuallyExclusiveGroup) -> None:
 def check_options(arguments: argparse.Namespace) -> None:
     """Raise UsageError if options cannot be combined."""
     checks = arguments.verify or arguments.compare is not None
-    session = arguments.session is not None
-    if (arguments.html or arguments.watch) and (checks or session or arguments.what_if_timeout):
+    detail = arguments.session is not None or arguments.visitor is not None
+    if (arguments.html or arguments.watch) and (checks or detail or arguments.what_if_timeout):
         raise UsageError(
-            "--html and --watch cannot be combined with --session, --verify, --compare, "
+            "--html and --watch cannot be combined with --session, --visitor, --verify, --compare, "
             "--what-if-timeout"
         )
     if arguments.json and checks:
         raise UsageError("--json cannot be combined with --verify, --compare")
-    if arguments.since is not None and (checks or session):
-        raise UsageError("--since cannot be combined with --session, --verify, --compare")
+    if arguments.since is not None and (checks or detail):
+        raise UsageError(
+            "--since cannot be combined with --session, --visitor, --verify, --compare"
+        )
     if arguments.watch and not sys.stdout.isatty():
         raise UsageError("--watch needs a terminal; without one, run the report again as needed")
 
@@ -142,6 +149,9 @@ def _show(connection: Connection, arguments: argparse.Namespace) -> None:
     elif arguments.session is not None:
         detail = interruptible(connection, lambda: session_detail(connection, arguments.session))
         _print_figures(detail, output.print_session, json=arguments.json)
+    elif arguments.visitor is not None:
+        visitor = interruptible(connection, lambda: visitor_detail(connection, arguments.visitor))
+        _print_figures(visitor, output.print_visitor, json=arguments.json)
     elif arguments.what_if_timeout is not None:
         timeout, since = arguments.what_if_timeout, arguments.since
         compared = interruptible(connection, lambda: what_if(connection, timeout, since))
@@ -164,8 +174,7 @@ def _print_figures(figures: Figures, show: Callable[[Figures], None], *, json: b
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
     arguments = build_parser().parse_args(argv)
-    # A character that the terminal's encoding lacks is printed as "?" instead of failing.
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    prepare_stdout()
     return cli.run(lambda: answer(load(arguments.env_file), arguments))
 
 

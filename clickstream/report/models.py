@@ -144,6 +144,19 @@ class VisitorFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """The columns of session_metrics that lists of sessions show."""
+
+    session_id: str
+    user_id: str
+    last_event_timestamp: datetime
+    session_duration_minutes: float
+    total_events: int
+    orders_count: int
+    total_revenue: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentFigures:
     """Sessions with the same device type or country. name: None if it is not known."""
 
@@ -217,6 +230,7 @@ class Report:
     """All figures of one moment.
 
     since: events that happened and sessions that began from then on; None for all of them.
+    latest_orders: the latest sessions with an order.
     """
 
     database: str
@@ -232,6 +246,8 @@ class Report:
     products: list[ProductFigures]
     pages: list[PageFigures]
     visitors: list[VisitorFigures]
+    latest_orders: list[SessionSummary]
+    longest_sessions: list[SessionSummary]
     devices: list[SegmentFigures]
     countries: list[SegmentFigures]
     quality: DataQuality

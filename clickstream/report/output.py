@@ -1,4 +1,4 @@
-"""Printing the report, one session or the comparison of two timeouts; writing an HTML file."""
+"""Printing the report, a session, a visitor, two timeouts; writing an HTML file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +8,12 @@ from rich.live import Live
 
 from clickstream.durations import format_time
 from clickstream.errors import UserError
-from clickstream.report import terminal
+from clickstream.report import session_text, terminal
 from clickstream.report.html_page import html_page
 from clickstream.report.models import Report
 from clickstream.report.sections import what_if_section
 from clickstream.report.session_detail import SessionDetail
+from clickstream.report.visitor_detail import VisitorDetail
 from clickstream.report.what_if import WhatIf
 from clickstream.signals import Stop
 from clickstream.untrusted_text import clean
@@ -31,7 +32,7 @@ def print_report(report: Report) -> None:
         print(nothing)
     else:
         console = terminal.open_console()
-        terminal.show(console, terminal.report_parts(report, bars=console.is_terminal))
+        terminal.show(console, terminal.report_parts(report, bars=terminal.draws_bars(console)))
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -57,7 +58,12 @@ def watch_report(read: Callable[[], Report], stop: Stop) -> None:
 
 def print_session(detail: SessionDetail) -> None:
     """Print one session."""
-    terminal.show(terminal.open_console(), terminal.session_parts(detail))
+    terminal.show(terminal.open_console(), session_text.session_parts(detail))
+
+
+def print_visitor(detail: VisitorDetail) -> None:
+    """Print one visitor."""
+    terminal.show(terminal.open_console(), session_text.visitor_parts(detail))
 
 
 def print_what_if(found: WhatIf) -> None:
@@ -82,7 +88,7 @@ def _screen(console: Console, report: Report) -> RenderableType:
         return Group(nothing)
     parts: list[RenderableType] = []
     left = console.height - 1
-    for part in terminal.report_parts(report, bars=True):
+    for part in terminal.report_parts(report, bars=terminal.draws_bars(console)):
         left -= len(console.render_lines(part, pad=False))
         if left < 0:
             break

@@ -17,6 +17,7 @@ from clickstream.report.models import (
     RevenueFigures,
     SegmentFigures,
     SessionFigures,
+    SessionSummary,
     VisitorFigures,
 )
 from clickstream.report.traffic_over_time import read_traffic
@@ -29,6 +30,8 @@ SHOWN_EVENT_TYPES = 20
 TOP_ROWS = 10
 # The parts of an address before and behind its path: scheme and host, query and fragment.
 NOT_PATH = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$"
+# Of the latest orders and the longest sessions.
+LISTED_SESSIONS = 5
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 
 # The most frequent event types; each row repeats the totals over all types.
@@ -128,6 +131,24 @@ SELECT_TOP_VISITORS = """
     ORDER BY events DESC, sessions DESC, user_id
     LIMIT %(rows)s
 """
+# The latest sessions with an order.
+SELECT_LATEST_ORDERS = """
+    SELECT session_id, user_id, last_event_timestamp, session_duration_minutes, total_events,
+           orders_count, total_revenue
+    FROM session_metrics
+    WHERE orders_count > 0 AND first_event_timestamp >= %(since)s
+    ORDER BY last_event_timestamp DESC, session_id
+    LIMIT %(listed)s
+"""
+# The longest sessions.
+SELECT_LONGEST_SESSIONS = """
+    SELECT session_id, user_id, last_event_timestamp, session_duration_minutes, total_events,
+           orders_count, total_revenue
+    FROM session_metrics
+    WHERE first_event_timestamp >= %(since)s
+    ORDER BY session_duration_minutes DESC, session_id
+    LIMIT %(listed)s
+"""
 # Sessions by device type.
 SELECT_DEVICES = """
     SELECT device_type AS name, count(*) AS sessions,
@@ -167,6 +188,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
         values = {
             "since": lower_bound,
             "rows": TOP_ROWS,
+            "listed": LISTED_SESSIONS,
             "event_types": SHOWN_EVENT_TYPES,
             "not_path": NOT_PATH,
         }
@@ -188,6 +210,8 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             products=[as_dataclass(ProductFigures, row) for row in products],
             pages=select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
             visitors=select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
+            latest_orders=select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
+            longest_sessions=select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
             countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
             quality=read_quality(cursor),

@@ -18,6 +18,7 @@ Facts = Sequence[tuple[str, str]]
 
 NOT_KNOWN = "(unknown)"
 SHOWN_ID_CHARACTERS = 40
+SHOWN_VISITOR_CHARACTERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Section:
 
     facts: a name that is equal to the one above it is shown once. columns: the first holds names,
     the others values. bars: the length of a bar for each row, from 0 to 1.
+    whole_names: the names are ids that people copy, so none of them is cut.
     """
 
     title: str
@@ -33,6 +35,7 @@ class Section:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     bars: Sequence[float] = ()
+    whole_names: bool = False
 
 
 def key_figures(report: Report) -> Facts:
@@ -76,6 +79,8 @@ def sections(report: Report) -> list[Section]:
         _revenue(report),
         _pages(report),
         _visitors(report),
+        _latest_orders(report),
+        _longest_sessions(report),
         _segments("Devices", "device", report.devices),
         _segments("Countries", "country", report.countries),
         _quality(report),
@@ -225,6 +230,40 @@ def _visitors(report: Report) -> Section:
     )
 
 
+def _latest_orders(report: Report) -> Section:
+    return Section(
+        "Latest sessions with orders",
+        columns=("session", "visitor", "revenue", "last event"),
+        rows=[
+            (
+                each.session_id,
+                clip(each.user_id, SHOWN_VISITOR_CHARACTERS),
+                money(each.total_revenue),
+                f"{each.last_event_timestamp:%Y-%m-%d %H:%M}",
+            )
+            for each in report.latest_orders
+        ],
+        whole_names=True,
+    )
+
+
+def _longest_sessions(report: Report) -> Section:
+    return Section(
+        "Longest sessions",
+        columns=("session", "visitor", "duration", "events"),
+        rows=[
+            (
+                each.session_id,
+                clip(each.user_id, SHOWN_VISITOR_CHARACTERS),
+                minutes(each.session_duration_minutes),
+                number(each.total_events),
+            )
+            for each in report.longest_sessions
+        ],
+        whole_names=True,
+    )
+
+
 def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Section:
     return Section(
         title,
@@ -269,7 +308,8 @@ def _rejections(figures: DataQuality) -> Iterator[tuple[str, str]]:
     for each in figures.rejected_by_reason:
         yield "rejected", f"{number(each.records)} {each.reason}"
     for each in figures.rejected_by_reason[:1]:
-        yield "rejected", f"to list them: {each.list_command}"
+        yield "rejected", "to list them:"
+        yield "rejected", each.list_command
 
 
 def _repairs(figures: DataQuality) -> Iterator[tuple[str, str]]:

@@ -171,6 +171,8 @@ def test_the_report_is_text_of_80_columns(run_script: RunScript) -> None:
         "Revenue",
         "Top pages",
         "Top visitors",
+        "Latest sessions with orders",
+        "Longest sessions",
         "Devices",
         "Countries",
         "Data quality, since the beginning",
@@ -366,7 +368,7 @@ def read_until(terminal: int, pattern: str) -> str:
     return text()
 
 
-# == One session, another timeout ===============================================================
+# == One session, one visitor, another timeout ==================================================
 
 
 @pytest.mark.usefixtures("stored")
@@ -412,6 +414,29 @@ def test_a_session_is_printed_without_escape_sequences_of_a_visitor(
     assert done.stdout.startswith(f"Session {session_id}\n")
     assert "2025-06-02 10:00:00.000" in done.stdout
     assert not set(done.stdout) & set("\x1b\x9b")
+
+
+@pytest.mark.usefixtures("stored")
+def test_the_ids_of_sessions_in_the_report_and_of_a_visitor_can_be_asked_for(
+    run_script: RunScript, query: Query
+) -> None:
+    sessions = [each for (each,) in query(SESSIONS, ("buyer",))]
+    report = as_json(run_script)
+    assert [each["session_id"] for each in report["latest_orders"]] == sessions[:1]
+    assert report["longest_sessions"][0]["session_id"] == sessions[0]
+    assert len(report["longest_sessions"]) == 5
+    assert f"\n  {sessions[0]}    buyer  " in run_script("summary.py").stdout
+
+    visitor = as_json(run_script, "--visitor", "buyer")
+    assert [each["session_id"] for each in visitor["latest_sessions"]] == sessions[::-1]
+    assert (visitor["sessions"], visitor["events"], visitor["orders"]) == (4, 9, 1)
+    shown = run_script("summary.py", "--visitor", "buyer", COLUMNS="40").stdout
+    assert re.findall(r"^  ([0-9a-f-]{36})$", shown, re.MULTILINE) == sessions[::-1]
+    unknown = run_script("summary.py", "--visitor", "Buyer\x1b")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith(
+        'error: there is no visitor "Buyer\ufffd"; give the user_id as'
+    )
 
 
 @pytest.mark.usefixtures("stored")

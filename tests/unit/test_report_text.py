@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 from io import StringIO
@@ -19,27 +19,9 @@ from clickstream.report.number_format import age, money, percent
 from clickstream.report.sections import sections
 from clickstream.report.terminal import report_parts, show
 from clickstream.untrusted_text import clean, clip
+from tests.unit.empty_report import EMPTY, NOW
 
-NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 HOSTILE = '\x1b]0;owned\x07\x9b31m[bold red]:bomb:<script>"&\u202e\n'
-EMPTY = models.Report(
-    database="clickstream",
-    generated_at=NOW,
-    since=None,
-    rule=None,
-    overview=models.Overview(0, None, None, 0, 0, 0, Decimal(0)),
-    sessions=models.SessionFigures(0, 0, 0, None, None, None, None, None, None, None, None),
-    event_types=[],
-    traffic=models.TrafficOverTime(60, [], 0),
-    funnel=[],
-    revenue=models.RevenueFigures(Decimal(0), Decimal(0), 0, None, None, 0, None),
-    products=[],
-    pages=[],
-    visitors=[],
-    devices=[],
-    countries=[],
-    quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None),
-)
 
 
 def hostile_report(text: str) -> models.Report:
@@ -167,8 +149,10 @@ def test_rejected_records_are_counted_by_reason_above_the_command_that_lists_the
         models.RejectionFigures(reason, records, f"list {reason}") for reason, records in reasons
     ]
     text = printed(replace(EMPTY, quality=replace(EMPTY.quality, rejected_by_reason=figures)))
-    assert "1,234 missing_field\n                2 not_json\n                to list them: " in text
-    assert "list missing_field\n" in text
+    assert (
+        "1,234 missing_field\n                2 not_json\n                to list them:\n" in text
+    )
+    assert "  list missing_field\n" in text
 
 
 def test_repairs_are_counted_by_field() -> None:

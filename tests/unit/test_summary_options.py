@@ -7,7 +7,7 @@ import pytest
 import summary
 
 SESSION = "00000000-0000-0000-0000-000000000000"
-NO_FORM = "--html and --watch cannot be combined with --session, --verify, --compare, --what-if"
+NO_FORM = "--html and --watch cannot be combined with --session, --visitor, --verify, --compare"
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,11 @@ NO_FORM = "--html and --watch cannot be combined with --session, --verify, --com
         (["--html", "x.html", "--verify"], NO_FORM),
         (["--html", "x.html", "--compare", "t.json"], NO_FORM),
         (["--watch", "--session", SESSION], NO_FORM),
+        (["--watch", "--visitor", "a"], NO_FORM),
         (["--watch", "--what-if-timeout", "0.5s"], NO_FORM),
         (["--json", "--verify"], "--json cannot be combined with --verify, --compare"),
-        (["--since", "1h", "--verify"], "--since cannot be combined with --session, --verify"),
+        (["--since", "1h", "--verify"], "--since cannot be combined with --session, --visitor"),
+        (["--since", "1h", "--visitor", "a"], "--since cannot be combined with --session"),
         (["--since", "1h", "--session", SESSION], "--since cannot be combined with --session"),
         (["--json", "--watch"], "argument --watch: not allowed with argument --json"),
         (["--verify", "--what-if-timeout", "1h"], "not allowed with argument --verify"),

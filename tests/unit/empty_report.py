@@ -1,0 +1,28 @@
+"""A report without events, for tests that fill in what they show."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from clickstream.report import models
+
+NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
+EMPTY = models.Report(
+    database="clickstream",
+    generated_at=NOW,
+    since=None,
+    rule=None,
+    overview=models.Overview(0, None, None, 0, 0, 0, Decimal(0)),
+    sessions=models.SessionFigures(0, 0, 0, None, None, None, None, None, None, None, None),
+    event_types=[],
+    traffic=models.TrafficOverTime(60, [], 0),
+    funnel=[],
+    revenue=models.RevenueFigures(Decimal(0), Decimal(0), 0, None, None, 0, None),
+    products=[],
+    pages=[],
+    visitors=[],
+    latest_orders=[],
+    longest_sessions=[],
+    devices=[],
+    countries=[],
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None),
+)
