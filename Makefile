@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+N      ?= 200
 
-.PHONY: help demo test test-unit lint clean
+.PHONY: help demo test test-unit lint crash proof clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -25,6 +26,12 @@ lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+crash: $(READY)  ## run N (200) random histories of crashes; SEED=S repeats some
+	@$(BIN)/python -m tests.crash $(N) $(if $(SEED),--seed $(SEED))
+
+# Everything that takes too long for each change; a new proof is one more target here.
+proof: crash     ## run what is too long for `make test`
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

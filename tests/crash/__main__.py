@@ -1,0 +1,140 @@
+"""Run histories of crashes: `python -m tests.crash 200`."""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import count, islice
+from pathlib import Path
+from random import SystemRandom
+
+from tests.crash.history import Outcome, run_history
+from tests.crash.schedule import make_schedule
+from tests.crash.servers import running_servers
+
+EVENTS = 3_000
+# A history mostly waits: for the group to agree, for servers to start.
+WORKERS_PER_CORE = 3
+LARGEST_SEED = 10**6
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("histories", nargs="?", type=int, help="how many (default: unlimited)")
+    parser.add_argument("--seconds", type=float, help="begin no history that would end after this")
+    parser.add_argument("--seed", type=int, help="of the first history; the next ones count up")
+    parser.add_argument("--events", type=int, default=EVENTS, help=f"each (default: {EVENTS:,})")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=WORKERS_PER_CORE * (os.cpu_count() or 1),
+        help="histories at a time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--kafka-port",
+        type=int,
+        help="port of a Kafka that tests/servers/kafka.sh has started with "
+        "group.min.session.timeout.ms=1000; with one worker it is restarted, too (default: the "
+        "local broker)",
+    )
+    return parser
+
+
+class Seeds:
+    """Seeds of the histories that are still to begin, for several workers.
+
+    seconds: the time after which no history may end.
+    """
+
+    def __init__(self, seeds: Iterator[int], seconds: float | None) -> None:
+        self._seeds = seeds
+        self._lock = threading.Lock()
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._longest = 20.0
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            with self._lock:
+                if self._deadline and time.monotonic() + self._longest > self._deadline:
+                    return
+                seed = next(self._seeds, None)
+            if seed is None:
+                return
+            started = time.monotonic()
+            yield seed
+            self._longest = max(self._longest, time.monotonic() - started)
+
+
+class Totals:
+    """Prints each outcome, and the numbers of all."""
+
+    def __init__(self) -> None:
+        self.histories = self.wrong = self.records = 0
+        self.done: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, outcome: Outcome) -> None:
+        """Print an outcome and count it."""
+        with self._lock:
+            print(*outcome.lines(), sep="\n", flush=True)
+            self.histories += 1
+            self.wrong += bool(outcome.differences)
+            self.records += outcome.records
+            self.done += outcome.kills
+            self.done += Counter(str(a.kind) for a in outcome.schedule.actions if not a.point)
+
+    def lines(self) -> list[str]:
+        """Return the numbers as lines to print."""
+        parts = [f"    {number:5,}  {name}" for name, number in sorted(self.done.items())]
+        exact = self.histories - self.wrong
+        return [
+            f"{self.histories} histories with {self.records:,} records: {exact} exact, "
+            f"{self.wrong} wrong",
+            *parts,
+        ]
+
+
+def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Totals) -> None:
+    """Run histories on servers of this worker, until there are no more seeds."""
+    restarts = arguments.kafka_port is not None and arguments.workers == 1
+    with running_servers(folder / "servers", arguments.kafka_port) as servers:
+        for seed in seeds:
+            own = folder / f"seed-{seed}"
+            own.mkdir()
+            schedule = make_schedule(seed, events=arguments.events, kafka_restarts=restarts)
+            outcome = run_history(schedule, servers, own)
+            totals.add(outcome)
+            if not outcome.differences:
+                shutil.rmtree(own)
+
+
+def main() -> int:
+    """Run histories, print the result of each, and return 1 if one of them ended wrong."""
+    arguments = build_parser().parse_args()
+    first = SystemRandom().randrange(LARGEST_SEED) if arguments.seed is None else arguments.seed
+    seeds = Seeds(islice(count(first), arguments.histories), arguments.seconds)
+    folder = Path(tempfile.mkdtemp(prefix="clickstream-crash-"))
+    totals = Totals()
+    with ThreadPoolExecutor(arguments.workers) as executor:
+        jobs = []
+        for number in range(min(arguments.workers, arguments.histories or arguments.workers)):
+            own = folder / f"worker-{number}"
+            own.mkdir()
+            jobs.append(executor.submit(work, seeds, arguments, own, totals))
+        for job in as_completed(jobs):
+            job.result()
+    print(*totals.lines(), sep="\n")
+    if not totals.wrong:
+        shutil.rmtree(folder)
+    return 1 if totals.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

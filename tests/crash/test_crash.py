@@ -1,0 +1,34 @@
+"""Consumers that crash at any step, freeze, join and leave, on servers that crash as well."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.crash.history import run_history
+from tests.crash.schedule import make_schedule
+from tests.crash.servers import Servers, running_servers
+
+EVENTS = 2_000
+
+
+@pytest.fixture(scope="module")
+def crash_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Servers of these tests, which may be killed."""
+    with running_servers(tmp_path_factory.mktemp("crash") / "servers") as servers:
+        yield servers
+
+
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_the_tables_and_the_index_are_exact_after_any_history_of_crashes(
+    seed: int, crash_servers: Servers, tmp_path: Path
+) -> None:
+    """A failure prints the schedule; `make crash` runs more of them."""
+    outcome = run_history(make_schedule(seed, events=EVENTS), crash_servers, tmp_path)
+    assert not outcome.differences, "\n".join(outcome.lines())
+
+
+def test_the_same_seed_makes_the_same_schedule() -> None:
+    first, second = (make_schedule(7, events=EVENTS) for _ in range(2))
+    assert first == second
+    assert first != make_schedule(8, events=EVENTS)
