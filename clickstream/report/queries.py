@@ -32,6 +32,13 @@ TOP_ROWS = 10
 NOT_PATH = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$"
 # Of the latest orders and the longest sessions.
 LISTED_SESSIONS = 5
+# The parameters of the statements that are always the same.
+CONSTANTS = {
+    "rows": TOP_ROWS,
+    "listed": LISTED_SESSIONS,
+    "event_types": SHOWN_EVENT_TYPES,
+    "not_path": NOT_PATH,
+}
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 
 # The most frequent event types; each row repeats the totals over all types.
@@ -185,13 +192,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
         now = snapshot_time(cursor)
         start = since_time(now, since)
         lower_bound = start or "-infinity"
-        values = {
-            "since": lower_bound,
-            "rows": TOP_ROWS,
-            "listed": LISTED_SESSIONS,
-            "event_types": SHOWN_EVENT_TYPES,
-            "not_path": NOT_PATH,
-        }
+        values = {**CONSTANTS, "since": lower_bound}
         event_types = select_rows(cursor, SELECT_EVENT_TYPES, values)
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
         overview = _overview(event_types, sessions)
