@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 200
 
-.PHONY: help demo test test-unit lint crash proof clean
+.PHONY: help demo test test-unit test-thorough lint crash guards proof clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -21,6 +21,9 @@ test: $(READY)   ## run all tests on temporary servers
 test-unit: $(READY) ## run the tests that need no servers
 	@$(BIN)/pytest -n logical tests/unit
 
+test-thorough: $(READY) ## run all tests with more random examples, those of search on two servers
+	@TEST_BOTH_SEARCH_SERVERS=1 $(BIN)/pytest -n auto --hypothesis-profile thorough
+
 lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,8 +33,11 @@ lint: $(READY)   ## check style, types and imports
 crash: $(READY)  ## run N (200) random histories of crashes; SEED=S repeats some
 	@$(BIN)/python -m tests.crash $(N) $(if $(SEED),--seed $(SEED))
 
+guards: $(READY) ## remove one safeguard after another; a named test must fail each time
+	@$(BIN)/python -m tests.guards
+
 # Everything that takes too long for each change; a new proof is one more target here.
-proof: crash     ## run what is too long for `make test`
+proof: test-thorough guards crash ## run what is too long for `make test`
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
