@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Read click events from Kafka, keep exact sessions in PostgreSQL and an index in OpenSearch."""
 
+from clickstream.script_start import begin_script
+
+if __name__ == "__main__":
+    begin_script()  # before the other imports, which take a moment
+
 import argparse
 import logging
 from collections.abc import Sequence
@@ -94,8 +99,7 @@ def _log_start(settings: Settings) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
-    arguments = build_parser().parse_args(argv)
-    return cli.run(lambda: consume(arguments))
+    return cli.run(lambda: consume(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Create the tables, views, topic and index templates. Run it any number of times."""
 
+from clickstream.script_start import begin_script
+
+if __name__ == "__main__":
+    begin_script()  # before the other imports, which take a moment
+
 import argparse
 from collections.abc import Sequence
 
@@ -64,8 +69,7 @@ def _drop(settings: Settings, *, confirmed: bool) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
-    arguments = build_parser().parse_args(argv)
-    return cli.run(lambda: create_schema(arguments))
+    return cli.run(lambda: create_schema(build_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """Send simulated visitor traffic, or a recorded file, to the topic."""
 
+from clickstream.script_start import begin_script
+
+if __name__ == "__main__":
+    begin_script()  # before the other imports, which take a moment
+
 import gc
 from collections.abc import Sequence
 from datetime import UTC, datetime

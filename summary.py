@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Print the report, or check the tables."""
 
+from clickstream.script_start import begin_script
+
+if __name__ == "__main__":
+    begin_script()  # before the other imports, which take a moment
+
 import argparse
 import signal
 import sys
@@ -173,9 +178,13 @@ def _print_figures(figures: Figures, show: Callable[[Figures], None], *, json: b
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
-    arguments = build_parser().parse_args(argv)
     prepare_stdout()
-    return cli.run(lambda: answer(load(arguments.env_file), arguments))
+    return cli.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
+    return answer(load(arguments.env_file), arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,10 @@
 """`python -m clickstream`: all commands that are not one of the four scripts."""
 
+from clickstream.script_start import begin_script
+
+if __name__ == "__main__":
+    begin_script()  # before the other imports, which take a moment
+
 import argparse
 from collections.abc import Sequence
 
@@ -25,8 +30,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
+    return cli.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
-    return cli.run(lambda: int(arguments.command(arguments)))
+    return int(arguments.command(arguments))
 
 
 if __name__ == "__main__":

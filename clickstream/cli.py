@@ -1,11 +1,14 @@
 """Command lines: registering commands, common options, exit statuses, error texts, logging."""
 
 import argparse
+import errno
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -87,9 +90,16 @@ def port(text: str) -> int:
 
 
 def run(main: Callable[[], int]) -> int:
-    """Call `main` and turn every error that a user can cause into a sentence and a status."""
+    """Call `main` and turn every error that a user can cause into a sentence and a status.
+
+    If the reader of standard output has ended, as `head` does, the status is FAILED.
+    """
     try:
-        return main()
+        with _interrupts():
+            try:
+                return main()
+            finally:
+                sys.stdout.flush()
     except UserError as error:
         print_error(str(error))
         return MISUSE if isinstance(error, UsageError) else FAILED
@@ -97,8 +107,34 @@ def run(main: Callable[[], int]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        _discard_output()
         return FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _discard_output()
+        print_error(f"the output cannot be written ({error.strerror}); free some space on the disk")
+        return FAILED
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C in this context, if it would end the process at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _discard_output() -> None:
+    """Discard what is still buffered; Python would fail to write it at its exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def print_error(sentence: str) -> None:

@@ -38,7 +38,7 @@ def parse_database_url(url: str) -> dict[str, str]:
         raise ValueError(POSTGRES_FORM)
     try:
         parameters = parse_dsn(url)
-    except psycopg2.ProgrammingError:
+    except (psycopg2.ProgrammingError, UnicodeError):
         raise ValueError(POSTGRES_FORM) from None
     if not {"host", "dbname", "user"} <= parameters.keys():
         raise ValueError(POSTGRES_FORM)
@@ -60,6 +60,9 @@ def parse_opensearch_uri(uri: str) -> dict[str, str]:
     try:
         parts = urlsplit(uri)
         port = parts.port
+        user, password = (
+            unquote(text or "", errors="strict") for text in (parts.username, parts.password)
+        )
     except ValueError:
         raise ValueError(OPENSEARCH_FORM) from None
     surplus = parts.path.strip("/") or parts.query or parts.fragment
@@ -68,7 +71,7 @@ def parse_opensearch_uri(uri: str) -> dict[str, str]:
     return {
         "OPENSEARCH_HOST": parts.hostname,
         "OPENSEARCH_PORT": str(port or OPENSEARCH_PORTS[parts.scheme]),
-        "OPENSEARCH_USER": unquote(parts.username or ""),
-        "OPENSEARCH_PASSWORD": unquote(parts.password or ""),
+        "OPENSEARCH_USER": user,
+        "OPENSEARCH_PASSWORD": password,
         "OPENSEARCH_USE_SSL": str(parts.scheme == "https"),
     }

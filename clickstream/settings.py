@@ -22,6 +22,7 @@ DEFAULT_ENV_FILE = Path(sources.ENV_FILE)
 _SERVER = re.compile(r"([^\s:,\[\]@/]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 _URL_PARSERS = {POSTGRES.url: parse_database_url, OPENSEARCH.url: parse_opensearch_uri}
 
+_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _INDEX_PREFIX = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 
@@ -33,6 +34,25 @@ def _text(value: str) -> str:
 
 
 def _optional(value: str) -> str:
+    return value
+
+
+def _utf8(value: str) -> str:
+    """Return a value as it is. Raises ValueError if it came from bytes that are not UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be UTF-8 text; encode it so, or choose another value") from None
+    return value
+
+
+def _topic(value: str) -> str:
+    """Name of a topic, by Kafka's rules."""
+    if not _TOPIC.fullmatch(_text(value)):
+        raise ValueError(
+            "must be the name of a topic: at most 249 letters, digits, dots, - and _, and not just "
+            "one or two dots"
+        )
     return value
 
 
@@ -164,7 +184,7 @@ class Settings:
 
     # Kafka
     kafka_bootstrap_servers: str = _setting("localhost:9092", _servers)
-    kafka_topic: str = _setting("clickstream-events")
+    kafka_topic: str = _setting("clickstream-events", _topic)
     kafka_topic_partitions: int = _setting("6", _whole(1, 10_000))
     kafka_group_id: str = _setting("clickstream")
     kafka_security_protocol: str = _setting(
@@ -247,7 +267,7 @@ class Settings:
             name = item.name.upper()
             try:
                 if name in given:
-                    values[item.name] = item.metadata["parse"](given[name])
+                    values[item.name] = item.metadata["parse"](_utf8(given[name]))
             except ValueError as error:
                 problems.append(_problem(item, error, mapping))
         settings = cls(**values, origins=origins)
@@ -301,7 +321,7 @@ def _details_of_urls(mapping: Mapping[str, str]) -> tuple[dict[str, str], list[s
             )
             continue
         try:
-            details |= _URL_PARSERS[server.url](mapping[server.url].strip())
+            details |= _URL_PARSERS[server.url](_utf8(mapping[server.url]).strip())
         except ValueError as error:
             problems.append(f"{server.url} {error}")
     return details, problems

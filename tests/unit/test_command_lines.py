@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +20,13 @@ SCRIPTS = sorted(path.name for path in ROOT.glob("*.py"))
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return run_program(sys.executable, *command)
+
+
+def run_program(*command: str) -> subprocess.CompletedProcess[str]:
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
     return subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60
+        command, cwd=ROOT, env=buffered, capture_output=True, text=True, timeout=60
     )
 
 
@@ -68,6 +74,60 @@ def test_a_broken_env_file_is_misuse_and_one_sentence_with_its_line(
     assert done.stderr == (
         f"error: line 2 of {tmp_path / '.env'} is not NAME=value; correct it, or put # before it\n"
     )
+
+
+# == Ctrl-C, and standard output that is closed or full =========================================
+
+NAMES = [*SCRIPTS, "clickstream"]
+
+
+def program(name: str) -> list[str]:
+    """Return the command line of a script; "clickstream" stands for `python -m clickstream`."""
+    return [sys.executable, *(["-m", name] if name == "clickstream" else [str(ROOT / name)])]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ctrl_c_during_the_imports_ends_the_script_without_a_traceback(
+    name: str, tmp_path: Path
+) -> None:
+    """A module of this name that waits stands in for one that takes a moment to import."""
+    (tmp_path / "argparse.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(60)"
+    )
+    script = subprocess.Popen(
+        program(name),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert script.stdout
+    assert script.stdout.readline() == "importing\n"
+    script.send_signal(signal.SIGINT)
+    _, errors = script.communicate(timeout=60)
+    assert (script.returncode, errors) == (-signal.SIGINT, "")  # 130 in a shell
+
+
+FULL = "error: the output cannot be written (No space left on device); free some space on the disk"
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "status", "message"),
+    [
+        *((name, ">&-", 0, "") for name in NAMES),
+        *((name, "| true", 1, "") for name in NAMES),
+        ("create_schema.py", ">/dev/full", 1, f"{FULL}\n"),
+    ],
+)
+def test_output_that_cannot_be_printed_gives_no_traceback(
+    name: str, output: str, status: int, message: str
+) -> None:
+    """The reader of a pipe may end before the output, as `head` does."""
+    command = f'set -o pipefail; "$@" {output}'
+    done = run_program("bash", "-c", command, "bash", *program(name), "--help")
+    assert (done.returncode, done.stderr) == (status, message)
 
 
 class ParserBuilt(Exception):  # noqa: N818 - not an error

@@ -1,5 +1,6 @@
 """The settings: defaults, boundaries, contradictions, and their list in `.env.example`."""
 
+import os
 import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -69,6 +70,27 @@ def test_a_password_is_neither_in_the_repr_nor_in_an_error(name: str) -> None:
     assert "hidden-value" not in refusal({name: "hidden-value", "POSTGRES_PORT": "x"})
 
 
+@pytest.mark.parametrize("name", sorted(PASSWORDS | URLS))
+def test_a_secret_whose_bytes_are_not_utf8_is_refused_without_repeating_it(name: str) -> None:
+    hidden = os.fsdecode(b"hidden\xff")  # as Python reads it from the environment
+    assert refusal({name: hidden}).startswith(f"{name} must be UTF-8 text")
+    assert "hidden" not in refusal({name: hidden})
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"DATABASE_URL": "postgresql://u:hidden%ff@h/d"},
+        {"OPENSEARCH_URI": "https://u:hidden%ff@h:9200"},
+    ],
+)
+def test_a_url_whose_password_is_not_utf8_is_refused_without_repeating_it(
+    mapping: dict[str, str],
+) -> None:
+    assert "must be" in refusal(mapping)
+    assert "hidden" not in refusal(mapping)
+
+
 def test_passwords_urls_and_pem_texts_are_marked_as_secrets() -> None:
     marked = {item.name.upper() for item in setting_fields() if item.metadata["secret"]}
     assert marked == PASSWORDS | URLS | PEM_TEXTS
@@ -79,6 +101,7 @@ def test_passwords_urls_and_pem_texts_are_marked_as_secrets() -> None:
 
 
 NO_PREFIXES = ["", "-shop", "_shop", "Shop", "shop.eu", "shop*", "shop,x", "sh\u00f6p", "shop\n"]
+NO_TOPICS = [".", "..", "shop events", "shop/events", "sh\u00f6p", "shop\n"]
 # Forms of a pasted URL; none of them may be repeated in the error.
 NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:5432", "::1:x"]
 
@@ -87,6 +110,7 @@ NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:54
     ("name", "good", "bad"),
     [
         ("KAFKA_TOPIC_PARTITIONS", ["1", "10000"], ["0", "10001", "1.5", "-1"]),
+        ("KAFKA_TOPIC", ["a", "A.b_c-1", "...", "x" * 249], [*NO_TOPICS, "x" * 250]),
         ("POSTGRES_PORT", ["1", "65535", " 80 "], ["0", "65536", "http", "", "--5", "\u00b2"]),
         ("SESSION_TIMEOUT_SECONDS", ["1", "10000000"], ["0", "-1800", "30m", "9" * 5000]),
         ("MAX_FUTURE_SECONDS", ["0"], ["-1"]),

@@ -65,6 +65,15 @@ def test_the_file_is_read_from_the_working_directory_then_from_the_folder_of_the
     assert (settings.kafka_topic, settings.kafka_group_id) == ("clickstream-events", "here")
 
 
+def test_in_a_deleted_working_directory_the_file_is_read_from_the_folder_of_the_scripts(
+    folder: Path, scripts: Path
+) -> None:
+    folder.rmdir()
+    assert load(environment={}) == Settings()
+    write(scripts, "KAFKA_TOPIC=of-the-scripts\n")
+    assert load(environment={}).kafka_topic == "of-the-scripts"
+
+
 def test_relative_paths_in_the_file_of_the_scripts_folder_are_relative_to_it(
     folder: Path, scripts: Path
 ) -> None:

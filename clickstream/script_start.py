@@ -1,0 +1,22 @@
+"""The first step of each script, before the imports that take a moment."""
+
+import os
+import signal
+import sys
+
+STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
+
+
+def begin_script() -> None:
+    """Let Ctrl-C end the process without a traceback, and open standard streams that are closed.
+
+    `cli.run` handles Ctrl-C from then on. Ctrl-C stays ignored if the shell ignores it, as it does
+    for a job in the background.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for name, mode in STREAMS.items():
+        # Left closed, its number would go to a connection, which then gets what is printed.
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
+            setattr(sys, name, stream)
