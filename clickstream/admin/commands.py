@@ -19,6 +19,7 @@ from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError
+from clickstream.plurals import plural
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
@@ -130,15 +131,17 @@ def _retry(arguments: argparse.Namespace) -> int:
             now=datetime.now(UTC),
             reading=reading_of(settings),
         )
+    new, duplicates = kinds[OutcomeKind.NEW], kinds[OutcomeKind.DUPLICATE]
     print(
-        f"{kinds[OutcomeKind.NEW]:,} records became events, "
-        f"{kinds[OutcomeKind.DUPLICATE]:,} were duplicates, "
-        f"{kinds[OutcomeKind.REJECTED]:,} stay rejected."
+        f"Tried again: {new:,} new {plural(new, 'event')}, "
+        f"{duplicates:,} {plural(duplicates, 'duplicate')}, "
+        f"{kinds[OutcomeKind.REJECTED]:,} still rejected."
     )
     if settings.opensearch_host and not (arguments.location or arguments.reason):
         before, after = search_commands.retry_refused(settings)
         if before:
-            print(f"{before:,} refused documents were sent again, {after:,} stay refused.")
+            sent = f"{before:,} refused {plural(before, 'document')}"
+            print(f"Sent {sent} again; {after:,} still refused.")
     return cli.DONE
 
 
@@ -151,13 +154,15 @@ def _delete(arguments: argparse.Namespace) -> int:
             return cli.FAILED
         deleted = delete_rejected.delete(connection, selection) if selected else {}
     reasons = f" ({describe_reasons(deleted)})" if deleted else ""
-    print(f"{sum(deleted.values()):,} rejected records were deleted{reasons}.")
+    number = sum(deleted.values())
+    print(f"Deleted {number:,} rejected {plural(number, 'record')}{reasons}.")
     return cli.DONE
 
 
 def _is_confirmed(selected: Mapping[str, int]) -> bool:
     """Ask for confirmation. Raises UsageError if nobody can answer."""
-    what = f"{sum(selected.values()):,} rejected records ({describe_reasons(selected)})"
+    number = sum(selected.values())
+    what = f"{number:,} rejected {plural(number, 'record')} ({describe_reasons(selected)})"
     print(f"Delete {what} and their bytes for good? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()
     if not answer:
@@ -178,9 +183,10 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
         partitions = position_commands.reset(
             connection, settings.kafka_topic, confirmed=arguments.yes
         )
+    which = f"{partitions} {plural(partitions, 'partition')} of topic {settings.kafka_topic}"
     print(
-        f"{partitions} partitions of topic {settings.kafka_topic} will be read again from the "
-        "beginning; events that are stored already will be counted as duplicates."
+        f"{which} will be read again from the beginning; events that are stored already will be "
+        "counted as duplicates."
     )
     return cli.DONE
 
@@ -188,15 +194,17 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
 def _verify_index(arguments: argparse.Namespace) -> int:
     verification = search_commands.verify(_load_with_search(arguments))
     if verification.refused:
+        refused = f"{verification.refused:,} {plural(verification.refused, 'document')}"
         print(
-            f"{verification.refused:,} documents are not compared, because OpenSearch refused them "
-            "for their content; list them with: python -m clickstream rejected list"
+            f"Not compared: {refused} that OpenSearch refused for the content; to list them: "
+            "python -m clickstream rejected list"
         )
+    documents = f"{verification.documents:,} {plural(verification.documents, 'document')}"
     if not verification.differences.number:
-        print(f"Verified {verification.documents:,} documents: OpenSearch matches PostgreSQL.")
+        print(f"Verified {documents}: OpenSearch matches PostgreSQL.")
         return cli.DONE
     print("\n".join(verification.differences.lines()))
-    print(f"Compared {verification.documents:,} documents of PostgreSQL with OpenSearch.")
+    print(f"Compared {documents} of PostgreSQL with OpenSearch.")
     return cli.FAILED
 
 

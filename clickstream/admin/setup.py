@@ -18,6 +18,7 @@ from clickstream.clients.kafka import connection_options
 from clickstream.errors import UserError, first_line
 from clickstream.indexer import indexes, templates
 from clickstream.indexer.index_names import IndexNames
+from clickstream.plurals import plural
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
@@ -63,12 +64,13 @@ def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
         # A user without the right to create is refused even if the topic exists, so look first.
         (found,) = admin.describe_topics([topic])
         if found["error_code"] == NoError.errno:
-            return f"Topic {topic} exists with {len(found['partitions'])} partitions."
+            number = len(found["partitions"])
+            return f"Topic {topic} exists with {number} {plural(number, 'partition')}."
         try:
             admin.create_topics({topic: {"num_partitions": partitions}})
         except TopicAlreadyExistsError:  # another process created it at this moment
             return f"Topic {topic} exists."
-    return f"Topic {topic} was created with {partitions} partitions."
+    return f"Topic {topic} was created with {partitions} {plural(partitions, 'partition')}."
 
 
 def apply_search(settings: Settings) -> str | None:

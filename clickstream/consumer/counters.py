@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from clickstream.plurals import plural
 from clickstream.storage.positions import PartitionProgress
 from clickstream.storage.rejected_table import describe_reasons
 
@@ -69,7 +70,7 @@ class Counters:
     def __str__(self) -> str:
         outcomes = [f"{self.stored} stored"]
         if self.duplicates:
-            outcomes.append(f"{self.duplicates} duplicates")
+            outcomes.append(f"{self.duplicates} {plural(self.duplicates, 'duplicate')}")
         if self.rejected:
             outcomes.append(f"{self.rejected} rejected ({self.reasons})")
-        return f"{self.records} records: {', '.join(outcomes)}"
+        return f"{self.records} {plural(self.records, 'record')}: {', '.join(outcomes)}"

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.interval import Interval
+from clickstream.plurals import plural
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +65,21 @@ class ProgressLog:
             "search_backlog": backlog.rows if backlog else None,
         }
         logger.info(
-            "%d records in %.0f s (%.0f/s): %d duplicates, %d late, %d rejected; "
-            "%d sessions closed, %d open (%d visitors in memory); lag %d%s",
+            "%d %s in %.0f s (%.0f/s): %d %s, %d late, %d rejected; "
+            "%d %s closed, %d open (%d %s in memory); lag %d%s",
             counters.records,
+            plural(counters.records, "record"),
             seconds,
             counters.records / seconds,
             counters.duplicates,
+            plural(counters.duplicates, "duplicate"),
             counters.late,
             counters.rejected,
             counters.closed,
+            plural(counters.closed, "session"),
             open_sessions,
             visitors,
+            plural(visitors, "visitor"),
             lag,
             f"; search index {backlog}" if backlog else "",
             extra={"fields": fields},
@@ -85,9 +90,10 @@ class ProgressLog:
 
 def _warn_of_rejected(counters: Counters) -> None:
     logger.warning(
-        "%d of %d records were rejected (%s): %s",
+        "%d of %d %s rejected (%s): %s",
         counters.rejected,
         counters.records,
+        "record was" if counters.records == 1 else "records were",
         counters.reasons,
         LIST_REJECTED,
         extra={"fields": counters.log_fields()},

@@ -24,6 +24,7 @@ from clickstream.doctor.checks import Check
 from clickstream.doctor.credentials import Pem
 from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
+from clickstream.plurals import plural
 from clickstream.settings import Settings
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
@@ -195,7 +196,8 @@ def _check_topic(admin: KafkaAdminClient, settings: Settings) -> str:
             f"{len(leaderless)} partitions of the topic {settings.kafka_topic} have no leader; "
             "their brokers are down: wait, or ask the server's operator"
         )
-    return f"{settings.kafka_topic}, {len(topic['partitions'])} partitions"
+    number = len(topic["partitions"])
+    return f"{settings.kafka_topic}, {number} {plural(number, 'partition')}"
 
 
 def _topic(admin: KafkaAdminClient, settings: Settings) -> dict[str, Any]:

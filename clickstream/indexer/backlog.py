@@ -14,6 +14,7 @@ from clickstream.errors import UserError
 from clickstream.indexer import checkpoint
 from clickstream.indexer.checkpoint import Checkpoint
 from clickstream.indexer.leadership import APPLICATION
+from clickstream.plurals import plural
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 
@@ -66,7 +67,7 @@ class Backlog:
         if not self.begun:
             return "nothing indexed yet"
         more = "+" if self.rows >= MAX_COUNTED_ROWS else ""
-        return f"{self.rows}{more} rows, {self.seconds:.0f} s behind"
+        return f"{self.rows}{more} {plural(self.rows, 'row')}, {self.seconds:.0f} s behind"
 
 
 def next_transaction(cursor: Cursor) -> str:

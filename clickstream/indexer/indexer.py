@@ -32,6 +32,7 @@ from clickstream.indexer.leadership import Leadership
 from clickstream.indexer.ownership import ForeignIndexError
 from clickstream.indexer.parallel_bulk import SENDING_ERRORS, send_in_parallel
 from clickstream.indexer.steps import IndexStep, next_step
+from clickstream.plurals import plural
 from clickstream.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -134,9 +135,9 @@ class Indexer:
         self._indexes.store_horizon(step.after.horizon)
         if refusals:
             logger.warning(
-                "OpenSearch refused %d documents; list them with: "
-                "python -m clickstream rejected list",
+                "OpenSearch refused %d %s; list them with: python -m clickstream rejected list",
                 len(refusals),
+                plural(len(refusals), "document"),
             )
 
     def _send(

@@ -53,7 +53,8 @@ def _not_found(what: str, settings: Settings) -> Answer:
     if status.kafka_error:
         unread = f"The number of records that are not read yet is unknown: {status.kafka_error}."
     elif status.total_lag_records:
-        unread = f"{status.total_lag_records:,} records are not read yet."
+        number = status.total_lag_records
+        unread = f"{number:,} {'record is' if number == 1 else 'records are'} not read yet."
     else:
         unread = f"Every record of topic {settings.kafka_topic} is read."
     return Answer(False, [*sentence(what), *sentence(unread)])

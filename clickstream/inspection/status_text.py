@@ -8,6 +8,7 @@ from clickstream.admin.text_table import table_lines
 from clickstream.durations import format_duration, format_time
 from clickstream.inspection.facts import LINE_WIDTH, fact
 from clickstream.inspection.pipeline_status import PartitionStatus, PipelineStatus
+from clickstream.plurals import plural
 from clickstream.untrusted_text import clip
 
 HEADINGS = ("partition", "position", "end", "lag", "behind", "watermark", "last commit")
@@ -83,7 +84,8 @@ def _lag(status: PipelineStatus) -> str:
         return "none: every record is read"
     ages = [each.lag_seconds for each in status.partitions if each.lag_seconds]
     oldest = f", the oldest {format_duration(timedelta(seconds=round(max(ages))))} old"
-    return f"{status.total_lag_records:,} records{oldest if ages else ''}"
+    number = status.total_lag_records
+    return f"{number:,} {plural(number, 'record')}{oldest if ages else ''}"
 
 
 def _search(status: PipelineStatus) -> str:

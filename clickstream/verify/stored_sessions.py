@@ -12,6 +12,7 @@ from typing import Any
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.sessions import Rule, session_id
+from clickstream.plurals import plural
 from clickstream.storage import session_rule, stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
@@ -69,8 +70,9 @@ class SessionVerification:
     def lines(self, seconds: float) -> list[str]:
         """Return the result as lines to print. seconds: how long the check took."""
         checked = (
-            f"{self.counts.events:,} events, {self.counts.sessions:,} sessions and "
-            f"{self.counts.records:,} records in {seconds:.1f} s"
+            f"{self.counts.events:,} {plural(self.counts.events, 'event')}, "
+            f"{self.counts.sessions:,} {plural(self.counts.sessions, 'session')} and "
+            f"{self.counts.records:,} {plural(self.counts.records, 'record')} in {seconds:.1f} s"
         )
         if not self.differences.number:
             return [

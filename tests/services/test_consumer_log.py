@@ -33,7 +33,7 @@ def warnings(output: str) -> list[str]:
     [
         ([], "INFO 0 records: 0 stored"),
         ([event("a", 0), event("a", 1)], "INFO 2 records: 2 stored"),
-        ([event("a", 0, event_id="1")] * 2, "INFO 2 records: 1 stored, 1 duplicates"),
+        ([event("a", 0, event_id="1")] * 2, "INFO 2 records: 1 stored, 1 duplicate"),
         (
             [NO_VISITOR] * 3,
             f"WARNING 3 records: 0 stored, 3 rejected (3 missing_field){LIST}",
@@ -90,7 +90,7 @@ def test_timestamps_of_the_past_say_nothing_about_the_clock(
 ) -> None:
     send(environment, [event("a", 0, timestamp=BEFORE_ALL_YEARS)])
     (total,) = warnings(run_script("consumer.py", "--drain").stderr)
-    assert total.startswith("WARNING 1 records: 0 stored, 1 rejected (1 timestamp_out_of_range)")
+    assert total.startswith("WARNING 1 record: 0 stored, 1 rejected (1 timestamp_out_of_range)")
 
 
 def test_the_first_line_names_version_group_topic_and_database(

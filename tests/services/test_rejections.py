@@ -124,7 +124,7 @@ def test_an_event_that_postgres_refuses_is_rejected_alone_and_a_retry_stores_it_
     for stored in (1, 0):
         retried = run_script("clickstream", "rejected", "retry")
         assert retried.returncode == 0, retried.stderr
-        assert retried.stdout.startswith(f"{stored} records became events")
+        assert retried.stdout.startswith(f"Tried again: {stored} new event")
     send(environment, [event("visitor", 6_000)])
     wait_until_read(query, 101)
     assert consumer.is_running
@@ -148,7 +148,7 @@ def test_rejected_records_are_listed_shown_and_stored_by_a_retry_if_they_are_val
 
     two_years = str(2 * YEAR_HOURS * 3600)
     retried = run_script("clickstream", "rejected", "retry", MAX_FUTURE_SECONDS=two_years)
-    assert retried.stdout.startswith("1 records became events, 1 were duplicates, 1 stay rejected")
+    assert retried.stdout.startswith("Tried again: 1 new event, 1 duplicate, 1 still rejected.")
     counters = oracle.check(environment)
     assert (counters["rows"], counters["duplicates"], counters["rejected"]) == (1, 1, 1)
     assert [reason for reason, _ in _rejected(query)] == ["not_json"]
@@ -198,7 +198,7 @@ def test_deleted_records_count_as_removed_and_are_rejected_again_if_they_are_rea
         "clickstream", "rejected", "delete", "--reason", "missing_field", stdin="y\n"
     )
     assert by_reason.returncode == 0
-    assert by_reason.stdout == "1 rejected records were deleted (1 missing_field).\n"
+    assert by_reason.stdout == "Deleted 1 rejected record (1 missing_field).\n"
     assert run_script("clickstream", "rejected", "delete", "0:2", "--yes").returncode == 0
     assert _rejected(query) == [("not_json", b"not JSON")]
     counters = oracle.check(environment)
@@ -229,8 +229,8 @@ def test_records_are_deleted_only_if_the_question_is_answered_with_yes(
         assert (refused.returncode, refused.stdout) == (1, "Nothing was deleted.\n")
     assert len(_rejected(query)) == 3
     for deleted in (
-        "3 rejected records were deleted (2 not_json, 1 no_value).",
-        "0 rejected records were deleted.",
+        "Deleted 3 rejected records (2 not_json, 1 no_value).",
+        "Deleted 0 rejected records.",
     ):
         confirmed = run_script("clickstream", "rejected", "delete", stdin="YES\n")
         assert (confirmed.returncode, confirmed.stdout) == (0, f"{deleted}\n")

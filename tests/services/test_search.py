@@ -142,19 +142,19 @@ def test_a_document_that_is_refused_for_its_content_is_listed_and_can_be_sent_ag
         eventually(lambda: query(SELECT_REFUSED))
         ((index_name, document_id),) = query(SELECT_REFUSED)
         assert (index_name, document_id[:36]) == ("clickstream-events-2025.06", wrong["event_id"])
-        consumer.wait_for_output("OpenSearch refused 1 documents")
+        consumer.wait_for_output("OpenSearch refused 1 document;")
         listed = run_script("clickstream", "rejected", "list")
         assert document_id in listed.stdout
         assert "viewport_size.number" in listed.stdout
         compared = run_script("clickstream", "search", "verify", **search)
         assert compared.returncode == 0
-        assert compared.stdout.startswith("1 documents are not compared, because OpenSearch refuse")
+        assert compared.stdout.startswith("Not compared: 1 document that OpenSearch refused for")
         assert "OpenSearch matches PostgreSQL" in compared.stdout
         again = run_script("clickstream", "rejected", "retry", **search)
-        assert "1 refused documents were sent again, 1 stay refused" in again.stdout
+        assert "Sent 1 refused document again; 1 still refused" in again.stdout
         _index_viewports(client, ignore_malformed=True)
     again = run_script("clickstream", "rejected", "retry", **search)
-    assert "1 refused documents were sent again, 0 stay refused" in again.stdout, again.stderr
+    assert "Sent 1 refused document again; 0 still refused" in again.stdout, again.stderr
     wait_until_equal(environment, search)
 
 

@@ -164,7 +164,7 @@ def test_records_read_again_after_the_upgrade_have_one_outcome_each(
     counters = oracle.check(environment)
     assert counters["records"] == 2 * len(records())
     retried = run_script("clickstream", "rejected", "retry")
-    assert retried.stdout.startswith("0 records became events, 0 were duplicates")
+    assert retried.stdout.startswith("Tried again: 0 new events, 0 duplicates")
 
 
 def rows_by_key(query: Query) -> dict[Any, Any]:
