@@ -8,7 +8,6 @@ if __name__ == "__main__":
 
 import argparse
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -24,10 +23,11 @@ from clickstream.durations import parse_duration, parse_since
 from clickstream.errors import UsageError, UserError, first_line
 from clickstream.report import output
 from clickstream.report.as_json import as_json
+from clickstream.report.live_view import watch
 from clickstream.report.models import Report
 from clickstream.report.queries import read_report
 from clickstream.report.session_detail import SessionDetail, session_detail
-from clickstream.report.standard_output import prepare_stdout
+from clickstream.report.standard_output import is_screen, prepare_stdout
 from clickstream.report.visitor_detail import VisitorDetail, visitor_detail
 from clickstream.report.what_if import WhatIf, what_if
 from clickstream.settings import Settings, load
@@ -92,7 +92,9 @@ def _add_forms(group: argparse._MutuallyExclusiveGroup) -> None:
     group.add_argument("--json", action="store_true", help="print JSON")
     group.add_argument("--html", type=Path, metavar="FILE", help="write the report to an HTML file")
     group.add_argument(
-        "--watch", action="store_true", help="refresh the report every 2 seconds until Ctrl-C"
+        "--watch",
+        action="store_true",
+        help="show the last hour live, filling the terminal, until Ctrl-C",
     )
 
 
@@ -111,7 +113,9 @@ def check_options(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "--since cannot be combined with --session, --visitor, --verify, --compare"
         )
-    if arguments.watch and not sys.stdout.isatty():
+    if arguments.watch and arguments.since is not None:
+        raise UsageError("--watch shows the last hour and cannot be combined with --since")
+    if arguments.watch and not is_screen():
         raise UsageError("--watch needs a terminal; without one, run the report again as needed")
 
 
@@ -122,6 +126,9 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
     """
     check_options(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
+    if arguments.watch:
+        watch(settings, Stop().on_signals())
+        return cli.DONE
     try:
         with closing(connect_or_explain(settings, application="clickstream summary")) as connection:
             if arguments.verify or arguments.compare is not None:
@@ -149,9 +156,7 @@ def _print_check(differences: Differences, lines: Sequence[str]) -> int:
 
 
 def _show(connection: Connection, arguments: argparse.Namespace) -> None:
-    if arguments.watch:
-        output.watch_report(lambda: read_report(connection, arguments.since), Stop().on_signals())
-    elif arguments.session is not None:
+    if arguments.session is not None:
         detail = interruptible(connection, lambda: session_detail(connection, arguments.session))
         _print_figures(detail, output.print_session, json=arguments.json)
     elif arguments.visitor is not None:

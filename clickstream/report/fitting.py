@@ -50,6 +50,18 @@ def facts_table(facts: Facts) -> Table:
     return table
 
 
+def section_part(section: Section, *, bars: bool) -> RenderableType:
+    """Return a section. bars: draw a bar for each row."""
+    parts: list[RenderableType] = [title(section.title)]
+    if section.facts:
+        parts.append(indented(facts_table(section.facts)))
+    if section.facts and section.rows:
+        parts.append(Text())
+    if section.rows:
+        parts.append(indented(FittingTable(section, bars)))
+    return Group(*parts)
+
+
 def plain_table(*columns: str) -> Table:
     """Return an empty table without lines."""
     return Table(*columns, box=None, pad_edge=False, padding=(0, SPACE, 0, 0), header_style="dim")
@@ -140,7 +152,7 @@ def _bar(length: float) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class KeyFigures:
-    """Totals side by side, each with its name below it; as facts if they are too wide for that."""
+    """Totals side by side, each with its name below it; if they are too wide, name and total."""
 
     figures: Facts
 
@@ -148,7 +160,8 @@ class KeyFigures:
         """Yield the figures for the width of the options."""
         widths = [max(map(cell_len, figure)) for figure in self.figures]
         if sum(widths) + 2 * SPACE * (len(widths) - 1) > options.max_width:
-            yield facts_table(self.figures)
+            items = [f"{name} {value}" for name, value in self.figures]
+            yield Text("\n".join(joined_lines(items, options.max_width)))
             return
         grid = Table.grid(padding=(0, 2 * SPACE, 0, 0))
         for width in widths:

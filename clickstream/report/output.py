@@ -1,10 +1,6 @@
 """Printing the report, a session, a visitor, two timeouts; writing an HTML file."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-from rich.console import Console, Group, RenderableType
-from rich.live import Live
 
 from clickstream.durations import format_time
 from clickstream.errors import UserError
@@ -15,10 +11,8 @@ from clickstream.report.sections import what_if_section
 from clickstream.report.session_detail import SessionDetail
 from clickstream.report.visitor_detail import VisitorDetail
 from clickstream.report.what_if import WhatIf
-from clickstream.signals import Stop
 from clickstream.untrusted_text import clean
 
-REFRESH_SECONDS = 2
 NO_EVENTS = """\
 Database {} has no events yet. To store some, run each in its own terminal:
   python consumer.py
@@ -47,15 +41,6 @@ def write_report(report: Report, path: Path) -> None:
     print(f"The report was written to {path}.")
 
 
-def watch_report(read: Callable[[], Report], stop: Stop) -> None:
-    """Show as much of the report as fits on the screen; refresh it until a stop is requested."""
-    console = terminal.open_console()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
-        while not stop.requested:
-            live.update(_screen(console, read()), refresh=True)
-            stop.wait(REFRESH_SECONDS)
-
-
 def print_session(detail: SessionDetail) -> None:
     """Print one session."""
     terminal.show(terminal.open_console(), session_text.session_parts(detail))
@@ -80,17 +65,3 @@ def _nothing_to_report(report: Report) -> str | None:
     if not report.overview.events and not report.overview.sessions and report.since and newest:
         return NO_EVENTS_SINCE.format(format_time(report.since), format_time(newest))
     return None
-
-
-def _screen(console: Console, report: Report) -> RenderableType:
-    """Return as many parts of the report as the screen has lines for."""
-    if nothing := _nothing_to_report(report):
-        return Group(nothing)
-    parts: list[RenderableType] = []
-    left = console.height - 1
-    for part in terminal.report_parts(report, bars=terminal.draws_bars(console)):
-        left -= len(console.render_lines(part, pad=False))
-        if left < 0:
-            break
-        parts.append(part)
-    return Group(*parts)

@@ -88,7 +88,8 @@ def sections(report: Report) -> list[Section]:
     return [section for section in all_sections if section.facts or section.rows]
 
 
-def _bars(numbers: Sequence[int]) -> list[float]:
+def bar_lengths(numbers: Sequence[int]) -> list[float]:
+    """Return the length of a bar for each number, from 0 to 1."""
     highest = max(numbers, default=0) or 1
     return [number / highest for number in numbers]
 
@@ -145,7 +146,7 @@ def _event_types(report: Report) -> Section:
         "Event types",
         columns=("type", "events", "share"),
         rows=[(each.event_type, number(each.events), percent(each.share)) for each in types],
-        bars=_bars([each.events for each in types]),
+        bars=bar_lengths([each.events for each in types]),
     )
 
 
@@ -165,7 +166,7 @@ def _funnel(report: Report) -> Section:
             )
             for step in report.funnel
         ],
-        bars=_bars([step.sessions for step in report.funnel]),
+        bars=bar_lengths([step.sessions for step in report.funnel]),
     )
 
 
@@ -278,7 +279,7 @@ def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Se
             )
             for each in segments
         ],
-        bars=_bars([each.sessions for each in segments]),
+        bars=bar_lengths([each.sessions for each in segments]),
     )
 
 

@@ -28,6 +28,11 @@ def prepare_stdout() -> None:
     )
 
 
+def is_screen() -> bool:
+    """Return True if standard output is a terminal that can be drawn on at any place."""
+    return sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def has_ascii_locale(environment: Mapping[str, str]) -> bool:
     """Return True if the user chose the locale C, and no encoding for Python."""
     if environment.get("PYTHONIOENCODING") or environment.get("PYTHONUTF8") == "1":

@@ -8,13 +8,11 @@ from rich.text import Text
 from clickstream.durations import format_time
 from clickstream.report.fitting import (
     MAX_COLUMN_WIDTH,
-    FittingTable,
     KeyFigures,
     SideBySide,
     Sparkline,
-    facts_table,
     indented,
-    title,
+    section_part,
 )
 from clickstream.report.models import Report
 from clickstream.report.sections import Section, key_figures, period, sections
@@ -61,14 +59,7 @@ def draws_bars(console: Console) -> bool:
 
 def render(section: Section, *, bars: bool) -> RenderableType:
     """Return a section with an empty line after it. bars: draw a bar for each row."""
-    parts: list[RenderableType] = [title(section.title)]
-    if section.facts:
-        parts.append(indented(facts_table(section.facts)))
-    if section.facts and section.rows:
-        parts.append(Text())
-    if section.rows:
-        parts.append(indented(FittingTable(section, bars)))
-    return Group(*parts, Text())
+    return Group(section_part(section, bars=bars), Text())
 
 
 def _head(report: Report) -> RenderableType:

@@ -4,13 +4,11 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ from clickstream.settings import Settings
 from tests.services.batches import Batches
 from tests.services.databases import Query
 from tests.services.records import START, event
-from tests.services.scripts import RunScript, StartScript, command, plain_environment
+from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
 
 RULE = Rule(timedelta(minutes=30), frozenset({"login"}), frozenset({"logout"}))
@@ -330,42 +328,6 @@ def test_the_report_is_written_as_html(run_script: RunScript, tmp_path: Path) ->
     refused = run_script("summary.py", "--html", str(tmp_path / "none" / "report.html"))
     assert refused.returncode == 1
     assert "No such file or directory; check --html" in refused.stderr
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_watch_shows_new_events_until_ctrl_c(
-    stored: Batches, environment: dict[str, str], tmp_path: Path
-) -> None:
-    terminal, inside = os.openpty()
-    line = command("summary.py", "--watch")
-    settings = plain_environment({**environment, "TERM": "xterm", "COLUMNS": "80", "LINES": "24"})
-    with Popen(line, env=settings, cwd=tmp_path, stdin=inside, stdout=inside, stderr=inside) as run:
-        os.close(inside)
-        try:
-            shown = read_until(terminal, r"\b10 +5 +2\b")
-            assert "Countries" not in shown  # only as much as the screen has lines for
-            stored.store([[event("third", 0)]])
-            read_until(terminal, r"\b11 +6 +3\b")
-            run.send_signal(signal.SIGINT)
-            assert run.wait(timeout=20) == 0
-        finally:
-            run.kill()
-            os.close(terminal)
-
-
-def read_until(terminal: int, pattern: str) -> str:
-    """Read what is printed in a terminal, without escape sequences, until it has this text."""
-    shown = bytearray()
-
-    def text() -> str:
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode(errors="replace"))
-
-    def seen() -> bool:
-        shown.extend(os.read(terminal, 65_536))
-        return bool(re.search(pattern, text()))
-
-    eventually(seen)
-    return text()
 
 
 # == One session, one visitor, another timeout ==================================================

@@ -25,6 +25,7 @@ NO_FORM = "--html and --watch cannot be combined with --session, --visitor, --ve
         (["--json", "--watch"], "argument --watch: not allowed with argument --json"),
         (["--verify", "--what-if-timeout", "1h"], "not allowed with argument --verify"),
         (["--watch"], "--watch needs a terminal"),
+        (["--watch", "--since", "1h"], "--watch shows the last hour and cannot be combined with"),
         (["--session", "1"], "argument --session: invalid UUID value"),
         (["--since", "yesterday"], "'yesterday' is neither a duration such as 1.5h or 7d nor a"),
         (["--what-if-timeout", "0s"], "'0s' is not a duration such as 45s, 90m, 1.5h or 7d"),

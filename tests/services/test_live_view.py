@@ -1,0 +1,131 @@
+"""summary.py --watch fills a terminal of any size, follows the database and ends cleanly."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from clickstream.clients.postgres import connect
+from clickstream.model.sessions import Rule
+from clickstream.settings import Settings
+from tests.services.batches import Batches
+from tests.services.own_server import OwnServer
+from tests.services.records import event
+from tests.services.scripts import RunScript, command
+from tests.services.waiting import eventually
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no pseudo-terminals", allow_module_level=True)
+
+from tests.services.pseudo_terminal import PseudoTerminal
+
+RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
+# Less than the pause between two readings: a new size and Ctrl-C do not wait for the next one.
+AT_ONCE_SECONDS = 1.5
+
+Watch = Callable[[Mapping[str, str], tuple[int, int]], PseudoTerminal]
+
+
+@pytest.fixture
+def batches(settings: Settings) -> Iterator[Batches]:
+    """Store batches of events, from empty tables on."""
+    with closing(connect(settings, application="test")) as connection:
+        yield Batches(connection, RULE)
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    """Starts `summary.py --watch` in a terminal of this size: `watch(settings, (80, 24))`."""
+    started: list[PseudoTerminal] = []
+
+    def start(settings: Mapping[str, str], size: tuple[int, int]) -> PseudoTerminal:
+        line = command("summary.py", "--watch")
+        started.append(PseudoTerminal(line, settings, tmp_path, size))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+def now(user_id: str, event_type: str = "page_view", *, minutes_ago: int = 0) -> object:
+    time = datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    return event(user_id, 0, event_type, timestamp=time.isoformat())
+
+
+def shows(terminal: PseudoTerminal, *texts: str) -> Callable[[], bool]:
+    """Return a check that the screen has all these texts."""
+    return lambda: all(text in "\n".join(terminal.screen) for text in texts)
+
+
+def has_lines(terminal: PseudoTerminal, number: int) -> Callable[[], bool]:
+    """Return a check that the screen has this many lines."""
+    return lambda: len(terminal.screen) == number
+
+
+def test_it_shows_what_is_stored_fills_the_window_follows_its_size_and_ends_on_ctrl_c(
+    batches: Batches, environment: dict[str, str], watch: Watch
+) -> None:
+    types = [f"type_{n:02}" for n in range(30)]
+    batches.store([[now("a", each) for each in types], [b"no JSON"]])
+    batches.store([[now("old", minutes_ago=90)]])
+    terminal = watch(environment, (80, 24))
+    eventually(shows(terminal, "30 events, ", "type_00"))
+    assert len(terminal.screen) == 24
+    assert max(map(len, terminal.screen)) <= 80
+    assert sum("more lines" in line and "…" in line for line in terminal.screen) == 1
+    assert "type_29" not in "\n".join(terminal.screen)
+
+    batches.store([[now("b"), now("b"), now("b", minutes_ago=90)]])
+    eventually(shows(terminal, "32 events, ", "page_view"))
+
+    for size in ((40, 12), (200, 60)):
+        terminal.resize(size)
+        eventually(has_lines(terminal, size[1]), AT_ONCE_SECONDS)
+        assert max(map(len, terminal.screen)) <= size[0]
+    eventually(shows(terminal, "type_29"))
+    (heading,) = (line for line in terminal.screen if line.startswith("Event types"))
+    assert "Latest sessions" in heading
+
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.process.wait(AT_ONCE_SECONDS) == 0
+    eventually(lambda: terminal.is_restored)
+    assert "Traceback" not in terminal.printed
+
+
+def test_it_says_in_place_that_postgresql_is_away_and_goes_on_when_it_is_back(
+    own_postgres: OwnServer, watch: Watch
+) -> None:
+    terminal = watch(own_postgres.environment, (100, 30))
+    eventually(shows(terminal, "events/s", "0 events, "))
+    own_postgres.kill()
+    eventually(shows(terminal, "no answer from PostgreSQL at ", "trying again", "0 events, "))
+    own_postgres.start()
+    eventually(lambda: not shows(terminal, "no answer")())
+    with closing(
+        connect(Settings.from_mapping(own_postgres.environment), application="test")
+    ) as connection:
+        Batches(connection, RULE).store([[now("a")]])
+    eventually(shows(terminal, "1 events, "))
+    own_postgres.stop()
+    eventually(shows(terminal, "no answer"))
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.process.wait(AT_ONCE_SECONDS) == 0
+    eventually(lambda: terminal.is_restored)
+    assert "Traceback" not in terminal.printed
+
+
+def test_a_database_without_tables_gets_a_sentence(
+    environment: dict[str, str], run_script: RunScript, watch: Watch
+) -> None:
+    terminal = watch({**environment, "POSTGRES_DATABASE": "postgres"}, (80, 24))
+    assert terminal.process.wait(30) == 1
+    eventually(lambda: "create them with: python create_schema.py" in terminal.printed)
+    assert terminal.is_restored
+    piped = run_script("summary.py", "--watch")
+    assert (piped.returncode, piped.stdout) == (2, "")
+    assert piped.stderr.startswith("error: --watch needs a terminal")
