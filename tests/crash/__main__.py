@@ -9,11 +9,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from itertools import count, islice
 from pathlib import Path
 from random import SystemRandom
 
+from clickstream.signals import Stop
 from tests.crash.history import Outcome, run_history
 from tests.crash.schedule import make_schedule
 from tests.crash.servers import running_servers
@@ -50,11 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
 class Seeds:
     """Seeds of the histories that are still to begin, for several workers.
 
-    seconds: the time after which no history may end.
+    seconds: the time after which no history may end. stop: no history begins after that.
     """
 
-    def __init__(self, seeds: Iterator[int], seconds: float | None) -> None:
+    def __init__(self, seeds: Iterator[int], seconds: float | None, stop: Stop) -> None:
         self._seeds = seeds
+        self._stop = stop
         self._lock = threading.Lock()
         self._deadline = None if seconds is None else time.monotonic() + seconds
         self._longest = 20.0
@@ -62,14 +64,16 @@ class Seeds:
     def __iter__(self) -> Iterator[int]:
         while True:
             with self._lock:
-                if self._deadline and time.monotonic() + self._longest > self._deadline:
-                    return
-                seed = next(self._seeds, None)
+                seed = None if self._is_over() else next(self._seeds, None)
             if seed is None:
                 return
             started = time.monotonic()
             yield seed
             self._longest = max(self._longest, time.monotonic() - started)
+
+    def _is_over(self) -> bool:
+        is_late = self._deadline and time.monotonic() + self._longest > self._deadline
+        return bool(self._stop.requested or is_late)
 
 
 class Totals:
@@ -103,6 +107,7 @@ class Totals:
 
 def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Totals) -> None:
     """Run histories on servers of this worker, until there are no more seeds."""
+    folder.mkdir()
     restarts = arguments.kafka_port is not None and arguments.workers == 1
     with running_servers(folder / "servers", arguments.kafka_port) as servers:
         for seed in seeds:
@@ -116,20 +121,24 @@ def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Tota
 
 
 def main() -> int:
-    """Run histories, print the result of each, and return 1 if one of them ended wrong."""
+    """Run histories, print the result of each, and return 1 if one of them ended wrong.
+
+    Ctrl-C and SIGTERM let the histories that run end first; a second one ends at once.
+    """
     arguments = build_parser().parse_args()
     first = SystemRandom().randrange(LARGEST_SEED) if arguments.seed is None else arguments.seed
-    seeds = Seeds(islice(count(first), arguments.histories), arguments.seconds)
+    stop = Stop().on_signals()
+    seeds = Seeds(islice(count(first), arguments.histories), arguments.seconds, stop)
     folder = Path(tempfile.mkdtemp(prefix="clickstream-crash-"))
     totals = Totals()
-    with ThreadPoolExecutor(arguments.workers) as executor:
-        jobs = []
-        for number in range(min(arguments.workers, arguments.histories or arguments.workers)):
-            own = folder / f"worker-{number}"
-            own.mkdir()
-            jobs.append(executor.submit(work, seeds, arguments, own, totals))
-        for job in as_completed(jobs):
-            job.result()
+    workers = min(arguments.workers, arguments.histories or arguments.workers)
+    folders = [folder / f"worker-{number}" for number in range(workers)]
+    with ThreadPoolExecutor(workers) as executor:
+        jobs = [executor.submit(work, seeds, arguments, own, totals) for own in folders]
+        wait(jobs, return_when=FIRST_EXCEPTION)
+        stop.request()  # if a worker failed, the others end after the histories that run
+    for job in jobs:
+        job.result()
     print(*totals.lines(), sep="\n")
     if not totals.wrong:
         shutil.rmtree(folder)

@@ -94,8 +94,8 @@ class Consumers:
                 yield f"consumer {consumer.pid} printed a traceback"
 
     def close(self) -> None:
-        """Kill all that still run."""
-        for consumer in self._running:
+        """Kill all that still run, also those that did not end when they had to."""
+        for consumer in (*self._running, *self._ended):
             consumer.kill()
 
     def _end(self, consumer: Script) -> None:

@@ -10,11 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
+from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.postgres import connect
+from clickstream.errors import UserError
 from clickstream.fail_points import FailPoint
 from clickstream.settings import Settings
 from tests.crash.consumers import Consumers, HistoryError
@@ -34,6 +37,11 @@ FAULTS = ("--late", "0.1", "--duplicate", "0.05", "--malformed", "0.03", "--skew
 # The local broker may keep members that left during a join. The consumer's log says so, and names
 # the way out: another group.
 NEXT_GROUP = "crash-drain"
+# Everything that a history may raise without a defect of the harness.
+FAILURES = (
+    *(HistoryError, AssertionError, UserError, OSError, subprocess.SubprocessError),
+    *(KafkaError, psycopg2.Error, OpenSearchException),
+)
 CHECKS = (("summary.py", "--verify"), ("clickstream", "search", "verify"))
 
 
@@ -72,7 +80,7 @@ def run_history(schedule: Schedule, servers: Servers, folder: Path) -> Outcome:
     with ExitStack() as resources:
         try:
             History(outcome, servers, resources).run()
-        except (HistoryError, AssertionError, KafkaError, OSError) as error:
+        except FAILURES as error:
             outcome.differences.append(f"{type(error).__name__}: {error}")
     outcome.seconds = time.monotonic() - started
     return outcome
@@ -282,6 +290,7 @@ class History:
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,
+            start_new_session=True,  # Ctrl-C lets a history end first
             check=False,
         )
 

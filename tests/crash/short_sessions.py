@@ -5,10 +5,26 @@ history takes a fraction of the time. A broker may refuse so short a timeout: se
 `group.min.session.timeout.ms`.
 """
 
+import os
+import threading
+import time
+
 import consumer
 from clickstream.consumer import stream
+
+CHECK_SECONDS = 1.0
+
+
+def end_with_parent() -> None:
+    """End this process when the harness has ended, which may be by SIGKILL."""
+    harness = os.getppid()
+    while os.getppid() == harness:
+        time.sleep(CHECK_SECONDS)
+    os._exit(1)
+
 
 if __name__ == "__main__":
     stream.SESSION_TIMEOUT_MS = 1_500
     stream.HEARTBEAT_INTERVAL_MS = 500
+    threading.Thread(target=end_with_parent, daemon=True).start()
     raise SystemExit(consumer.main())

@@ -44,6 +44,7 @@ class Tables:
         self, *, records: int, rejected: int, duplicates: int, repaired: Mapping[str, int]
     ) -> Iterator[str]:
         """Yield a sentence for each counter that is not as expected."""
+        self.close()  # a restart of PostgreSQL may have broken the connection
         names = (
             "positions",
             "records",
