@@ -7,7 +7,7 @@
 
 CREATE TABLE IF NOT EXISTS clickstream_events (
     event_id          uuid        NOT NULL,
-    event_time        timestamptz NOT NULL,               -- by the visitor's clock
+    event_time        timestamptz NOT NULL,
     event_type        text        NOT NULL,
     user_id           text        NOT NULL COLLATE "C",
     page_url          text        COLLATE "C",
@@ -17,7 +17,7 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     device_type       text        COLLATE "C",
     country           text        COLLATE "C",
     city              text        COLLATE "C",
-    success           boolean,                            -- success of a login
+    success           boolean,
     product_id        text        COLLATE "C",
     product_category  text        COLLATE "C",
     price             numeric(14, 4),
@@ -28,11 +28,11 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     viewport_size     text        COLLATE "C",
     article_id        text        COLLATE "C",
     article_category  text        COLLATE "C",
-    visit_id          text        COLLATE "C",            -- the producer's own id of the visit
-    properties        jsonb,                              -- fields without a column, and values as sent
-    repaired          text[],                             -- fields whose value was lost or changed
+    visit_id          text        COLLATE "C",
+    properties        jsonb,
+    repaired          text[],
     stored_at         timestamptz NOT NULL DEFAULT now(),
-    xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),  -- the transaction that stored it
+    xid               xid8        NOT NULL DEFAULT pg_current_xact_id(),
 
     -- For deduplication and time ranges. A hypertable needs event_time in every unique key.
     CONSTRAINT clickstream_events_key UNIQUE (event_time, event_id)
@@ -46,19 +46,18 @@ CREATE INDEX IF NOT EXISTS clickstream_events_xid ON clickstream_events (xid);
 -- == Sessions: at every commit they follow from clickstream_events by the session rule ==========
 
 CREATE TABLE IF NOT EXISTS session_metrics (
-    session_id                uuid        PRIMARY KEY,    -- UUIDv5 of visitor and first event
+    session_id                uuid        PRIMARY KEY,
     user_id                   text        NOT NULL COLLATE "C",
     total_events              bigint      NOT NULL,
-    event_type_counts         jsonb       NOT NULL,       -- type -> number, of the smallest types
+    event_type_counts         jsonb       NOT NULL,
     first_event_timestamp     timestamptz NOT NULL,
     last_event_timestamp      timestamptz NOT NULL,
     first_event_id            uuid        NOT NULL,
     last_event_id             uuid        NOT NULL,
     session_duration_minutes  double precision NOT NULL GENERATED ALWAYS AS
         (EXTRACT(EPOCH FROM last_event_timestamp - first_event_timestamp)::double precision / 60) STORED,
-    -- Arrays show the 1,000 smallest values, and of these as many as fit into 256 KiB of JSON.
-    unique_pages              jsonb       NOT NULL,       -- distinct page_url
-    unique_pages_count        integer     NOT NULL,       -- exact up to 10,000, which is its maximum
+    unique_pages              jsonb       NOT NULL,
+    unique_pages_count        integer     NOT NULL,
     landing_page              text        COLLATE "C",
     exit_page                 text        COLLATE "C",
     -- Wider than numeric(20,4), so that no sum of valid prices can stop the stream.
@@ -74,7 +73,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     device_type               text        COLLATE "C",
     country                   text        COLLATE "C",
     is_bounce                 boolean     NOT NULL,
-    closed_at                 timestamptz,                -- a status; NULL while it is open
+    closed_at                 timestamptz,
     close_reason              text        CHECK (close_reason IN ('timeout', 'end_event')),
     CHECK ((closed_at IS NULL) = (close_reason IS NULL)),
     CHECK ((first_event_timestamp, first_event_id) <= (last_event_timestamp, last_event_id))
@@ -97,11 +96,11 @@ CREATE TABLE IF NOT EXISTS rejected_events (
     topic_id          text        NOT NULL,
     partition         integer     NOT NULL,
     "offset"          bigint      NOT NULL,
-    reason            text        NOT NULL,               -- a code, such as not_json
-    detail            text        NOT NULL,               -- one sentence
+    reason            text        NOT NULL,
+    detail            text        NOT NULL,
     key               bytea,
     value             bytea,
-    record_timestamp  timestamptz,                        -- the record's timestamp in Kafka
+    record_timestamp  timestamptz,
     rejected_at       timestamptz NOT NULL DEFAULT now(),
     -- One row for each record, however often it was delivered.
     PRIMARY KEY (topic_id, partition, "offset")
@@ -115,22 +114,22 @@ CREATE INDEX IF NOT EXISTS rejected_events_reason ON rejected_events (reason);
 CREATE TABLE IF NOT EXISTS stream_positions (
     topic             text        NOT NULL,
     partition         integer     NOT NULL,
-    topic_id          text        NOT NULL,               -- another one if the topic is recreated
-    position          bigint      NOT NULL DEFAULT 0,     -- offset of the next record to read
-    epoch             bigint      NOT NULL DEFAULT 0,     -- grows with each owner (fencing)
+    topic_id          text        NOT NULL,
+    position          bigint      NOT NULL DEFAULT 0,
+    epoch             bigint      NOT NULL DEFAULT 0,
     group_id          text,
-    owner             text,                               -- host and process, for people
-    owner_pid         integer,                            -- the owner's PostgreSQL backend
-    owner_start       timestamptz,                        -- the start of that backend
-    watermark         timestamptz,                        -- largest event time, up to now at most
-    watermark_at      timestamptz,                        -- when the watermark last moved
-    last_record_at    timestamptz,                        -- when a batch last had a record
-    caught_up_at      timestamptz,                        -- when the end was last reached
-    records           bigint      NOT NULL DEFAULT 0,     -- = events + duplicates + rejected + removed
+    owner             text,
+    owner_pid         integer,
+    owner_start       timestamptz,
+    watermark         timestamptz,
+    watermark_at      timestamptz,
+    last_record_at    timestamptz,
+    caught_up_at      timestamptz,
+    records           bigint      NOT NULL DEFAULT 0,
     duplicates        bigint      NOT NULL DEFAULT 0,
-    late              bigint      NOT NULL DEFAULT 0,     -- events far behind the watermark
+    late              bigint      NOT NULL DEFAULT 0,
     rejected          bigint      NOT NULL DEFAULT 0,
-    removed           bigint      NOT NULL DEFAULT 0,     -- rejected records deleted by an operator
+    removed           bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (topic, partition)
 );
 
@@ -141,20 +140,29 @@ CREATE TABLE IF NOT EXISTS session_rule (
     timeout_seconds   integer     NOT NULL CHECK (timeout_seconds > 0),
     start_events      text[]      NOT NULL,
     end_events        text[]      NOT NULL,
-    version           bigint      NOT NULL,               -- grows with each change
-    metrics_version   integer     NOT NULL DEFAULT 1      -- of the program that computed the metrics
+    version           bigint      NOT NULL,
+    metrics_version   integer     NOT NULL DEFAULT 1
 );
 
 -- == The reading: how records become events =====================================================
 
 CREATE TABLE IF NOT EXISTS record_reading (
     only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
-    event_fields      text        NOT NULL,               -- EVENT_FIELDS, in canonical form
-    event_types       text        NOT NULL,               -- EVENT_TYPES, in canonical form
+    event_fields      text        NOT NULL,
+    event_types       text        NOT NULL,
     min_event_time    timestamptz NOT NULL,
     -- Fields whose names changed after records had been read.
     renamed_fields    text[]      NOT NULL DEFAULT '{}'
 );
+
+-- == Settings of the views: stored, so that they give every client the same days ===============
+
+CREATE TABLE IF NOT EXISTS report_settings (
+    only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    time_zone         text        NOT NULL
+);
+
+INSERT INTO report_settings (time_zone) VALUES ('UTC') ON CONFLICT DO NOTHING;
 
 -- == Search: the change log, the indexer's checkpoint and the documents that OpenSearch refused =
 
@@ -164,8 +172,8 @@ CREATE TABLE IF NOT EXISTS session_changes (
     user_id           text        NOT NULL COLLATE "C",
     from_time         timestamptz NOT NULL,
     to_time           timestamptz NOT NULL,
-    regrouped         boolean     NOT NULL DEFAULT true,  -- events moved to other sessions
-    removed           uuid[]      NOT NULL DEFAULT '{}',  -- sessions that no longer exist
+    regrouped         boolean     NOT NULL DEFAULT true,
+    removed           uuid[]      NOT NULL DEFAULT '{}',
     changed_at        timestamptz NOT NULL DEFAULT now()
 );
 
@@ -175,9 +183,9 @@ CREATE INDEX IF NOT EXISTS session_changes_xid ON session_changes (xid);
 -- The checkpoint of the search indexer.
 CREATE TABLE IF NOT EXISTS search_cursor (
     only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
-    horizon           xid8        NOT NULL,               -- earlier transactions are indexed
-    token             text        NOT NULL,               -- the index holds the same token
-    system_identifier text        NOT NULL,               -- of the indexed PostgreSQL cluster
+    horizon           xid8        NOT NULL,
+    token             text        NOT NULL,
+    system_identifier text        NOT NULL,
     moved_at          timestamptz NOT NULL DEFAULT now(),
     -- The backfill goes in the order of the events' keys. The last key; NULL when it is finished.
     filled_time       timestamptz,
@@ -231,16 +239,47 @@ CREATE TABLE IF NOT EXISTS schema_version (
 
 INSERT INTO schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
 
+-- == Functions of the views =====================================================================
+
+-- The path of an address: without scheme and host, query and fragment.
+CREATE OR REPLACE FUNCTION page_path(page_url text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN page_url IS NOT NULL THEN coalesce(nullif(
+    regexp_replace(page_url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$', '', 'g'), ''), '/') END;
+
+-- The days or weeks from the first event to the last one. Views join what happened in each of them,
+-- by a range of time, so that a view that is filtered by its day reads only that part of an index.
+CREATE OR REPLACE FUNCTION report_periods(unit text)
+RETURNS TABLE (first_day date, starts timestamptz, ends timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT local::date, local AT TIME ZONE time_zone, (local + step) AT TIME ZONE time_zone
+    FROM report_settings,
+         (SELECT min(event_time) AS first, max(event_time) AS last FROM clickstream_events) AS ends,
+         (VALUES (CASE unit WHEN 'week' THEN interval '7 days' ELSE interval '1 day' END)) AS s (step),
+         generate_series(date_trunc(unit, first AT TIME ZONE time_zone),
+                         last AT TIME ZONE time_zone, step) AS local;
+END;
+
 -- == Views for people ===========================================================================
 
--- Each event with its session: an interval of (event_time, event_id), as event times can be equal.
+-- The view of version 2 has the column xid, which CREATE OR REPLACE VIEW cannot take away.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_attribute
+               WHERE attrelid = to_regclass('events_with_session') AND attname = 'xid') THEN
+        DROP VIEW events_with_session;
+    END IF;
+END
+$$;
+
+-- A session is an interval of (event_time, event_id), as event times can be equal.
 CREATE OR REPLACE VIEW events_with_session AS
-SELECT e.event_id, e.event_time, e.event_type, e.user_id, e.page_url, e.referrer, e.user_agent,
-       e.ip_address, e.device_type, e.country, e.city, e.success, e.product_id, e.product_category,
-       e.price, e.quantity, e.order_id, e.search_query, e.element_id, e.viewport_size, e.article_id,
-       e.article_category, e.visit_id, e.properties, e.stored_at, e.xid, s.session_id,
-       -- CREATE OR REPLACE VIEW accepts new columns at the end only.
-       e.repaired
+SELECT e.event_id, e.event_time, e.event_type, e.user_id, e.page_url,
+       page_path(e.page_url) AS page_path, e.referrer, e.user_agent, e.ip_address, e.device_type,
+       e.country, e.city, e.success, e.product_id, e.product_category, e.price, e.quantity,
+       e.order_id, e.search_query, e.element_id, e.viewport_size, e.article_id, e.article_category,
+       e.visit_id, e.properties, e.repaired, e.stored_at, s.session_id
 FROM clickstream_events e
 JOIN session_metrics s
   ON s.user_id = e.user_id
@@ -251,11 +290,19 @@ JOIN session_metrics s
 
 CREATE OR REPLACE VIEW open_sessions AS
 SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
-       session_duration_minutes, total_events, total_revenue, landing_page, exit_page
+       session_duration_minutes, total_events, total_revenue, landing_page, exit_page,
+       page_path(landing_page) AS landing_path, page_path(exit_page) AS exit_path
 FROM session_metrics
 WHERE closed_at IS NULL;
 
--- The number of sessions with each step of the shop's funnel.
+CREATE OR REPLACE VIEW latest_sessions AS
+SELECT session_id, user_id, first_event_timestamp, last_event_timestamp,
+       session_duration_minutes, total_events, orders_count, total_revenue, is_bounce,
+       landing_page, page_path(landing_page) AS landing_path,
+       exit_page, page_path(exit_page) AS exit_path, device_type, country, closed_at
+FROM session_metrics
+ORDER BY first_event_timestamp DESC;
+
 CREATE OR REPLACE VIEW conversion_funnel AS
 SELECT step, event_type, sessions,
        round(100.0 * sessions / nullif(max(sessions) OVER (), 0), 2) AS percent_of_largest
@@ -267,11 +314,322 @@ FROM (
 ) AS counted
 ORDER BY step;
 
+CREATE OR REPLACE VIEW funnel_by_day AS
+SELECT first_day AS day, step, event_type, sessions,
+       round(100.0 * sessions / nullif(greatest(page_view, add_to_cart, purchase), 0), 2)
+           AS percent_of_largest
+FROM report_periods('day')
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE event_type_counts ? 'page_view') AS page_view,
+           count(*) FILTER (WHERE event_type_counts ? 'add_to_cart') AS add_to_cart,
+           count(*) FILTER (WHERE event_type_counts ? 'purchase') AS purchase
+    FROM session_metrics
+    WHERE first_event_timestamp >= starts AND first_event_timestamp < ends
+    HAVING count(*) > 0
+) AS counted
+CROSS JOIN LATERAL (
+    VALUES (1, 'page_view', page_view), (2, 'add_to_cart', add_to_cart), (3, 'purchase', purchase)
+) AS steps (step, event_type, sessions)
+ORDER BY first_day, step;
+
 CREATE OR REPLACE VIEW hourly_traffic AS
-SELECT date_trunc('hour', event_time, 'UTC') AS hour,
-       count(*) AS events,
-       count(DISTINCT user_id) AS visitors,
-       coalesce(sum(price * coalesce(quantity, 1)) FILTER (WHERE event_type = 'purchase'), 0) AS revenue
-FROM clickstream_events
-GROUP BY 1
-ORDER BY 1;
+SELECT hour, events, visitors, revenue
+FROM report_periods('day')
+CROSS JOIN LATERAL generate_series(starts, ends - interval '1 hour', interval '1 hour') AS hour
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events,
+           count(DISTINCT user_id) AS visitors,
+           coalesce(sum(price * coalesce(quantity, 1)) FILTER (WHERE event_type = 'purchase'), 0)
+               AS revenue
+    FROM clickstream_events
+    WHERE event_time >= hour AND event_time < hour + interval '1 hour'
+    HAVING count(*) > 0
+) AS counted
+ORDER BY hour;
+
+CREATE OR REPLACE VIEW daily_traffic AS
+SELECT first_day AS day, visitors, sessions, events, orders, revenue, bounce_percent,
+       conversion_percent
+FROM report_periods('day')
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT user_id) AS visitors,
+           count(*) AS sessions,
+           sum(total_events)::bigint AS events,
+           sum(orders_count)::bigint AS orders,
+           sum(total_revenue) AS revenue,
+           round(100.0 * count(*) FILTER (WHERE is_bounce) / count(*), 2) AS bounce_percent,
+           round(100.0 * count(*) FILTER (WHERE orders_count > 0) / count(*), 2)
+               AS conversion_percent
+    FROM session_metrics
+    WHERE first_event_timestamp >= starts AND first_event_timestamp < ends
+    HAVING count(*) > 0
+) AS counted
+ORDER BY first_day;
+
+-- A visitor belongs to the week of the first session.
+CREATE OR REPLACE VIEW retention_cohorts AS
+SELECT first_day AS cohort_week, weeks_later, visitors,
+       round(100.0 * visitors / max(visitors) OVER (PARTITION BY first_day), 2) AS percent_of_cohort
+FROM report_periods('week')
+CROSS JOIN LATERAL (
+    SELECT (date_trunc('week', later.first_event_timestamp AT TIME ZONE time_zone)::date
+            - first_day) / 7 AS weeks_later,
+           count(DISTINCT later.user_id) AS visitors
+    FROM report_settings
+    CROSS JOIN session_metrics first
+    JOIN session_metrics later USING (user_id)
+    WHERE first.first_event_timestamp >= starts AND first.first_event_timestamp < ends
+      AND NOT EXISTS (
+        SELECT FROM session_metrics earlier
+        WHERE earlier.user_id = first.user_id AND earlier.first_event_timestamp < starts)
+    GROUP BY 1
+) AS counted
+ORDER BY first_day, weeks_later;
+
+-- == Meaning of tables, views and columns: psql (\d+) and many other tools show it ===============
+
+COMMENT ON TABLE clickstream_events IS
+    'One row for each event, however often it was delivered.';
+COMMENT ON COLUMN clickstream_events.event_id IS
+    'Id of the event; unique together with event_time.';
+COMMENT ON COLUMN clickstream_events.event_time IS
+    'When the event happened, by the visitor''s clock.';
+COMMENT ON COLUMN clickstream_events.event_type IS 'Type such as page_view, click or purchase.';
+COMMENT ON COLUMN clickstream_events.user_id IS 'Id of the visitor.';
+COMMENT ON COLUMN clickstream_events.page_url IS
+    'Address of the page; page_path(page_url) is its path.';
+COMMENT ON COLUMN clickstream_events.referrer IS 'Address of the page that the visitor came from.';
+COMMENT ON COLUMN clickstream_events.user_agent IS 'The browser''s User-Agent header.';
+COMMENT ON COLUMN clickstream_events.ip_address IS 'IP address of the visitor.';
+COMMENT ON COLUMN clickstream_events.device_type IS 'Kind of device, such as mobile or desktop.';
+COMMENT ON COLUMN clickstream_events.country IS 'Country of the visitor.';
+COMMENT ON COLUMN clickstream_events.city IS 'City of the visitor.';
+COMMENT ON COLUMN clickstream_events.success IS 'Whether a login succeeded.';
+COMMENT ON COLUMN clickstream_events.product_id IS 'Id of the product that the event is about.';
+COMMENT ON COLUMN clickstream_events.product_category IS 'Category of the product.';
+COMMENT ON COLUMN clickstream_events.price IS 'Price of one unit, in the currency of the sender.';
+COMMENT ON COLUMN clickstream_events.quantity IS
+    'Number of units; 1 if it is NULL, negative for a return.';
+COMMENT ON COLUMN clickstream_events.order_id IS
+    'Id of the order; the lines of one order share it.';
+COMMENT ON COLUMN clickstream_events.search_query IS 'What the visitor searched for.';
+COMMENT ON COLUMN clickstream_events.element_id IS
+    'Id of the page element that was clicked or hovered over.';
+COMMENT ON COLUMN clickstream_events.viewport_size IS
+    'Size of the browser window, such as 1280x720.';
+COMMENT ON COLUMN clickstream_events.article_id IS 'Id of the article that the event is about.';
+COMMENT ON COLUMN clickstream_events.article_category IS 'Category of the article.';
+COMMENT ON COLUMN clickstream_events.visit_id IS 'The producer''s own id of the visit.';
+COMMENT ON COLUMN clickstream_events.properties IS
+    'Fields without a column, and values as they were sent if they were repaired.';
+COMMENT ON COLUMN clickstream_events.repaired IS
+    'Fields whose value was lost or changed; NULL if there are none.';
+COMMENT ON COLUMN clickstream_events.stored_at IS 'When the event was stored.';
+COMMENT ON COLUMN clickstream_events.xid IS
+    'Id of the transaction that stored the event; for the search indexer.';
+
+COMMENT ON TABLE session_metrics IS
+    'One row for each session. At every commit the rows follow from clickstream_events by the rule. '
+    'Arrays and event_type_counts have the 1,000 smallest values, and of these as many as fit into '
+    '256 KiB of JSON.';
+COMMENT ON COLUMN session_metrics.session_id IS 'UUIDv5 of the visitor and the first event.';
+COMMENT ON COLUMN session_metrics.user_id IS 'Id of the visitor.';
+COMMENT ON COLUMN session_metrics.total_events IS 'Number of events.';
+COMMENT ON COLUMN session_metrics.event_type_counts IS
+    'Number of events by type, of the smallest types.';
+COMMENT ON COLUMN session_metrics.first_event_timestamp IS 'Time of the first event.';
+COMMENT ON COLUMN session_metrics.last_event_timestamp IS 'Time of the last event.';
+COMMENT ON COLUMN session_metrics.first_event_id IS 'Id of the first event.';
+COMMENT ON COLUMN session_metrics.last_event_id IS 'Id of the last event.';
+COMMENT ON COLUMN session_metrics.session_duration_minutes IS
+    'Minutes from the first event to the last one.';
+COMMENT ON COLUMN session_metrics.unique_pages IS 'Distinct page_url of all events.';
+COMMENT ON COLUMN session_metrics.unique_pages_count IS
+    'Number of distinct page_url; exact up to 10,000, which is its maximum.';
+COMMENT ON COLUMN session_metrics.landing_page IS 'page_url of the first event that has one.';
+COMMENT ON COLUMN session_metrics.exit_page IS 'page_url of the last event that has one.';
+COMMENT ON COLUMN session_metrics.total_revenue IS
+    'Sum of price times quantity of all purchase events; returns reduce it.';
+COMMENT ON COLUMN session_metrics.orders_count IS
+    'Number of distinct orders; a purchase event without order_id counts as one.';
+COMMENT ON COLUMN session_metrics.products_viewed IS
+    'Distinct product_id of page_view, click, hover, scroll and add_to_cart events.';
+COMMENT ON COLUMN session_metrics.products_viewed_count IS
+    'Number of distinct products viewed, up to 10,000.';
+COMMENT ON COLUMN session_metrics.search_queries IS 'Distinct search_query of search events.';
+COMMENT ON COLUMN session_metrics.referrers IS 'Distinct referrer of all events.';
+COMMENT ON COLUMN session_metrics.unique_referrers_count IS
+    'Number of distinct referrers, up to 10,000.';
+COMMENT ON COLUMN session_metrics.user_agent IS 'user_agent of the first event that has one.';
+COMMENT ON COLUMN session_metrics.ip_address IS 'ip_address of the first event that has one.';
+COMMENT ON COLUMN session_metrics.device_type IS 'device_type of the first event that has one.';
+COMMENT ON COLUMN session_metrics.country IS 'country of the first event that has one.';
+COMMENT ON COLUMN session_metrics.is_bounce IS
+    'True if it took at most 10 seconds, with no purchase and at most one page_view event.';
+COMMENT ON COLUMN session_metrics.closed_at IS
+    'When the session was closed; NULL while it is open. A late event opens it again.';
+COMMENT ON COLUMN session_metrics.close_reason IS
+    'timeout or end_event; NULL while the session is open.';
+
+COMMENT ON TABLE rejected_events IS 'One row for each record that could not become an event.';
+COMMENT ON COLUMN rejected_events.topic IS 'Topic of the record.';
+COMMENT ON COLUMN rejected_events.topic_id IS 'Id of the topic; a recreated topic has another one.';
+COMMENT ON COLUMN rejected_events.partition IS 'Partition of the record.';
+COMMENT ON COLUMN rejected_events."offset" IS 'Offset of the record in its partition.';
+COMMENT ON COLUMN rejected_events.reason IS 'Code of the reason, such as not_json.';
+COMMENT ON COLUMN rejected_events.detail IS 'The reason in one sentence.';
+COMMENT ON COLUMN rejected_events.key IS 'Key of the record.';
+COMMENT ON COLUMN rejected_events.value IS 'Value of the record.';
+COMMENT ON COLUMN rejected_events.record_timestamp IS 'The record''s timestamp in Kafka.';
+COMMENT ON COLUMN rejected_events.rejected_at IS 'When the record was rejected.';
+
+COMMENT ON TABLE stream_positions IS
+    'Progress of each partition. It moves in the transaction that stores the records before it.';
+COMMENT ON COLUMN stream_positions.topic IS 'Name of the topic.';
+COMMENT ON COLUMN stream_positions.partition IS 'Number of the partition.';
+COMMENT ON COLUMN stream_positions.topic_id IS
+    'Id of the topic; a recreated topic has another one.';
+COMMENT ON COLUMN stream_positions.position IS 'Offset of the next record to read.';
+COMMENT ON COLUMN stream_positions.epoch IS 'Number that grows with each owner (fencing).';
+COMMENT ON COLUMN stream_positions.group_id IS 'Consumer group of the owner.';
+COMMENT ON COLUMN stream_positions.owner IS
+    'Host and process of the consumer that reads the partition.';
+COMMENT ON COLUMN stream_positions.owner_pid IS 'Process id of the owner''s PostgreSQL backend.';
+COMMENT ON COLUMN stream_positions.owner_start IS 'Start of the owner''s PostgreSQL backend.';
+COMMENT ON COLUMN stream_positions.watermark IS 'Largest event time, counted up to now at most.';
+COMMENT ON COLUMN stream_positions.watermark_at IS 'When the watermark last moved.';
+COMMENT ON COLUMN stream_positions.last_record_at IS
+    'When a batch last had a record of the partition.';
+COMMENT ON COLUMN stream_positions.caught_up_at IS
+    'When the end of the partition was last reached.';
+COMMENT ON COLUMN stream_positions.records IS
+    'Records read: events + duplicates + rejected + removed.';
+COMMENT ON COLUMN stream_positions.duplicates IS 'Records whose event was stored already.';
+COMMENT ON COLUMN stream_positions.late IS 'Events far behind the watermark.';
+COMMENT ON COLUMN stream_positions.rejected IS 'Records that became rows of rejected_events.';
+COMMENT ON COLUMN stream_positions.removed IS 'Rejected records that an operator deleted.';
+
+COMMENT ON TABLE session_rule IS 'The session rule that session_metrics follows. One row.';
+COMMENT ON COLUMN session_rule.only_row IS 'Always true.';
+COMMENT ON COLUMN session_rule.timeout_seconds IS
+    'Seconds without an event after which a new session starts.';
+COMMENT ON COLUMN session_rule.start_events IS 'Types of events that start a session.';
+COMMENT ON COLUMN session_rule.end_events IS 'Types of events that end a session.';
+COMMENT ON COLUMN session_rule.version IS 'Number that grows with each change of the rule.';
+COMMENT ON COLUMN session_rule.metrics_version IS
+    'Version of the metrics, by the program that computed them.';
+
+COMMENT ON TABLE record_reading IS 'How records become events. One row.';
+COMMENT ON COLUMN record_reading.only_row IS 'Always true.';
+COMMENT ON COLUMN record_reading.event_fields IS 'EVENT_FIELDS, in canonical form.';
+COMMENT ON COLUMN record_reading.event_types IS 'EVENT_TYPES, in canonical form.';
+COMMENT ON COLUMN record_reading.min_event_time IS 'MIN_EVENT_TIME: earlier events are rejected.';
+COMMENT ON COLUMN record_reading.renamed_fields IS
+    'Fields whose names changed after records had been read.';
+
+COMMENT ON TABLE session_changes IS
+    'The change log: the indexer indexes these sessions and their events again.';
+COMMENT ON COLUMN session_changes.xid IS 'Id of the transaction that changed the sessions.';
+COMMENT ON COLUMN session_changes.user_id IS 'Visitor whose sessions changed.';
+COMMENT ON COLUMN session_changes.from_time IS 'Start of the range of events.';
+COMMENT ON COLUMN session_changes.to_time IS 'End of the range of events.';
+COMMENT ON COLUMN session_changes.regrouped IS 'True if events moved to other sessions.';
+COMMENT ON COLUMN session_changes.removed IS 'Sessions that no longer exist.';
+COMMENT ON COLUMN session_changes.changed_at IS 'When the sessions changed.';
+
+COMMENT ON TABLE search_cursor IS 'The checkpoint of the search indexer. One row.';
+COMMENT ON COLUMN search_cursor.only_row IS 'Always true.';
+COMMENT ON COLUMN search_cursor.horizon IS 'Earlier transactions are indexed.';
+COMMENT ON COLUMN search_cursor.token IS 'Random text that the index holds, too.';
+COMMENT ON COLUMN search_cursor.system_identifier IS
+    'Identifier of the indexed PostgreSQL cluster.';
+COMMENT ON COLUMN search_cursor.moved_at IS 'When the checkpoint last moved.';
+COMMENT ON COLUMN search_cursor.filled_time IS
+    'event_time of the last event that the backfill indexed; NULL when it is complete.';
+COMMENT ON COLUMN search_cursor.filled_id IS
+    'event_id of the last event that the backfill indexed; NULL when it is complete.';
+
+COMMENT ON TABLE search_refused_documents IS
+    'Documents that OpenSearch refused for their content.';
+COMMENT ON COLUMN search_refused_documents.index_name IS 'Index of the document.';
+COMMENT ON COLUMN search_refused_documents.document_id IS 'Id of the document.';
+COMMENT ON COLUMN search_refused_documents.status IS 'HTTP status of the answer.';
+COMMENT ON COLUMN search_refused_documents.reason IS 'Reason that OpenSearch gave.';
+COMMENT ON COLUMN search_refused_documents.refused_at IS 'When the document was refused.';
+
+COMMENT ON TABLE schema_version IS 'The versions of schema.sql that were applied.';
+COMMENT ON COLUMN schema_version.version IS 'Number of the version.';
+COMMENT ON COLUMN schema_version.applied_at IS 'When the version was applied.';
+
+COMMENT ON TABLE report_settings IS 'How the views count days, weeks and hours. One row.';
+COMMENT ON COLUMN report_settings.only_row IS 'Always true.';
+COMMENT ON COLUMN report_settings.time_zone IS 'REPORT_TIMEZONE, as create_schema.py last read it.';
+
+COMMENT ON FUNCTION page_path IS 'The path of an address, without origin, query and fragment.';
+COMMENT ON FUNCTION report_periods IS
+    'The days or weeks from the first event to the last one, in the time zone of report_settings.';
+
+COMMENT ON VIEW events_with_session IS 'Each event with the id of its session.';
+COMMENT ON VIEW open_sessions IS 'Sessions that are not closed.';
+COMMENT ON VIEW latest_sessions IS 'All sessions, the latest first.';
+COMMENT ON VIEW conversion_funnel IS 'Number of sessions with each step of the shop''s funnel.';
+COMMENT ON VIEW funnel_by_day IS 'The funnel of the sessions that began on each day.';
+COMMENT ON VIEW hourly_traffic IS 'Events by hour of event_time.';
+COMMENT ON VIEW daily_traffic IS 'Sessions by the day on which they began, with their events.';
+COMMENT ON VIEW retention_cohorts IS
+    'New visitors by the week of their first session, and how many of them had sessions later.';
+
+COMMENT ON COLUMN events_with_session.page_path IS 'Path of page_url.';
+COMMENT ON COLUMN open_sessions.landing_path IS 'Path of landing_page.';
+COMMENT ON COLUMN open_sessions.exit_path IS 'Path of exit_page.';
+COMMENT ON COLUMN latest_sessions.landing_path IS 'Path of landing_page.';
+COMMENT ON COLUMN latest_sessions.exit_path IS 'Path of exit_page.';
+COMMENT ON COLUMN conversion_funnel.step IS 'Number of the step, from 1 to 3.';
+COMMENT ON COLUMN conversion_funnel.event_type IS 'Type of event of the step.';
+COMMENT ON COLUMN conversion_funnel.sessions IS 'Sessions with at least one such event.';
+COMMENT ON COLUMN conversion_funnel.percent_of_largest IS 'Percent of the step with most sessions.';
+COMMENT ON COLUMN funnel_by_day.day IS 'Day in the time zone of report_settings.';
+COMMENT ON COLUMN funnel_by_day.step IS 'Number of the step, from 1 to 3.';
+COMMENT ON COLUMN funnel_by_day.event_type IS 'Type of event of the step.';
+COMMENT ON COLUMN funnel_by_day.sessions IS 'Sessions of the day with at least one such event.';
+COMMENT ON COLUMN funnel_by_day.percent_of_largest IS 'Percent of the step with most sessions.';
+COMMENT ON COLUMN hourly_traffic.hour IS 'Start of the hour, in the time zone of report_settings.';
+COMMENT ON COLUMN hourly_traffic.events IS 'Number of events.';
+COMMENT ON COLUMN hourly_traffic.visitors IS 'Number of distinct visitors.';
+COMMENT ON COLUMN hourly_traffic.revenue IS 'Sum of price times quantity of purchase events.';
+COMMENT ON COLUMN daily_traffic.day IS 'Day in the time zone of report_settings.';
+COMMENT ON COLUMN daily_traffic.visitors IS 'Number of distinct visitors.';
+COMMENT ON COLUMN daily_traffic.sessions IS 'Sessions that began on the day.';
+COMMENT ON COLUMN daily_traffic.events IS 'Events of these sessions, also of those after midnight.';
+COMMENT ON COLUMN daily_traffic.orders IS 'Orders of these sessions.';
+COMMENT ON COLUMN daily_traffic.revenue IS 'Revenue of these sessions.';
+COMMENT ON COLUMN daily_traffic.bounce_percent IS 'Percent of the sessions that are bounces.';
+COMMENT ON COLUMN daily_traffic.conversion_percent IS 'Percent of the sessions with an order.';
+COMMENT ON COLUMN retention_cohorts.cohort_week IS 'Monday of the week of the first session.';
+COMMENT ON COLUMN retention_cohorts.weeks_later IS 'Number of weeks after it; 0 is the same week.';
+COMMENT ON COLUMN retention_cohorts.visitors IS 'Visitors of the cohort with sessions in that week.';
+COMMENT ON COLUMN retention_cohorts.percent_of_cohort IS 'Percent of all visitors of the cohort.';
+
+-- The other columns of the views have the meaning of the column of the same name in a table.
+DO $$
+DECLARE
+    missing record;
+BEGIN
+    FOR missing IN
+        SELECT a.attrelid::regclass AS view_name, a.attname, described.description
+        FROM pg_attribute a
+        CROSS JOIN LATERAL (
+            SELECT col_description(t.attrelid, t.attnum) AS description
+            FROM pg_attribute t
+            WHERE t.attrelid IN ('clickstream_events'::regclass, 'session_metrics'::regclass)
+              AND t.attname = a.attname
+            ORDER BY t.attrelid LIMIT 1) AS described
+        WHERE a.attrelid IN ('events_with_session'::regclass, 'open_sessions'::regclass,
+                             'latest_sessions'::regclass)
+          AND col_description(a.attrelid, a.attnum) IS NULL
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.%I IS %L',
+                       missing.view_name, missing.attname, missing.description);
+    END LOOP;
+END
+$$;

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from clickstream import sources
 from clickstream.errors import UsageError
@@ -92,6 +93,13 @@ def _time(value: str) -> datetime:
         return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be a date or a time such as 1990-01-01T00:00:00Z") from None
+
+
+def _time_zone(value: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(value.strip())
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be the name of a time zone, such as Europe/Oslo or UTC") from None
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -246,6 +254,8 @@ class Settings:
     logout_failure_prob: float = _setting("0.3", _number(0, 1))
     session_inactivity_grace: float = _setting("60", _number(0, 1_000_000))
     num_events: int = _setting("-1", _whole(-1, 10**12))
+    # Report and views
+    report_timezone: ZoneInfo = _setting("UTC", _time_zone)  # noqa: RUF009 - never changed
     # Logging
     log_format: str = _setting("text", _one_of("text", "json"))
 

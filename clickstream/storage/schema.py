@@ -10,6 +10,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
+from zoneinfo import ZoneInfo
 
 import psycopg2
 from psycopg2 import errors
@@ -18,6 +19,7 @@ from clickstream.clients.postgres import Connection, Cursor, connect_or_explain,
 from clickstream.clients.privileges import ensure_schema
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
+from clickstream.storage import report_settings
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 
 logger = logging.getLogger(__name__)
@@ -31,12 +33,23 @@ TABLES = (
     "stream_positions",
     "session_rule",
     "record_reading",
+    "report_settings",
     "session_changes",
     "search_cursor",
     "search_refused_documents",
     "schema_version",
 )
-VIEWS = ("events_with_session", "open_sessions", "conversion_funnel", "hourly_traffic")
+VIEWS = (
+    "events_with_session",
+    "open_sessions",
+    "latest_sessions",
+    "conversion_funnel",
+    "funnel_by_day",
+    "hourly_traffic",
+    "daily_traffic",
+    "retention_cohorts",
+)
+FUNCTIONS = ("page_path", "report_periods")
 SCHEMA_VERSION = 3
 APPLICATION = "clickstream schema"
 
@@ -83,7 +96,10 @@ IS_HYPERTABLE = """
         SELECT FROM timescaledb_information.hypertables
         WHERE hypertable_schema = current_schema() AND hypertable_name = 'clickstream_events')
 """
-DROP_ALL = f"DROP VIEW IF EXISTS {', '.join(VIEWS)}; DROP TABLE IF EXISTS {', '.join(TABLES)}"
+DROP_ALL = (
+    f"DROP VIEW IF EXISTS {', '.join(VIEWS)}; DROP FUNCTION IF EXISTS {', '.join(FUNCTIONS)}; "
+    f"DROP TABLE IF EXISTS {', '.join(TABLES)}"
+)
 
 
 def apply_tables(settings: Settings) -> str:
@@ -104,13 +120,24 @@ def apply_tables(settings: Settings) -> str:
             if not is_current or is_hypertable != has_timescale:
                 create = partial(_create, has_timescale=has_timescale)
                 is_hypertable = _change_exclusively(connection, create)
+            report_settings.store(connection, settings.report_timezone)
         except errors.InsufficientPrivilege as error:
             raise _not_the_owner(connection, settings, error) from None
+        except errors.DependentObjectsStillExist as error:
+            raise UserError(
+                f"a view of yours depends on one that changes ({first_line(error)}: "
+                f"{error.diag.message_detail}): drop yours, run this again, and create yours again"
+            ) from None
     kind = "a TimescaleDB hypertable" if is_hypertable else "a plain table"
     return (
         f"Tables and views are up to date in database {settings.postgres_database} "
-        f"(clickstream_events is {kind})."
+        f"(clickstream_events is {kind}).{_zone_note(settings.report_timezone)}"
     )
+
+
+def _zone_note(zone: ZoneInfo) -> str:
+    """Return a sentence about the time zone of the views, with a space before it; none for UTC."""
+    return "" if zone.key == "UTC" else f" The views count days and hours in {zone.key}."
 
 
 def _refuse_encoding(cursor: Cursor, settings: Settings) -> None:

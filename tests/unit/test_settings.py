@@ -121,6 +121,11 @@ NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:54
         ("POSTGRES_SSLMODE", ["verify-full"], ["on", ""]),
         ("OPENSEARCH_USE_SSL", ["true", "FALSE", "1", "no"], ["", "maybe"]),
         ("LOG_FORMAT", ["text", "json"], ["xml"]),
+        (
+            "REPORT_TIMEZONE",
+            ["UTC", "Europe/Oslo"],
+            ["", "Europe", "Oslo", "../UTC", "a\0", "x" * 999],
+        ),
         ("KAFKA_BOOTSTRAP_SERVERS", ["a:1,b:2", "[::1]:9092"], ["kafka://a:1", "u@a:1", "a:b", ""]),
         ("POSTGRES_HOST", ["db", "10.0.0.1", "/cloudsql/a:b:c"], [*NO_HOSTS, "/u:p@db"]),
         ("OPENSEARCH_HOST", ["search.example", ""], NO_HOSTS),
