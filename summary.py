@@ -167,7 +167,10 @@ def _show(connection: Connection, arguments: argparse.Namespace) -> None:
         compared = interruptible(connection, lambda: what_if(connection, timeout, since))
         _print_figures(compared, output.print_what_if, json=arguments.json)
     else:
-        report = interruptible(connection, lambda: read_report(connection, arguments.since))
+        charts = arguments.json or arguments.html is not None
+        report = interruptible(
+            connection, lambda: read_report(connection, arguments.since, charts=charts)
+        )
         if arguments.html is not None:
             output.write_report(report, arguments.html)
         else:

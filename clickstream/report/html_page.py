@@ -1,87 +1,89 @@
-"""The report as one HTML file, without links to other files; light and dark."""
+"""The report as one HTML file that needs no network; light and dark, for wide and narrow screens.
 
+The charts are drawn in the browser by Apache ECharts, whose script is part of the file: it draws
+SVG of the width of the screen with tooltips, has all charts that we need, is released twice a year
+under the Apache License 2.0, and costs production no package. The tables under the charts need no
+script.
+
+No text of a visitor can become markup: in HTML it is escaped, and for the charts it is JSON, which
+html_page.js shows as text. A content security policy allows the page's two scripts, by their
+digests, and nothing else.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from hashlib import sha256
 from html import escape
+from itertools import zip_longest
+from pathlib import Path
 
 from clickstream.durations import format_time
-from clickstream.report.models import Report, TrafficOverTime
-from clickstream.report.sections import (
-    Facts,
-    Section,
-    key_figures,
-    outside_note,
-    period,
-    sections,
-    traffic_title,
-)
+from clickstream.report.html_cards import Card, Group, Table, groups
+from clickstream.report.html_charts import Chart, as_script_json
+from clickstream.report.models import Report
+from clickstream.report.number_format import percent
+from clickstream.report.sections import Facts, key_figures, period
 from clickstream.untrusted_text import clean
 
-CHART_WIDTH, CHART_HEIGHT = 960, 140
-
-STYLE_SHEET = """
-:root { color-scheme: light dark; --paper: #fff; --ground: #f4f6f8; --ink: #1c2733;
-  --quiet: #5c6b7a; --line: #dde3ea; --bar: #1f7a8c; }
-@media (prefers-color-scheme: dark) { :root { --paper: #18212b; --ground: #10161d;
-  --ink: #e6ecf2; --quiet: #93a3b3; --line: #2b3846; --bar: #4fb3c6; } }
-* { box-sizing: border-box; }
-body { margin: 0; padding: 2rem 1rem; background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1080px; margin: auto; display: grid; gap: 1rem;
-  align-items: start; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }
-header, .wide { grid-column: 1 / -1; }
-h1 { margin: 0; font-size: 1.6rem; }
-h2 { margin: 0 0 .75rem; font-size: 1rem; }
-p { margin: .25rem 0 0; color: var(--quiet); }
-section { padding: 1.1rem 1.25rem; background: var(--paper); border: 1px solid var(--line);
-  border-radius: 10px; overflow-x: auto; }
-dl.figures { display: flex; flex-wrap: wrap; gap: 1rem 3rem; margin: 1.25rem 0 .25rem; }
-dl.figures div { display: flex; flex-direction: column-reverse; }
-dl.figures dd { margin: 0; font-size: 1.7rem; font-weight: 600; line-height: 1.2; }
-dl.figures dt, dl.facts dt, th { color: var(--quiet); font-weight: 400; }
-dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0; }
-dl.facts dd { margin: 0; overflow-wrap: anywhere; }
-dl.facts + table { margin-top: 1rem; }
-table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .5rem; text-align: right; white-space: nowrap;
-  border-top: 1px solid var(--line); }
-thead th { border-top: 0; }
-th:first-child, td:first-child { padding-left: 0; text-align: left; }
-td:first-child { max-width: 22rem; overflow: hidden; text-overflow: ellipsis; }
-svg { display: block; fill: var(--bar); }
-svg.chart { width: 100%; height: auto; }
-"""
-HTML_PAGE = """<!DOCTYPE html>
+FOLDER = Path(__file__).parent
+LIBRARY = FOLDER / "echarts" / "echarts.min.js"
+SCRIPT = FOLDER / "html_page.js"
+STYLE_SHEET = FOLDER / "html_page.css"
+# From this number of columns on, a row of a table is shown as a block on a narrow screen.
+WIDE_TABLE = 4
+# Up to this number of rows, a wide table below a chart is open: it says more than the chart.
+OPEN_TABLE = 5
+PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>Clickstream report, {time}</title>
-<style>{style}</style>
+<style>
+{style}</style>
 </head>
 <body>
-<main>
 <header>
 <h1>Clickstream report</h1>
-<p>Database {database}, {time}. {period}</p>
+<p>Database {database}, {time}</p>
+<p>{period}</p>
 {figures}
 </header>
-{sections}
+<main>
+<noscript><p>The charts need JavaScript. The tables have all numbers.</p></noscript>
+{notice}
+{groups}
 </main>
-</body>
+{scripts}</body>
 </html>
 """
+POLICY = (
+    "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 
-def html_page(report: Report) -> str:
-    """Return the report as an HTML document."""
-    parts = [_chart(report.traffic)] if report.traffic.buckets else []
-    parts += [_section(section) for section in sections(report)]
-    return HTML_PAGE.format(
+def html_page(report: Report, notice: str = "") -> str:
+    """Return the report as an HTML document.
+
+    report: with charts. notice: lines above everything else, such as the reason why there is
+    nothing to show.
+    """
+    found = groups(report)
+    has_charts = any(card.chart for group in found for card in group.cards)
+    scripts = [LIBRARY.read_text("utf-8"), SCRIPT.read_text("utf-8")] if has_charts else []
+    return PAGE.format(
+        policy=POLICY.format(scripts=" ".join(map(_digest, scripts)) or "'none'"),
         time=format_time(report.generated_at),
-        style=STYLE_SHEET,
+        style=STYLE_SHEET.read_text("utf-8"),
         database=_text(report.database),
         period=_text(period(report)),
-        figures=_figures(key_figures(report)),
-        sections="\n".join(parts),
+        figures=_figures(_key_figures(report)) if report.overview.events else "",
+        notice=f'<pre class="notice">{_text(notice)}</pre>' if notice else "",
+        groups="\n".join(map(_group, found)),
+        scripts="".join(f"<script>{script}</script>\n" for script in scripts),
     )
 
 
@@ -89,9 +91,43 @@ def _text(value: str) -> str:
     return escape(clean(value))
 
 
+def _digest(script: str) -> str:
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+
+
+def _key_figures(report: Report) -> Facts:
+    bounce_rate = report.sessions.bounce_rate
+    engaged = None if bounce_rate is None else 1 - bounce_rate
+    return (*key_figures(report), ("engagement rate", percent(engaged)))
+
+
 def _figures(facts: Facts) -> str:
     items = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in facts)
     return f'<dl class="figures">{"".join(items)}</dl>'
+
+
+def _group(group: Group) -> str:
+    cards = "\n".join(map(_card, group.cards))
+    return f'<h2>{_text(group.title)}</h2>\n<div class="cards">\n{cards}\n</div>'
+
+
+def _card(card: Card) -> str:
+    parts = [
+        f"<h3>{_text(card.title)}</h3>",
+        f'<p class="note">{_text(card.note)}</p>' if card.note else "",
+        _chart(card.chart, card.title) if card.chart else "",
+        _facts(card.facts) if card.facts else "",
+        _details(card.table, card.title) if card.table else "",
+    ]
+    return f'<section class="{card.size}">{"".join(parts)}</section>'
+
+
+def _chart(chart: Chart, title: str) -> str:
+    """Return the place of a chart, and behind it the values from which the script draws it."""
+    return (
+        f'<div class="chart" role="img" aria-label="{_text(title)}: chart"></div>'
+        f'<script type="application/json">{as_script_json(chart)}</script>'
+    )
 
 
 def _facts(facts: Facts) -> str:
@@ -103,49 +139,41 @@ def _facts(facts: Facts) -> str:
     return f'<dl class="facts">{"".join(items)}</dl>'
 
 
-def _section(section: Section) -> str:
-    facts = _facts(section.facts) if section.facts else ""
-    table = _table(section) if section.rows else ""
-    wide = ' class="wide"' if len(section.columns) > 4 and not section.bars else ""
-    return f"<section{wide}><h2>{_text(section.title)}</h2>{facts}{table}</section>"
-
-
-def _table(section: Section) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in section.columns)
-    body = []
-    for index, row in enumerate(section.rows):
-        cells = "".join(f'<td title="{_text(cell)}">{_text(cell)}</td>' for cell in row)
-        bar = f"<td>{_bar(section.bars[index])}</td>" if section.bars else ""
-        body.append(f"<tr>{cells}{bar}</tr>")
-    empty = "<th></th>" if section.bars else ""
-    return f"<table><thead><tr>{head}{empty}</tr></thead><tbody>{''.join(body)}</tbody></table>"
-
-
-def _bar(length: float) -> str:
-    width = max(1, round(100 * length))
+def _details(table: Table, card: Card) -> str:
+    """Return the table of a card; below a chart it opens on a click."""
+    if not card.chart:
+        return _table(table)
+    is_open = len(table.rows) <= OPEN_TABLE and len(table.columns) >= WIDE_TABLE
     return (
-        '<svg width="100" height="10" role="img" aria-hidden="true">'
-        f'<rect width="{width}" height="10" rx="3"/></svg>'
+        f"<details{' open' if is_open else ''}>"
+        f'<summary>Table<span class="hidden">: {_text(card.title)}</span></summary>'
+        f"{_table(table)}</details>"
     )
 
 
-def _chart(traffic: TrafficOverTime) -> str:
-    """Draw events over time as bars, each with a tooltip."""
-    buckets = traffic.buckets
-    width = CHART_WIDTH / max(len(buckets), 12)
-    highest = max(bucket.events for bucket in buckets)
-    bars = []
-    for index, bucket in enumerate(buckets):
-        height = CHART_HEIGHT * bucket.events / highest
-        bars.append(
-            f'<rect x="{width * index:.2f}" y="{CHART_HEIGHT - height:.2f}" '
-            f'width="{width * 0.86:.2f}" height="{height:.2f}" rx="2">'
-            f"<title>{format_time(bucket.start)}: {bucket.events:,} events</title></rect>"
-        )
+def _table(table: Table) -> str:
+    """Return a table. Its roles stay if a narrow screen shows each row as a block."""
+    wide = ' class="wide"' if len(table.columns) >= WIDE_TABLE else ""
+    head = "".join(
+        f'<th role="columnheader" scope="col">{_text(name)}</th>' for name in table.columns
+    )
+    rows = "".join(
+        _row(table.columns, row, title)
+        for row, title in zip_longest(table.rows, table.titles, fillvalue="")
+    )
     return (
-        f'<section class="wide"><h2>{traffic_title(traffic)}</h2>'
-        f'<svg class="chart" viewBox="0 0 {CHART_WIDTH} {CHART_HEIGHT}" role="img" '
-        f'aria-label="Events over time">{"".join(bars)}</svg>'
-        f"<p>{format_time(buckets[0].start)} to {format_time(buckets[-1].start)}, "
-        f"maximum {highest:,}{outside_note(traffic)}</p></section>"
+        f'<table role="table"{wide}><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+        f'<tbody role="rowgroup">{rows}</tbody></table>'
+    )
+
+
+def _row(columns: Sequence[str], row: Sequence[str], title: str) -> str:
+    name, *values = row
+    tooltip = f' title="{_text(title)}"' if title else ""
+    cells = "".join(
+        f'<td role="cell" data-label="{_text(column)}">{_text(value)}</td>'
+        for column, value in zip(columns[1:], values, strict=True)
+    )
+    return (
+        f'<tr role="row"><th role="rowheader" scope="row"{tooltip}>{_text(name)}</th>{cells}</tr>'
     )

@@ -226,11 +226,122 @@ class DataQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionBucket:
+    """Sessions that began in one bucket of the events over time.
+
+    first: those that are the first of their visitor. engaged: those that are no bounce.
+    """
+
+    start: datetime
+    sessions: int
+    first: int
+    engaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueBucket:
+    """Revenue of the purchase events in one bucket of the events over time."""
+
+    start: datetime
+    revenue: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class EngagementFigures:
+    """Visitors and engaged sessions, as Google Analytics 4 defines them.
+
+    new_visitors: those whose first session is in the report. returning_visitors: those with a
+    session in the report that is not their first. A visitor can be both. engaged_sessions: longer
+    than 10 s, with a purchase, or with at least two page views.
+    """
+
+    visitors: int
+    new_visitors: int
+    returning_visitors: int
+    sessions: int
+    engaged_sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class DurationFigures:
+    """Sessions with a duration of at least `from_seconds`, and shorter than the next one."""
+
+    from_seconds: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourFigures:
+    """Events in one hour of the week, in UTC. weekday: 1 for Monday to 7 for Sunday."""
+
+    weekday: int
+    hour: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryFigures:
+    """Events of one category and device type. device_type: None if it is not known."""
+
+    category: str
+    device_type: str | None
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionFigures:
+    """Page views of one path that directly follow one of another path in the same session."""
+
+    from_path: str
+    to_path: str
+    views: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestBucket:
+    """Events stored from `start` on, for the length of one bucket.
+
+    delay_median, delay_p95: seconds from the time of the event to the time it was stored.
+    """
+
+    start: datetime
+    events: int
+    delay_median: float
+    delay_p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOverTime:
+    """Stored events in buckets of equal length, in the hour before the last stored record.
+
+    Buckets without an event are left out.
+    """
+
+    bucket_seconds: int
+    buckets: list[IngestBucket]
+
+
+@dataclass(frozen=True, slots=True)
+class ChartFigures:
+    """Figures that only the HTML page and JSON have. articles, products: by device type."""
+
+    sessions_over_time: list[SessionBucket]
+    revenue_over_time: list[RevenueBucket]
+    engagement: EngagementFigures
+    durations: list[DurationFigures]
+    hours: list[HourFigures]
+    articles: list[CategoryFigures]
+    products: list[CategoryFigures]
+    transitions: list[TransitionFigures]
+    ingest: IngestOverTime
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All figures of one moment.
 
     since: events that happened and sessions that began from then on; None for all of them.
-    latest_orders: the latest sessions with an order.
+    latest_orders: the latest sessions with an order. charts: None if they were not asked for.
     """
 
     database: str
@@ -251,3 +362,4 @@ class Report:
     devices: list[SegmentFigures]
     countries: list[SegmentFigures]
     quality: DataQuality
+    charts: ChartFigures | None = None

@@ -30,14 +30,17 @@ def print_report(report: Report) -> None:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report to an HTML file. Raises UserError if the file cannot be written."""
-    if nothing := _nothing_to_report(report):
-        print(nothing)
-        return
+    """Write the report to an HTML file; without events, a page that says so.
+
+    report: with charts. Raises UserError if the file cannot be written.
+    """
+    nothing = _nothing_to_report(report)
     try:
-        path.write_text(html_page(report), encoding="utf-8")
+        path.write_text(html_page(report, notice=nothing or ""), encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; check --html") from None
+    if nothing:
+        print(nothing)
     print(f"The report was written to {path}.")
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
+from clickstream.report.chart_figures import read_charts
 from clickstream.report.data_quality import read_quality
 from clickstream.report.models import (
     EventTypeFigures,
@@ -182,11 +183,14 @@ SELECT_COUNTRIES = """
 """
 
 
-def read_report(connection: Connection, since: timedelta | datetime | None) -> Report:
+def read_report(
+    connection: Connection, since: timedelta | datetime | None, *, charts: bool = False
+) -> Report:
     """Read all figures in one snapshot.
 
     since: only events that happened and sessions that began from then on; a duration counts back
-    from now. connection: not in autocommit. Raises UserError if the tables do not exist.
+    from now. charts: also read the figures that only the HTML page and JSON have. connection: not
+    in autocommit. Raises UserError if the tables do not exist.
     """
     with snapshot(connection) as cursor:
         now = snapshot_time(cursor)
@@ -197,6 +201,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
         overview = _overview(event_types, sessions)
         products = select_rows(cursor, SELECT_TOP_PRODUCTS, values)
+        traffic = read_traffic(cursor, overview, lower_bound)
         return Report(
             database=connection.info.dbname,
             generated_at=now,
@@ -205,7 +210,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             overview=overview,
             sessions=as_dataclass(SessionFigures, sessions),
             event_types=[as_dataclass(EventTypeFigures, row) for row in event_types],
-            traffic=read_traffic(cursor, overview, lower_bound),
+            traffic=traffic,
             funnel=_funnel(sessions),
             revenue=_revenue(sessions, products),
             products=[as_dataclass(ProductFigures, row) for row in products],
@@ -216,6 +221,7 @@ def read_report(connection: Connection, since: timedelta | datetime | None) -> R
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
             countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
             quality=read_quality(cursor),
+            charts=read_charts(cursor, traffic, lower_bound, NOT_PATH) if charts else None,
         )
 
 

@@ -55,7 +55,7 @@ def read_traffic(cursor: Cursor, overview: Overview, since: datetime | str) -> T
     found = select_rows(cursor, SELECT_TRAFFIC, {"first": first, "last": last, "seconds": seconds})
     counts = {row["number"]: row["events"] for row in found}
     buckets = [
-        TrafficBucket(_bucket_start(number * seconds), counts.get(number, 0))
+        TrafficBucket(bucket_start(number, seconds), counts.get(number, 0))
         for number in range(min(counts), max(counts) + 1)
     ]
     return TrafficOverTime(seconds, buckets, overview.events - sum(counts.values()))
@@ -89,6 +89,11 @@ def _length(bucket_seconds: int) -> timedelta:
     return timedelta(seconds=(MOST_BUCKETS - 1) * bucket_seconds)
 
 
-def _bucket_start(seconds: int) -> datetime:
+def bucket_start(number: int, seconds: int) -> datetime:
     """Return the start of a bucket; that of the first one may lie before EARLIEST_DATETIME."""
-    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=seconds))
+    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=number * seconds))
+
+
+def bucket_number(start: datetime, seconds: int) -> int:
+    """Return the number of the bucket that contains a time."""
+    return (start - UNIX_EPOCH) // timedelta(seconds=seconds)

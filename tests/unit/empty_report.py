@@ -6,6 +6,17 @@ from decimal import Decimal
 from clickstream.report import models
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
+NO_CHARTS = models.ChartFigures(
+    sessions_over_time=[],
+    revenue_over_time=[],
+    engagement=models.EngagementFigures(0, 0, 0, 0, 0),
+    durations=[],
+    hours=[],
+    articles=[],
+    products=[],
+    transitions=[],
+    ingest=models.IngestOverTime(1, []),
+)
 EMPTY = models.Report(
     database="clickstream",
     generated_at=NOW,
@@ -25,4 +36,5 @@ EMPTY = models.Report(
     devices=[],
     countries=[],
     quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None),
+    charts=NO_CHARTS,
 )
