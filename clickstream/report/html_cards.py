@@ -19,7 +19,13 @@ from clickstream.report.html_charts import (
     Series,
     TimeChart,
 )
-from clickstream.report.models import CategoryFigures, ChartFigures, Report, SegmentFigures
+from clickstream.report.models import (
+    CategoryFigures,
+    ChartFigures,
+    IngestOverTime,
+    Report,
+    SegmentFigures,
+)
 from clickstream.report.number_format import minutes, money, number, percent
 from clickstream.report.sections import (
     NOT_KNOWN,
@@ -304,54 +310,63 @@ def _pages(report: Report, charts: ChartFigures) -> Iterable[Card]:
 
 
 def _shop(report: Report, charts: ChartFigures, texts: Mapping[str, Section]) -> Iterable[Card]:
-    funnel, revenue = texts.get("Funnel"), texts.get("Revenue")
-    if funnel:
-        steps = report.funnel
-        yield Card(
-            "Funnel",
-            "Sessions with an event of each type, and their share of all sessions.",
-            BarChart(
-                [row[0] for row in funnel.rows],
-                [step.sessions for step in steps],
-                [f"{number(step.sessions)} · {percent(step.share_of_all)}" for step in steps],
-            ),
-            funnel.facts,
-            _table(funnel),
-            size="third",
-        )
-    if not revenue:
-        return
+    if "Funnel" in texts:
+        yield _funnel(report, texts["Funnel"])
+    if "Revenue" in texts:
+        yield _revenue(report, charts, texts["Revenue"])
+        if report.products:
+            yield _products(report, texts["Revenue"])
+    if LATEST_ORDERS in texts:
+        yield _card(texts[LATEST_ORDERS])
+
+
+def _funnel(report: Report, section: Section) -> Card:
+    steps = report.funnel
+    return Card(
+        section.title,
+        "Sessions with an event of each type, and their share of all sessions.",
+        BarChart(
+            [row[0] for row in section.rows],
+            [step.sessions for step in steps],
+            [f"{number(step.sessions)} · {percent(step.share_of_all)}" for step in steps],
+        ),
+        section.facts,
+        _table(section),
+        size="third",
+    )
+
+
+def _revenue(report: Report, charts: ChartFigures, section: Section) -> Card:
     buckets = charts.revenue_over_time
-    yield Card(
-        "Revenue",
+    return Card(
+        section.title,
         chart=TimeChart(
             [each.start for each in buckets],
             report.traffic.bucket_seconds,
             [Series("revenue", [each.revenue for each in buckets])],
             format="money",
         ),
-        facts=revenue.facts,
+        facts=section.facts,
         table=Table(
             ("from", "revenue"),
             [(format_time(each.start), money(each.revenue)) for each in buckets],
         ),
         size="third",
     )
-    products = report.products
-    if products:
-        yield Card(
-            "Top products",
-            "By revenue.",
-            BarChart(
-                [row[0] for row in revenue.rows],
-                [each.revenue for each in products],
-                [money(each.revenue) for each in products],
-            ),
-            table=_table(revenue),
-            size="third",
-        )
-    if LATEST_ORDERS in texts:
-        yield _card(texts[LATEST_ORDERS])
+
+
+def _products(report: Report, section: Section) -> Card:
+    return Card(
+        "Top products",
+        "By revenue.",
+        BarChart(
+            [row[0] for row in section.rows],
+            [each.revenue for each in report.products],
+            [money(each.revenue) for each in report.products],
+        ),
+        table=_table(section),
+        size="third",
+    )
 
 
 # == Audience ===================================================================================
@@ -408,49 +423,54 @@ def _categories(title: str, cells: Sequence[CategoryFigures]) -> Iterable[Card]:
 
 
 def _data(report: Report, charts: ChartFigures, texts: Mapping[str, Section]) -> Iterable[Card]:
-    ingest = charts.ingest
-    starts = [each.start for each in ingest.buckets]
-    if starts:
-        rates = [each.events / ingest.bucket_seconds for each in ingest.buckets]
-        yield Card(
-            "Throughput",
-            f"Stored events per second, in the hour before {format_time(starts[-1])}.",
-            TimeChart(starts, ingest.bucket_seconds, [Series("stored", rates)], format="rate"),
-            table=Table(
-                ("from", "events", "per second"),
-                [
-                    (format_time(each.start), number(each.events), number(rate))
-                    for each, rate in zip(ingest.buckets, rates, strict=True)
-                ],
-            ),
-        )
-        yield Card(
-            "Ingest delay",
-            "From the time of an event, by the visitor's clock, to the time it was stored.",
-            TimeChart(
-                starts,
-                ingest.bucket_seconds,
-                [
-                    Series("median", [each.delay_median for each in ingest.buckets], line=True),
-                    Series(
-                        "95th percentile", [each.delay_p95 for each in ingest.buckets], line=True
-                    ),
-                ],
-                format="seconds",
-            ),
-            table=Table(
-                ("from", "median", "95th percentile"),
-                [
-                    (
-                        format_time(each.start),
-                        minutes(each.delay_median / 60),
-                        minutes(each.delay_p95 / 60),
-                    )
-                    for each in ingest.buckets
-                ],
-            ),
-        )
+    if charts.ingest.buckets:
+        yield _throughput(charts.ingest)
+        yield _delay(charts.ingest)
     yield _quality(report, texts)
+
+
+def _throughput(ingest: IngestOverTime) -> Card:
+    rates = [each.events / ingest.bucket_seconds for each in ingest.buckets]
+    starts = [each.start for each in ingest.buckets]
+    return Card(
+        "Throughput",
+        f"Stored events per second, up to {format_time(starts[-1])}.",
+        TimeChart(starts, ingest.bucket_seconds, [Series("stored", rates)], format="rate"),
+        table=Table(
+            ("from", "events", "per second"),
+            [
+                (format_time(each.start), number(each.events), number(rate))
+                for each, rate in zip(ingest.buckets, rates, strict=True)
+            ],
+        ),
+    )
+
+
+def _delay(ingest: IngestOverTime) -> Card:
+    buckets = ingest.buckets
+    medians = [each.delay_median for each in buckets]
+    slowest = [each.delay_p95 for each in buckets]
+    starts = [each.start for each in buckets]
+    return Card(
+        "Ingest delay",
+        "From the time of an event, by the visitor's clock, to the time it was stored.",
+        TimeChart(
+            starts,
+            ingest.bucket_seconds,
+            [
+                Series("median", medians, line=True),
+                Series("95th percentile", slowest, line=True),
+            ],
+            format="seconds",
+        ),
+        table=Table(
+            ("from", "median", "95th percentile"),
+            [
+                (format_time(start), minutes(median / 60), minutes(slow / 60))
+                for start, median, slow in zip(starts, medians, slowest, strict=True)
+            ],
+        ),
+    )
 
 
 def _quality(report: Report, texts: Mapping[str, Section]) -> Card:
@@ -466,9 +486,10 @@ def _quality(report: Report, texts: Mapping[str, Section]) -> Card:
     title = "Data quality, since the beginning"
     return Card(
         title,
-        f"Of {number(quality.records)} records. One can be in several rows.",
-        BarChart(list(counts), list(counts.values()), numbers) if quality.records else None,
-        texts[title].facts,
-        Table(("what", "number"), list(zip(counts, numbers, strict=True))),
+        chart=BarChart(list(counts), list(counts.values()), numbers)
+        if any(counts.values())
+        else None,
+        facts=texts[title].facts,
+        table=Table(("what", "number"), list(zip(counts, numbers, strict=True))),
         size="full",
     )

@@ -117,7 +117,7 @@ def _card(card: Card) -> str:
         f'<p class="note">{_text(card.note)}</p>' if card.note else "",
         _chart(card.chart, card.title) if card.chart else "",
         _facts(card.facts) if card.facts else "",
-        _details(card.table, card.title) if card.table else "",
+        _details(card.table, card) if card.table else "",
     ]
     return f'<section class="{card.size}">{"".join(parts)}</section>'
 
