@@ -12,13 +12,13 @@ from clickstream.report.models import (
     ChartFigures,
     DurationFigures,
     EngagementFigures,
-    HourFigures,
     IngestBucket,
     IngestOverTime,
     RevenueBucket,
     SessionBucket,
     TrafficOverTime,
     TransitionFigures,
+    WeekHourFigures,
 )
 from clickstream.report.traffic_over_time import bucket_number, bucket_start
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
@@ -189,7 +189,7 @@ def read_charts(
         revenue_over_time=_revenue_over_time(cursor, traffic),
         engagement=as_dataclass(EngagementFigures, select_row(cursor, SELECT_ENGAGEMENT, values)),
         durations=_durations(select_rows(cursor, SELECT_DURATIONS, values)),
-        hours=select_as(HourFigures, cursor, SELECT_HOURS, values),
+        hours=select_as(WeekHourFigures, cursor, SELECT_HOURS, values),
         articles=_categories(categories, "article"),
         products=_categories(categories, "product"),
         transitions=select_as(TransitionFigures, cursor, SELECT_TRANSITIONS, values),

@@ -271,7 +271,7 @@ class DurationFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class HourFigures:
+class WeekHourFigures:
     """Events in one hour of the week, in UTC. weekday: 1 for Monday to 7 for Sunday."""
 
     weekday: int
@@ -329,7 +329,7 @@ class ChartFigures:
     revenue_over_time: list[RevenueBucket]
     engagement: EngagementFigures
     durations: list[DurationFigures]
-    hours: list[HourFigures]
+    hours: list[WeekHourFigures]
     articles: list[CategoryFigures]
     products: list[CategoryFigures]
     transitions: list[TransitionFigures]

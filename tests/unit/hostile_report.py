@@ -38,7 +38,7 @@ def _charts(text: str) -> models.ChartFigures:
         revenue_over_time=[models.RevenueBucket(NOW, Decimal("5"))],
         engagement=models.EngagementFigures(1, 1, 0, 1, 1),
         durations=[models.DurationFigures(0, 1)],
-        hours=[models.HourFigures(1, 12, 3)],
+        hours=[models.WeekHourFigures(1, 12, 3)],
         articles=[models.CategoryFigures(text, text, 1)],
         products=[models.CategoryFigures(text, None, 1)],
         transitions=[models.TransitionFigures(text, f"{text}/2", 1)],
