@@ -15,6 +15,7 @@ from functools import partial
 from random import Random
 
 from clickstream import __version__, cli
+from clickstream.clients.kafka_handshake import describe_unsafe_key
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
@@ -95,6 +96,8 @@ def _log_start(settings: Settings) -> None:
         *fields.values(),
         extra={"fields": fields},
     )
+    if unsafe := describe_unsafe_key(settings):
+        logger.warning("%s", unsafe)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

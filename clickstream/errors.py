@@ -12,6 +12,10 @@ class UsageError(UserError):
     """A wrong command line or setting. The scripts exit with 2."""
 
 
+class RefusedError(UserError):
+    """An error of certificates or credentials, which waiting for the server does not cure."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type if it has no text."""
     lines = str(error).strip().splitlines()

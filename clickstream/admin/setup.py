@@ -15,6 +15,7 @@ from opensearchpy.exceptions import (
 from clickstream.clients import opensearch
 from clickstream.clients.addresses import kafka_address, opensearch_address
 from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
 from clickstream.indexer import indexes, templates
 from clickstream.indexer.index_names import IndexNames
@@ -52,7 +53,7 @@ def apply_topic(settings: Settings) -> str:
             "create it"
         ) from None
     except (KafkaError, OSError) as error:
-        raise UserError(
+        raise find_refusal(settings) or UserError(
             f"cannot create topic {topic} on {kafka_address(settings)}: {first_line(error)}; "
             "check KAFKA_*, or start local servers with: python -m clickstream stack up"
         ) from None

@@ -1,7 +1,5 @@
 """Checks of Kafka, from the client certificate to the rights on topic and group."""
 
-import ssl
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
@@ -16,19 +14,25 @@ from kafka.errors import (
     NoError,
 )
 
-from clickstream.clients import kafka_private
+from clickstream.clients import credentials, kafka_private, network
 from clickstream.clients.addresses import kafka_address
-from clickstream.clients.kafka import connection_options, tls_context
-from clickstream.doctor import credentials, kafka_wire, network
+from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka_handshake import (
+    SETTING,
+    ca_of,
+    certificate_of,
+    check_credentials,
+    check_tls,
+    endpoints,
+    key_of,
+)
+from clickstream.clients.network import Endpoint
 from clickstream.doctor.checks import Check
-from clickstream.doctor.credentials import Pem
-from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.plurals import plural
 from clickstream.settings import Settings
 
 BOOTSTRAP_TIMEOUT_MS = 10_000
-SETTING = "KAFKA_BOOTSTRAP_SERVERS"
 RIGHTS_REMEDY = (
     "on Aiven restore the user's rights with: terraform apply; elsewhere an administrator of Kafka "
     "grants them"
@@ -42,8 +46,8 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("name", lambda: _each(settings, network.resolve))
     yield Check("connection", lambda: _each(settings, network.reach))
     if "SSL" in settings.kafka_security_protocol:
-        yield Check("TLS", lambda: _each(settings, partial(_check_tls, settings)))
-    yield Check("credentials", lambda: _each(settings, partial(_check_credentials, settings)))
+        yield Check("TLS", lambda: _each(settings, partial(check_tls, settings)))
+    yield Check("credentials", lambda: _each(settings, partial(check_credentials, settings)))
     yield Check("brokers", lambda: _with_admin(settings, _check_brokers))
     yield Check("topic", lambda: _with_admin(settings, _check_topic))
     yield Check("rights", lambda: _with_admin(settings, _check_topic_rights), False)
@@ -51,9 +55,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
 
 
 def _credential_checks(settings: Settings, now: datetime) -> Iterator[Check]:
-    ca = _pem(settings, "KAFKA_SSL_CAFILE", "KAFKA_CA_CERT")
-    certificate = _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT")
-    key = _pem(settings, "KAFKA_SSL_KEYFILE", "KAFKA_ACCESS_KEY")
+    ca, certificate, key = ca_of(settings), certificate_of(settings), key_of(settings)
     if ca.value:
         yield Check("CA", lambda: credentials.check_ca(ca, now))
     if certificate.value:
@@ -63,89 +65,10 @@ def _credential_checks(settings: Settings, now: datetime) -> Iterator[Check]:
         yield Check("renewal", lambda: credentials.check_renewal(certificate, now), False)
 
 
-def _pem(settings: Settings, file_setting: str, text_setting: str) -> Pem:
-    """Return the file if it is set, else the text, which may be empty."""
-    path = getattr(settings, file_setting.lower())
-    text = getattr(settings, text_setting.lower())
-    return Pem(text_setting, text, is_text=True) if text and not path else Pem(file_setting, path)
-
-
-def endpoints(servers: str) -> list[Endpoint]:
-    """Return the servers of a comma-separated list. Raises UserError for a malformed one."""
-    found = []
-    for server in servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        if not host or not port.isdecimal() or not 1 <= int(port) <= 65_535:
-            raise UserError(
-                f"{server.strip()!r} in {SETTING} is not a host and a port; write it as "
-                "localhost:9092"
-            )
-        found.append(Endpoint(host.strip("[]"), int(port), SETTING))
-    return found
-
-
 def _each(settings: Settings, check: Callable[[Endpoint], str]) -> str:
     """Run a check on each bootstrap server and join the distinct results."""
     results = [check(endpoint) for endpoint in endpoints(settings.kafka_bootstrap_servers)]
     return "; ".join(dict.fromkeys(results))
-
-
-def _connect_tls(settings: Settings, endpoint: Endpoint) -> ssl.SSLSocket:
-    try:
-        tls = tls_context(settings)
-    except OSError as error:
-        raise UserError(
-            f"OpenSSL cannot use the certificates for Kafka ({error}); get them again from the "
-            "server's operator (on Aiven: python -m clickstream env)"
-        ) from None
-    ca = _pem(settings, "KAFKA_SSL_CAFILE", "KAFKA_CA_CERT")
-    trusted = network.describe_trust(ca)
-    return network.start_tls(network.open_connection(endpoint), endpoint, tls, trusted)
-
-
-def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
-    with _connect_tls(settings, endpoint) as connection:
-        return network.describe(connection)
-
-
-def _check_credentials(settings: Settings, endpoint: Endpoint) -> str:
-    """Send a first request: in TLS 1.3 a client certificate is refused after the handshake."""
-    tls = "SSL" in settings.kafka_security_protocol
-    sasl = settings.kafka_security_protocol.startswith("SASL")
-    connection = _connect_tls(settings, endpoint) if tls else network.open_connection(endpoint)
-    try:
-        with connection:
-            kafka_wire.greet(connection)
-            if sasl:
-                kafka_wire.authenticate(connection, settings, endpoint.host)
-    except OSError as error:
-        raise UserError(_describe_hang_up(settings, endpoint, error)) from None
-    except struct.error:
-        raise UserError(f"the server at {endpoint} is not Kafka; check {SETTING}") from None
-    if sasl:
-        return f"user {settings.kafka_sasl_username!r} is accepted"
-    if tls and _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT").value:
-        return "the client certificate is accepted"
-    return "none needed"
-
-
-def _describe_hang_up(settings: Settings, endpoint: Endpoint, error: OSError) -> str:
-    if "SSL" not in settings.kafka_security_protocol:
-        return (
-            f"{endpoint} does not answer as Kafka to KAFKA_SECURITY_PROTOCOL="
-            f"{settings.kafka_security_protocol}; check the port: a TLS port needs SSL or SASL_SSL"
-        )
-    certificate = _pem(settings, "KAFKA_SSL_CERTFILE", "KAFKA_ACCESS_CERT")
-    if not certificate.value:
-        return (
-            f"{endpoint} closes the connection after the TLS handshake; it may require a client "
-            "certificate: set KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE"
-        )
-    reason = getattr(error, "reason", None) or type(error).__name__
-    return (
-        f"{endpoint} refuses the client certificate {certificate.name} ({reason}); it "
-        "belongs to another project or user, or was revoked; on Aiven: python -m clickstream env"
-    )
 
 
 def _with_admin(settings: Settings, check: Callable[[KafkaAdminClient, Settings], str]) -> str:
@@ -174,7 +97,7 @@ def _check_brokers(admin: KafkaAdminClient, settings: Settings) -> str:
     for endpoint in brokers:
         try:
             network.resolve(endpoint)
-            _check_credentials(settings, endpoint)
+            check_credentials(settings, endpoint)
         except UserError as error:
             raise UserError(
                 f"the cluster directs clients to {endpoint} (advertised.listeners), but {error}"

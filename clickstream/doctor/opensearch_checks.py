@@ -12,11 +12,11 @@ from opensearchpy.exceptions import (
     OpenSearchException,
 )
 
+from clickstream.clients import network
+from clickstream.clients.credentials import Pem, check_ca
+from clickstream.clients.network import Endpoint
 from clickstream.clients.opensearch import connect
-from clickstream.doctor import network
 from clickstream.doctor.checks import Check
-from clickstream.doctor.credentials import Pem, check_ca
-from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psycopg2
 
+from clickstream.clients import network
+from clickstream.clients.credentials import Pem, check_ca
+from clickstream.clients.network import Endpoint
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import create_rights
-from clickstream.doctor import network
 from clickstream.doctor.checks import Check
-from clickstream.doctor.credentials import Pem, check_ca
-from clickstream.doctor.network import Endpoint
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings

@@ -14,7 +14,7 @@ from clickstream.errors import UserError, first_line
 from clickstream.indexer.backlog import stuck_error, wait_until_indexed
 from clickstream.indexer.checkpoint import CheckpointLostError
 from clickstream.indexer.indexer import INDEXER_ERRORS, Indexer
-from clickstream.indexer.opensearch_errors import MALFORMED_REPLY_ERRORS, describe_error
+from clickstream.indexer.opensearch_errors import MALFORMED_REPLY_ERRORS, describe_error, remedy
 from clickstream.indexer.ownership import ForeignIndexError, describe_refusal
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -125,7 +125,8 @@ class BackgroundIndexer:
         address = opensearch_address(self._settings)
         if isinstance(error, ForeignIndexError):
             return describe_refusal(address, error)
+        cure = remedy(error)
         return (
-            f"cannot index into {address} ({describe_error(error)}); storing in PostgreSQL "
-            "continues, and the index catches up by itself"
+            f"cannot index into {address} ({describe_error(error)}); {cure}{cure and '; '}"
+            "storing in PostgreSQL continues, and the index catches up by itself"
         )

@@ -3,8 +3,13 @@
 import re
 from typing import Any
 
+from opensearchpy.exceptions import (
+    AuthenticationException,
+    ConnectionTimeout,
+    SSLError,
+    TransportError,
+)
 from opensearchpy.exceptions import ConnectionError as NoConnectionError
-from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 # Raised by the client, or by code that reads a reply, if the reply does not come from OpenSearch:
 # for example a proxy's error page.
@@ -26,6 +31,18 @@ def describe_error(error: Exception) -> str:
     if isinstance(error, SearchOutageError):
         return str(error)
     return f"its reply does not come from OpenSearch: {type(error).__name__}"
+
+
+def remedy(error: Exception) -> str:
+    """Return what to do about refused credentials and certificates; "" for other errors."""
+    if isinstance(error, AuthenticationException):
+        return "check OPENSEARCH_USER and OPENSEARCH_PASSWORD"
+    if isinstance(error, SSLError):
+        return (
+            "check OPENSEARCH_USE_SSL and OPENSEARCH_CAFILE, or find the cause with: "
+            "python -m clickstream doctor"
+        )
+    return ""
 
 
 def _describe_transport_error(error: TransportError) -> str:

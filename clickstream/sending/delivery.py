@@ -20,6 +20,7 @@ from kafka.partitioner import DefaultPartitioner, murmur2
 from clickstream.clients import kafka_private
 from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
@@ -277,7 +278,7 @@ def _check_topic(settings: Settings) -> None:
 
 
 def _cannot_reach(settings: Settings, error: Exception) -> UserError:
-    return UserError(
+    return find_refusal(settings) or UserError(
         f"cannot reach {kafka_address(settings)}: {first_line(error)}; "
         "find the cause with: python -m clickstream doctor, "
         "or start local servers with: python -m clickstream stack up"

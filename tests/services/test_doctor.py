@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from clickstream.admin import setup
-from clickstream.doctor import kafka_checks, network, opensearch_checks, postgres_checks
+from clickstream.clients import network
+from clickstream.clients.kafka_handshake import endpoints
+from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks
 from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
-from clickstream.doctor.kafka_checks import endpoints
 from clickstream.indexer.index_names import IndexNames
 from clickstream.local import kafka_server, processes, server
+from clickstream.model.sessions import METRICS_VERSION
 from clickstream.settings import Settings
 from clickstream.storage import schema
 from tests.pki import NOW, Authority, Pair
@@ -205,9 +207,10 @@ def test_tables_of_another_version(settings: Settings, query: Query) -> None:
 def test_a_session_rule_that_differs_from_the_stored_one(settings: Settings, query: Query) -> None:
     assert findings(postgres_checks.checks, settings)["session rule"].text == "none stored yet"
     query(
-        "INSERT INTO session_rule (timeout_seconds, start_events, end_events, version)"
-        " VALUES (%s, '{}', '{}', 1)",
-        [settings.session_timeout_seconds],
+        "INSERT INTO session_rule"
+        " (timeout_seconds, start_events, end_events, version, metrics_version)"
+        " VALUES (%s, '{}', '{}', 1, %s)",
+        [settings.session_timeout_seconds, METRICS_VERSION],
     )
     assert not problems(postgres_checks.checks, settings)
     other = replace(settings, session_timeout_seconds=60)

@@ -11,6 +11,8 @@ from tests.pki import Pair
 
 BUFFER = 1 << 16
 POSTGRES_SSL_REQUEST_BYTES = 8
+# A client that is refused has read the reason after this time.
+ALERT_SECONDS = 5.0
 
 
 @contextmanager
@@ -69,13 +71,33 @@ def _forward(
             client.recv(POSTGRES_SSL_REQUEST_BYTES)
             client.sendall(b"S")
         with (
-            context.wrap_socket(client, server_side=True) as secured,
+            _handshake(client, context) as secured,
             socket.create_connection(upstream) as server,
         ):
             back = threading.Thread(target=_copy, args=(server, secured), daemon=True)
             back.start()
             _copy(secured, server)
             back.join()
+
+
+def _handshake(client: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return the connection with TLS. Raises OSError after the client has ended it.
+
+    If the proxy ended it first, the client could miss the alert that says why.
+    """
+    raw = client.dup()
+    secured = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+    with raw:
+        try:
+            secured.do_handshake()
+        except OSError:
+            with secured, suppress(OSError):
+                raw.settimeout(ALERT_SECONDS)
+                raw.shutdown(socket.SHUT_WR)
+                while raw.recv(BUFFER):
+                    continue
+            raise
+    return secured
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

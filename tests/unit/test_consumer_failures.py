@@ -44,6 +44,8 @@ def test_a_lost_connection_is_described_by_the_error_that_lost_it() -> None:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
+        (psycopg2.OperationalError(f"{LIBPQ}SSL error: certificate verify failed"), "SSLROOTCERT"),
+        (psycopg2.OperationalError('root certificate file "x" does not exist'), "SSLROOTCERT"),
         (errors.UndefinedTable('relation "x" does not exist\nLINE 1'), "run: python create_schema"),
         (errors.InsufficientPrivilege("permission denied"), "role me lacks a right"),
         (psycopg2.OperationalError(f"{LIBPQ}FATAL:  password authentication failed"), "the login"),

@@ -10,9 +10,10 @@ from pathlib import Path
 from cryptography import x509
 
 from clickstream.clients import certificates
-from clickstream.errors import UserError
+from clickstream.errors import RefusedError, UserError
 
 GET_AGAIN = "get it again (on Aiven: python -m clickstream env)"
+LET_READ = "let the user that runs this program read it, with: chown"
 GET_BOTH_AGAIN = "get both again (on Aiven: python -m clickstream env)"
 
 
@@ -35,14 +36,16 @@ class Pem:
         return self.setting if self.is_text else f"{self.value} of {self.setting}"
 
     def read(self) -> bytes:
-        """Return the PEM text. Raises UserError if the file cannot be read."""
+        """Return the PEM text. Raises RefusedError if the file cannot be read."""
         if self.is_text:
             return self.value.encode()
         try:
             return Path(self.value).read_bytes()
         except OSError as error:
-            raise UserError(
-                f"the file {self.origin} cannot be read ({error.strerror}); {GET_AGAIN}"
+            denied = isinstance(error, PermissionError)
+            raise RefusedError(
+                f"the file {self.origin} cannot be read ({error.strerror}); "
+                f"{LET_READ if denied else GET_AGAIN}"
             ) from None
 
 

@@ -9,12 +9,12 @@ import struct
 
 from kafka.net.sasl import get_sasl_mechanism
 
-from clickstream.errors import UserError
+from clickstream.errors import RefusedError, UserError
 from clickstream.settings import Settings
 
 SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 17, 18, 36
 NO_ERROR, UNSUPPORTED_MECHANISM = 0, 33
-CLIENT = b"clickstream-doctor"
+CLIENT = b"clickstream"
 LARGEST_REPLY = 1 << 20
 REFUSED = (
     "the broker refuses KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD; get them again from "
@@ -34,7 +34,8 @@ def greet(connection: socket.socket) -> None:
 def authenticate(connection: socket.socket, settings: Settings, host: str) -> None:
     """Authenticate by SASL on a connection after `greet`.
 
-    Raises UserError with the broker's reason for a refusal, OSError if the connection breaks.
+    Raises RefusedError if the broker refuses the user, UserError if the settings do not fit the
+    port, and OSError if the connection breaks.
     """
     name = settings.kafka_sasl_mechanism
     _negotiate(connection, name)
@@ -48,27 +49,27 @@ def authenticate(connection: socket.socket, settings: Settings, host: str) -> No
         token = mechanism.auth_bytes()
         reply = _request(connection, SASL_AUTHENTICATE, 0, struct.pack(">i", len(token)) + token)
         if _error(reply) != NO_ERROR:
-            raise UserError(REFUSED)
+            raise RefusedError(REFUSED)
         _, rest = _split_field(reply[2:], ">h")
         token, _ = _split_field(rest, ">i")
         try:
             mechanism.receive(token)
         except (KeyError, ValueError):  # a SCRAM server may also refuse inside the token
-            raise UserError(REFUSED) from None
+            raise RefusedError(REFUSED) from None
 
 
 def _negotiate(connection: socket.socket, mechanism: str) -> None:
-    """Propose the mechanism. Raises UserError if the broker does not support it."""
+    """Propose the mechanism. Raises RefusedError if the broker does not support it."""
     reply = _request(connection, SASL_HANDSHAKE, 1, _encode_text(mechanism.encode()))
     if _error(reply) == NO_ERROR:
         return
     offered = _decode_texts(reply[2:])
     if _error(reply) == UNSUPPORTED_MECHANISM and offered and mechanism not in offered:
-        raise UserError(
+        raise RefusedError(
             f"the broker does not support KAFKA_SASL_MECHANISM={mechanism}; set it to one of "
             f"{', '.join(offered)}"
         )
-    raise UserError(
+    raise RefusedError(
         "the broker accepts no user and password at this port; set KAFKA_SECURITY_PROTOCOL to "
         "PLAINTEXT or SSL, or use the port for SASL"
     )
@@ -81,7 +82,7 @@ def _request(connection: socket.socket, api_key: int, version: int, body: bytes)
     head = _receive(connection, 4)
     (size,) = struct.unpack(">i", head)
     if head[0] == TLS_ALERT:
-        raise UserError("the port is for TLS; set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL")
+        raise RefusedError("the port is for TLS; set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL")
     if not 4 <= size <= LARGEST_REPLY:
         raise UserError("the server there is not Kafka; check KAFKA_BOOTSTRAP_SERVERS")
     return _receive(connection, size)[4:]

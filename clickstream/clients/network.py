@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from clickstream.clients.addresses import host_and_port
-from clickstream.doctor.credentials import Pem
-from clickstream.errors import UserError
+from clickstream.clients.credentials import Pem
+from clickstream.errors import RefusedError, UserError
 
 TIMEOUT_SECONDS = 10.0
 IS_IT_ON = (
@@ -103,14 +103,16 @@ def describe_trust(pem: Pem) -> str:
 def start_tls(
     connection: socket.socket, endpoint: Endpoint, tls: ssl.SSLContext, trusted: str
 ) -> ssl.SSLSocket:
-    """Do the TLS handshake on a new connection. Raises UserError with the remedy.
+    """Do the TLS handshake on a new connection.
+
+    Raises UserError with the remedy, and RefusedError if the certificate is not accepted.
 
     trusted: the text of `describe_trust`.
     """
     try:
         return tls.wrap_socket(connection, server_hostname=endpoint.host)
     except ssl.SSLCertVerificationError as error:
-        raise UserError(_refused(error, endpoint, trusted)) from None
+        raise RefusedError(_refused(error, endpoint, trusted)) from None
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
         raise UserError(
