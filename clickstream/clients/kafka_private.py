@@ -72,6 +72,15 @@ def resume_join(consumer: KafkaConsumer) -> None:
         consumer._coordinator.request_rejoin()
 
 
+def last_answer_at(consumer: KafkaConsumer) -> float | None:
+    """Return when a broker last sent something, by time.monotonic; None without a connection.
+
+    The client retries by itself, and tells nobody that the brokers do not answer.
+    """
+    connections = list(consumer._client._manager._conns.values())
+    return max((each.transport.last_read for each in connections if each.connected), default=None)
+
+
 def knows_coordinator(consumer: KafkaConsumer) -> bool:
     """Return True if the consumer is connected to the coordinator of its group.
 

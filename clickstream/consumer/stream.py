@@ -14,8 +14,10 @@ from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import OffsetAndMetadata
 
 from clickstream.clients import kafka_private
+from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
+from clickstream.consumer.broker_watch import BrokerWatch
 from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
@@ -23,6 +25,8 @@ from clickstream.settings import Settings
 POLL_MS = 200
 # Records of one poll, which kafka-python limits by nothing else: each may have 1 MiB.
 POLL_RECORDS = 100
+# Of one partition in one fetch; a record batch that is larger comes alone.
+PARTITION_FETCH_BYTES = 4 << 20
 # A batch ends at the poll that passes this size.
 MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
@@ -67,6 +71,7 @@ class Stream:
         self._consumer = _connect(settings)
         kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
+        self._broker_watch = BrokerWatch(kafka_address(settings))
         self.topic = Topic(settings.kafka_topic, self._consumer)
 
     @property
@@ -133,6 +138,8 @@ class Stream:
         except NoOffsetForPartitionError:  # a new assignment, before `seek`
             self.mark_changed()
             return {}
+        if self.settled:  # while joining, Kafka answers when all members have joined
+            self._broker_watch.observe(kafka_private.last_answer_at(self._consumer))
         return polled
 
     def _positions(self) -> dict[int, int]:
@@ -206,6 +213,6 @@ def _connect(settings: Settings) -> KafkaConsumer:
         fetch_max_wait_ms=POLL_MS,
         # An incremental fetch omits partitions without new records, and so their high watermarks.
         enable_incremental_fetch_sessions=False,
-        max_partition_fetch_bytes=4 << 20,
+        max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         **connection_options(settings),
     )

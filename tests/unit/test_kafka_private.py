@@ -52,6 +52,10 @@ def test_forget_high_watermarks_changes_what_the_public_method_returns(
     assert consumer.highwater(partition) is None
 
 
+def test_last_answer_at_is_none_before_a_broker_has_answered(consumer: KafkaConsumer) -> None:
+    assert kafka_private.last_answer_at(consumer) is None
+
+
 def test_resume_join_asks_the_coordinator_to_join_again(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     coordinator.rejoin_needed = False
