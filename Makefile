@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 200
 
-.PHONY: help demo test test-unit test-thorough lint crash guards proof clean
+.PHONY: help demo test test-unit test-thorough lint test-slow crash guards proof clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -24,6 +24,9 @@ test-unit: $(READY) ## run the tests that need no servers
 test-thorough: $(READY) ## run all tests with more random examples, those of search on two servers
 	@TEST_BOTH_SEARCH_SERVERS=1 $(BIN)/pytest -n auto --hypothesis-profile thorough
 
+test-slow: $(READY) ## run the tests that wait for a long time
+	@$(BIN)/pytest -n auto -m slow
+
 lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,7 +40,7 @@ guards: $(READY) ## remove one safeguard after another; a named test must fail e
 	@$(BIN)/python -m tests.guards
 
 # Everything that takes too long for each change; a new proof is one more target here.
-proof: test-thorough guards crash ## run what is too long for `make test`
+proof: test-thorough test-slow guards crash ## run what is too long for `make test`
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

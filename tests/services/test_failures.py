@@ -1,20 +1,16 @@
 """Servers and consumers that fail: every record is stored once, and the sessions stay exact."""
 
-from collections.abc import Mapping
-from contextlib import closing
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic
-from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
-from clickstream.clients.postgres import connect
 from clickstream.consumer.stream import POLL_MS
 from clickstream.settings import Settings
 from tests.services import oracle
-from tests.services.databases import Query
+from tests.services.databases import Query, query_of
 from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
 from tests.services.own_server import OwnServer
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
@@ -25,18 +21,6 @@ SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 # A fetch of a stopped consumer, which would be answered with the next records, ends before this.
 FETCH_END_SECONDS = 10 * POLL_MS / 1000
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
-
-
-def query_of(environment: Mapping[str, str]) -> Query:
-    """Return `query` for a server of the test's own, which may be down between calls."""
-    settings = Settings.from_mapping(environment)
-
-    def run(sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        with closing(connect(settings, application="test")) as own, own.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return cursor.fetchall()
-
-    return run
 
 
 # == The consumer is killed =====================================================================
