@@ -9,11 +9,15 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
+from typing import Any
+
+from kafka.protocol.consumer import FetchResponse, ListOffsetsResponse
+from kafka.protocol.metadata import MetadataResponse
 
 BUFFER = 1 << 16
 # The settings with the address of each server; Kafka has both in one.
@@ -22,26 +26,31 @@ ADDRESS_SETTINGS = {
     "postgres": ("POSTGRES_HOST", "POSTGRES_PORT"),
     "opensearch": ("OPENSEARCH_HOST", "OPENSEARCH_PORT"),
 }
+# Kafka's answers that list partitions, by name, each with its field of topics.
+KAFKA_ANSWERS = {
+    "fetch": (FetchResponse, "responses"),
+    "list offsets": (ListOffsetsResponse, "topics"),
+    "metadata": (MetadataResponse, "topics"),
+}
 
 Address = tuple[str, int]
-Read = Callable[[socket.socket], Iterable[bytes]]
 
 
 @dataclass(slots=True)
 class FaultProxy:
     """A running fault proxy; at first it forwards everything unchanged.
 
-    environment: the settings that lead to it. The others may be changed at any time.
-    delay_seconds: everything is forwarded this much later.
+    environment: the settings that lead to it. upstream: the server; `cut` ends the connections to
+    the one before. delay_seconds: everything is forwarded this much later.
     cut_share: share of the pieces, from 0 to 1, in whose middle the connection ends.
     """
 
     environment: dict[str, str]
     upstream: Address
-    read_answers: Read
-    chance: Random
+    own: Address
     delay_seconds: float = 0.0
     cut_share: float = 0.0
+    _chance: Random = field(default_factory=lambda: Random(1))
     _passing: threading.Event = field(default_factory=threading.Event)
     _open: set[socket.socket] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -65,20 +74,26 @@ class FaultProxy:
         with suppress(OSError), client, socket.create_connection(self.upstream) as server:
             with self._lock:
                 self._open |= {client, server}
-            answers = (self.read_answers(server), client, server)
-            back = threading.Thread(target=self._copy, args=answers, daemon=True)
+            requests, answers = self.read(client, server)
+            back = threading.Thread(target=self._copy, args=(answers, client, server), daemon=True)
             back.start()
-            self._copy(_pieces(client), server, client)
+            self._copy(requests, server, client)
             back.join()
             with self._lock:
                 self._open -= {client, server}
+
+    def read(
+        self, client: socket.socket, server: socket.socket
+    ) -> tuple[Iterable[bytes], Iterable[bytes]]:
+        """Return the pieces that come from the client, and those that come from the server."""
+        return _pieces(client), _pieces(server)
 
     def _copy(self, pieces: Iterable[bytes], target: socket.socket, source: socket.socket) -> None:
         with suppress(OSError):
             for data in pieces:
                 time.sleep(self.delay_seconds)
                 self._passing.wait()
-                if self.cut_share and self.chance.random() < self.cut_share:
+                if self.cut_share and self._chance.random() < self.cut_share:
                     target.sendall(data[: len(data) // 2])
                     break
                 target.sendall(data)
@@ -86,35 +101,84 @@ class FaultProxy:
         _end(source)
 
 
+@dataclass(slots=True)
+class KafkaFaultProxy(FaultProxy):
+    """A fault proxy in front of the only broker of a cluster, whose answers then name the proxy.
+
+    lacking: the partitions that are left out of answers, by the answer's name in KAFKA_ANSWERS.
+    """
+
+    lacking: dict[str, int] = field(default_factory=dict)
+
+    def read(
+        self, client: socket.socket, server: socket.socket
+    ) -> tuple[Iterable[bytes], Iterable[bytes]]:
+        """Return the requests and the answers, each in one piece."""
+        kinds: deque[tuple[int, int]] = deque()
+        return _requests(client, kinds), self._answers(server, kinds)
+
+    def _answers(self, server: socket.socket, kinds: deque[tuple[int, int]]) -> Iterator[bytes]:
+        for answer in _frames(server):
+            changed = self._leave_out(answer, *kinds.popleft())
+            yield changed.replace(_encoded(self.upstream), _encoded(self.own))
+
+    def _leave_out(self, answer: bytes, api_key: int, version: int) -> bytes:
+        for name, partition in self.lacking.items():
+            kind, topics = KAFKA_ANSWERS[name]
+            if api_key == kind.API_KEY:
+                # Behind the length and the correlation id, flexible versions have a tag buffer.
+                start = 9 if kind.flexible_version_q(version) else 8
+                decoded: Any = kind.decode(answer[start:], version=version)
+                for topic in getattr(decoded, topics):
+                    topic.partitions = [
+                        each for each in topic.partitions if each.partition_index != partition
+                    ]
+                body = answer[4:start] + bytes(decoded.encode(version=version))
+                return struct.pack(">i", len(body)) + body
+        return answer
+
+
 @contextmanager
 def fault_proxy(server: str, environment: Mapping[str, str]) -> Iterator[FaultProxy]:
     """Run a fault proxy in front of a server without TLS, which may be down meanwhile.
 
-    server: "kafka", "postgres" or "opensearch". environment: the settings of the server.
-    Kafka's answers name the proxy in place of the broker, which must be the only one.
+    server: "postgres" or "opensearch". environment: the settings of the server.
     """
-    host_setting, port_setting = ADDRESS_SETTINGS[server]
-    host, _, port = environment[host_setting].partition(":")
-    upstream = (host, int(port or environment[port_setting]))
+    host, port = ADDRESS_SETTINGS[server]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         own: Address = listener.getsockname()
-        address = {host_setting: own[0], port_setting: str(own[1])}
-        read: Read = _pieces
-        if server == "kafka":
-            address = {host_setting: f"{own[0]}:{own[1]}"}
-            read = partial(_kafka_answers, broker=_encoded(upstream), proxy=_encoded(own))
-        proxy = FaultProxy({**environment, **address}, upstream, read, Random(1))
-        proxy.resume()
-        threading.Thread(target=_serve, args=(listener, proxy), daemon=True).start()
-        try:
+        changed = {**environment, host: own[0], port: str(own[1])}
+        proxy = FaultProxy(changed, (environment[host], int(environment[port])), own)
+        with _serving(listener, proxy):
             yield proxy
-        finally:
-            _end(listener)
-            proxy.resume()
-            proxy.cut()
 
 
-def _serve(listener: socket.socket, proxy: FaultProxy) -> None:
+@contextmanager
+def kafka_fault_proxy(environment: Mapping[str, str]) -> Iterator[KafkaFaultProxy]:
+    """Run a fault proxy in front of the broker of these settings."""
+    setting = "KAFKA_BOOTSTRAP_SERVERS"
+    host, _, port = environment[setting].partition(":")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        own: Address = listener.getsockname()
+        changed = {**environment, setting: f"{own[0]}:{own[1]}"}
+        proxy = KafkaFaultProxy(changed, (host, int(port)), own)
+        with _serving(listener, proxy):
+            yield proxy
+
+
+@contextmanager
+def _serving(listener: socket.socket, proxy: FaultProxy) -> Iterator[None]:
+    proxy.resume()
+    threading.Thread(target=_accept, args=(listener, proxy), daemon=True).start()
+    try:
+        yield
+    finally:
+        _end(listener)
+        proxy.resume()
+        proxy.cut()
+
+
+def _accept(listener: socket.socket, proxy: FaultProxy) -> None:
     with suppress(OSError):
         while True:
             client, _ = listener.accept()
@@ -131,11 +195,18 @@ def _pieces(source: socket.socket) -> Iterator[bytes]:
         yield data
 
 
-def _kafka_answers(source: socket.socket, broker: bytes, proxy: bytes) -> Iterator[bytes]:
-    """Yield Kafka's answers, with the address of the proxy in place of the broker's."""
+def _frames(source: socket.socket) -> Iterator[bytes]:
+    """Yield the requests or answers of Kafka's protocol, each with its length before it."""
     with source.makefile("rb") as stream:
         while size := stream.read(4):
-            yield size + stream.read(*struct.unpack(">i", size)).replace(broker, proxy)
+            yield size + stream.read(*struct.unpack(">i", size))
+
+
+def _requests(client: socket.socket, kinds: deque[tuple[int, int]]) -> Iterator[bytes]:
+    """Yield the requests, and append the API key and version of each to `kinds`."""
+    for request in _frames(client):
+        kinds.append(struct.unpack(">hh", request[4:8]))
+        yield request
 
 
 def _encoded(address: Address) -> bytes:
