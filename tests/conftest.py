@@ -11,6 +11,7 @@ from clickstream import sources
 
 # Tests of servers wait more than they compute.
 WORKERS_PER_CORE = 3
+REAL_KAFKA_FILE = "/test_real_kafka.py"
 
 # Property tests that store each example in a server take a fraction of these numbers.
 for profile, max_examples in {"fast": 60, "thorough": 300}.items():
@@ -39,13 +40,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneWorkerForRealSearch":
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneWorkerForRealServers":
     """Return how tests are given to workers."""
-    return OneWorkerForRealSearch(config, log)
+    return OneWorkerForRealServers(config, log)
 
 
-class OneWorkerForRealSearch(LoadScopeScheduling):
-    """Gives the tests of the real OpenSearch to one worker, and starts with them.
+class OneWorkerForRealServers(LoadScopeScheduling):
+    """Gives the tests of each real server to one worker, and starts with those of OpenSearch.
 
     There is one such server, which one test at a time may use: others would wait for it. A file of
     unit tests also goes to one worker, and each other test to the next worker that is free.
@@ -55,4 +56,4 @@ class OneWorkerForRealSearch(LoadScopeScheduling):
         if "[real_search" in nodeid:
             return "real_search"
         file = nodeid.partition("::")[0]
-        return file if "/unit/" in file else nodeid
+        return file if "/unit/" in file or file.endswith(REAL_KAFKA_FILE) else nodeid

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # kafka.sh {check|install|start|stop|kill|status|wipe}: Apache Kafka 4.4.0, one KRaft node, on 127.0.0.1.
-# KAFKA_PORT (19092; the controller takes the next one), KAFKA_NAME (one data folder each),
+# KAFKA_PORT (19092), KAFKA_CONTROLLER_PORT (the next one), KAFKA_NAME (one data folder each), KAFKA_HEAP (1g),
 # KAFKA_EXTRA: a properties file appended to the configuration (listeners with TLS or SASL, limits, ...).
 . "$(dirname "$0")/common.sh"
-PORT=${KAFKA_PORT:-19092}; NAME=${KAFKA_NAME:-kafka-$PORT}
+PORT=${KAFKA_PORT:-19092}; CONTROLLER=${KAFKA_CONTROLLER_PORT:-$((PORT + 1))}; NAME=${KAFKA_NAME:-kafka-$PORT}
 V=4.4.0; LIB=$SERVERS_HOME/kafka-$V; H=$SERVERS_HOME/$NAME; PID=$H/pid; WORDS="kafka\.Kafka $H/"
 
 configure() {
@@ -21,8 +21,8 @@ C
   cat >"$H/server.properties" <<C
 process.roles=broker,controller
 node.id=1
-controller.quorum.voters=1@127.0.0.1:$((PORT + 1))
-listeners=PLAINTEXT://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$((PORT + 1))
+controller.quorum.voters=1@127.0.0.1:$CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:$PORT,CONTROLLER://127.0.0.1:$CONTROLLER
 advertised.listeners=PLAINTEXT://127.0.0.1:$PORT
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
