@@ -13,7 +13,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import ConsumerRecord, Fetcher
-from kafka.errors import CorruptRecordError, UnsupportedCodecError
+from kafka.errors import CorruptRecordError, UnknownError, UnsupportedCodecError
+from kafka.producer.transaction_manager import (
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    ProducerIdAndEpoch,
+)
 from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
 from kafka.record.util import decode_varint
 
@@ -97,6 +102,41 @@ def abort_pending_records(producer: KafkaProducer, seconds: float) -> None:
     sender: Any = producer._sender
     sender.force_close()
     sender.join(seconds)
+
+
+def never_create_topics(client: KafkaConsumer | KafkaProducer) -> None:
+    """Make a client not create the topics that it asks for.
+
+    kafka-python 3.0.12 does not pass its option allow_auto_create_topics on. A topic that is
+    missing for a moment would be created with the broker's number of partitions.
+    """
+    cluster = client._metadata if isinstance(client, KafkaProducer) else client._cluster
+    cluster.config["allow_auto_create_topics"] = False
+
+
+# What the local broker answers while its topic does not exist yet, after a start.
+LOCAL_REFUSALS = (UnknownError,)
+
+
+def renew_producer_ids(producer: KafkaProducer) -> None:
+    """Make an idempotent producer ask for a new id when a broker does not accept its id any more.
+
+    kafka-python 3.0.12 asks for a new epoch of the same id. A broker that has lost its state, such
+    as the local one after a restart, refuses that, and the producer then fails every record, as it
+    does after LOCAL_REFUSALS. There is no public option.
+    """
+    manager = producer._transaction_manager
+    if manager is None:
+        return
+    bump = manager.bump_producer_id_and_epoch
+    manager._NEEDS_EPOCH_BUMP_ERRORS = manager._NEEDS_EPOCH_BUMP_ERRORS.union(LOCAL_REFUSALS)
+
+    def renew() -> None:
+        with manager._lock:
+            manager.set_producer_id_and_epoch(ProducerIdAndEpoch(NO_PRODUCER_ID, NO_PRODUCER_EPOCH))
+            bump()
+
+    manager.bump_producer_id_and_epoch = renew
 
 
 # == Reading every batch that a broker accepts ===================================================

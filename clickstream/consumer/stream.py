@@ -69,6 +69,7 @@ class Stream:
         self._batch_seconds = settings.consumer_batch_ms / 1000
         self._flags = RebalanceFlags()
         self._consumer = _connect(settings)
+        kafka_private.never_create_topics(self._consumer)
         kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
         self._broker_watch = BrokerWatch(kafka_address(settings))
@@ -203,7 +204,6 @@ def _connect(settings: Settings) -> KafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        allow_auto_create_topics=False,
         max_poll_records=settings.consumer_batch_events,
         max_poll_interval_ms=30_000,
         session_timeout_ms=SESSION_TIMEOUT_MS,

@@ -1,5 +1,7 @@
 """The topic as Kafka describes it now: its identity, its partitions and their offsets."""
 
+from collections.abc import Callable
+
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     LogTruncationError,
@@ -48,8 +50,7 @@ class Topic:
         assigned = list(self._consumer.assignment())
         if not assigned:
             return {}
-        offsets = self._consumer.beginning_offsets(assigned, timeout_ms=REQUEST_TIMEOUT_MS)
-        return {partition.partition: offset for partition, offset in offsets.items()}
+        return self._offsets(self._consumer.beginning_offsets, assigned)
 
     def high_watermarks(self) -> dict[int, int]:
         """Return the high watermarks of the assigned partitions fetched since the last seek.
@@ -63,10 +64,18 @@ class Topic:
         """Return the end offsets of partitions, which other consumers may own."""
         if not partitions:
             return {}
-        offsets = self._consumer.end_offsets(
-            [TopicPartition(self.name, partition) for partition in partitions],
-            timeout_ms=REQUEST_TIMEOUT_MS,
-        )
+        asked = [TopicPartition(self.name, partition) for partition in partitions]
+        return self._offsets(self._consumer.end_offsets, asked)
+
+    def _offsets(
+        self, list_offsets: Callable[..., dict[TopicPartition, int]], asked: list[TopicPartition]
+    ) -> dict[int, int]:
+        try:
+            offsets = list_offsets(asked, timeout_ms=REQUEST_TIMEOUT_MS)
+        except KeyError:  # kafka-python fails so if an answer lacks a partition
+            raise UnknownTopicOrPartitionError(
+                f"the broker does not know all partitions of topic {self.name} yet"
+            ) from None
         return {partition.partition: offset for partition, offset in offsets.items()}
 
     def shorter_partitions(self, error: OffsetOutOfRangeError | LogTruncationError) -> list[int]:

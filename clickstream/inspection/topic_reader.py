@@ -50,7 +50,6 @@ class TopicReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed",
-            allow_auto_create_topics=False,
             bootstrap_timeout_ms=REQUEST_TIMEOUT_MS,
             fetch_max_wait_ms=POLL_MS,
             # An incremental fetch omits partitions without new records, and their high watermarks.
@@ -58,6 +57,7 @@ class TopicReader:
             max_partition_fetch_bytes=FETCH_BYTES,
             **connection_options(settings),
         )
+        kafka_private.never_create_topics(self._consumer)
         kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self.topic = Topic(settings.kafka_topic, self._consumer)
 

@@ -5,13 +5,15 @@ import sys
 import time
 from collections import deque
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     NoError,
+    OutOfOrderSequenceNumberError,
+    UnknownProducerIdError,
     UnknownTopicOrPartitionError,
     for_code,
 )
@@ -19,7 +21,7 @@ from kafka.partitioner import DefaultPartitioner, murmur2
 
 from clickstream.clients import kafka_private
 from clickstream.clients.addresses import kafka_address
-from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka import check_reachable, connection_options
 from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
@@ -40,6 +42,10 @@ CLOSE_TIMEOUT_SECONDS = 10
 # kafka-python itself has no limit on its buffer. Overhead: its memory per record, without value.
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 1_000
+# A broker that lost its state, as the local one does when it stops, refuses the sequence numbers of
+# an idempotent producer. It has not stored what it refuses, so the record is sent again.
+REFUSALS = (*kafka_private.LOCAL_REFUSALS, OutOfOrderSequenceNumberError, UnknownProducerIdError)
+RESEND_SECONDS = 0.5
 
 
 class Sink(Protocol):
@@ -126,6 +132,18 @@ def _hash(key: bytes) -> int:
     return int(murmur2(key) & 0x7FFF_FFFF)
 
 
+class _Pending(NamedTuple):
+    """A record that is not acknowledged yet.
+
+    size: its memory, bytes. first_sent: monotonic time, seconds.
+    """
+
+    future: Any
+    record: OutgoingRecord | SimulatedEvent
+    size: int
+    first_sent: float
+
+
 class KafkaSink:
     """Sends to the topic with an idempotent producer that waits for all replicas.
 
@@ -140,7 +158,9 @@ class KafkaSink:
         self.failed = 0
         self.reason = ""
         self._topic = settings.kafka_topic
-        self._pending: deque[tuple[Any, int]] = deque()
+        self._pending: deque[_Pending] = deque()
+        self._refused: deque[_Pending] = deque()
+        self._resend_at = 0.0
         self._pending_bytes = 0
         self._waiting_since: float | None = None
         _warn_of_weak_acks(settings)
@@ -154,8 +174,14 @@ class KafkaSink:
         return self._waiting_since is not None
 
     def send(self, record: OutgoingRecord | SimulatedEvent) -> bool:
-        if not self._has_room():
+        if not self._has_room() or not self._produce(record, time.monotonic()):
             return False
+        self.sent += 1
+        self._waiting_since = None
+        return True
+
+    def _produce(self, record: OutgoingRecord | SimulatedEvent, first_sent: float) -> bool:
+        """Give a record to the producer. Return False if the caller has to try again later."""
         size = len(record.value or b"")
         producer = self._producer if size < COMPRESS_FROM_BYTES else self._compressing_producer()
         try:
@@ -167,29 +193,43 @@ class KafkaSink:
         except KafkaError as error:
             self._fail(error)
         else:
-            self._pending.append((future, size + RECORD_OVERHEAD_BYTES))
+            self._pending.append(_Pending(future, record, size + RECORD_OVERHEAD_BYTES, first_sent))
             self._pending_bytes += size + RECORD_OVERHEAD_BYTES
-        self.sent += 1
-        self._waiting_since = None
         return True
 
     def settle(self) -> bool:
-        pending = self._pending
-        while pending and pending[0][0].is_done:
-            future, size = pending.popleft()
-            self._pending_bytes -= size
-            if future.exception is None:
+        self._count_answers()
+        self._resend()
+        return not (self._pending or self._refused)
+
+    def _resend(self) -> None:
+        """Send the refused records again, RESEND_SECONDS after the last refusal."""
+        if time.monotonic() < self._resend_at:
+            return
+        while self._refused and self._produce(self._refused[0].record, self._refused[0].first_sent):
+            self._refused.popleft()
+
+    def _count_answers(self) -> None:
+        while self._pending and self._pending[0].future.is_done:
+            answered = self._pending.popleft()
+            self._pending_bytes -= answered.size
+            error = answered.future.exception
+            if error is None:
                 self.acknowledged += 1
+            elif isinstance(error, REFUSALS) and _is_young(answered):
+                self._refused.append(answered)
+                self._resend_at = time.monotonic() + RESEND_SECONDS
             else:
-                self._fail(future.exception)
-        return not pending
+                self._fail(error)
 
     def close(self) -> None:
         for producer in filter(None, (self._producer, self._large_producer)):
             if self._pending:
                 kafka_private.abort_pending_records(producer, CLOSE_TIMEOUT_SECONDS)
             producer.close(timeout=CLOSE_TIMEOUT_SECONDS)
-        self.settle()
+        self._count_answers()
+        for _ in range(len(self._refused)):
+            self._fail(self._refused.popleft().future.exception)
 
     def _has_room(self) -> bool:
         if self._pending_bytes >= MAX_PENDING_BYTES:
@@ -220,6 +260,10 @@ class KafkaSink:
         self.reason = self.reason or first_line(error)
 
 
+def _is_young(pending: _Pending) -> bool:
+    return time.monotonic() - pending.first_sent < DELIVERY_TIMEOUT_MS / 1000
+
+
 def _warn_of_weak_acks(settings: Settings) -> None:
     if settings.kafka_acks != "all":
         logger.warning(
@@ -243,8 +287,9 @@ def _producer(settings: Settings, **more: Any) -> Any:
             delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
             max_block_ms=BLOCK_TIMEOUT_MS,
             max_request_size=MAX_RECORD_BYTES,
-            allow_auto_create_topics=False,
         )
+        kafka_private.never_create_topics(producer)
+        kafka_private.renew_producer_ids(producer)
         producer.partitions_for(
             settings.kafka_topic
         )  # otherwise the first send would wait for them
@@ -255,6 +300,7 @@ def _producer(settings: Settings, **more: Any) -> Any:
 
 def _check_topic(settings: Settings) -> None:
     try:
+        check_reachable(settings)
         admin = KafkaAdminClient(
             **connection_options(settings), bootstrap_timeout_ms=CONNECT_TIMEOUT_MS
         )

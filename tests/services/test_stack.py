@@ -9,13 +9,11 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 import psutil
 import psycopg2
@@ -23,73 +21,16 @@ import pytest
 from dotenv import dotenv_values
 from kafka import KafkaAdminClient
 
-from clickstream.clients.postgres import Connection, connect, only_row
+from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.local import kafka_server, postgres_server, processes, search_server, stack
 from clickstream.local.stack import Condition, Status
 from clickstream.settings import load
+from tests.services.clone import Clone
 from tests.services.scripts import PROJECT, command, plain_environment
 from tests.services.waiting import eventually
 
 HAS_SEARCH = search_server.is_available()
-
-
-class Clone:
-    """A folder in which the stack's commands run."""
-
-    def __init__(self, folder: Path, user: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self.folder = folder
-        self.stack = folder / ".stack"
-        self._options = {"cwd": folder, "env": plain_environment({}), **user}
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command("clickstream", "stack", *arguments),
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-            **self._options,
-        )
-
-    def may_run(self) -> bool:
-        try:
-            return self.run("status").returncode == 1
-        except PermissionError:
-            return False
-
-    def done(self, *arguments: str) -> str:
-        """Run a command that must succeed, and return its output."""
-        result = self.run(*arguments)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
-    def server(self, name: str) -> Status:
-        (found,) = (each for each in stack.status(self.stack) if each.server.name == name)
-        return found
-
-    def pids(self) -> dict[str, int]:
-        return {
-            each.server.name: each.process.pid for each in stack.status(self.stack) if each.process
-        }
-
-    def connect(self) -> Connection:
-        settings = load(self.folder / ".env", environment={})
-        connection = connect(settings, application="test")
-        connection.autocommit = True
-        return connection
-
-    def count_events(self) -> int:
-        with closing(self.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM clickstream_events")
-            return int(only_row(cursor)[0])
-
-    def store_event(self) -> None:
-        with closing(self.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO clickstream_events (event_id, event_time, event_type, user_id)"
-                " VALUES (gen_random_uuid(), now(), 'click', 'a')"
-            )
 
 
 @pytest.fixture
@@ -125,7 +66,7 @@ def is_gone(pid: int) -> bool:
 def test_up_twice_down_and_up_again_keeps_data_and_ports(clone: Clone) -> None:
     first = clone.done("up")
     pids = clone.pids()
-    assert "python consumer.py" in first
+    assert "consumer.py" in first
     assert len(pids) == (3 if HAS_SEARCH else 2)
     assert clone.run("status").returncode == 0
     settings = (clone.folder / ".env").read_text()

@@ -11,6 +11,12 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.producer.transaction_manager import (
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    ProducerIdAndEpoch,
+    TransactionState,
+)
 
 from clickstream.clients import kafka_private
 
@@ -68,6 +74,32 @@ def test_resume_join_asks_the_coordinator_to_join_again(consumer: KafkaConsumer)
 
 def test_knows_coordinator_is_false_without_a_broker(consumer: KafkaConsumer) -> None:
     assert kafka_private.knows_coordinator(consumer) is False
+
+
+def test_never_create_topics_changes_the_requests_of_both_clients(
+    options: dict[str, Any], consumer: KafkaConsumer
+) -> None:
+    with closing(KafkaProducer(**options)) as producer:
+        kafka_private.never_create_topics(producer)
+        assert not producer._metadata.metadata_request().allow_auto_topic_creation
+        kafka_private.abort_pending_records(producer, seconds=10)
+    kafka_private.never_create_topics(consumer)
+    assert not consumer._cluster.metadata_request().allow_auto_topic_creation
+
+
+def test_renew_producer_ids_requests_a_new_id_instead_of_a_new_epoch(
+    options: dict[str, Any],
+) -> None:
+    with closing(KafkaProducer(**options)) as producer:
+        kafka_private.abort_pending_records(producer, seconds=10)
+        kafka_private.renew_producer_ids(producer)
+        manager = producer._transaction_manager
+        manager.set_producer_id_and_epoch(ProducerIdAndEpoch(5, 0))
+        manager._current_state = TransactionState.READY
+        manager._pending_requests.clear()
+        manager.bump_producer_id_and_epoch()
+        request = manager.next_request_handler(False).request
+    assert (request.producer_id, request.producer_epoch) == (NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
 
 
 def test_abort_pending_records_ends_the_thread_that_sends(options: dict[str, Any]) -> None:
