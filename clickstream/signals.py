@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 
@@ -10,6 +12,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._interrupts = False
 
     @property
     def requested(self) -> bool:
@@ -24,6 +27,20 @@ class Stop:
         """Wait this long, or until the stop is requested."""
         self._event.wait(seconds)
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Raise KeyboardInterrupt as soon as a signal comes in this context, in the main thread.
+
+        For calls that wait long and do not check the request.
+        """
+        self._interrupts = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._interrupts = False
+
     def on_signals(self) -> "Stop":
         """Request the stop on SIGINT and SIGTERM; return self.
 
@@ -36,3 +53,5 @@ class Stop:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._event.set()
         signal.signal(number, signal.SIG_DFL)
+        if self._interrupts:
+            raise KeyboardInterrupt

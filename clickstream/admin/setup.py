@@ -14,7 +14,7 @@ from opensearchpy.exceptions import (
 
 from clickstream.clients import opensearch
 from clickstream.clients.addresses import kafka_address, opensearch_address
-from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka import check_reachable, connection_options
 from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
 from clickstream.indexer import indexes, templates
@@ -61,6 +61,7 @@ def apply_topic(settings: Settings) -> str:
 
 def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
     options = connection_options(settings)
+    check_reachable(settings)
     with closing(KafkaAdminClient(bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS, **options)) as admin:
         # A user without the right to create is refused even if the topic exists, so look first.
         (found,) = admin.describe_topics([topic])

@@ -1,11 +1,33 @@
 """Connection options of the Kafka clients: addresses, encryption, credentials."""
 
+import socket
 import ssl
 from typing import Any
 
 from clickstream.clients.private_file import private_file
 from clickstream.errors import UserError
 from clickstream.settings import Settings
+
+REACH_SECONDS = 3.0
+
+
+def check_reachable(settings: Settings) -> None:
+    """Connect to one of the servers by TCP. Raises ConnectionError after REACH_SECONDS at most.
+
+    kafka-python itself waits for its whole timeout, does not say why a connection failed, and
+    leaves a thread running after each failure.
+    """
+    servers = settings.kafka_bootstrap_servers.split(",")
+    failure = ""
+    for server in servers:
+        host, _, port = server.strip().rpartition(":")
+        try:
+            address = host.strip("[]"), int(port)
+            socket.create_connection(address, REACH_SECONDS / len(servers)).close()
+            return
+        except OSError as error:
+            failure = error.strerror or str(error)
+    raise ConnectionError(failure)
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:

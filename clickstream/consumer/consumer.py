@@ -9,6 +9,7 @@ from time import monotonic
 from kafka.errors import KafkaError
 
 from clickstream.backoff import Backoff
+from clickstream.clients.kafka import check_reachable
 from clickstream.clients.postgres import Cursor
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES, describe_outage, permanent_failure
@@ -29,6 +30,10 @@ MAX_BACKOFF_SECONDS = 5.0
 # Longer than the heartbeat interval: until then Kafka has said if this consumer is still a member.
 # Without the wait, a consumer that was frozen would take its partitions back from the new owners.
 FENCED_SECONDS = 2.5
+WAYS_OUT = (
+    "find the cause with: python -m clickstream doctor, or start local servers with: "
+    "python -m clickstream stack up"
+)
 
 
 class Consumer:
@@ -67,6 +72,8 @@ class Consumer:
         try:
             while not (self._stop.requested or (self._drain and self._drain.is_finished)):
                 self._try_step()
+        except KeyboardInterrupt:  # a stop was requested while the consumer connected
+            logger.info("stopped before Kafka was reached")
         finally:
             self._loop.close(self._stream)
             self._close_stream()
@@ -93,14 +100,17 @@ class Consumer:
 
     def _open_stream(self) -> Stream:
         if self._stream is None:
-            self._stream = Stream(self._settings, self._health.advance)
+            with self._stop.interrupting():
+                check_reachable(self._settings)
+                self._stream = Stream(self._settings, self._health.advance)
         return self._stream
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1
         seconds = self._backoff.seconds(self._failures)
         outage = describe_outage(error, self._settings)
-        logger.warning("%s; trying again in %.1f s", outage, seconds)
+        help_ = f"; {WAYS_OUT}" if self._failures == 1 else ""
+        logger.warning("%s; trying again in %.1f s%s", outage, seconds, help_)
         self._start_over()
         self._wait(seconds)
 
