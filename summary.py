@@ -15,12 +15,11 @@ from time import monotonic
 from typing import TypeVar
 from uuid import UUID
 
-import psycopg2
-
 from clickstream import cli
-from clickstream.clients.postgres import Connection, connect_or_explain
+from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
 from clickstream.durations import parse_duration, parse_since
-from clickstream.errors import UsageError, UserError, first_line
+from clickstream.errors import UsageError
+from clickstream.pasteable import pasteable
 from clickstream.report import output
 from clickstream.report.as_json import as_json
 from clickstream.report.live_view import watch
@@ -129,16 +128,14 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.watch:
         watch(settings, Stop().on_signals())
         return cli.DONE
-    try:
-        with closing(connect_or_explain(settings, application="clickstream summary")) as connection:
-            if arguments.verify or arguments.compare is not None:
-                return _check(connection, arguments)
-            _show(connection, arguments)
-            return cli.DONE
-    except psycopg2.Error as error:
-        raise UserError(
-            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
-        ) from None
+    with (
+        explained_errors(),
+        closing(connect_or_explain(settings, application="clickstream summary")) as connection,
+    ):
+        if arguments.verify or arguments.compare is not None:
+            return _check(connection, arguments)
+        _show(connection, arguments)
+        return cli.DONE
 
 
 def _check(connection: Connection, arguments: argparse.Namespace) -> int:
@@ -151,7 +148,7 @@ def _check(connection: Connection, arguments: argparse.Namespace) -> int:
 
 
 def _print_check(differences: Differences, lines: Sequence[str]) -> int:
-    print("\n".join(lines))
+    print(pasteable("\n".join(lines)))
     return cli.FAILED if differences.number else cli.DONE
 
 

@@ -4,12 +4,15 @@ import os
 import signal
 import sys
 
+from clickstream import installation
+
 STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def begin_script() -> None:
     """Let Ctrl-C end the process without a traceback, and open standard streams that are closed.
 
+    End the process with a sentence if Python is too old or a package is missing.
     `cli.run` handles Ctrl-C from then on. Ctrl-C stays ignored if the shell ignores it, as it does
     for a job in the background.
     """
@@ -20,3 +23,4 @@ def begin_script() -> None:
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
             setattr(sys, name, stream)
+    installation.check()

@@ -3,10 +3,8 @@
 import argparse
 from functools import partial
 
-import psycopg2
-
 from clickstream import cli
-from clickstream.errors import UserError, first_line
+from clickstream.clients.postgres import explained_errors
 
 
 def add_database_command(
@@ -22,9 +20,5 @@ def add_database_command(
 
 
 def _run(command: cli.Command, arguments: argparse.Namespace) -> int:
-    try:
+    with explained_errors():
         return command(arguments)
-    except psycopg2.Error as error:
-        raise UserError(
-            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
-        ) from None

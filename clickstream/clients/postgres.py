@@ -1,6 +1,8 @@
 """Connections to PostgreSQL."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import psycopg2
@@ -54,6 +56,17 @@ def connect_or_explain(settings: Settings, *, application: str) -> Connection:
             f"cannot connect to {postgres_address(settings)}, as {settings.postgres_user!r}: "
             f"{connection_failure(error)}; check POSTGRES_*, or start local servers with: "
             "python -m clickstream stack up"
+        ) from None
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Raise UserError in place of an error of PostgreSQL in this context."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise UserError(
+            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
         ) from None
 
 

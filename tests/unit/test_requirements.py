@@ -7,6 +7,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
+from clickstream import installation
 from tests.unit.source_files import PACKAGE, ROOT, SCRIPTS, modules
 
 FILES = ["requirements.txt", "requirements-dev.txt"]
@@ -50,6 +51,12 @@ def test_requirements_txt_lists_all_that_production_imports() -> None:
     missing = {name for name in foreign if not {d.lower() for d in distributions[name]} & listed}
     assert foreign
     assert missing == set()
+
+
+def test_a_script_checks_that_every_package_of_requirements_txt_is_installed() -> None:
+    assert {"crc32c"} | requirements("requirements.txt").keys() == set(
+        installation.PACKAGES.values()
+    )
 
 
 def test_pre_commit_runs_the_ruff_of_requirements_dev_txt() -> None:
