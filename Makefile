@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 200
 
-.PHONY: help demo test test-unit test-thorough lint test-slow crash guards proof clean
+.PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash guards restarts proof clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -14,6 +14,21 @@ help:            ## show this list
 
 demo: $(READY)   ## run the whole pipeline once on temporary servers
 	@$(BIN)/python -m clickstream demo
+
+up: $(READY)     ## start local servers that keep running, for the four commands below
+	@$(BIN)/python -m clickstream stack up
+
+consumer: $(READY) ## store and index events until Ctrl-C; in a terminal of its own
+	@$(BIN)/python consumer.py
+
+producer: $(READY) ## send simulated visitor traffic until Ctrl-C; in a terminal of its own
+	@$(BIN)/python producer.py
+
+report: $(READY) ## print the report
+	@$(BIN)/python summary.py
+
+down: $(READY)   ## stop the local servers
+	@$(BIN)/python -m clickstream stack down
 
 test: $(READY)   ## run all tests on temporary servers
 	@$(BIN)/pytest -n auto
@@ -39,8 +54,11 @@ crash: $(READY)  ## run N (200) random histories of crashes; SEED=S repeats some
 guards: $(READY) ## remove one safeguard after another; a named test must fail each time
 	@$(BIN)/python -m tests.guards
 
+restarts: $(READY) ## restart the local servers ten times beside a running pipeline
+	@RESTARTS=10 $(BIN)/pytest tests/services/test_first_minutes.py -k restarts
+
 # Everything that takes too long for each change; a new proof is one more target here.
-proof: test-thorough test-slow guards crash ## run what is too long for `make test`
+proof: test-thorough test-slow guards restarts crash ## run what is too long for `make test`
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
