@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from clickstream import __version__
 from clickstream.errors import UsageError, UserError
+from clickstream.pasteable import pasteable
 
 logger = logging.getLogger("clickstream")
 
@@ -142,6 +143,7 @@ def print_error(sentence: str) -> None:
 
     Before the settings are read, the LOG_FORMAT of the environment decides.
     """
+    sentence = pasteable(sentence)
     if os.environ.get("LOG_FORMAT") == "json":
         start_logging("json")
     if any(isinstance(each.formatter, _JsonFormatter) for each in logging.getLogger().handlers):
@@ -150,13 +152,18 @@ def print_error(sentence: str) -> None:
         print(f"error: {sentence}", file=sys.stderr)
 
 
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return pasteable(super().format(record))
+
+
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": pasteable(record.getMessage()),
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
@@ -174,7 +181,7 @@ def start_logging(log_format: str) -> None:
     handler.setFormatter(
         _JsonFormatter()
         if log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        else _TextFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     )
     if log_format == "json":
         sys.excepthook = _log_exception

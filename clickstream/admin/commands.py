@@ -19,6 +19,7 @@ from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError
+from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings, load
@@ -195,10 +196,11 @@ def _verify_index(arguments: argparse.Namespace) -> int:
     verification = search_commands.verify(_load_with_search(arguments))
     if verification.refused:
         refused = f"{verification.refused:,} {plural(verification.refused, 'document')}"
-        print(
+        sentence = (
             f"Not compared: {refused} that OpenSearch refused for the content; to list them: "
             "python -m clickstream rejected list"
         )
+        print(pasteable(sentence))
     documents = f"{verification.documents:,} {plural(verification.documents, 'document')}"
     if not verification.differences.number:
         print(f"Verified {documents}: OpenSearch matches PostgreSQL.")

@@ -12,6 +12,7 @@ from clickstream.clients import certificates
 from clickstream.env_file import write_env_file
 from clickstream.errors import UserError
 from clickstream.generated_files import check_writable, write_file
+from clickstream.pasteable import pasteable
 from clickstream.settings import DEFAULT_ENV_FILE, Settings
 from clickstream.sources import warn_if_overruled
 
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"The earlier file is kept as {backup}.")
     print(f"The client certificate is valid until {valid_until:%Y-%m-%d}.")
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
-    print(next_steps(outputs))
+    print(pasteable(next_steps(outputs)))
     return cli.DONE
 
 

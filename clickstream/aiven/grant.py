@@ -17,6 +17,7 @@ from clickstream.aiven.outputs import Outputs, read
 from clickstream.clients.postgres import Connection, connect_or_explain, only_row
 from clickstream.clients.privileges import GRANT_CREATE
 from clickstream.errors import UserError, first_line
+from clickstream.pasteable import pasteable
 from clickstream.settings import Settings, load
 
 APPLICATION = "clickstream grant"
@@ -29,10 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = administrator(load(arguments.env_file), outputs)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         grant(connection, outputs.postgres_user, outputs.postgres_database)
-    print(
+    granted = (
         f"The role {outputs.postgres_user!r} may create its tables in the database "
         f"{outputs.postgres_database!r}. Next: python create_schema.py"
     )
+    print(pasteable(granted))
     return cli.DONE
 
 

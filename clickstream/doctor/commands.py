@@ -10,6 +10,7 @@ from clickstream.clients.addresses import kafka_address, opensearch_address, pos
 from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks, settings_checks
 from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.errors import UsageError
+from clickstream.pasteable import pasteable
 from clickstream.settings import Settings, from_sources
 from clickstream.sources import Sources, find
 
@@ -51,4 +52,4 @@ def all_checks(
 
 
 def _line(finding: Finding) -> str:
-    return f"  {finding.status:<8} {finding.name:<12} {finding.text}"
+    return pasteable(f"  {finding.status:<8} {finding.name:<12} {finding.text}")

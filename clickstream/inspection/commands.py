@@ -14,6 +14,7 @@ from clickstream.inspection.event_finder import find_event, find_visitor
 from clickstream.inspection.pipeline_status import APPLICATION, read_status
 from clickstream.inspection.record_finder import RecordLocation, find_record
 from clickstream.inspection.status_text import status_lines
+from clickstream.pasteable import pasteable
 from clickstream.report.as_json import as_json
 from clickstream.settings import load
 
@@ -70,7 +71,7 @@ def _silence_clients() -> None:
 def _status(arguments: argparse.Namespace) -> int:
     _silence_clients()
     status = read_status(load(arguments.env_file))
-    print(as_json(status) if arguments.json else "\n".join(status_lines(status)))
+    print(as_json(status) if arguments.json else pasteable("\n".join(status_lines(status))))
     if status.kafka_error:
         cli.print_error(status.kafka_error)
     return cli.FAILED if status.kafka_error or status.is_stalled else cli.DONE
@@ -89,5 +90,5 @@ def _find(arguments: argparse.Namespace) -> int:
             answer = find_record(connection, settings, location, datetime.now(UTC))
         else:
             answer = find_event(connection, settings, arguments.what)
-    print("\n".join(answer.lines))
+    print(pasteable("\n".join(answer.lines)))
     return cli.DONE if answer.found else cli.FAILED

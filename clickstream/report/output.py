@@ -4,6 +4,7 @@ from pathlib import Path
 
 from clickstream.durations import format_time
 from clickstream.errors import UserError
+from clickstream.pasteable import pasteable
 from clickstream.report import session_text, terminal
 from clickstream.report.html_page import html_page
 from clickstream.report.models import Report
@@ -64,7 +65,7 @@ def _nothing_to_report(report: Report) -> str | None:
     """Return the sentence to print if the database or the range has no events."""
     newest = report.quality.newest_event
     if newest is None and not report.quality.records:
-        return NO_EVENTS.format(clean(report.database))
+        return pasteable(NO_EVENTS.format(clean(report.database)))
     if not report.overview.events and not report.overview.sessions and report.since and newest:
         return NO_EVENTS_SINCE.format(format_time(report.since), format_time(newest))
     return None

@@ -23,9 +23,19 @@ def command(name: str, *arguments: str) -> list[str]:
 
 
 def plain_environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a script: these settings and none of the user's."""
+    """Return the environment of a script: these settings and none of the user's.
+
+    The virtual environment is activated, so that messages name commands as `python ...`.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in SETTING_NAMES}
-    return {**kept, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return {
+        **kept,
+        "PATH": path,
+        "PYTHONPATH": str(PROJECT),
+        "PYTHONUNBUFFERED": "1",
+        **settings,
+    }
 
 
 class Script:

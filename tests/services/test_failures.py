@@ -261,7 +261,7 @@ def test_another_session_rule_is_refused_until_the_sessions_are_rebuilt(
 
     refused = run_script("consumer.py", "--drain", **changed)
     assert refused.returncode == 1
-    assert "python create_schema.py --rebuild-sessions" in refused.stderr
+    assert "create_schema.py --rebuild-sessions" in refused.stderr
     assert "Traceback" not in refused.stderr
     oracle.check(environment)
 

@@ -170,7 +170,7 @@ def test_a_missing_topic_names_the_command_that_creates_it(run_script: RunScript
     assert sent.returncode == 1
     assert sent.stderr.count("\n") == 1
     assert "'no-such-topic' does not exist" in sent.stderr
-    assert "python create_schema.py" in sent.stderr
+    assert "create_schema.py" in sent.stderr
 
 
 def test_an_unreachable_broker_is_reported_in_one_sentence(run_script: RunScript) -> None:

@@ -74,7 +74,7 @@ def test_a_consumer_with_another_reading_stops_until_it_is_accepted(
         refused = run_script(*command, **{name: value})
         assert refused.returncode == 1
         assert shown in refused.stderr
-        assert "python create_schema.py --reading" in refused.stderr
+        assert "create_schema.py --reading" in refused.stderr
         assert "Traceback" not in refused.stderr
     assert query(READING) == stored
 

@@ -160,7 +160,7 @@ def test_a_consumer_refuses_another_rule_until_the_sessions_are_rebuilt(
     assert run_script("consumer.py", "--drain").returncode == 0
     refused = run_script("consumer.py", "--drain", **OTHER_SETTINGS)
     assert refused.returncode == 1
-    assert "python create_schema.py --rebuild-sessions" in refused.stderr
+    assert "create_schema.py --rebuild-sessions" in refused.stderr
     rebuilt = run_script("create_schema.py", "--rebuild-sessions", **OTHER_SETTINGS)
     assert rebuilt.returncode == 0
     assert "All sessions follow a timeout of 300 s, start events login: " in rebuilt.stdout

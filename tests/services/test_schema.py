@@ -178,7 +178,7 @@ def test_an_unreachable_server_is_named_in_one_sentence(run_script: RunScript) -
 def test_a_consumer_without_tables_asks_for_create_schema(run_script: RunScript) -> None:
     result = run_script("consumer.py", "--drain")
     assert result.returncode == 1
-    assert "python create_schema.py" in result.stderr
+    assert "create_schema.py" in result.stderr
     assert "Traceback" not in result.stderr
 
 

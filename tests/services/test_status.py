@@ -64,7 +64,7 @@ def test_status_fails_if_records_wait_and_no_consumer_runs(
     assert done.returncode == 1
     check_width(done)
     assert "lag       4 records, the oldest " in done.stdout
-    assert "none is running; start one with: python consumer.py" in done.stdout
+    assert "none is running; start one with: consumer.py" in done.stdout
     first, *_ = status_of(run_script)["partitions"]
     assert (first["position"], first["end"], first["lag_records"]) == (None, 4, 4)
     assert 0 <= first["lag_seconds"] < 90
@@ -139,7 +139,7 @@ def test_status_of_a_topic_that_does_not_exist_names_the_command_that_creates_it
     done = run_script("clickstream", "status", KAFKA_TOPIC=f"no-{environment['KAFKA_TOPIC']}")
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: topic no-{environment['KAFKA_TOPIC']} does not exist")
-    assert "python create_schema.py" in done.stderr
+    assert "create_schema.py" in done.stderr
 
 
 def test_status_shows_the_search_backlog(

@@ -264,7 +264,6 @@ def test_the_script_lists_twenty_differences_and_counts_the_rest(
     assert done.returncode == 1
     assert done.stdout.count("total_events is 1000, not ") == 20
     assert f"... and {sessions - 20} more\n{sessions} differences found.\n" in done.stdout
-    assert done.stdout.endswith(
-        "To recompute every session: python create_schema.py --rebuild-sessions\n"
-    )
+    assert "To recompute every session: " in done.stdout
+    assert done.stdout.endswith("create_schema.py --rebuild-sessions\n")
     assert "\x1b" not in done.stdout

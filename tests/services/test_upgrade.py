@@ -104,7 +104,7 @@ def test_an_upgrade_keeps_all_rows_and_rewrites_no_table(
 def test_a_consumer_before_the_upgrade_asks_for_create_schema(run_script: RunScript) -> None:
     result = run_script("consumer.py", "--drain")
     assert result.returncode == 1
-    assert "python create_schema.py" in result.stderr
+    assert "create_schema.py" in result.stderr
 
 
 @pytest.mark.usefixtures("version_2")
@@ -115,7 +115,7 @@ def test_sessions_that_show_more_than_256_kib_have_to_be_rebuilt_after_the_upgra
     assert run_script("create_schema.py").returncode == 0
     refused = run_script("consumer.py", "--drain")
     assert refused.returncode == 1
-    assert "python create_schema.py --rebuild-sessions" in refused.stderr
+    assert "create_schema.py --rebuild-sessions" in refused.stderr
     rebuilt = run_script("create_schema.py", "--rebuild-sessions")
     assert "1 were replaced or deleted, 1 were written" in rebuilt.stdout
     assert run_script("consumer.py", "--drain").returncode == 0

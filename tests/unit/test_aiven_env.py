@@ -140,7 +140,7 @@ def test_the_output_names_the_files_and_the_next_steps_and_no_secret(
     main(["env", "--from", str(write())])
     out, err = capsys.readouterr()
     assert ".env, certs/ca.pem, certs/service.cert, certs/service.key" in out
-    assert "python create_schema.py" in out
+    assert "create_schema.py" in out
     assert not err
     assert not [secret for secret in [*SECRETS, "PRIVATE KEY"] if secret in out]
 
@@ -157,7 +157,9 @@ def test_with_the_connector_search_is_off_in_the_consumer(
 ) -> None:
     main(["env", "--from", str(write(opensearch_sink="connector"))])
     assert load().opensearch_host == ""
-    assert "OPENSEARCH_HOST=search.example python create_schema.py" in capsys.readouterr().out
+    assert re.search(
+        r"OPENSEARCH_HOST=search.example \S*python\S* \S*create_schema.py", capsys.readouterr().out
+    )
 
 
 def test_without_opensearch_its_outputs_may_be_absent(write: Write, values: dict[str, Any]) -> None:
