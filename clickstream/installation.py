@@ -25,6 +25,7 @@ PACKAGES = {
     "ijson": "ijson",
     "rich": "rich",
     "cryptography": "cryptography",
+    "tzdata": "tzdata",
 }
 
 
