@@ -206,19 +206,24 @@ class KafkaSink:
         """Send the refused records again, RESEND_SECONDS after the last refusal."""
         if time.monotonic() < self._resend_at:
             return
-        while self._refused and self._produce(self._refused[0].record, self._refused[0].first_sent):
+        while self._refused:
+            refused = self._refused[0]
+            if not self._produce(refused.record, refused.first_sent):
+                return
             self._refused.popleft()
+            self._pending_bytes -= refused.size
 
     def _count_answers(self) -> None:
         while self._pending and self._pending[0].future.is_done:
             answered = self._pending.popleft()
-            self._pending_bytes -= answered.size
             error = answered.future.exception
-            if error is None:
-                self.acknowledged += 1
-            elif isinstance(error, REFUSALS) and _is_young(answered):
+            if isinstance(error, REFUSALS) and _is_young(answered):
                 self._refused.append(answered)
                 self._resend_at = time.monotonic() + RESEND_SECONDS
+                continue
+            self._pending_bytes -= answered.size
+            if error is None:
+                self.acknowledged += 1
             else:
                 self._fail(error)
 
