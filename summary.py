@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
@@ -134,7 +135,7 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
     ):
         if arguments.verify or arguments.compare is not None:
             return _check(connection, arguments)
-        _show(connection, arguments)
+        _show(connection, arguments, settings.report_timezone)
         return cli.DONE
 
 
@@ -152,12 +153,16 @@ def _print_check(differences: Differences, lines: Sequence[str]) -> int:
     return cli.FAILED if differences.number else cli.DONE
 
 
-def _show(connection: Connection, arguments: argparse.Namespace) -> None:
+def _show(connection: Connection, arguments: argparse.Namespace, zone: ZoneInfo) -> None:
     if arguments.session is not None:
-        detail = interruptible(connection, lambda: session_detail(connection, arguments.session))
+        detail = interruptible(
+            connection, lambda: session_detail(connection, arguments.session, zone)
+        )
         _print_figures(detail, output.print_session, json=arguments.json)
     elif arguments.visitor is not None:
-        visitor = interruptible(connection, lambda: visitor_detail(connection, arguments.visitor))
+        visitor = interruptible(
+            connection, lambda: visitor_detail(connection, arguments.visitor, zone)
+        )
         _print_figures(visitor, output.print_visitor, json=arguments.json)
     elif arguments.what_if_timeout is not None:
         timeout, since = arguments.what_if_timeout, arguments.since
@@ -166,7 +171,7 @@ def _show(connection: Connection, arguments: argparse.Namespace) -> None:
     else:
         charts = arguments.json or arguments.html is not None
         report = interruptible(
-            connection, lambda: read_report(connection, arguments.since, charts=charts)
+            connection, lambda: read_report(connection, arguments.since, zone, charts=charts)
         )
         if arguments.html is not None:
             output.write_report(report, arguments.html)

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -70,6 +70,24 @@ def format_duration(duration: timedelta) -> str:
     return " ".join(f"{number} {name}" for number, name in parts[first : first + 2] if number)
 
 
-def format_time(time: datetime) -> str:
-    """Show a time in UTC to the second, with its zone."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+def in_zone(time: datetime, zone: tzinfo) -> datetime:
+    """Return a time in a zone; if its year there is not from 1 to 9999, its clock time as UTC."""
+    try:
+        return time.astimezone(zone)
+    except OverflowError:
+        return time.replace(tzinfo=UTC)
+
+
+def wall_clock(time: datetime, zone: tzinfo) -> datetime:
+    """Return the time that a clock in a zone shows, as if it were one of UTC."""
+    return in_zone(time, zone).replace(tzinfo=UTC)
+
+
+def format_time(time: datetime, zone: tzinfo = UTC) -> str:
+    """Show a time in a zone to the second, with the zone's name."""
+    return f"{in_zone(time, zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def format_minute(time: datetime, zone: tzinfo = UTC) -> str:
+    """Show a time in a zone to the minute, without the zone's name."""
+    return f"{in_zone(time, zone):%Y-%m-%d %H:%M}"

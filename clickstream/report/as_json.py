@@ -5,12 +5,13 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 
 def as_json(figures: Any) -> str:
     """Return a dataclass as indented JSON.
 
-    Times are ISO 8601 with zone, decimals are strings, timedeltas are seconds. The text is ASCII,
+    Times are ISO 8601 in UTC, decimals are strings, timedeltas are seconds. The text is ASCII,
     so no text of a visitor can control a terminal.
     """
     return json.dumps(asdict(figures), indent=2, default=_value)
@@ -21,6 +22,6 @@ def _value(value: object) -> object:
         return value.isoformat()
     if isinstance(value, timedelta):
         return value.total_seconds()
-    if isinstance(value, Decimal):
+    if isinstance(value, Decimal | ZoneInfo):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

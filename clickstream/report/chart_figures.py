@@ -3,8 +3,10 @@
 Each statement reads its table once and returns few rows, however many are stored.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Cursor
 from clickstream.report.models import (
@@ -33,7 +35,8 @@ INGEST_BUCKETS = 60
 
 # Sessions per bucket. All sessions of a visitor are read, to know the first one.
 SELECT_SESSIONS_OVER_TIME = """
-    SELECT floor(date_part('epoch', first_event_timestamp) / %(seconds)s)::bigint AS number,
+    SELECT floor(date_part('epoch', first_event_timestamp AT TIME ZONE %(zone)s)
+                 / %(seconds)s)::bigint AS number,
            count(*) AS sessions,
            count(*) FILTER (WHERE session_number = 1) AS first,
            count(*) FILTER (WHERE NOT is_bounce) AS engaged
@@ -47,7 +50,8 @@ SELECT_SESSIONS_OVER_TIME = """
 """
 # Revenue per bucket.
 SELECT_REVENUE_OVER_TIME = """
-    SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
+    SELECT floor(date_part('epoch', event_time AT TIME ZONE %(zone)s) / %(seconds)s)::bigint
+               AS number,
            coalesce(sum(price * coalesce(quantity, 1)), 0) AS revenue
     FROM clickstream_events
     WHERE event_type = 'purchase' AND event_time >= %(first)s AND event_time < %(end)s
@@ -78,10 +82,10 @@ SELECT_DURATIONS = """
     WHERE first_event_timestamp >= %(since)s
     GROUP BY number
 """
-# Events by weekday and hour in UTC.
+# Events by weekday and hour.
 SELECT_HOURS = """
-    SELECT extract(isodow FROM event_time AT TIME ZONE 'UTC')::integer AS weekday,
-           extract(hour FROM event_time AT TIME ZONE 'UTC')::integer AS hour,
+    SELECT extract(isodow FROM event_time AT TIME ZONE %(zone)s)::integer AS weekday,
+           extract(hour FROM event_time AT TIME ZONE %(zone)s)::integer AS hour,
            count(*) AS events
     FROM clickstream_events
     WHERE event_time >= %(since)s
@@ -167,26 +171,26 @@ SELECT_INGEST = """
 
 
 def read_charts(
-    cursor: Cursor, traffic: TrafficOverTime, since: datetime | str, not_path: str
+    cursor: Cursor, traffic: TrafficOverTime, report_values: Mapping[str, object], zone: ZoneInfo
 ) -> ChartFigures:
     """Read all figures of the charts.
 
-    traffic: its buckets are those of the sessions and of the revenue over time. not_path: a regular
-    expression for the parts of an address that are not its path.
+    traffic: its buckets are those of the sessions and of the revenue over time. report_values: the
+    parameters of the report's statements. zone: of weekdays and hours.
     """
     values = {
-        "since": since,
+        **report_values,
+        "zone": zone.key,
         "bounds": list(DURATION_SECONDS),
         "categories": SHOWN_CATEGORIES,
         "devices": SHOWN_DEVICES,
         "transitions": SHOWN_TRANSITIONS,
         "ingest_buckets": INGEST_BUCKETS,
-        "not_path": not_path,
     }
     categories = select_rows(cursor, SELECT_CATEGORIES, values)
     return ChartFigures(
-        sessions_over_time=_sessions_over_time(cursor, traffic),
-        revenue_over_time=_revenue_over_time(cursor, traffic),
+        sessions_over_time=_sessions_over_time(cursor, traffic, zone),
+        revenue_over_time=_revenue_over_time(cursor, traffic, zone),
         engagement=as_dataclass(EngagementFigures, select_row(cursor, SELECT_ENGAGEMENT, values)),
         durations=_durations(select_rows(cursor, SELECT_DURATIONS, values)),
         hours=select_as(WeekHourFigures, cursor, SELECT_HOURS, values),
@@ -197,27 +201,34 @@ def read_charts(
     )
 
 
-def _sessions_over_time(cursor: Cursor, traffic: TrafficOverTime) -> list[SessionBucket]:
+def _sessions_over_time(
+    cursor: Cursor, traffic: TrafficOverTime, zone: ZoneInfo
+) -> list[SessionBucket]:
     none = {"sessions": 0, "first": 0, "engaged": 0}
-    rows = _by_bucket(cursor, SELECT_SESSIONS_OVER_TIME, traffic, none)
+    rows = _by_bucket(cursor, SELECT_SESSIONS_OVER_TIME, traffic, zone, none)
     return [as_dataclass(SessionBucket, row) for row in rows]
 
 
-def _revenue_over_time(cursor: Cursor, traffic: TrafficOverTime) -> list[RevenueBucket]:
-    rows = _by_bucket(cursor, SELECT_REVENUE_OVER_TIME, traffic, {"revenue": Decimal(0)})
+def _revenue_over_time(
+    cursor: Cursor, traffic: TrafficOverTime, zone: ZoneInfo
+) -> list[RevenueBucket]:
+    rows = _by_bucket(cursor, SELECT_REVENUE_OVER_TIME, traffic, zone, {"revenue": Decimal(0)})
     return [as_dataclass(RevenueBucket, row) for row in rows]
 
 
-def _by_bucket(cursor: Cursor, query: str, traffic: TrafficOverTime, none: Row) -> list[Row]:
+def _by_bucket(
+    cursor: Cursor, query: str, traffic: TrafficOverTime, zone: ZoneInfo, none: Row
+) -> list[Row]:
     """Return a row for each bucket, with its start. none: the row of a bucket without any."""
     if not traffic.buckets:
         return []
     seconds = traffic.bucket_seconds
-    first = bucket_number(traffic.buckets[0].start, seconds)
+    first = bucket_number(traffic.buckets[0].start, seconds, zone)
     values = {
         "seconds": seconds,
         "first": traffic.buckets[0].start,
-        "end": bucket_start(first + len(traffic.buckets), seconds),
+        "end": bucket_start(first + len(traffic.buckets), seconds, zone),
+        "zone": zone.key,
     }
     found = {row["number"]: row for row in select_rows(cursor, query, values)}
     return [

@@ -5,6 +5,7 @@ They are renderables of rich, which gives them the width when they are printed.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -176,12 +177,13 @@ class Sparkline:
     """Events over time, one character for each bucket, or for several if there are too many."""
 
     traffic: TrafficOverTime
+    zone: ZoneInfo
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield title, line and caption for the width of the options."""
         traffic = shorter(self.traffic, options.max_width - SPACE)
         highest = max(bucket.events for bucket in traffic.buckets)
-        start = format_time(traffic.buckets[0].start)
+        start = format_time(traffic.buckets[0].start, self.zone)
         caption = f"from {start}, maximum {highest:,}{outside_note(traffic)}"
         yield title(traffic_title(traffic))
         yield indented(Text(levels([each.events for each in traffic.buckets]), style="green"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby, pairwise
+from zoneinfo import ZoneInfo
 
 from clickstream.durations import format_duration, format_time
 from clickstream.report.html_charts import (
@@ -112,11 +113,15 @@ def _traffic(report: Report, charts: ChartFigures, texts: Mapping[str, Section])
     if starts:
         yield Card(
             traffic_title(traffic),
-            f"Maximum {number(max(events))}{outside_note(traffic)}. Times are in UTC.",
-            TimeChart(starts, traffic.bucket_seconds, [Series("events", events)]),
+            f"Maximum {number(max(events))}{outside_note(traffic)}. "
+            f"Times are in {report.time_zone.key}.",
+            TimeChart(starts, traffic.bucket_seconds, [Series("events", events)], report.time_zone),
             table=Table(
                 ("from", "events"),
-                [(format_time(start), number(n)) for start, n in zip(starts, events, strict=True)],
+                [
+                    (format_time(start, report.time_zone), number(n))
+                    for start, n in zip(starts, events, strict=True)
+                ],
             ),
             size="full",
         )
@@ -133,18 +138,18 @@ def _traffic(report: Report, charts: ChartFigures, texts: Mapping[str, Section])
             size="third",
         )
     if charts.hours:
-        yield _hours(charts)
+        yield _hours(charts, report.time_zone)
 
 
-def _hours(charts: ChartFigures) -> Card:
+def _hours(charts: ChartFigures, zone: ZoneInfo) -> Card:
     values = [[0] * len(HOURS) for _ in WEEKDAYS]
     for each in charts.hours:
         values[each.weekday - 1][each.hour] = each.events
     most = max(charts.hours, key=lambda each: each.events)
     return Card(
         "Events by weekday and hour",
-        f"Most on {WEEKDAYS[most.weekday - 1]} from {most.hour}:00 to {most.hour + 1}:00 UTC: "
-        f"{number(most.events)}.",
+        f"Most on {WEEKDAYS[most.weekday - 1]} from {most.hour}:00 to {most.hour + 1}:00 "
+        f"{zone.key}: {number(most.events)}.",
         Heatmap(HOURS, WEEKDAYS, values, labels=False),
         table=Table(
             ("weekday", "hour", "events"),
@@ -192,6 +197,7 @@ def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
             [each.start for each in buckets],
             report.traffic.bucket_seconds,
             [Series("later sessions", later), Series("first sessions", first)],
+            report.time_zone,
         ),
         facts=(
             ("new", f"{number(figures.new_visitors)} visitors had their first session"),
@@ -200,7 +206,11 @@ def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
         table=Table(
             ("from", "first sessions", "later sessions"),
             [
-                (format_time(each.start), number(each.first), number(each.sessions - each.first))
+                (
+                    format_time(each.start, report.time_zone),
+                    number(each.first),
+                    number(each.sessions - each.first),
+                )
                 for each in buckets
             ],
         ),
@@ -219,6 +229,7 @@ def _engagement(report: Report, charts: ChartFigures) -> Card:
             [each.start for each in buckets],
             report.traffic.bucket_seconds,
             [Series("engagement rate", rates, line=True)],
+            report.time_zone,
             format="percent",
         ),
         facts=(
@@ -233,7 +244,7 @@ def _engagement(report: Report, charts: ChartFigures) -> Card:
             ("from", "sessions", "engaged", "rate"),
             [
                 (
-                    format_time(each.start),
+                    format_time(each.start, report.time_zone),
                     number(each.sessions),
                     number(each.engaged),
                     percent(rate),
@@ -344,12 +355,13 @@ def _revenue(report: Report, charts: ChartFigures, section: Section) -> Card:
             [each.start for each in buckets],
             report.traffic.bucket_seconds,
             [Series("revenue", [each.revenue for each in buckets])],
+            report.time_zone,
             format="money",
         ),
         facts=section.facts,
         table=Table(
             ("from", "revenue"),
-            [(format_time(each.start), money(each.revenue)) for each in buckets],
+            [(format_time(each.start, report.time_zone), money(each.revenue)) for each in buckets],
         ),
         size="third",
     )
@@ -424,29 +436,29 @@ def _categories(title: str, cells: Sequence[CategoryFigures]) -> Iterable[Card]:
 
 def _data(report: Report, charts: ChartFigures, texts: Mapping[str, Section]) -> Iterable[Card]:
     if charts.ingest.buckets:
-        yield _throughput(charts.ingest)
-        yield _delay(charts.ingest)
+        yield _throughput(charts.ingest, report.time_zone)
+        yield _delay(charts.ingest, report.time_zone)
     yield _quality(report, texts)
 
 
-def _throughput(ingest: IngestOverTime) -> Card:
+def _throughput(ingest: IngestOverTime, zone: ZoneInfo) -> Card:
     rates = [each.events / ingest.bucket_seconds for each in ingest.buckets]
     starts = [each.start for each in ingest.buckets]
     return Card(
         "Throughput",
-        f"Stored events per second, up to {format_time(starts[-1])}.",
-        TimeChart(starts, ingest.bucket_seconds, [Series("stored", rates)], format="rate"),
+        f"Stored events per second, up to {format_time(starts[-1], zone)}.",
+        TimeChart(starts, ingest.bucket_seconds, [Series("stored", rates)], zone, format="rate"),
         table=Table(
             ("from", "events", "per second"),
             [
-                (format_time(each.start), number(each.events), number(rate))
+                (format_time(each.start, zone), number(each.events), number(rate))
                 for each, rate in zip(ingest.buckets, rates, strict=True)
             ],
         ),
     )
 
 
-def _delay(ingest: IngestOverTime) -> Card:
+def _delay(ingest: IngestOverTime, zone: ZoneInfo) -> Card:
     buckets = ingest.buckets
     medians = [each.delay_median for each in buckets]
     slowest = [each.delay_p95 for each in buckets]
@@ -461,12 +473,13 @@ def _delay(ingest: IngestOverTime) -> Card:
                 Series("median", medians, line=True),
                 Series("95th percentile", slowest, line=True),
             ],
+            zone,
             format="seconds",
         ),
         table=Table(
             ("from", "median", "95th percentile"),
             [
-                (format_time(start), minutes(median / 60), minutes(slow / 60))
+                (format_time(start, zone), minutes(median / 60), minutes(slow / 60))
                 for start, median, slow in zip(starts, medians, slowest, strict=True)
             ],
         ),

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
+from clickstream.durations import wall_clock
 from clickstream.untrusted_text import clean
 
 Number = int | float | Decimal
@@ -28,14 +30,15 @@ class Series:
 class TimeChart:
     """Series over time; several series of bars are stacked.
 
-    seconds: the length of a bucket. format: count, money, percent, rate (events per second) or
-    seconds.
+    seconds: the length of a bucket. zone: in which times are shown. format: count, money, percent,
+    rate (events per second) or seconds.
     """
 
     kind: ClassVar[str] = "time"
     starts: Sequence[datetime]
     seconds: int
     series: Sequence[Series]
+    zone: ZoneInfo
     format: str = "count"
 
 
@@ -89,9 +92,16 @@ Chart = TimeChart | BarChart | ColumnChart | Heatmap | FlowChart
 def as_script_json(chart: Chart) -> str:
     """Return a chart as JSON that can stand in a script element.
 
-    It has no "<", which could end the element. Texts are clean, times are milliseconds since 1970.
+    It has no "<", which could end the element. Texts are clean, times are milliseconds since 1970
+    by the wall clock of the chart's zone.
     """
-    values = _plain({"kind": chart.kind, **asdict(chart)})
+    values = {"kind": chart.kind, **asdict(chart)}
+    if isinstance(chart, TimeChart):
+        values |= {
+            "starts": [wall_clock(start, chart.zone) for start in chart.starts],
+            "zone": chart.zone.key,
+        }
+    values = _plain(values)
     return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c")
 
 

@@ -57,8 +57,10 @@
     return box;
   }
 
-  function time(milliseconds) {
-    return new Date(milliseconds).toISOString().replace("T", " ").replace(/(:00)?\.\d+Z$/, " UTC");
+  // The milliseconds are those of a clock in the time zone, as if it were one of UTC.
+  function time(milliseconds, zone) {
+    const text = new Date(milliseconds).toISOString().replace("T", " ");
+    return text.replace(/(:00)?\.\d+Z$/, ` ${zone}`);
   }
 
   // The distance of the ticks of a duration, in seconds: a round number of the largest unit.
@@ -105,7 +107,7 @@
       yAxis: {...yAxis, ...scales[chart.format]},
       tooltip: {trigger: "axis", axisPointer: {type: "line"}, formatter: (items) => {
         const start = starts[items[0].dataIndex];
-        return tooltip(`${time(start)}, ${duration(chart.seconds)}`, items.map((item) =>
+        return tooltip(`${time(start, chart.zone)}, ${duration(chart.seconds)}`, items.map((item) =>
           [item.seriesName, item.value[1] === null ? "none" : format.full(item.value[1])]));
       }},
       // A bar stands in the middle of its time.

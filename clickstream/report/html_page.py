@@ -76,7 +76,7 @@ def html_page(report: Report, notice: str = "") -> str:
     scripts = [LIBRARY.read_text("utf-8"), SCRIPT.read_text("utf-8")] if has_charts else []
     return PAGE.format(
         policy=POLICY.format(scripts=" ".join(map(_digest, scripts)) or "'none'"),
-        time=format_time(report.generated_at),
+        time=format_time(report.generated_at, report.time_zone),
         style=STYLE_SHEET.read_text("utf-8"),
         database=_text(report.database),
         period=_text(period(report)),

@@ -7,6 +7,7 @@ lines are missing.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.layout import Layout
@@ -14,7 +15,7 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.text import Text
 
-from clickstream.durations import format_duration, format_time
+from clickstream.durations import format_duration, format_time, in_zone
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
 from clickstream.report.fitting import (
     COLUMN_SPACE,
@@ -43,11 +44,12 @@ NO_BARS = " " * 4 + "#" * 5
 class View:
     """Content of the screen.
 
-    figures: None before the first reading. problem: why newer figures cannot be read, or None.
-    draws_bars: False if the encoding lacks the characters.
+    zone: of the times. figures: None before the first reading. problem: why newer figures cannot be
+    read, or None. draws_bars: False if the encoding lacks the characters.
     """
 
     database: str
+    zone: ZoneInfo
     figures: LiveFigures | None
     problem: str | None
     draws_bars: bool
@@ -63,14 +65,14 @@ def screen(console: Console, view: View) -> RenderableType:
         layout.update(Clipped(head))
         return layout
     top = Layout(head, size=head_height)
-    layout.split_column(top, *_body(view.figures, view.draws_bars, width, height - head_height))
+    layout.split_column(top, *_body(view, view.figures, width, height - head_height))
     return layout
 
 
 def _head(view: View) -> RenderableType:
     name = Text.assemble(("Clickstream", "bold cyan"), f"  database {clip(view.database, 63)}")
     if view.figures is not None:
-        name.append(f", {format_time(view.figures.time)}")
+        name.append(f", {format_time(view.figures.time, view.zone)}")
     name.append("; Ctrl-C ends", style="dim")
     parts: list[RenderableType] = [name]
     if view.problem is not None:
@@ -100,10 +102,10 @@ def _search(waiting: Backlog) -> str:
     return f"{number(waiting.rows)}{more}"
 
 
-def _body(figures: LiveFigures, draws_bars: bool, width: int, height: int) -> list[Layout]:
+def _body(view: View, figures: LiveFigures, width: int, height: int) -> list[Layout]:
     """Return the parts below the key figures, which are this many lines high together."""
-    chart = HourChart(figures.hour, draws_bars)
-    types = section_part(_event_types(figures.hour), bars=draws_bars)
+    chart = HourChart(figures.hour, view.zone, view.draws_bars)
+    types = section_part(_event_types(figures.hour), bars=view.draws_bars)
     sessions = section_part(_latest_sessions(figures), bars=False)
     if height < MIN_BODY_HEIGHT:
         return [Layout(Clipped(Group(chart, types, sessions)))]
@@ -163,6 +165,7 @@ class HourChart:
     """Events per minute of the last hour as vertical bars, as wide and high as their place."""
 
     hour: HourFigures
+    zone: ZoneInfo
     draws_bars: bool
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
@@ -180,7 +183,10 @@ class HourChart:
         yield Text(" " * (len(label) + 1) + self._axis(width), style="dim", no_wrap=True)
 
     def _axis(self, width: int) -> str:
-        start, end = (f"{time:%H:%M}" for time in (self.hour.start, self.hour.start + 59 * MINUTE))
+        start, end = (
+            f"{in_zone(time, self.zone):%H:%M}"
+            for time in (self.hour.start, self.hour.start + 59 * MINUTE)
+        )
         return f"{start}{end:>{max(0, width - len(start))}}"
 
 

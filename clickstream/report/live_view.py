@@ -38,7 +38,11 @@ def watch(settings: Settings, stop: Stop) -> None:
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while not stop.requested and readings.error is None:
             view = View(
-                settings.postgres_database, readings.figures, readings.problem, draws_bars(console)
+                settings.postgres_database,
+                settings.report_timezone,
+                readings.figures,
+                readings.problem,
+                draws_bars(console),
             )
             if drawn != (console.size, view):
                 drawn = (console.size, view)

@@ -8,6 +8,7 @@ shares are fractions of 1, and None if there is nothing to divide by. Durations 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from clickstream.indexer.backlog import Backlog
 
@@ -70,7 +71,7 @@ class TrafficBucket:
 
 @dataclass(frozen=True, slots=True)
 class TrafficOverTime:
-    """Events over time, in consecutive buckets of equal length.
+    """Events over time, in consecutive buckets of equal length by the wall clock of the report.
 
     events_outside: number of events before the first bucket and after the last one.
     """
@@ -272,7 +273,7 @@ class DurationFigures:
 
 @dataclass(frozen=True, slots=True)
 class WeekHourFigures:
-    """Events in one hour of the week, in UTC. weekday: 1 for Monday to 7 for Sunday."""
+    """Events in one hour of the week, in the report's time zone. weekday: from 1 for Monday."""
 
     weekday: int
     hour: int
@@ -341,12 +342,14 @@ class Report:
     """All figures of one moment.
 
     since: events that happened and sessions that began from then on; None for all of them.
-    latest_orders: the latest sessions with an order. charts: None if they were not asked for.
+    time_zone: buckets, weekdays and hours are of its wall clock. latest_orders: the latest sessions
+    with an order. charts: None if they were not asked for.
     """
 
     database: str
     generated_at: datetime
     since: datetime | None
+    time_zone: ZoneInfo
     rule: ReportedRule | None
     overview: Overview
     sessions: SessionFigures

@@ -1,6 +1,6 @@
 """Numbers, money, durations and ages as text; None is shown as a dash."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 from clickstream.durations import format_duration, format_time
@@ -30,9 +30,10 @@ def minutes(value: float | None) -> str:
     return NO_VALUE if value is None else format_duration(timedelta(seconds=round(60 * value)))
 
 
-def age(time: datetime | None, now: datetime) -> str:
-    """Show a time and how long ago it was, or how far it is ahead of `now`."""
+def age(time: datetime | None, now: datetime, zone: tzinfo = UTC) -> str:
+    """Show a time in a zone and how long ago it was, or how far it is ahead of `now`."""
     if time is None:
         return "never"
     passed = timedelta(seconds=round((now - time).total_seconds()))
-    return f"{format_time(time)}, {format_duration(passed)} {'ahead' if passed.days < 0 else 'ago'}"
+    direction = "ahead" if passed.days < 0 else "ago"
+    return f"{format_time(time, zone)}, {format_duration(passed)} {direction}"

@@ -67,5 +67,6 @@ def _nothing_to_report(report: Report) -> str | None:
     if newest is None and not report.quality.records:
         return pasteable(NO_EVENTS.format(clean(report.database)))
     if not report.overview.events and not report.overview.sessions and report.since and newest:
-        return NO_EVENTS_SINCE.format(format_time(report.since), format_time(newest))
+        times = (format_time(time, report.time_zone) for time in (report.since, newest))
+        return NO_EVENTS_SINCE.format(*times)
     return None

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
@@ -184,13 +185,12 @@ SELECT_COUNTRIES = """
 
 
 def read_report(
-    connection: Connection, since: timedelta | datetime | None, *, charts: bool = False
+    connection: Connection, since: timedelta | datetime | None, zone: ZoneInfo, *, charts: bool
 ) -> Report:
     """Read all figures in one snapshot.
 
-    since: only events that happened and sessions that began from then on; a duration counts back
-    from now. charts: also read the figures that only the HTML page and JSON have. connection: not
-    in autocommit. Raises UserError if the tables do not exist.
+    connection: not in autocommit. since: earliest time of events and sessions, or how long before
+    now. zone: of days and hours. charts: read these, too. Raises UserError if tables are missing.
     """
     with snapshot(connection) as cursor:
         now = snapshot_time(cursor)
@@ -201,11 +201,12 @@ def read_report(
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
         overview = _overview(event_types, sessions)
         products = select_rows(cursor, SELECT_TOP_PRODUCTS, values)
-        traffic = read_traffic(cursor, overview, lower_bound)
+        traffic = read_traffic(cursor, overview, lower_bound, zone)
         return Report(
             database=connection.info.dbname,
             generated_at=now,
             since=start,
+            time_zone=zone,
             rule=_rule(cursor),
             overview=overview,
             sessions=as_dataclass(SessionFigures, sessions),
@@ -221,7 +222,7 @@ def read_report(
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
             countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
             quality=read_quality(cursor),
-            charts=read_charts(cursor, traffic, lower_bound, NOT_PATH) if charts else None,
+            charts=read_charts(cursor, traffic, values, zone) if charts else None,
         )
 
 

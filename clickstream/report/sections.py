@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from clickstream.durations import format_duration, format_time
+from clickstream.durations import format_duration, format_minute, format_time
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
 from clickstream.report.models import DataQuality, Report, SegmentFigures, TrafficOverTime
 from clickstream.report.number_format import age, minutes, money, number, percent
@@ -52,10 +52,15 @@ def key_figures(report: Report) -> Facts:
 
 def period(report: Report) -> str:
     """Return the time range of the events, or the lower bound that --since sets."""
+    zone = report.time_zone
     if report.since is not None:
-        return f"events that happened and sessions that began since {format_time(report.since)}"
+        return (
+            f"events that happened and sessions that began since {format_time(report.since, zone)}"
+        )
     first, last = report.overview.first_event, report.overview.last_event
-    return f"{format_time(first)} to {format_time(last)}" if first and last else "no events yet"
+    if not first or not last:
+        return "no events yet"
+    return f"{format_time(first, zone)} to {format_time(last, zone)}"
 
 
 def traffic_title(traffic: TrafficOverTime) -> str:
@@ -224,7 +229,7 @@ def _visitors(report: Report) -> Section:
                 number(each.sessions),
                 number(each.events),
                 money(each.revenue),
-                format_time(each.last_seen),
+                format_time(each.last_seen, report.time_zone),
             )
             for each in report.visitors
         ],
@@ -240,7 +245,7 @@ def _latest_orders(report: Report) -> Section:
                 each.session_id,
                 clip(each.user_id, SHOWN_VISITOR_CHARACTERS),
                 money(each.total_revenue),
-                f"{each.last_event_timestamp:%Y-%m-%d %H:%M}",
+                format_minute(each.last_event_timestamp, report.time_zone),
             )
             for each in report.latest_orders
         ],
@@ -284,7 +289,7 @@ def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Se
 
 
 def _quality(report: Report) -> Section:
-    figures = report.quality
+    figures, now, zone = report.quality, report.generated_at, report.time_zone
     facts = [
         ("records", f"{number(figures.records)} read from {number(figures.partitions)} partitions"),
         (
@@ -297,9 +302,9 @@ def _quality(report: Report) -> Section:
         *_suspicions(figures),
         ("late", f"{number(figures.late)} rows, far behind the newest event of their partition"),
         ("open", f"{number(figures.open_sessions)} sessions"),
-        ("newest event", age(figures.newest_event, report.generated_at)),
-        ("last stored", age(figures.last_stored, report.generated_at)),
-        ("caught up", age(figures.caught_up, report.generated_at)),
+        ("newest event", age(figures.newest_event, now, zone)),
+        ("last stored", age(figures.last_stored, now, zone)),
+        ("caught up", age(figures.caught_up, now, zone)),
         *([("search", _backlog(figures.search))] if figures.search else []),
     ]
     return Section("Data quality, since the beginning", facts)

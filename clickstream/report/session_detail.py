@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import format_duration, format_time
@@ -80,9 +81,11 @@ class SessionEvent:
 class SessionDetail:
     """A session with its first events, and the reasons why it began and ended.
 
-    metrics: by column name. events: at most SHOWN_SESSION_EVENTS, in order.
+    time_zone: in which times are shown. metrics: by column name. events: at most
+    SHOWN_SESSION_EVENTS, in order.
     """
 
+    time_zone: ZoneInfo
     metrics: dict[str, Any]
     began: str
     ended: str
@@ -97,10 +100,11 @@ class RuleEvent:
     event_type: str
 
 
-def session_detail(connection: Connection, session_id: UUID) -> SessionDetail:
+def session_detail(connection: Connection, session_id: UUID, zone: ZoneInfo) -> SessionDetail:
     """Read one session and explain why it began and ended.
 
-    connection: not in autocommit. Raises UserError if there is no such session.
+    connection: not in autocommit. zone: in which times are shown. Raises UserError if there is no
+    such session.
     """
     with snapshot(connection) as cursor:
         found = select_rows(cursor, SELECT_SESSION, {"session_id": str(session_id)})
@@ -119,9 +123,10 @@ def session_detail(connection: Connection, session_id: UUID) -> SessionDetail:
             SessionEvent, cursor, SELECT_SESSION_EVENTS, session | {"shown": SHOWN_SESSION_EVENTS}
         )
     return SessionDetail(
+        time_zone=zone,
         metrics=session,
         began=_began(rule, before, first),
-        ended=_ended(rule, session, last, after),
+        ended=_ended(rule, session, last, after, zone),
         events=events,
     )
 
@@ -149,7 +154,9 @@ def _began(rule: Rule, before: RuleEvent | None, first: RuleEvent) -> str:
     return " and ".join(_split_reasons(rule, before, first))
 
 
-def _ended(rule: Rule, session: Row, last: RuleEvent, after: RuleEvent | None) -> str:
+def _ended(
+    rule: Rule, session: Row, last: RuleEvent, after: RuleEvent | None, zone: ZoneInfo
+) -> str:
     if session["close_reason"] == "end_event":
         status = f"end event {last.event_type}"
     elif session["close_reason"] == "timeout":
@@ -157,7 +164,7 @@ def _ended(rule: Rule, session: Row, last: RuleEvent, after: RuleEvent | None) -
     else:
         status = "still open"
     if session["closed_at"] is not None:
-        status += f", closed at {format_time(session['closed_at'])}"
+        status += f", closed at {format_time(session['closed_at'], zone)}"
     if after is not None:
         reasons = " and ".join(_split_reasons(rule, last, after))
         status += f"; the visitor's next event begins another session: {reasons}"

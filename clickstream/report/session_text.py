@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
-from clickstream.durations import format_duration, format_time
+from clickstream.durations import format_duration, format_minute, format_time, in_zone
 from clickstream.report.fitting import cut_text, facts_table, indented, plain_table, title
 from clickstream.report.number_format import minutes, money, number
 from clickstream.report.sections import Facts, Section
@@ -28,7 +29,7 @@ def session_parts(detail: SessionDetail) -> Iterator[RenderableType]:
     yield indented(facts_table(_session_facts(detail)))
     yield Text()
     yield title("Events")
-    yield indented(Events(detail.events))
+    yield indented(Events(detail.events, detail.time_zone))
     hidden = detail.metrics["total_events"] - len(detail.events)
     if hidden > 0:
         yield Text(f"  ... and {hidden:,} more", style="dim")
@@ -47,8 +48,8 @@ def _visitor_section(detail: VisitorDetail) -> Section:
         ("sessions", number(detail.sessions)),
         ("events", number(detail.events)),
         ("revenue", f"{money(detail.revenue)} in {number(detail.orders)} orders"),
-        ("first event", format_time(detail.first_event)),
-        ("last event", format_time(detail.last_event)),
+        ("first event", format_time(detail.first_event, detail.time_zone)),
+        ("last event", format_time(detail.last_event, detail.time_zone)),
     ]
     return Section(
         f"Visitor {clip(detail.user_id, FACT_CHARACTERS)}",
@@ -57,7 +58,7 @@ def _visitor_section(detail: VisitorDetail) -> Section:
         rows=[
             (
                 each.session_id,
-                f"{each.last_event_timestamp:%Y-%m-%d %H:%M}",
+                format_minute(each.last_event_timestamp, detail.time_zone),
                 minutes(each.session_duration_minutes),
                 number(each.total_events),
             )
@@ -68,11 +69,11 @@ def _visitor_section(detail: VisitorDetail) -> Section:
 
 
 def _session_facts(detail: SessionDetail) -> Facts:
-    metrics = detail.metrics
+    metrics, zone = detail.metrics, detail.time_zone
     status = [
         ("visitor", metrics["user_id"]),
-        ("began", f"{format_time(metrics['first_event_timestamp'])}: {detail.began}"),
-        ("last event", format_time(metrics["last_event_timestamp"])),
+        ("began", f"{format_time(metrics['first_event_timestamp'], zone)}: {detail.began}"),
+        ("last event", format_time(metrics["last_event_timestamp"], zone)),
         ("ended", detail.ended),
         ("duration", minutes(metrics["session_duration_minutes"])),
         ("events", f"{number(metrics['total_events'])}: {_counts(metrics['event_type_counts'])}"),
@@ -102,11 +103,12 @@ class Events:
     """The events of a session, each in one line, or in two lines if the width is small."""
 
     events: Sequence[SessionEvent]
+    zone: ZoneInfo
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         """Yield the events for the width of the options."""
         rows = [
-            (f"{event.event_time:%Y-%m-%d %H:%M:%S.%f}"[:-3], passed, event)
+            (f"{in_zone(event.event_time, self.zone):%Y-%m-%d %H:%M:%S.%f}"[:-3], passed, event)
             for event, passed in zip(self.events, _passed(self.events), strict=True)
         ]
         if options.max_width < MIN_EVENT_LINE:
@@ -117,7 +119,7 @@ class Events:
                 )
             return
         table = plain_table()
-        table.add_column("time (UTC)", no_wrap=True)
+        table.add_column(f"time ({self.zone.key})", no_wrap=True)
         table.add_column("after", no_wrap=True, justify="right")
         table.add_column("type", no_wrap=True, overflow="ellipsis", max_width=MAX_TYPE_WIDTH)
         table.add_column("details")

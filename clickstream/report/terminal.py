@@ -48,7 +48,7 @@ def report_parts(report: Report, *, bars: bool) -> Iterator[RenderableType]:
     """
     yield _head(report)
     if bars and report.traffic.buckets:
-        yield Group(Sparkline(report.traffic), Text())
+        yield Group(Sparkline(report.traffic, report.time_zone), Text())
     yield SideBySide([render(section, bars=bars) for section in sections(report)])
 
 
@@ -63,9 +63,9 @@ def render(section: Section, *, bars: bool) -> RenderableType:
 
 
 def _head(report: Report) -> RenderableType:
+    now = format_time(report.generated_at, report.time_zone)
     name = Text.assemble(
-        ("Clickstream", "bold cyan"),
-        f"  database {clean(report.database)}, {format_time(report.generated_at)}",
+        ("Clickstream", "bold cyan"), f"  database {clean(report.database)}, {now}"
     )
     figures = indented(KeyFigures(key_figures(report)))
     return Group(name, Text(period(report), style="dim"), Text(), figures, Text())

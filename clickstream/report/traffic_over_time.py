@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Cursor
+from clickstream.durations import in_zone, wall_clock
 from clickstream.report.models import Overview, TrafficBucket, TrafficOverTime
 from clickstream.storage.query_rows import select_rows
 
@@ -31,9 +33,10 @@ SELECT_LATEST_TIMES = """
     WHERE event_time >= %(since)s
     ORDER BY event_time DESC LIMIT %(number)s
 """
-# Events per bucket; buckets are numbered from 1970.
+# Events per bucket; buckets are numbered from 1970, by the wall clock of a time zone.
 SELECT_TRAFFIC = """
-    SELECT floor(date_part('epoch', event_time) / %(seconds)s)::bigint AS number,
+    SELECT floor(date_part('epoch', event_time AT TIME ZONE %(zone)s) / %(seconds)s)::bigint
+               AS number,
            count(*) AS events
     FROM clickstream_events
     WHERE event_time BETWEEN %(first)s AND %(last)s
@@ -41,10 +44,13 @@ SELECT_TRAFFIC = """
 """
 
 
-def read_traffic(cursor: Cursor, overview: Overview, since: datetime | str) -> TrafficOverTime:
-    """Count events in at most MOST_BUCKETS buckets, each as short as that allows.
+def read_traffic(
+    cursor: Cursor, overview: Overview, since: datetime | str, zone: ZoneInfo
+) -> TrafficOverTime:
+    """Count events in about MOST_BUCKETS buckets at most, each as short as that allows.
 
-    overview: of the events from `since` on.
+    When the clocks of the zone are put forward, the hour that is skipped has empty buckets of its
+    own. overview: of the events from `since` on.
     """
     if not overview.events:
         return TrafficOverTime(BUCKET_SECONDS[0], [], 0)
@@ -52,10 +58,11 @@ def read_traffic(cursor: Cursor, overview: Overview, since: datetime | str) -> T
     earliest = _times(cursor, SELECT_EARLIEST_TIMES, limits)
     latest = _times(cursor, SELECT_LATEST_TIMES, limits)
     first, last, seconds = charted_range(earliest, latest)
-    found = select_rows(cursor, SELECT_TRAFFIC, {"first": first, "last": last, "seconds": seconds})
+    values = {"first": first, "last": last, "seconds": seconds, "zone": zone.key}
+    found = select_rows(cursor, SELECT_TRAFFIC, values)
     counts = {row["number"]: row["events"] for row in found}
     buckets = [
-        TrafficBucket(bucket_start(number, seconds), counts.get(number, 0))
+        TrafficBucket(bucket_start(number, seconds, zone), counts.get(number, 0))
         for number in range(min(counts), max(counts) + 1)
     ]
     return TrafficOverTime(seconds, buckets, overview.events - sum(counts.values()))
@@ -89,11 +96,12 @@ def _length(bucket_seconds: int) -> timedelta:
     return timedelta(seconds=(MOST_BUCKETS - 1) * bucket_seconds)
 
 
-def bucket_start(number: int, seconds: int) -> datetime:
+def bucket_start(number: int, seconds: int, zone: ZoneInfo) -> datetime:
     """Return the start of a bucket; that of the first one may lie before EARLIEST_DATETIME."""
-    return UNIX_EPOCH + max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=number * seconds))
+    since_epoch = max(EARLIEST_DATETIME - UNIX_EPOCH, timedelta(seconds=number * seconds))
+    return in_zone((UNIX_EPOCH + since_epoch).replace(tzinfo=zone), UTC)
 
 
-def bucket_number(start: datetime, seconds: int) -> int:
+def bucket_number(start: datetime, seconds: int, zone: ZoneInfo) -> int:
     """Return the number of the bucket that contains a time."""
-    return (start - UNIX_EPOCH) // timedelta(seconds=seconds)
+    return (wall_clock(start, zone) - UNIX_EPOCH) // timedelta(seconds=seconds)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Connection
 from clickstream.errors import UserError
@@ -35,9 +36,13 @@ SELECT_LATEST_SESSIONS = """
 
 @dataclass(frozen=True, slots=True)
 class VisitorDetail:
-    """Totals of a visitor, and the latest sessions, at most SHOWN_SESSIONS, the latest first."""
+    """Totals of a visitor, and the latest sessions, at most SHOWN_SESSIONS, the latest first.
+
+    time_zone: in which times are shown.
+    """
 
     user_id: str
+    time_zone: ZoneInfo
     sessions: int
     events: int
     orders: int
@@ -47,10 +52,11 @@ class VisitorDetail:
     latest_sessions: list[SessionSummary]
 
 
-def visitor_detail(connection: Connection, user_id: str) -> VisitorDetail:
+def visitor_detail(connection: Connection, user_id: str, zone: ZoneInfo) -> VisitorDetail:
     """Read the sessions of one visitor.
 
-    connection: not in autocommit. Raises UserError if the visitor has none.
+    connection: not in autocommit. zone: in which times are shown. Raises UserError if the visitor
+    has none.
     """
     values = {"user_id": user_id, "shown": SHOWN_SESSIONS}
     with snapshot(connection) as cursor:
@@ -61,4 +67,4 @@ def visitor_detail(connection: Connection, user_id: str) -> VisitorDetail:
             f'there is no visitor "{clip(user_id, SHOWN_ID_CHARACTERS)}"; give the user_id as it '
             "was sent, in the same case"
         )
-    return VisitorDetail(user_id=user_id, **totals, latest_sessions=latest)
+    return VisitorDetail(user_id, zone, **totals, latest_sessions=latest)

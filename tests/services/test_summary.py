@@ -193,6 +193,37 @@ def test_the_report_covers_all_years(batches: Batches, run_script: RunScript) ->
     assert run_script("summary.py", "--html", "report.html").returncode == 0
 
 
+def test_days_and_hours_are_those_of_the_time_zone(
+    batches: Batches, run_script: RunScript, query: Query
+) -> None:
+    """On 26 October 2025 Oslo's clocks go from 03:00 back to 02:00; JSON has all times in UTC."""
+    times = [f"2025-10-{day}T{hour:02}:30:00Z" for day in (20, 25, 26) for hour in (0, 1, 21, 23)]
+    batches.store([[event("a", 0, timestamp=time) for time in times]])
+    zone = {"REPORT_TIMEZONE": "Europe/Oslo"}
+    done = run_script("summary.py", "--json", **zone)
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["time_zone"] == "Europe/Oslo"
+    assert report["overview"]["first_event"] == "2025-10-20T00:30:00+00:00"
+    hours = report["charts"]["hours"]
+    assert {(each["weekday"], each["hour"]): each["events"] for each in hours} == {
+        (1, 2): 1, (1, 3): 1, (1, 23): 1, (2, 1): 1,
+        (6, 2): 1, (6, 3): 1, (6, 23): 1,
+        (7, 1): 1, (7, 2): 2, (7, 22): 1, (1, 0): 1,
+    }  # fmt: skip
+    assert report["traffic"]["bucket_seconds"] == 21_600
+    buckets = {each["start"]: each["events"] for each in report["traffic"]["buckets"]}
+    assert (buckets["2025-10-25T22:00:00+00:00"], buckets["2025-10-26T17:00:00+00:00"]) == (3, 1)
+    assert sum(buckets.values()) == len(times)
+    text = run_script("summary.py", **zone).stdout
+    assert "2025-10-20 02:30:00 CEST to 2025-10-27 00:30:00 CET" in text
+    ((session_id,), *_) = query(SESSIONS, ("a",))
+    session = run_script("summary.py", "--session", session_id, **zone).stdout
+    assert "2025-10-20 02:30:00 CEST: first event" in session
+    assert "time (Europe/Oslo)" in session
+    assert "2025-10-27 00:30" in run_script("summary.py", "--visitor", "a", **zone).stdout
+
+
 def test_one_event_of_1995_among_thousands_of_today_does_not_flatten_the_chart(
     batches: Batches, run_script: RunScript
 ) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from clickstream.report import models
 
@@ -21,6 +22,7 @@ EMPTY = models.Report(
     database="clickstream",
     generated_at=NOW,
     since=None,
+    time_zone=ZoneInfo("UTC"),
     rule=None,
     overview=models.Overview(0, None, None, 0, 0, 0, Decimal(0)),
     sessions=models.SessionFigures(0, 0, 0, None, None, None, None, None, None, None, None),

@@ -1,16 +1,25 @@
 """The range of time that the report's chart covers."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clickstream.report.traffic_over_time import BUCKET_SECONDS, MOST_BUCKETS, charted_range
+from clickstream.report.traffic_over_time import (
+    BUCKET_SECONDS,
+    MOST_BUCKETS,
+    bucket_number,
+    bucket_start,
+    charted_range,
+)
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = datetime(1995, 1, 1, tzinfo=UTC)
 YEAR_7000 = datetime(7000, 1, 1)  # noqa: DTZ001 - as Hypothesis expects it
 SECOND = timedelta(seconds=1)
+DAY = 86_400
 
 
 def charted(times: list[datetime], outside: int) -> tuple[datetime, datetime, int]:
@@ -54,3 +63,16 @@ def test_no_range_needs_too_many_buckets_and_none_leaves_out_too_many_events(
     first, last, seconds = charted(times, outside)
     assert (last - first) / timedelta(seconds=seconds) < MOST_BUCKETS - 1
     assert sum(not first <= time <= last for time in times) <= outside
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Oslo", "America/New_York", "Asia/Kolkata"])
+def test_a_day_is_a_bucket_by_the_wall_clock_of_the_zone_in_every_year(name: str) -> None:
+    zone = ZoneInfo(name)
+    for day in (*range(0, 30_000, 7), *range(20_379, 20_390)):  # with a change of Oslo's clocks
+        start = bucket_start(day, DAY, zone)
+        assert start.astimezone(zone).time() == time(0)
+        assert bucket_number(start, DAY, zone) == day
+        assert bucket_number(start - timedelta(microseconds=1), DAY, zone) == day - 1
+    for year in (1, 9999):
+        number = bucket_number(datetime(year, 1, 1, tzinfo=UTC), DAY, zone)
+        assert bucket_start(number, DAY, zone).year in (year - 1, year)
