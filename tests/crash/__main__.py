@@ -39,11 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="histories at a time (default: %(default)s)",
     )
     parser.add_argument(
-        "--kafka-port",
-        type=int,
-        help="port of a Kafka that tests/servers/kafka.sh has started with "
-        "group.min.session.timeout.ms=1000; with one worker it is restarted, too (default: the "
-        "local broker)",
+        "--real-kafka",
+        action="store_true",
+        help="on a real Kafka for each worker, which is killed and started again, too (needs Java "
+        "17 or later and Maven; default: the local broker)",
     )
     return parser
 
@@ -108,12 +107,12 @@ class Totals:
 def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Totals) -> None:
     """Run histories on servers of this worker, until there are no more seeds."""
     folder.mkdir()
-    restarts = arguments.kafka_port is not None and arguments.workers == 1
-    with running_servers(folder / "servers", arguments.kafka_port) as servers:
+    real = arguments.real_kafka
+    with running_servers(folder / "servers", real_kafka=real) as servers:
         for seed in seeds:
             own = folder / f"seed-{seed}"
             own.mkdir()
-            schedule = make_schedule(seed, events=arguments.events, kafka_restarts=restarts)
+            schedule = make_schedule(seed, events=arguments.events, kafka_restarts=real)
             outcome = run_history(schedule, servers, own)
             totals.add(outcome)
             if not outcome.differences:

@@ -203,7 +203,9 @@ class History:
             case Kind.KILL_SEARCH:
                 self._servers.kill_and_start("opensearch")
             case Kind.KILL_KAFKA:
-                self._servers.kill_and_start_kafka()
+                assert self._servers.real_kafka is not None
+                self._servers.real_kafka.ask("kill")
+                self._servers.real_kafka.ask("start")
 
     def _send(self, records: list[Any]) -> None:
         """Send records of repaired events, until all are acknowledged."""
@@ -239,7 +241,7 @@ class History:
                 self._outcome.kills["at a random time"] += 1
             else:
                 consumers.stop(consumers.choose(0))
-        settings = {} if self._servers.keeps_log else {"KAFKA_GROUP_ID": NEXT_GROUP}
+        settings = {} if self._servers.real_kafka else {"KAFKA_GROUP_ID": NEXT_GROUP}
         consumers.finish(consumers.start("--drain", **settings), PATIENCE_SECONDS)
 
     def _differences(self, consumers: Consumers) -> Iterator[str]:

@@ -3,33 +3,54 @@
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from clickstream.local import server, stack
+from clickstream.local.ports import HOST, free_port
 from clickstream.local.temporary import temporary_stack
 from tests.services.own_server import OwnServer
 from tests.services.scripts import PROJECT
 
 KAFKA_PROGRAM = PROJECT / "tests" / "servers" / "kafka.sh"
+# See short_sessions.py.
+KAFKA_PROPERTIES = "group.min.session.timeout.ms=1000\n"
+
+
+class RealKafka:
+    """A real Kafka, which keeps its log at a restart. folder: for its properties."""
+
+    def __init__(self, folder: Path) -> None:
+        port = free_port()
+        properties = folder / "kafka.properties"
+        properties.write_text(KAFKA_PROPERTIES)
+        self.address = f"{HOST}:{port}"
+        self._variables = {
+            **os.environ,
+            "KAFKA_PORT": str(port),
+            "KAFKA_EXTRA": str(properties),
+            "KAFKA_HEAP": "512m",
+        }
+
+    def ask(self, verb: str) -> None:
+        """Run the script that controls it, with one of its verbs."""
+        subprocess.run(
+            [KAFKA_PROGRAM, verb], env=self._variables, stdout=subprocess.DEVNULL, check=True
+        )
 
 
 class Servers:
     """A local PostgreSQL and search server, and a local broker or a real Kafka.
 
-    kafka_port: of the Kafka that tests/servers/kafka.sh has started; None for the local broker,
-    which loses its log at a restart.
+    real_kafka: None for the local broker, which loses its log at a restart.
     """
 
-    def __init__(self, folder: Path, environment: dict[str, str], kafka_port: int | None) -> None:
+    def __init__(
+        self, folder: Path, environment: dict[str, str], real_kafka: RealKafka | None
+    ) -> None:
         self.environment = environment
+        self.real_kafka = real_kafka
         self._folder = folder
-        self._kafka_port = kafka_port
-
-    @property
-    def keeps_log(self) -> bool:
-        """True if the broker keeps its log at a restart."""
-        return self._kafka_port is not None
 
     def kill_and_start(self, name: str) -> None:
         """Kill all processes of a local server at once, and start it again."""
@@ -44,18 +65,20 @@ class Servers:
         server.stop(status.server, status.process)
         OwnServer(self._folder, name).start()
 
-    def kill_and_start_kafka(self) -> None:
-        """Kill the real Kafka, and start it again."""
-        variables = {**os.environ, "KAFKA_PORT": str(self._kafka_port)}
-        for verb in ("kill", "start"):
-            subprocess.run([KAFKA_PROGRAM, verb], env=variables, capture_output=True, check=True)
-
 
 @contextmanager
-def running_servers(folder: Path, kafka_port: int | None = None) -> Iterator[Servers]:
-    """Yield running servers, which are deleted at the end."""
-    names = [name for name in stack.SERVER_NAMES if name != "kafka" or kafka_port is None]
-    with temporary_stack(folder, names) as environment:
-        if kafka_port is not None:
-            environment["KAFKA_BOOTSTRAP_SERVERS"] = f"127.0.0.1:{kafka_port}"
-        yield Servers(folder.resolve(), environment, kafka_port)
+def running_servers(folder: Path, *, real_kafka: bool = False) -> Iterator[Servers]:
+    """Yield running servers, which are deleted at the end. folder: does not exist yet."""
+    names = [name for name in stack.SERVER_NAMES if name != "kafka" or not real_kafka]
+    with ExitStack() as resources:
+        environment = resources.enter_context(temporary_stack(folder, names))
+        kafka = None
+        if real_kafka:
+            kafka = RealKafka(folder.parent)
+            resources.callback(kafka.ask, "wipe")
+            kafka.ask("start")
+            environment |= {
+                "KAFKA_BOOTSTRAP_SERVERS": kafka.address,
+                "KAFKA_SECURITY_PROTOCOL": "PLAINTEXT",
+            }
+        yield Servers(folder.resolve(), environment, kafka)

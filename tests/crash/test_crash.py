@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from clickstream.local import search_server
 from tests.crash.history import run_history
 from tests.crash.schedule import make_schedule
 from tests.crash.servers import Servers, running_servers
@@ -15,6 +16,8 @@ EVENTS = 2_000
 @pytest.fixture(scope="module")
 def crash_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Servers of these tests, which may be killed."""
+    if not search_server.is_available():
+        pytest.skip("no OpenSearch-compatible server for this platform")
     with running_servers(tmp_path_factory.mktemp("crash") / "servers") as servers:
         yield servers
 
