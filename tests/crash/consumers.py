@@ -79,10 +79,11 @@ class Consumers:
             if not consumer.is_running and consumer.wait() == -SIGKILL:
                 self._end(consumer)
                 return consumer
+        self.check()
         return None
 
     def check(self) -> None:
-        """Raise HistoryError if a consumer has ended, or printed a traceback."""
+        """Raise HistoryError if a consumer has ended by itself."""
         for consumer in self._running:
             if not consumer.is_running:
                 raise HistoryError(f"consumer {consumer.pid} ended by itself")

@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,29 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import KafkaError
 from opensearchpy.exceptions import OpenSearchException
 
-from clickstream.clients.kafka import connection_options
-from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.fail_points import FailPoint
-from clickstream.settings import Settings
+from tests.crash.checks import Checks
 from tests.crash.consumers import Consumers, HistoryError
-from tests.crash.repaired import make_repaired_events, merge_truth_files
-from tests.crash.schedule import SIMULATED_HOURS, Action, Kind, Schedule
+from tests.crash.namespace import Namespace
+from tests.crash.repaired import Record, make_repaired_events
+from tests.crash.schedule import Action, Kind, Schedule
 from tests.crash.servers import Servers
 from tests.crash.tables import Tables
-from tests.services.databases import CREATE_DATABASE, DROP_DATABASE
-from tests.services.scripts import Script, command, plain_environment
-from tests.services.search_servers import empty
+from tests.crash.traffic import send, start_producer
+from tests.services.scripts import Script
 from tests.services.waiting import eventually
 
 # Nothing takes longer, except on a machine that is overloaded.
 PATIENCE_SECONDS = 120.0
-UNTIL = "2025-06-02T12:00:00Z"
-FAULTS = ("--late", "0.1", "--duplicate", "0.05", "--malformed", "0.03", "--skew", "20")
 # The local broker may keep members that left during a join. The consumer's log says so, and names
 # the way out: another group.
 NEXT_GROUP = "crash-drain"
@@ -42,7 +37,6 @@ FAILURES = (
     *(HistoryError, AssertionError, UserError, OSError, subprocess.SubprocessError),
     *(KafkaError, psycopg2.Error, OpenSearchException),
 )
-CHECKS = (("summary.py", "--verify"), ("clickstream", "search", "verify"))
 
 
 @dataclass(slots=True)
@@ -97,16 +91,17 @@ class History:
         self._repaired = make_repaired_events(
             self._schedule.seed, self._schedule.partitions, random_keys=self._schedule.random_keys
         )
-        self._environment = _environment(self._schedule, servers, outcome.folder)
-        self._settings = Settings.from_mapping(self._environment)
-        self._tables = resources.enter_context(closing(Tables(self._settings)))
+        self._namespace = Namespace(self._schedule, servers.environment, outcome.folder)
+        self._tables = resources.enter_context(closing(Tables(self._namespace.settings)))
 
     def run(self) -> None:
         """Run it, and put what is wrong into the outcome."""
-        self._create()
-        consumers = Consumers(self._environment, self._outcome.folder)
+        environment, folder = self._namespace.environment, self._outcome.folder
+        self._namespace.create()
+        consumers = Consumers(environment, folder)
         self._resources.callback(consumers.close)
-        traffic = self._start_traffic()
+        producer = start_producer(self._schedule, environment, folder)
+        self._resources.callback(producer.kill)
         for _ in range(self._schedule.consumers):
             consumers.start()
         chunks = _split(self._repaired.records, len(self._schedule.actions) + 1)
@@ -115,34 +110,14 @@ class History:
             time.sleep(action.seconds)  # so that it comes at any time, not at the end of a batch
             self._disturb(action, consumers, partial(self._send, chunk))
         self._send(chunks[-1])
-        assert traffic.wait() == 0, traffic.output
+        assert producer.wait() == 0, producer.output
         self._end(consumers)
-        self._outcome.differences += self._differences(consumers)
+        checks = Checks(environment, folder, self._tables, self._repaired)
+        self._outcome.records = checks.records
+        self._outcome.differences += [*consumers.tracebacks(), *checks.differences()]
         if not self._outcome.differences:
-            self._delete()
-
-    # == Before =================================================================================
-
-    def _create(self) -> None:
-        self._maintain(CREATE_DATABASE)
-        self._run_script("create_schema.py")
-
-    def _start_traffic(self) -> Script:
-        schedule = self._schedule
-        arguments = [
-            *("--seed", str(schedule.seed), "--events", str(schedule.events), "--users", "300"),
-            *("--backfill", f"{SIMULATED_HOURS}h", "--until", UNTIL, *FAULTS),
-            *("--truth", str(self._truth("producer"))),
-        ]
-        if schedule.traffic_seconds:
-            speed = SIMULATED_HOURS * 3_600 / schedule.traffic_seconds
-            arguments += ["--speed", str(speed)]
-        if schedule.random_keys:
-            arguments.append("--unkeyed")
-        line = command("producer.py", *arguments)
-        traffic = Script(line, self._environment, self._outcome.folder)
-        self._resources.callback(traffic.kill)
-        return traffic
+            self._tables.close()
+            self._namespace.delete()
 
     # == Disturbances ===========================================================================
 
@@ -207,21 +182,8 @@ class History:
                 self._servers.real_kafka.ask("kill")
                 self._servers.real_kafka.ask("start")
 
-    def _send(self, records: list[Any]) -> None:
-        """Send records of repaired events, until all are acknowledged."""
-        options = connection_options(self._settings)
-        with closing(KafkaProducer(**options)) as producer:
-            sent = [
-                producer.send(
-                    self._settings.kafka_topic,
-                    record.value,
-                    key=record.key,
-                    partition=record.partition,
-                )
-                for record in records
-            ]
-            for each in sent:
-                each.get(timeout=PATIENCE_SECONDS)
+    def _send(self, records: Sequence[Record]) -> None:
+        send(self._namespace.settings, records)
 
     def _has_stored(self, consumers: Consumers, records: int) -> bool:
         consumers.check()
@@ -244,88 +206,7 @@ class History:
         settings = {} if self._servers.real_kafka else {"KAFKA_GROUP_ID": NEXT_GROUP}
         consumers.finish(consumers.start("--drain", **settings), PATIENCE_SECONDS)
 
-    def _differences(self, consumers: Consumers) -> Iterator[str]:
-        """Yield a sentence for everything that is wrong after the last drain."""
-        truth = self._truth("producer")
-        self._repaired.write_truth(self._truth("repaired"), _rule(self._settings))
-        merged = self._truth("merged")
-        totals = merge_truth_files(truth, self._truth("repaired"), merged)
-        rejected = sum(totals["rejected"].values())
-        self._outcome.records = totals["events"] + totals["duplicates"] + rejected
-        yield from consumers.tracebacks()
-        yield from self._tables.differences(
-            records=self._outcome.records,
-            rejected=rejected,
-            duplicates=totals["duplicates"],
-            repaired=self._repaired.fields,
-        )
-        for name, *arguments in (*CHECKS, ("summary.py", "--compare", str(merged))):
-            checked = self._try_script(name, *arguments)
-            if checked.returncode:
-                yield f"{name} {' '.join(arguments)}:\n{checked.stdout}{checked.stderr}"
 
-    def _delete(self) -> None:
-        self._tables.close()
-        self._maintain(DROP_DATABASE)
-        empty(self._environment, f"{self._settings.opensearch_index_prefix}-*")
-        options = connection_options(self._settings)
-        with closing(KafkaAdminClient(**options)) as admin:
-            admin.delete_topics([self._settings.kafka_topic])
-
-    def _maintain(self, statement: str) -> None:
-        settings = Settings.from_mapping(self._servers.environment)
-        with closing(connect(settings, application="crash test")) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(statement.format(name=self._settings.postgres_database))
-
-    def _run_script(self, name: str, *arguments: str) -> None:
-        ended = self._try_script(name, *arguments)
-        if ended.returncode:
-            raise HistoryError(f"{name} failed:\n{ended.stdout}{ended.stderr}")
-
-    def _try_script(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command(name, *arguments),
-            env=plain_environment(self._environment),
-            cwd=self._outcome.folder,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            start_new_session=True,  # Ctrl-C lets a history end first
-            check=False,
-        )
-
-    def _truth(self, name: str) -> Path:
-        return self._outcome.folder / f"truth-{name}.json"
-
-
-def _environment(schedule: Schedule, servers: Servers, folder: Path) -> dict[str, str]:
-    """Return the settings of a history's scripts."""
-    (folder / ".env").touch()  # else scripts in this folder would read the project's
-    name = f"crash-{schedule.seed}"
-    return {
-        **servers.environment,
-        **schedule.settings,
-        "KAFKA_TOPIC": name,
-        "KAFKA_TOPIC_PARTITIONS": str(schedule.partitions),
-        "KAFKA_GROUP_ID": name,
-        "POSTGRES_DATABASE": name,
-        "OPENSEARCH_INDEX_PREFIX": name,
-        "CONSUMER_BATCH_EVENTS": str(schedule.batch_events),
-        "CONSUMER_BATCH_MS": "50",
-    }
-
-
-def _rule(settings: Settings) -> dict[str, Any]:
-    """Return the session rule as a truth file has it."""
-    return {
-        "timeout_seconds": settings.session_timeout_seconds,
-        "start_events": settings.session_start_events,
-        "end_events": settings.session_end_events,
-    }
-
-
-def _split(records: list[Any], parts: int) -> list[list[Any]]:
+def _split(records: Sequence[Record], parts: int) -> list[Sequence[Record]]:
     """Return records in this many parts of about the same length."""
     return [records[number::parts] for number in range(parts)]

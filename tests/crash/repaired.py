@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from clickstream.settings import Settings
 from clickstream.simulator.event_json import SECOND, SimulatedEvent, microseconds, timestamp
 from clickstream.simulator.truth import TruthWriter
 
@@ -65,13 +66,13 @@ class RepairedEvents:
     duplicates: int
     fields: Counter[str]
 
-    def write_truth(self, path: Path, rule: dict[str, Any]) -> None:
-        """Write the truth file of these events. rule: of the truth file of the other events."""
+    def write_truth(self, path: Path, settings: Settings) -> None:
+        """Write the truth file of these events, by the session rule of these settings."""
         writer = TruthWriter(
             path,
-            timeout=rule["timeout_seconds"],
-            start_events=tuple(rule["start_events"]),
-            end_events=tuple(rule["end_events"]),
+            timeout=settings.session_timeout_seconds,
+            start_events=settings.session_start_events,
+            end_events=settings.session_end_events,
         )
         for _ in writer.observe(self.stored):
             pass

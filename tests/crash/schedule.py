@@ -8,8 +8,6 @@ from random import Random
 
 from clickstream.fail_points import FailPoint
 
-# The length of the simulated past.
-SIMULATED_HOURS = 6
 POINTS_OF_A_BATCH = [point for point in FailPoint if point.startswith("batch")]
 OTHER_POINTS = [point for point in FailPoint if point not in POINTS_OF_A_BATCH]
 
