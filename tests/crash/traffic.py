@@ -16,6 +16,11 @@ from tests.services.scripts import Script, command
 SENT_TRUTH = "truth-sent.json"
 SIMULATED_HOURS = 6
 UNTIL = "2025-06-02T12:00:00Z"
+# Long sessions, so that many of them are open when their partition gets another owner.
+VISITS = (
+    *("--users", "100", "--target-active-users", "40"),
+    *("--session-duration-max", "14400", "--action-delay-max", "600"),
+)
 FAULTS = ("--late", "0.1", "--duplicate", "0.05", "--malformed", "0.03", "--skew", "20")
 SEND_SECONDS = 120.0
 
@@ -23,7 +28,7 @@ SEND_SECONDS = 120.0
 def start_producer(schedule: Schedule, environment: Mapping[str, str], folder: Path) -> Script:
     """Start the producer; its truth file is SENT_TRUTH in the folder."""
     arguments = [
-        *("--seed", str(schedule.seed), "--events", str(schedule.events), "--users", "300"),
+        *("--seed", str(schedule.seed), "--events", str(schedule.events), *VISITS),
         *("--backfill", f"{SIMULATED_HOURS}h", "--until", UNTIL, *FAULTS),
         *("--truth", str(folder / SENT_TRUTH)),
     ]
