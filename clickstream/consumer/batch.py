@@ -20,8 +20,6 @@ from clickstream.storage.rejected_table import RejectedRecord
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
-# Only the detail of a timestamp that is too far ahead of now names this setting.
-TOO_FAR_AHEAD = "MAX_FUTURE_SECONDS"
 
 # kafka-python's ConsumerRecord, which has no types.
 Record = Any
@@ -235,6 +233,6 @@ def _partition_progress(
         duplicates=sum(outcome.kind is OutcomeKind.DUPLICATE for outcome in decided),
         late=late,
         rejected_by_reason=Counter(outcome.reason for outcome in rejected),
-        too_far_ahead=sum(TOO_FAR_AHEAD in outcome.detail for outcome in rejected),
+        too_far_ahead=sum(outcome.is_too_far_ahead for outcome in rejected),
         restored=restored,
     )

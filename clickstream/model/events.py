@@ -96,10 +96,19 @@ class InvalidEventError(ValueError):
 
     reason: a code. detail: one sentence. event: the event that an earlier version with other limits
     may have stored for the record; None if the record is no event under any limits.
+    is_too_far_ahead: its time is more than MAX_FUTURE_SECONDS ahead of now.
     """
 
-    def __init__(self, reason: str, detail: str, event: Event | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        event: Event | None = None,
+        *,
+        is_too_far_ahead: bool = False,
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
         self.event = event
+        self.is_too_far_ahead = is_too_far_ahead

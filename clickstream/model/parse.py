@@ -15,7 +15,6 @@ from clickstream.model.event_ids import event_id_of_record, read_event_id
 from clickstream.model.events import (
     TEXT_FIELDS,
     Event,
-    InvalidEventError,
 )
 from clickstream.model.field_names import SelectedFields
 from clickstream.model.ip_addresses import read_address
@@ -86,11 +85,12 @@ def _parse_leniently(
     columns["properties"] = write_json(repairs.properties) if repairs.properties else None
     columns["repaired"] = repairs.names
     event = Event(**columns)
-    if refusal := limits.refusal(read):
-        raise InvalidEventError(refusal.reason, refusal.detail, event)
-    if is_blank(event.user_id):
+    refusal = limits.refusal(read)
+    if refusal is None and is_blank(event.user_id):
         refusal = missing_fields(["user_id"], selected)
-        raise InvalidEventError(refusal.reason, refusal.detail, event)
+    if refusal is not None:
+        refusal.event = event
+        raise refusal
     return event
 
 

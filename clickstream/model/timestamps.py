@@ -49,18 +49,22 @@ class TimeLimits(NamedTuple):
         hint = "" if read.has_zone else " It names no time zone and was read as UTC."
         return self._refused(read.time.isoformat(), read.time > self.latest, hint)
 
-    def outside_calendar(self, value: object, is_late: bool) -> InvalidEventError:
+    def outside_calendar(self, value: object, is_ahead: bool) -> InvalidEventError:
         """Return the error for a time outside the years 1 to 9999."""
-        return self._refused(shown(value), is_late, " It is outside the years 1 to 9999.")
+        return self._refused(shown(value), is_ahead, " It is outside the years 1 to 9999.")
 
-    def _refused(self, time: str, is_late: bool, hint: str) -> InvalidEventError:
+    def _refused(self, time: str, is_ahead: bool, hint: str) -> InvalidEventError:
         seconds = int(self.max_future.total_seconds())
-        if is_late:
+        if is_ahead:
             limit = f"is more than MAX_FUTURE_SECONDS={seconds} ahead of the consumer's clock"
         else:
             earliest = self.earliest.isoformat()
             limit = f"is before MIN_EVENT_TIME={earliest}, as from a clock that was never set"
-        return InvalidEventError("timestamp_out_of_range", f"The timestamp {time} {limit}.{hint}")
+        return InvalidEventError(
+            "timestamp_out_of_range",
+            f"The timestamp {time} {limit}.{hint}",
+            is_too_far_ahead=is_ahead,
+        )
 
 
 def read_time(value: Any, limits: TimeLimits) -> ReadTime:

@@ -29,13 +29,15 @@ class RecordOutcome(NamedTuple):
     """The outcome of one record.
 
     If it is rejected: reason and detail are a code and a sentence, and event is the event that an
-    earlier version may have made of the record, if there is one.
+    earlier version may have made of the record, if there is one. is_too_far_ahead: its time is more
+    than MAX_FUTURE_SECONDS ahead of now.
     """
 
     kind: OutcomeKind
     reason: str = ""
     detail: str = ""
     event: Event | None = None
+    is_too_far_ahead: bool = False
 
 
 NEW = RecordOutcome(OutcomeKind.NEW)
@@ -60,7 +62,9 @@ def read_event(
     try:
         return parse(value, origin=origin, latest=latest, reading=reading)
     except InvalidEventError as error:
-        return RecordOutcome(OutcomeKind.REJECTED, error.reason, error.detail, error.event)
+        return RecordOutcome(
+            OutcomeKind.REJECTED, error.reason, error.detail, error.event, error.is_too_far_ahead
+        )
 
 
 def store_records(cursor: Cursor, records: Sequence[Event | RecordOutcome]) -> StoredRecords:

@@ -93,10 +93,14 @@ def test_a_value_that_the_client_could_not_read_is_rejected_with_the_reason_of_t
     assert (rejected.reason, rejected.detail) == (unusable.reason, unusable.detail)
 
 
-def test_an_event_too_far_ahead_of_the_given_time_is_rejected() -> None:
+def test_an_event_too_far_ahead_of_the_given_time_is_rejected_as_such() -> None:
     now = START - timedelta(hours=1)
     (accepted,) = parsed(record(0, 1), now=now).results
     assert isinstance(accepted, Event)
     (rejected,) = parsed(record(0, 1), now=now - MICROSECOND).results
     assert isinstance(rejected, RecordOutcome)
-    assert rejected.reason == "timestamp_out_of_range"
+    assert (rejected.reason, rejected.is_too_far_ahead) == ("timestamp_out_of_range", True)
+    years_before = timedelta(days=365 * 40)
+    (rejected,) = parsed(record(0, 1, -years_before), now=now).results
+    assert isinstance(rejected, RecordOutcome)
+    assert (rejected.reason, rejected.is_too_far_ahead) == ("timestamp_out_of_range", False)
