@@ -75,6 +75,9 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     is_bounce                 boolean     NOT NULL,
     closed_at                 timestamptz,
     close_reason              text        CHECK (close_reason IN ('timeout', 'end_event')),
+    -- The transaction that last changed the row or the sessions next to it: a consumer writes a row
+    -- only if it is still the one that the consumer has read (storage/session_table.py).
+    xid                       xid8        NOT NULL DEFAULT pg_current_xact_id(),
     CHECK ((closed_at IS NULL) = (close_reason IS NULL)),
     CHECK ((first_event_timestamp, first_event_id) <= (last_event_timestamp, last_event_id))
 ) WITH (fillfactor = 70);                                 -- free space for HOT updates
@@ -212,10 +215,13 @@ ALTER TABLE search_cursor
     ADD COLUMN IF NOT EXISTS filled_id   uuid;
 
 -- == Columns added since version 2 ==============================================================
--- None of them rewrites a table: a column without a default, or with a constant one, is metadata.
+-- None of them rewrites a table: a column without a default, or with one that is not volatile, is
+-- metadata.
 
 ALTER TABLE clickstream_events
     ADD COLUMN IF NOT EXISTS repaired text[];
+ALTER TABLE session_metrics
+    ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE stream_positions
     ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0;
 ALTER TABLE session_rule

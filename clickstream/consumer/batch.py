@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from psycopg2 import errors
+
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
@@ -13,10 +15,17 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.fail_points import FailPoint, reach
 from clickstream.model.events import Event
 from clickstream.model.reading import Reading
-from clickstream.storage import outcomes, positions, rejected_table, stored_rule
+from clickstream.storage import (
+    outcomes,
+    positions,
+    rejected_table,
+    session_table,
+    stored_rule,
+)
 from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, read_event
 from clickstream.storage.positions import FencedError, PartitionProgress, TopicIdentity
 from clickstream.storage.rejected_table import RejectedRecord
+from clickstream.storage.session_table import SessionConflictError
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
@@ -86,7 +95,8 @@ def store(
     3. Insert the events, and find out which are new.
     4. Update the sessions with the new events.
     5. Write the rejected records, move positions and counters.
-    6. Commit. Offsets are committed to Kafka only after that.
+    6. Check that no other consumer has stored sessions of the same new visitors.
+    7. Commit. Offsets are committed to Kafka only after that.
 
     now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
@@ -94,13 +104,33 @@ def store(
     """
     parsed = parse_batch(batch, assignment, now=now, reading=reading)
     reach(FailPoint.PARSED)
+    try:
+        return _store(connection, assignment, batch, parsed, cache)
+    except (SessionConflictError, errors.DeadlockDetected):
+        cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
+        return _store(connection, assignment, batch, parsed, cache, alone=True)
+
+
+def _store(
+    connection: Connection,
+    assignment: Assignment,
+    batch: Batch,
+    parsed: ParsedBatch,
+    cache: SessionCache,
+    *,
+    alone: bool = False,
+) -> dict[int, PartitionProgress]:
+    """Store a parsed batch.
+
+    alone: while no other batch is stored, so that none can raise SessionConflictError.
+    """
     with connection, connection.cursor() as cursor:
-        check_assignment(cursor, assignment)
+        check_assignment(cursor, assignment, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
         stored = outcomes.store_records(cursor, parsed.results)
         reach(FailPoint.INSERTED)
-        cache.apply(cursor, stored.new_events)
+        first_time_visitors = cache.apply(cursor, stored.new_events)
         reach(FailPoint.SESSIONS_UPDATED)
         decided, restored = _compare_with_before(parsed, stored.outcomes, rejected_before)
         rejected_table.insert(cursor, assignment.topic, list(_rejected_records(parsed, decided)))
@@ -108,17 +138,21 @@ def store(
         progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
         reach(FailPoint.POSITIONS_MOVED)
+        session_table.check_first_sessions(
+            cursor, first_time_visitors, assignment.topic.name, list(assignment.partitions)
+        )
     reach(FailPoint.COMMITTED)
     return progress
 
 
-def check_assignment(cursor: Cursor, assignment: Assignment) -> None:
+def check_assignment(cursor: Cursor, assignment: Assignment, *, alone: bool = False) -> None:
     """Lock the positions of the owned partitions until the transaction ends.
 
+    alone: keep all other batches out, too.
     Raises FencedError if another consumer took over a partition or the session rule changed.
     """
     epochs = {partition: owned.epoch for partition, owned in assignment.partitions.items()}
-    positions.lock(cursor, assignment.topic.name, epochs)
+    positions.lock(cursor, assignment.topic.name, epochs, alone=alone)
     if stored_rule.read_version(cursor) != assignment.rule_version:
         raise FencedError("the session rule was changed")
 

@@ -6,7 +6,7 @@ session, a boundary event inside it) the range of the visitor's events that the 
 is read from clickstream_events and refolded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import chain
 
@@ -16,7 +16,7 @@ from clickstream.model.sessions import Rule, Session, extend, fold
 from clickstream.storage import change_log, event_table, session_table
 from clickstream.storage.change_log import SessionChange
 from clickstream.storage.event_table import EventRange
-from clickstream.storage.session_table import NearbySessions
+from clickstream.storage.session_table import NearbySessions, RowVersion
 
 # A visitor and the id of a session.
 VisitorSession = tuple[str, str]
@@ -47,13 +47,20 @@ class SessionCache:
             if watermark - session.last[0] <= self.rule.timeout
         }
 
-    def apply(self, cursor: Cursor, events: Iterable[Event]) -> None:
+    def drop(self, visitors: Iterable[str]) -> None:
+        """Drop the sessions of these visitors."""
+        for user_id in visitors:
+            self._last.pop(user_id, None)
+
+    def apply(self, cursor: Cursor, events: Iterable[Event]) -> set[str]:
         """Bring the cached and the stored sessions up to date with new events.
 
         events: just inserted into clickstream_events, and in the order of their keys.
+        Return the visitors who had no stored session. Raises SessionConflictError.
         """
         changed: list[Session] = []
         to_refold: list[list[Event]] = []
+        first_time_visitors: set[str] = set()
         for user_id, visitor_events in _by_visitor(events).items():
             last = self._last.get(user_id)
             if last is not None and self._can_fold(last, visitor_events):
@@ -61,8 +68,10 @@ class SessionCache:
             else:
                 to_refold.append(visitor_events)
         if to_refold:
-            changed += self._refold(cursor, to_refold)
+            refolded, first_time_visitors = self._refold(cursor, to_refold)
+            changed += refolded
         session_table.upsert(cursor, changed, self.rule)
+        return first_time_visitors
 
     def _can_fold(self, last: Session, events: list[Event]) -> bool:
         """Return True if no event comes before the cached session or splits it."""
@@ -71,8 +80,10 @@ class SessionCache:
         return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
 
     def _fold(self, last: Session, events: list[Event]) -> list[Session]:
-        """Fold events into the cached session, and return the sessions that changed."""
-        events_before = last.total_events
+        """Fold events into the cached session, and return the sessions to be stored.
+
+        The cached session is one of them, also if only others are new: see session_table.
+        """
         sessions = [last]
         for event in events:
             if event.key < last.last:
@@ -80,12 +91,15 @@ class SessionCache:
             else:
                 extend(sessions, event, self.rule)
         self._last[last.user_id] = sessions[-1]
-        return sessions if last.total_events > events_before else sessions[1:]
+        return sessions
 
-    def _refold(self, cursor: Cursor, visitors: list[list[Event]]) -> list[Session]:
-        """Recompute the sessions around events, and return those that are to be stored.
+    def _refold(
+        self, cursor: Cursor, visitors: list[list[Event]]
+    ) -> tuple[list[Session], set[str]]:
+        """Recompute the sessions around events.
 
         visitors: the events of each visitor.
+        Return the sessions that are to be stored, and the visitors who had no stored session.
         """
         clusters = [cluster for events in visitors for cluster in self._clusters(events)]
         ranges = [_range_of(cluster) for cluster in clusters]
@@ -102,9 +116,12 @@ class SessionCache:
             for events in chain(isolated, stored_events)
             for session in fold(events, self.rule)
         ]
-        _replace(cursor, sessions, _nearby_ids(ranges, nearby), widened)
+        stored = _nearby_versions(ranges, nearby)
+        _replace(cursor, sessions, stored, widened)
+        self._touch(cursor, sessions, stored, ranges, nearby)
         self._remember(sessions, ranges, nearby)
-        return sessions
+        pairs = zip(ranges, nearby, strict=True)
+        return sessions, {event_range.user_id for event_range, near in pairs if near is None}
 
     def _clusters(self, events: list[Event]) -> list[list[Event]]:
         """Split one visitor's events at gaps longer than the timeout."""
@@ -114,6 +131,28 @@ class SessionCache:
                 clusters.append([])
             clusters[-1].append(event)
         return clusters
+
+    def _touch(
+        self,
+        cursor: Cursor,
+        sessions: list[Session],
+        stored: Mapping[VisitorSession, RowVersion],
+        ranges: list[EventRange],
+        nearby: list[NearbySessions | None],
+    ) -> None:
+        """Touch the session before each gap in which a new session is stored.
+
+        stored: the sessions before, which are written or deleted anyway.
+        """
+        with_new_session = {each.user_id for each in sessions if each.stored_xid is None}
+        touched = {
+            (event_range.user_id, near.to_touch.session_id): near.to_touch
+            for event_range, near in zip(ranges, nearby, strict=True)
+            if near and event_range.user_id in with_new_session
+        }
+        touched = {key: version for key, version in touched.items() if key not in stored}
+        session_table.touch(cursor, touched.values())
+        self.drop(user_id for user_id, _ in touched)  # the cached session may be a touched one
 
     def _remember(
         self,
@@ -144,11 +183,11 @@ def _range_of(cluster: list[Event]) -> EventRange:
     return EventRange(cluster[0].user_id, cluster[0].key, cluster[-1].key)
 
 
-def _nearby_ids(
+def _nearby_versions(
     ranges: list[EventRange], nearby: list[NearbySessions | None]
-) -> set[VisitorSession]:
+) -> dict[VisitorSession, RowVersion]:
     return {
-        (event_range.user_id, stored.session_id)
+        (event_range.user_id, stored.version.session_id): stored.version
         for event_range, near in zip(ranges, nearby, strict=True)
         if near
         for stored in near.sessions
@@ -171,7 +210,7 @@ def _widen(ranges: list[EventRange], nearby: list[NearbySessions | None]) -> lis
 def _replace(
     cursor: Cursor,
     sessions: Iterable[Session],
-    stored: set[VisitorSession],
+    stored: Mapping[VisitorSession, RowVersion],
     ranges: list[EventRange],
 ) -> None:
     """Delete the stored sessions that no longer exist, and log what changed.
@@ -179,10 +218,12 @@ def _replace(
     stored: the sessions before. If a visitor's sessions have the same ids as before, no stored
     event moved to another session; still each of them is written, because its status may change.
     """
-    current = {(session.user_id, session.session_id) for session in sessions}
-    gone = sorted(stored - current)
-    session_table.delete(cursor, (session_id for _, session_id in gone))
-    regrouped = {user_id for user_id, _ in stored ^ current}
+    current = {(session.user_id, session.session_id): session for session in sessions}
+    for key in stored.keys() & current.keys():
+        current[key].stored_xid = stored[key].xid
+    gone = sorted(stored.keys() - current.keys())
+    session_table.delete(cursor, [stored[key] for key in gone])
+    regrouped = {user_id for user_id, _ in stored.keys() ^ current.keys()}
     removed: dict[str, list[str]] = {}
     for user_id, session_id in gone:
         removed.setdefault(user_id, []).append(session_id)

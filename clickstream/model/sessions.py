@@ -81,6 +81,8 @@ class Session:
 
     Every metric depends only on the set of events, so `add` takes the session's events in any
     order. schema.sql explains each column. Memory is bounded, also for a crawler.
+
+    stored_xid: the xid of the stored row when it was read; None if the session is not stored.
     """
 
     __slots__ = (
@@ -103,6 +105,7 @@ class Session:
         "referrers",
         "revenue",
         "searches",
+        "stored_xid",
         "total_events",
         "user_agent",
         "user_id",
@@ -111,6 +114,7 @@ class Session:
     def __init__(self, event: Event) -> None:
         self.user_id = event.user_id
         self._session_id: str | None = None
+        self.stored_xid: str | None = None
         self.first = self.last = event.key
         self.last_type = event.event_type
         self.total_events = 0

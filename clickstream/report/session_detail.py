@@ -115,6 +115,7 @@ def session_detail(connection: Connection, session_id: UUID, zone: ZoneInfo) -> 
                 "which changes the id; session_metrics has the ids of all sessions"
             )
         session = found[0]
+        del session["xid"]  # for consumers alone
         before = _neighbour(cursor, SELECT_EVENT_BEFORE, session)
         first = _border_event(cursor, session, "first")
         last = _border_event(cursor, session, "last")

@@ -100,7 +100,6 @@ MOVE_POSITIONS = """
 """
 MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s)"
 
-BATCH_LOCK_TIMEOUT = "30s"
 ACQUIRE_LOCK_TIMEOUT = "3s"
 ACQUIRE_RETRIES = 10
 
@@ -274,12 +273,13 @@ def _refuse_other_group(cursor: Cursor, group: str) -> None:
         )
 
 
-def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int]) -> None:
+def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool = False) -> None:
     """Lock the rows of all owned partitions until the transaction ends.
 
-    epochs: by partition, as acquired. Raises FencedError if one has changed since.
+    epochs: by partition, as acquired. alone: keep all other batches out, too.
+    Raises FencedError if an epoch has changed since.
     """
-    write_lock.share(cursor, BATCH_LOCK_TIMEOUT)
+    write_lock.hold_for_batch(cursor, alone=alone)
     cursor.execute(LOCK_POSITIONS, {"topic": topic, "partitions": list(epochs)})
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):

@@ -1,67 +1,125 @@
-"""The table session_metrics: finding, deleting and writing sessions."""
+"""The table session_metrics: finding, deleting and writing sessions.
 
-from collections.abc import Iterable, Sequence
+Sessions stay exact if several consumers write those of one visitor, because of two consumers that
+change a visitor's sessions at once, the second one notices it and raises SessionConflictError:
+- Each change sets xid. A row is written or deleted only if its xid is still the one that was read.
+- A session belongs to the gap between two others. Whoever stores a new session also touches, that
+  is sets the xid of, the session before the gap, or the visitor's last one if there is none before.
+  Whoever extends a session into a gap writes the session before it, or makes a new one. So any two
+  changes that could join or split each other's sessions change a row in common.
+- A visitor without sessions has no row. The batch that stores the first one checks before its
+  commit that nobody else has, under a lock: of two such batches the second one sees the first.
+A row's xid is read before the events of its session, and its other writer sets it in the
+transaction that stores the events: data that is older than the xid is never used.
+The batch is then stored again while no other batch is, from the stored rows: no conflict is left.
+"""
+
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from operator import itemgetter
 from typing import NamedTuple
 
-from clickstream.clients.postgres import Cursor
+from clickstream.clients.postgres import Cursor, only_row
 from clickstream.model.events import Key
 from clickstream.model.sessions import SESSION_COLUMNS, Rule, Session
 from clickstream.storage.copy_rows import copy, line
 from clickstream.storage.event_table import EventRange
 
 # An event range can touch the sessions that come within a timeout of it. A visitor's sessions do
-# not overlap, so of those that start earlier than that only the last one can reach the range.
+# not overlap, so of those that start earlier than that only the last one can reach the range. If it
+# does not, it is the session before the gap.
 SELECT_NEARBY_SESSIONS = """
     SELECT r.number, latest.first_event_timestamp, latest.first_event_id,
-           s.session_id, s.first_event_timestamp, s.first_event_id,
+           latest.session_id, latest.xid,
+           s.last_event_timestamp >= r.from_time - %(timeout)s,
+           s.session_id, s.xid, s.first_event_timestamp, s.first_event_id,
            s.last_event_timestamp, s.last_event_id
     FROM unnest(%(numbers)s::integer[], %(users)s::text[],
                 %(from_times)s::timestamptz[], %(to_times)s::timestamptz[])
         AS r (number, user_id, from_time, to_time)
     CROSS JOIN LATERAL (
-        SELECT first_event_timestamp, first_event_id FROM session_metrics
+        SELECT first_event_timestamp, first_event_id, session_id, xid FROM session_metrics
         WHERE user_id = r.user_id
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1
     ) AS latest
     LEFT JOIN LATERAL (
-        (SELECT session_id, first_event_timestamp, first_event_id,
+        (SELECT session_id, xid, first_event_timestamp, first_event_id,
                 last_event_timestamp, last_event_id
          FROM session_metrics
          WHERE user_id = r.user_id AND first_event_timestamp < r.from_time - %(timeout)s
          ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1)
         UNION ALL
-        (SELECT session_id, first_event_timestamp, first_event_id,
+        (SELECT session_id, xid, first_event_timestamp, first_event_id,
                 last_event_timestamp, last_event_id
          FROM session_metrics
          WHERE user_id = r.user_id
            AND first_event_timestamp BETWEEN r.from_time - %(timeout)s AND r.to_time + %(timeout)s)
-    ) AS s ON s.last_event_timestamp >= r.from_time - %(timeout)s
+    ) AS s ON true
 """
-DELETE_SESSIONS = """
-    DELETE FROM session_metrics WHERE session_id IN (
-        SELECT session_id FROM session_metrics WHERE session_id = ANY (%s::uuid[])
-        ORDER BY session_id FOR UPDATE)
+_UNCHANGED = """
+    WITH unchanged AS (
+        SELECT session_id FROM session_metrics
+        JOIN unnest(%(ids)s::uuid[], %(xids)s::xid8[]) AS read (session_id, xid)
+            USING (session_id, xid)
+        ORDER BY session_id FOR UPDATE OF session_metrics)
 """
+DELETE_UNCHANGED = f"""
+    {_UNCHANGED}
+    DELETE FROM session_metrics WHERE session_id IN (SELECT session_id FROM unchanged)
+"""  # noqa: S608 - built of constants
+TOUCH_UNCHANGED = f"""
+    {_UNCHANGED}
+    UPDATE session_metrics SET xid = pg_current_xact_id()
+    WHERE session_id IN (SELECT session_id FROM unchanged)
+"""  # noqa: S608 - built of constants
 _COLUMN_LIST = ", ".join(SESSION_COLUMNS)
 CREATE_STAGE_SESSIONS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
-    AS SELECT {_COLUMN_LIST} FROM session_metrics WITH NO DATA
+    AS SELECT {_COLUMN_LIST}, xid FROM session_metrics WITH NO DATA
 """  # noqa: S608 - built of the column names alone
+# A row that is stored has the xid that was read, or is left as it is. A row that was deleted
+# meanwhile is inserted, but with that old xid. So the rows that are not in conflict are those with
+# the xid of this transaction.
 UPSERT_SESSIONS = f"""
-    INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at)
-    SELECT {_COLUMN_LIST}, CASE WHEN close_reason IS NOT NULL THEN now() END FROM stage_sessions
-    ON CONFLICT (session_id) DO UPDATE
-    SET {", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])},
-        closed_at = excluded.closed_at
+    WITH written AS (
+        INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at, xid)
+        SELECT {_COLUMN_LIST}, CASE WHEN close_reason IS NOT NULL THEN now() END,
+               coalesce(xid, pg_current_xact_id())
+        FROM stage_sessions
+        ON CONFLICT (session_id) DO UPDATE
+        SET {", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])},
+            closed_at = excluded.closed_at, xid = pg_current_xact_id()
+        WHERE session_metrics.xid = excluded.xid
+        RETURNING xid)
+    SELECT pg_current_xact_id(), count(*) FILTER (WHERE xid = pg_current_xact_id()) FROM written
 """  # noqa: S608
+# The number is arbitrary; it spells "first".
+FIRST_SESSIONS_LOCK = 0x6669727374
+LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
+# Only another consumer can have stored a session, and it has a position.
+ARE_FIRST_SESSIONS_ELSEWHERE = """
+    SELECT EXISTS (SELECT FROM stream_positions
+                   WHERE NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
+       AND EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
+                   JOIN session_metrics USING (user_id) WHERE xid <> pg_current_xact_id())
+"""
+
+
+class SessionConflictError(Exception):
+    """Raised when another consumer has changed sessions since they were read."""
+
+
+class RowVersion(NamedTuple):
+    """A stored session, and the transaction that last changed its row."""
+
+    session_id: str
+    xid: str
 
 
 class StoredSession(NamedTuple):
-    """Id, first and last event of a stored session."""
+    """A stored session, with its first and last event."""
 
-    session_id: str
+    version: RowVersion
     first: Key
     last: Key
 
@@ -71,10 +129,13 @@ class NearbySessions(NamedTuple):
 
     latest_start: the first event of the visitor's last session, which may be far away.
     sessions: those within a timeout of the range.
+    to_touch: the session before the gap in which a new session is stored, or the visitor's last
+    one if there is none before.
     """
 
     latest_start: Key
     sessions: list[StoredSession]
+    to_touch: RowVersion
 
 
 def find_nearby(
@@ -95,30 +156,73 @@ def find_nearby(
         },
     )
     found: list[NearbySessions | None] = [None] * len(ranges)
-    for number, latest_time, latest_id, session_id, *keys in cursor:
+    for number, *row in cursor:
+        latest_start, latest_version = (row[0], row[1]), RowVersion(row[2], row[3])
         nearby = found[number]
         if nearby is None:
-            nearby = found[number] = NearbySessions((latest_time, latest_id), [])
-        if session_id is not None:
-            first, last = (keys[0], keys[1]), (keys[2], keys[3])
-            nearby.sessions.append(StoredSession(session_id, first, last))
+            nearby = found[number] = NearbySessions(latest_start, [], latest_version)
+        is_near, version = row[4], RowVersion(row[5], row[6])
+        if is_near:
+            first, last = (row[7], row[8]), (row[9], row[10])
+            nearby.sessions.append(StoredSession(version, first, last))
+        elif is_near is not None:
+            found[number] = nearby._replace(to_touch=version)
     return found
 
 
-def delete(cursor: Cursor, session_ids: Iterable[str]) -> None:
-    """Delete sessions that no longer exist."""
-    ids = sorted(session_ids)
-    if ids:
-        cursor.execute(DELETE_SESSIONS, (ids,))
+def delete(cursor: Cursor, sessions: Collection[RowVersion]) -> None:
+    """Delete sessions that no longer exist. Raises SessionConflictError if one was changed."""
+    _change_unchanged(cursor, DELETE_UNCHANGED, sessions)
 
 
-def upsert(cursor: Cursor, sessions: Iterable[Session], rule: Rule) -> None:
-    """Insert or replace sessions.
+def touch(cursor: Cursor, sessions: Collection[RowVersion]) -> None:
+    """Set only the xid of sessions. Raises SessionConflictError if one was changed."""
+    _change_unchanged(cursor, TOUCH_UNCHANGED, sessions)
+
+
+def _change_unchanged(cursor: Cursor, statement: str, sessions: Collection[RowVersion]) -> None:
+    if not sessions:
+        return
+    ids, xids = map(list, zip(*sessions, strict=True))
+    cursor.execute(statement, {"ids": ids, "xids": xids})
+    if cursor.rowcount != len(sessions):
+        raise SessionConflictError
+
+
+def upsert(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
+    """Insert new sessions and replace stored ones, and set their stored_xid.
 
     A session is stored as closed if its last event is an end event, and otherwise as open.
+    Raises SessionConflictError if a new one is stored already, or a stored one was changed.
     """
-    rows = sorted((session.row(rule) for session in sessions), key=itemgetter(0))
-    if rows:
-        cursor.execute(CREATE_STAGE_SESSIONS)
-        copy(cursor, "stage_sessions", map(line, rows))
-        cursor.execute(UPSERT_SESSIONS)
+    if not sessions:
+        return
+    rows = sorted(((*each.row(rule), each.stored_xid) for each in sessions), key=itemgetter(0))
+    cursor.execute(CREATE_STAGE_SESSIONS)
+    copy(cursor, "stage_sessions", map(line, rows))
+    cursor.execute(UPSERT_SESSIONS)
+    xid, written = only_row(cursor)
+    if written != len(sessions):
+        raise SessionConflictError
+    for session in sessions:
+        session.stored_xid = xid
+
+
+def check_first_sessions(
+    cursor: Cursor, visitors: Collection[str], topic: str, partitions: Collection[int]
+) -> None:
+    """Check that nobody else has stored a session of visitors who had none; call it last.
+
+    Until the commit that must follow, nobody else can do this check.
+    topic, partitions: whose positions are locked.
+    Raises SessionConflictError if somebody has.
+    """
+    if not visitors:
+        return
+    cursor.execute(LOCK_FIRST_SESSIONS)
+    cursor.execute(
+        ARE_FIRST_SESSIONS_ELSEWHERE,
+        {"topic": topic, "partitions": list(partitions), "users": list(visitors)},
+    )
+    if only_row(cursor)[0]:
+        raise SessionConflictError

@@ -1,7 +1,8 @@
 """The advisory lock that everything that writes sessions must hold.
 
-Batches hold it in shared mode. A command that changes sessions outside a batch holds it in
-exclusive mode and increases every epoch, so that no consumer continues with an outdated cache.
+Batches hold it in shared mode, and a batch that is stored again after a conflict in exclusive mode.
+A command that changes sessions outside a batch holds it in exclusive mode and increases every
+epoch, so that no consumer continues with an outdated cache.
 """
 
 from psycopg2 import errors
@@ -16,6 +17,9 @@ ACQUIRE_WRITE_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = %s"
 BUMP_EPOCHS = "UPDATE stream_positions SET epoch = epoch + 1"
 
+BATCH_TIMEOUT = "30s"
+# A frozen consumer keeps its shared lock until its successor has acquired its partitions.
+ALONE_TIMEOUT = "10s"
 EXCLUSION_TIMEOUT = "60s"
 
 
@@ -27,6 +31,18 @@ def share(cursor: Cursor, timeout: str) -> None:
     """
     cursor.execute(SET_LOCK_TIMEOUT, (timeout,))
     cursor.execute(SHARE_WRITE_LOCK)
+
+
+def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
+    """Acquire the lock for a batch, until the transaction ends. Raises LockNotAvailable.
+
+    alone: in exclusive mode, so that no other batch is stored meanwhile.
+    """
+    if alone:
+        cursor.execute(SET_LOCK_TIMEOUT, (ALONE_TIMEOUT,))
+        cursor.execute(ACQUIRE_WRITE_LOCK)
+    else:
+        share(cursor, BATCH_TIMEOUT)
 
 
 def exclude_consumers(cursor: Cursor) -> None:

@@ -34,7 +34,7 @@ INSERT_TRUE_SESSIONS = """
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
 # A truth file has neither session ids nor the status.
-IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason"]
+IGNORED_COLUMNS = ["session_id", "session_duration_minutes", "closed_at", "close_reason", "xid"]
 _COMPARED = [name for name in SESSION_COLUMNS if name not in IGNORED_COLUMNS]
 # Sessions that differ, by visitor and time; one side is null if it lacks the session.
 SELECT_DIFFERENT_SESSIONS = f"""

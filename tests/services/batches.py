@@ -35,16 +35,18 @@ class Record(NamedTuple):
 
 
 class Batches:
-    """One consumer of two partitions, which starts with empty tables.
+    """One consumer, which starts with empty tables.
 
-    connection: not in autocommit.
+    connection: not in autocommit. partitions: those that it owns.
     """
 
-    def __init__(self, connection: Connection, rule: Rule) -> None:
+    def __init__(
+        self, connection: Connection, rule: Rule, partitions: Sequence[int] = (0, 1)
+    ) -> None:
         self.cache = SessionCache(rule)
         self.reading = ALL_TIMES
         self._connection = connection
-        self._offsets = [0, 0]
+        self._offsets = dict.fromkeys(partitions, 0)
         with connection, connection.cursor() as cursor:
             cursor.execute(EMPTY_TABLES)
         self.acquire()
@@ -54,7 +56,8 @@ class Batches:
         self.cache.clear()
         with self._connection, self._connection.cursor() as cursor:
             version = stored_rule.adopt(cursor, self.cache.rule)
-        owned = positions.acquire(self._connection, TOPIC, "a-group", "a test", {0: 0, 1: 0})
+        beginnings = dict.fromkeys(self._offsets, 0)
+        owned = positions.acquire(self._connection, TOPIC, "a-group", "a test", beginnings)
         self._assignment = Assignment(TOPIC, owned, version)
 
     def store(
@@ -65,13 +68,14 @@ class Batches:
 
     def make_records(self, contents: Sequence[Iterable[Any]]) -> dict[int, list[Record]]:
         """Return records with the next offsets. contents: events, bytes or None, by partition."""
-        return {n: self._records(n, share) for n, share in enumerate(contents)}
+        shares = zip(self._offsets, contents, strict=False)
+        return {partition: self._records(partition, share) for partition, share in shares}
 
     def deliver(
         self, records: dict[int, list[Record]], now: datetime | None = None
     ) -> list[PartitionProgress]:
         """Store a batch of records, which may have been delivered before."""
-        positions_after = dict(enumerate(self._offsets))
+        positions_after = dict(self._offsets)
         progress = batch.store(
             self._connection,
             self._assignment,

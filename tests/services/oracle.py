@@ -32,7 +32,7 @@ SESSIONS = """
     SELECT *, host(ip_address) AS ip_address, close_reason = 'end_event' IS TRUE AS ended_by_event
     FROM session_metrics ORDER BY user_id, first_event_timestamp, first_event_id
 """
-STATUS = ("closed_at", "close_reason")
+STATUS = ("closed_at", "close_reason", "xid")
 COUNTERS = """
     SELECT sum(records)::int AS records, sum(duplicates)::int AS duplicates,
            sum(rejected)::int AS rejected, sum(removed)::int AS removed,

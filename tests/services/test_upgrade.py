@@ -31,7 +31,7 @@ EVENTS = """
     FROM clickstream_events ORDER BY event_time, event_id
 """
 REJECTED = 'SELECT partition, "offset", reason FROM rejected_events'
-SESSIONS = "SELECT to_jsonb(s) FROM session_metrics s ORDER BY session_id"
+SESSIONS = "SELECT to_jsonb(s) - 'xid' FROM session_metrics s ORDER BY session_id"
 COLUMNS = """
     SELECT table_name::text, column_name::text, data_type::text, is_nullable::text
     FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2
