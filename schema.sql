@@ -120,6 +120,7 @@ CREATE TABLE IF NOT EXISTS stream_positions (
     topic_id          text        NOT NULL,
     position          bigint      NOT NULL DEFAULT 0,
     epoch             bigint      NOT NULL DEFAULT 0,
+    cluster_id        text,
     group_id          text,
     owner             text,
     owner_pid         integer,
@@ -223,7 +224,8 @@ ALTER TABLE clickstream_events
 ALTER TABLE session_metrics
     ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
 ALTER TABLE stream_positions
-    ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0;
+    ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS cluster_id text;
 ALTER TABLE session_rule
     ADD COLUMN IF NOT EXISTS metrics_version integer NOT NULL DEFAULT 1;
 -- Metrics of version 2 show at most 256 KiB of an array or object. Mostly that is so already.

@@ -1,7 +1,7 @@
 """Storing a batch of records. Exactness depends on the order of the steps."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -87,6 +87,7 @@ def store(
     *,
     now: datetime,
     reading: Reading,
+    on_conflict: Callable[[ParsedBatch], object],
 ) -> dict[int, PartitionProgress]:
     """Store a batch, and return the progress of each partition.
 
@@ -94,11 +95,15 @@ def store(
     2. Begin the transaction: lock the positions; compare epochs and rule version.
     3. Insert the events, and find out which are new.
     4. Update the sessions with the new events.
-    5. Write the rejected records, move positions and counters.
-    6. Check that no other consumer has stored sessions of the same new visitors.
-    7. Commit. Offsets are committed to Kafka only after that.
+    5. Write the rejected records, move positions and counters. Then check that no other consumer
+       has stored sessions of the same new visitors.
+    6. Commit. Offsets are committed to Kafka only after that.
+
+    If another consumer changes sessions of the same visitors at once, the batch is stored again,
+    while no other batch is. session_table says why one of the two notices it.
 
     now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
+    on_conflict: called before a batch is stored again.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """
@@ -107,6 +112,7 @@ def store(
     try:
         return _store(connection, assignment, batch, parsed, cache)
     except (SessionConflictError, errors.DeadlockDetected):
+        on_conflict(parsed)
         cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
         return _store(connection, assignment, batch, parsed, cache, alone=True)
 
@@ -137,10 +143,10 @@ def _store(
         rejected_table.delete(cursor, assignment.topic, restored)
         progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
-        reach(FailPoint.POSITIONS_MOVED)
         session_table.check_first_sessions(
             cursor, first_time_visitors, assignment.topic.name, list(assignment.partitions)
         )
+        reach(FailPoint.POSITIONS_MOVED)
     reach(FailPoint.COMMITTED)
     return progress
 

@@ -18,10 +18,10 @@ from clickstream.consumer.loop import Loop
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.stream import Stream
-from clickstream.errors import first_line
+from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from clickstream.storage.positions import FencedError
+from clickstream.storage.positions import FencedError, OtherClusterError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ WAYS_OUT = (
     "find the cause with: python -m clickstream doctor, or start local servers with: "
     "python -m clickstream stack up"
 )
+# If the brokers come back as another cluster, as the local one does, the consumers of a group
+# notice it one after the other. Each retries this often, after FENCED_SECONDS.
+TOLERATED_REFUSALS = 4
 
 
 class Consumer:
@@ -88,10 +91,13 @@ class Consumer:
             self._health.is_ready = stream.settled and self._loop.is_healthy
             if self._loop.is_healthy:
                 self._failures = 0
+        except OtherClusterError as error:
+            self._failures += 1
+            if self._failures > TOLERATED_REFUSALS:
+                raise UserError(str(error)) from None
+            self._start_over_as_fenced(error)
         except FencedError as error:
-            logger.warning("starting over from what is stored: %s", error)
-            self._start_over()
-            self._wait(FENCED_SECONDS)
+            self._start_over_as_fenced(error)
         except OUTAGES as error:
             permanent = permanent_failure(error, self._settings)
             if permanent:
@@ -104,6 +110,11 @@ class Consumer:
                 check_reachable(self._settings)
                 self._stream = Stream(self._settings, self._health.advance)
         return self._stream
+
+    def _start_over_as_fenced(self, error: FencedError) -> None:
+        logger.warning("starting over from what is stored: %s", error)
+        self._start_over()
+        self._wait(FENCED_SECONDS)
 
     def _back_off(self, error: Exception) -> None:
         self._failures += 1

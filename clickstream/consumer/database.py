@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
@@ -14,6 +15,7 @@ from clickstream.consumer.batch import Batch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.interval import Interval
+from clickstream.consumer.key_watch import KeyWatch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
@@ -33,6 +35,14 @@ TEMPORARY_TABLES_SECONDS = 3600.0
 DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
 
 
+@dataclass(frozen=True, slots=True)
+class Watches:
+    """Warnings about batches, each of which is given once."""
+
+    clock: ClockWatch = field(default_factory=ClockWatch)
+    keys: KeyWatch = field(default_factory=KeyWatch)
+
+
 class Database:
     """A connection that is opened at its first use, with the session cache and the counters.
 
@@ -49,7 +59,7 @@ class Database:
     ) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
-        self._clock_watch = ClockWatch()
+        self._watches = Watches()
         self._reading = reading_of(settings)
         self._settings = settings
         self._now = now
@@ -61,7 +71,8 @@ class Database:
 
         beginning_offsets: the earliest offset that Kafka has of each partition.
         Raises UserError if the stored sessions follow another rule, if records are read in another
-        way, or if another consumer group works on this database.
+        way, or if a consumer of another topic or group works on this database; OtherClusterError if
+        one of another Kafka cluster does.
         """
         self.cache.clear()
         with self.transaction() as cursor:
@@ -87,9 +98,10 @@ class Database:
             self.cache,
             now=now,
             reading=self._reading,
+            on_conflict=self._watches.keys.observe_conflict,
         )
         self.counters.add(progress)
-        self._clock_watch.observe(progress.values(), now)
+        self._watches.clock.observe(progress.values(), now)
         return assignment.advance(progress)
 
     @contextmanager

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
-from clickstream.consumer.co_partitioning import CoPartitioning
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
@@ -22,7 +21,7 @@ COUNT_OPEN_SESSIONS = "SELECT count(*) FROM session_metrics WHERE closed_at IS N
 class Monitor:
     """Sets the metrics, and logs the progress every INTERVAL_SECONDS, less often without records.
 
-    Warns if records were rejected, and if visitors are not co-partitioned.
+    Warns if records were rejected.
 
     read_backlog: returns the search backlog; None if search is off.
     """
@@ -38,15 +37,13 @@ class Monitor:
         self._metrics = metrics
         self._interval = Interval(INTERVAL_SECONDS)
         self._log = ProgressLog()
-        self._co_partitioning = CoPartitioning()
         self._other_partitions = OtherPartitions()
 
     def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
-        """Check the keys of a batch; set the metrics; log a progress line if the interval is over.
+        """Set the metrics, and log a progress line if the interval is over.
 
         batch: the next one to store.
         """
-        self._co_partitioning.check(assignment, len(topic.partitions()), batch)
         self._take_counters()
         high_watermarks = topic.high_watermarks()
         self._metrics.progress.observe_lag(assignment, high_watermarks, batch)

@@ -20,6 +20,8 @@ from clickstream.storage.session_table import NearbySessions, RowVersion
 
 # A visitor and the id of a session.
 VisitorSession = tuple[str, str]
+# Event ranges of visitors who have stored sessions, with those sessions.
+Found = list[tuple[EventRange, NearbySessions]]
 
 
 class SessionCache:
@@ -82,7 +84,7 @@ class SessionCache:
     def _fold(self, last: Session, events: list[Event]) -> list[Session]:
         """Fold events into the cached session, and return the sessions to be stored.
 
-        The cached session is one of them, also if only others are new: see session_table.
+        The cached one is among them even if no event was added to it: see session_table.
         """
         sessions = [last]
         for event in events:
@@ -109,19 +111,22 @@ class SessionCache:
             for cluster, near in zip(clusters, nearby, strict=True)
             if near is None or not near.sessions
         ]
-        widened = _widen(ranges, nearby)
+        found = [(range_, near) for range_, near in zip(ranges, nearby, strict=True) if near]
+        widened = _widen(found)
         stored_events = event_table.read_ranges(cursor.connection, widened) if widened else []
         sessions = [
             session
             for events in chain(isolated, stored_events)
             for session in fold(events, self.rule)
         ]
-        stored = _nearby_versions(ranges, nearby)
+        stored = _versions(found)
         _replace(cursor, sessions, stored, widened)
-        self._touch(cursor, sessions, stored, ranges, nearby)
-        self._remember(sessions, ranges, nearby)
-        pairs = zip(ranges, nearby, strict=True)
-        return sessions, {event_range.user_id for event_range, near in pairs if near is None}
+        touched = _to_touch(found, stored)
+        session_table.touch(cursor, touched.values())
+        self.drop(user_id for user_id, _ in touched)  # the cached session may be a touched one
+        self._remember(sessions, found)
+        known = {event_range.user_id for event_range, _ in found}
+        return sessions, {event_range.user_id for event_range in ranges} - known
 
     def _clusters(self, events: list[Event]) -> list[list[Event]]:
         """Split one visitor's events at gaps longer than the timeout."""
@@ -132,40 +137,12 @@ class SessionCache:
             clusters[-1].append(event)
         return clusters
 
-    def _touch(
-        self,
-        cursor: Cursor,
-        sessions: list[Session],
-        stored: Mapping[VisitorSession, RowVersion],
-        ranges: list[EventRange],
-        nearby: list[NearbySessions | None],
-    ) -> None:
-        """Touch the session before each gap in which a new session is stored.
-
-        stored: the sessions before, which are written or deleted anyway.
-        """
-        with_new_session = {each.user_id for each in sessions if each.stored_xid is None}
-        touched = {
-            (event_range.user_id, near.to_touch.session_id): near.to_touch
-            for event_range, near in zip(ranges, nearby, strict=True)
-            if near and event_range.user_id in with_new_session
-        }
-        touched = {key: version for key, version in touched.items() if key not in stored}
-        session_table.touch(cursor, touched.values())
-        self.drop(user_id for user_id, _ in touched)  # the cached session may be a touched one
-
-    def _remember(
-        self,
-        sessions: list[Session],
-        ranges: list[EventRange],
-        nearby: list[NearbySessions | None],
-    ) -> None:
+    def _remember(self, sessions: list[Session], found: Found) -> None:
         """Cache each visitor's last session, unless a later one is stored and did not change."""
-        found = [
-            (range_.user_id, near) for range_, near in zip(ranges, nearby, strict=True) if near
-        ]
-        latest = {user_id: near.latest_start for user_id, near in found}
-        replaced = {(user_id, stored.first) for user_id, near in found for stored in near.sessions}
+        latest = {range_.user_id: near.latest_start for range_, near in found}
+        replaced = {
+            (range_.user_id, stored.first) for range_, near in found for stored in near.sessions
+        }
         for session in sorted(sessions, key=lambda session: session.first):
             latest_start = latest.get(session.user_id, session.first)
             if latest_start <= session.first or (session.user_id, latest_start) in replaced:
@@ -183,27 +160,39 @@ def _range_of(cluster: list[Event]) -> EventRange:
     return EventRange(cluster[0].user_id, cluster[0].key, cluster[-1].key)
 
 
-def _nearby_versions(
-    ranges: list[EventRange], nearby: list[NearbySessions | None]
-) -> dict[VisitorSession, RowVersion]:
+def _versions(found: Found) -> dict[VisitorSession, RowVersion]:
     return {
-        (event_range.user_id, stored.version.session_id): stored.version
-        for event_range, near in zip(ranges, nearby, strict=True)
-        if near
+        (range_.user_id, stored.version.session_id): stored.version
+        for range_, near in found
         for stored in near.sessions
     }
 
 
-def _widen(ranges: list[EventRange], nearby: list[NearbySessions | None]) -> list[EventRange]:
+def _to_touch(
+    found: Found, stored: Mapping[VisitorSession, RowVersion]
+) -> dict[VisitorSession, RowVersion]:
+    """Return the sessions to touch, because a range begins with a new session: see session_table.
+
+    stored: the sessions before, which are written or deleted anyway.
+    """
+    to_touch = {
+        (range_.user_id, near.to_touch.session_id): near.to_touch
+        for range_, near in found
+        if not any(session.first < range_.first for session in near.sessions)
+    }
+    return {key: version for key, version in to_touch.items() if key not in stored}
+
+
+def _widen(found: Found) -> list[EventRange]:
     """Return the ranges that touch stored sessions, widened by those sessions and merged."""
     return _merge(
         EventRange(
-            event_range.user_id,
-            min(event_range.first, *(stored.first for stored in near.sessions)),
-            max(event_range.last, *(stored.last for stored in near.sessions)),
+            range_.user_id,
+            min(range_.first, *(stored.first for stored in near.sessions)),
+            max(range_.last, *(stored.last for stored in near.sessions)),
         )
-        for event_range, near in zip(ranges, nearby, strict=True)
-        if near is not None and near.sessions
+        for range_, near in found
+        if near.sessions
     )
 
 

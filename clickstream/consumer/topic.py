@@ -33,13 +33,13 @@ class Topic:
         Without topic ids it is the cluster id and the name. Raises UnknownTopicOrPartitionError if
         the topic does not exist.
         """
+        cluster_id = kafka_private.cluster_id(self._consumer)
         topic_id = kafka_private.topic_id(self._consumer, self.name)
         if topic_id is not None:
-            return TopicIdentity(self.name, topic_id)
+            return TopicIdentity(self.name, topic_id, cluster_id)
         if self._consumer.config["api_version"] >= TOPIC_IDS_SINCE:
             raise UnknownTopicOrPartitionError(f"topic {self.name} does not exist")
-        cluster_id = kafka_private.cluster_id(self._consumer)
-        return TopicIdentity(self.name, f"{cluster_id}/{self.name}")
+        return TopicIdentity(self.name, f"{cluster_id}/{self.name}", cluster_id)
 
     def partitions(self) -> set[int]:
         """Return all partitions of the topic; none if it does not exist."""

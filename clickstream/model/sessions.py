@@ -77,11 +77,9 @@ class Rule:
 
 
 class Session:
-    """The running metrics of one session.
+    """The running metrics of one session; schema.sql explains each column.
 
-    Every metric depends only on the set of events, so `add` takes the session's events in any
-    order. schema.sql explains each column. Memory is bounded, also for a crawler.
-
+    Metrics depend only on the set of events: `add` takes them in any order, in bounded memory.
     stored_xid: the xid of the stored row when it was read; None if the session is not stored.
     """
 
@@ -164,8 +162,7 @@ class Session:
         event_type = event.event_type
         self.event_types[event_type] = self.event_types.get(event_type, 0) + 1
         if len(self.event_types) >= 2 * SHOWN_VALUES:
-            kept = shown_and_next(self.event_types)
-            self.event_types = {name: self.event_types[name] for name in kept}
+            self.event_types = {n: self.event_types[n] for n in shown_and_next(self.event_types)}
         if event_type in PRODUCT_VIEW_TYPES:
             self.page_views += event_type == "page_view"
             if event.product_id is not None:
@@ -179,9 +176,8 @@ class Session:
         self.purchased = True
         if event.price is not None:
             self.revenue += event.price * (1 if event.quantity is None else event.quantity)
-        if event.order_id is None:
-            self.orders_without_id += 1
-        else:
+        self.orders_without_id += event.order_id is None
+        if event.order_id is not None:
             self.orders = with_value(self.orders, event.order_id)
 
     def _add_page(self, key: Key, page: str | None) -> None:

@@ -8,9 +8,9 @@ the partition.
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg2 import errors
 from psycopg2.extras import execute_values
@@ -40,7 +40,7 @@ ACQUIRE_PARTITIONS = """
     UPDATE stream_positions AS p
     SET topic_id = %(topic_id)s, position = new.position, epoch = p.epoch + 1,
         watermark = CASE WHEN p.topic_id = %(topic_id)s THEN p.watermark END,
-        group_id = %(group)s, owner = %(owner)s,
+        cluster_id = %(cluster)s, group_id = %(group)s, owner = %(owner)s,
         owner_pid = backend.pid, owner_start = backend.backend_start
     FROM (SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS backend,
          unnest(%(partitions)s::integer[], %(positions)s::bigint[]) AS new (partition, position)
@@ -56,23 +56,28 @@ TERMINATE_OWNERS = """
           WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
             AND a.pid <> pg_backend_pid()) AS owners
 """
-# An owner of another consumer group that still has its connection.
-SELECT_OTHER_GROUP = """
-    SELECT p.group_id, p.owner
-    FROM stream_positions p
-    JOIN pg_stat_activity a ON a.pid = p.owner_pid AND a.backend_start = p.owner_start
-    WHERE p.group_id <> %(group)s
-    LIMIT 1
-"""
-# Roles without pg_read_all_stats do not see the start of other roles' backends.
-SELECT_OWNED_PARTITIONS = """
-    SELECT p.partition
-    FROM stream_positions p
+# Positions whose owner still has its connection. Roles without pg_read_all_stats do not see the
+# start of other roles' backends.
+_OWNED = """
+    stream_positions p
     JOIN pg_stat_activity a
       ON a.pid = p.owner_pid AND a.datname = current_database()
      AND coalesce(a.backend_start, p.owner_start) = p.owner_start
-    WHERE p.topic = %s
 """
+# An owner that reads another topic, Kafka cluster or consumer group. Until version 3 the cluster
+# was not stored.
+SELECT_OTHER_OWNER = f"""
+    SELECT p.owner, p.group_id, p.topic
+    FROM {_OWNED}
+    WHERE p.owner_pid <> pg_backend_pid()
+      AND (p.group_id, p.topic, coalesce(p.cluster_id, %(cluster)s, ''))
+          <> (%(group)s, %(topic)s, coalesce(%(cluster)s, p.cluster_id, ''))
+    LIMIT 1
+"""  # noqa: S608 - built of constants
+SELECT_OWNED_PARTITIONS = f"SELECT p.partition FROM {_OWNED} WHERE p.topic = %s"  # noqa: S608
+# Taken to acquire partitions, so that of two owners the second one sees the first. The number is
+# arbitrary; it spells "owner".
+ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({0x6F776E6572})"
 # No topic has an empty id, so the next owner starts from the beginning.
 RESET_PARTITIONS = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
@@ -111,12 +116,20 @@ class FencedError(Exception):
     """
 
 
+class OtherClusterError(FencedError):
+    """Raised when a consumer of another Kafka cluster works on this database."""
+
+
 @dataclass(frozen=True, slots=True)
 class TopicIdentity:
-    """A topic's name and its id, which changes if the topic is recreated."""
+    """A topic's name and its id, which changes if the topic is recreated.
+
+    cluster_id: id of its Kafka cluster; None if the brokers give none.
+    """
 
     name: str
     topic_id: str
+    cluster_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +191,9 @@ def acquire(
     beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
     there if its stored position belongs to another topic identity, or if the record at that
     position is gone, which is logged as an error.
-    Raises UserError if another consumer group works on this database, and LockNotAvailable if a
-    lock is still held after ACQUIRE_RETRIES.
+    Raises UserError if a consumer of another topic or group works on this database,
+    OtherClusterError if one of another cluster does, and LockNotAvailable if a lock is still held
+    after ACQUIRE_RETRIES.
     """
     for _ in range(ACQUIRE_RETRIES):
         try:
@@ -198,17 +212,19 @@ def _acquire(
     owner: str,
     beginning_offsets: Mapping[int, int],
 ) -> dict[int, OwnedPartition]:
-    write_lock.share(cursor, ACQUIRE_LOCK_TIMEOUT)
-    _refuse_other_group(cursor, group)
     partitions = sorted(beginning_offsets)
     values = {
         "topic": topic.name,
         "topic_id": topic.topic_id,
+        "cluster": topic.cluster_id,
         "partitions": partitions,
         "beginnings": [beginning_offsets[partition] for partition in partitions],
         "group": group,
         "owner": owner,
     }
+    write_lock.share(cursor, ACQUIRE_LOCK_TIMEOUT)
+    cursor.execute(ACQUIRE_OWNERSHIP_LOCK)
+    _refuse_other_owner(cursor, values)
     cursor.execute(INSERT_POSITIONS, values)
     cursor.execute(LOCK_POSITIONS, values)
     stored = [StoredPosition(*row) for row in cursor.fetchall()]
@@ -262,15 +278,31 @@ def _report_loss(topic: TopicIdentity, stored: StoredPosition, beginning: int) -
         )
 
 
-def _refuse_other_group(cursor: Cursor, group: str) -> None:
-    cursor.execute(SELECT_OTHER_GROUP, {"group": group})
+def _refuse_other_owner(cursor: Cursor, values: Mapping[str, Any]) -> None:
+    """Raise an error if a consumer of another topic, Kafka cluster or group works here.
+
+    values: of the consumer that acquires partitions.
+    """
+    cursor.execute(SELECT_OTHER_OWNER, values)
     other = cursor.fetchone()
-    if other:
+    if other is None:
+        return
+    owner, group, topic = other
+    if topic != values["topic"]:
         raise UserError(
-            f"consumer group {other[0]!r} ({other[1]}) works on this database, and positions are "
-            f"per database: stop it before you start group {group!r}, or set "
-            f"KAFKA_GROUP_ID={other[0]} to share its work"
+            f"a consumer ({owner}) stores topic {topic!r} in this database, which can hold one "
+            f"topic: stop it before you store topic {values['topic']!r}, or use another database"
         )
+    if group != values["group"]:
+        raise UserError(
+            f"consumer group {group!r} ({owner}) works on this database, and positions are "
+            f"per database: stop it before you start group {values['group']!r}, or set "
+            f"KAFKA_GROUP_ID={group} to share its work"
+        )
+    raise OtherClusterError(
+        f"a consumer ({owner}) stores topic {topic!r} of another Kafka cluster in this database: "
+        "stop it before you store that of this cluster, or use another database"
+    )
 
 
 def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool = False) -> None:

@@ -1,17 +1,17 @@
 """The table session_metrics: finding, deleting and writing sessions.
 
-Sessions stay exact if several consumers write those of one visitor, because of two consumers that
-change a visitor's sessions at once, the second one notices it and raises SessionConflictError:
-- Each change sets xid. A row is written or deleted only if its xid is still the one that was read.
-- A session belongs to the gap between two others. Whoever stores a new session also touches, that
-  is sets the xid of, the session before the gap, or the visitor's last one if there is none before.
-  Whoever extends a session into a gap writes the session before it, or makes a new one. So any two
-  changes that could join or split each other's sessions change a row in common.
-- A visitor without sessions has no row. The batch that stores the first one checks before its
-  commit that nobody else has, under a lock: of two such batches the second one sees the first.
-A row's xid is read before the events of its session, and its other writer sets it in the
-transaction that stores the events: data that is older than the xid is never used.
-The batch is then stored again while no other batch is, from the stored rows: no conflict is left.
+If two transactions change the sessions of one visitor at once, the second one to write raises
+SessionConflictError, and its batch is stored again while no other is (write_lock). The reasons:
+
+1. Every change of a row sets its xid, and a row is replaced or deleted only if its xid is still the
+   one that was read. The xid is read before the events of the session, and it is set in the
+   transaction that stores those events. So no session is computed without some of its events.
+2. A new session also touches (sets the xid of) the visitor's session before it or, if there is none
+   before it, the visitor's last one. A session that grows keeps its row, or is a new session if its
+   first event changes. So two transactions whose sessions would join or split each other both
+   change one row in common: the one that is known as the session before, or as the last one.
+3. A visitor without sessions has no row in common. A transaction that stores the first session
+   checks before its commit, under a lock, that no other one has: of two, the second sees the first.
 """
 
 from collections.abc import Collection, Sequence
@@ -129,8 +129,8 @@ class NearbySessions(NamedTuple):
 
     latest_start: the first event of the visitor's last session, which may be far away.
     sessions: those within a timeout of the range.
-    to_touch: the session before the gap in which a new session is stored, or the visitor's last
-    one if there is none before.
+    to_touch: the session before all these and the range, or the visitor's last one if there is none
+    before; for a range that begins with a new session.
     """
 
     latest_start: Key

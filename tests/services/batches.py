@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from clickstream.clients.postgres import Connection
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
@@ -45,6 +45,7 @@ class Batches:
     ) -> None:
         self.cache = SessionCache(rule)
         self.reading = ALL_TIMES
+        self.conflicts: list[ParsedBatch] = []
         self._connection = connection
         self._offsets = dict.fromkeys(partitions, 0)
         with connection, connection.cursor() as cursor:
@@ -83,6 +84,7 @@ class Batches:
             self.cache,
             now=now or datetime.now(UTC),
             reading=self.reading,
+            on_conflict=self.conflicts.append,
         )
         return list(progress.values())
 

@@ -79,13 +79,27 @@ def key_of(content: Any) -> bytes | None:
 
 def send(environment: Mapping[str, str], contents: Iterable[Any], partition: int = 0) -> int:
     """Send records to one partition, in order, until all are acknowledged; return their number."""
+    return send_keyed(environment, contents, partition=lambda _: partition)
+
+
+def send_keyed(
+    environment: Mapping[str, str],
+    contents: Iterable[Any],
+    *,
+    key: Callable[[Any], bytes | None] = key_of,
+    partition: Callable[[Any], int | None] = lambda _: None,
+) -> int:
+    """Send records until all are acknowledged; return their number.
+
+    key: the key of a content. partition: its partition, or None for the partition of the key.
+    """
     settings = Settings.from_mapping(environment)
     # Compressed, so that the broker takes values that are larger than its limit.
     options = {"compression_type": "gzip", "max_request_size": 8 << 20}
     with closing(KafkaProducer(**options, **connection_options(settings))) as producer:
         sent = [
             producer.send(
-                settings.kafka_topic, value_of(each), key=key_of(each), partition=partition
+                settings.kafka_topic, value_of(each), key=key(each), partition=partition(each)
             )
             for each in contents
         ]

@@ -2,8 +2,10 @@
 
 from contextlib import closing
 from functools import partial
+from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +18,14 @@ from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 from tests.services import oracle
 from tests.services.databases import Query
 from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
-from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
+from tests.services.records import (
+    event,
+    random_events,
+    send,
+    send_by_visitor,
+    send_keyed,
+    wait_until_read,
+)
 from tests.services.scripts import RunScript, Script, StartScript
 from tests.services.waiting import eventually
 
@@ -89,7 +98,6 @@ def test_consumers_share_partitions_that_are_added_while_they_run(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """They warn that visitors may have moved to another partition."""
     first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
     eventually(lambda: owned_by(query, first, second))
     try:
@@ -102,7 +110,6 @@ def test_consumers_share_partitions_that_are_added_while_they_run(
         eventually(partial(send, environment, events, partition))
     wait_until_read(query, 300)
     eventually(lambda: owned_by(query, first, second))
-    eventually(lambda: "partitions were added" in first.output + second.output)
     assert oracle.check(environment)["rows"] == 300
 
 
@@ -119,18 +126,34 @@ def test_a_drain_ends_if_another_consumer_owns_every_partition(
     oracle.check(environment)
 
 
-def test_two_consumers_of_records_without_key_warn_and_a_rebuild_repairs_the_sessions(
-    environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
+def test_sessions_stay_exact_if_events_of_one_visitor_come_from_several_partitions(
+    environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """Both may read events of the same visitor. No event is lost."""
-    first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
-    eventually(lambda: owned_by(query, first, second))
-    command = ["producer.py", "--events", "3000", "--unkeyed", "--seed", "1", "--rate", "1000"]
-    assert run_script(*command).returncode == 0
-    wait_until_read(query, 3_000)
-    assert "without key" in first.output + second.output
-    assert run_script("create_schema.py", "--rebuild-sessions").returncode == 0
-    assert oracle.check(environment)["rows"] == 3_000
+    """The keys are pages at first, then visitors with several partitioners. One consumer dies."""
+    chance = Random(11)
+    events = random_events(2_000, visitors=40, seed=11)
+    pages = {each["event_id"]: str(each["page_url"]).encode() for each in events}
+
+    def send_by_page(some: list[Any]) -> None:
+        send_keyed(environment, some, key=lambda each: pages[each["event_id"]])
+
+    def send_scattered(some: list[Any]) -> None:
+        send_keyed(environment, some, partition=lambda _: chance.randrange(3))
+
+    first, killed = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
+    eventually(lambda: owned_by(query, first, killed))
+    send_by_page(events[:600])
+    first.wait_for_output("the key of a record is not its user_id")
+    send_by_page(events[600:1_000])
+    killed.send_signal(SIGKILL)
+    send_scattered(events[1_000:1_400])
+    third = start_script("consumer.py", **SMALL_BATCHES)
+    eventually(lambda: owned_by(query, first, third))
+    send_scattered(events[1_400:])
+    wait_until_read(query, len(events))
+    assert "Traceback" not in first.output + third.output
+    assert first.output.count("another consumer stores events of the same visitors") == 1
+    assert oracle.check(environment)["records"] == len(events)
 
 
 def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(

@@ -1,5 +1,6 @@
 """Servers and consumers that fail: every record is stored once, and the sessions stay exact."""
 
+from collections.abc import Callable
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from time import monotonic
 
@@ -293,18 +294,33 @@ def test_sessions_stay_exact_if_they_are_rebuilt_while_a_consumer_runs(
     oracle.check(changed)
 
 
-def test_a_second_consumer_group_is_refused_while_the_first_one_works(
-    environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
+def test_a_second_group_topic_or_cluster_is_refused_while_the_first_one_works(
+    environment: dict[str, str],
+    create_topic: Callable[[int], str],
+    own_broker: OwnServer,
+    run_script: RunScript,
+    start_script: StartScript,
+    query: Query,
 ) -> None:
-    """Afterwards it continues from the stored positions."""
+    """When the first one has ended, another group continues from the stored positions."""
     events = random_events(200, visitors=5, seed=10)
     first = start_script("consumer.py")
     send_by_visitor(environment, events[:100])
     wait_until_read(query, 100)
-    refused = run_script("consumer.py", "--drain", KAFKA_GROUP_ID="another")
-    assert refused.returncode == 1
-    assert environment["KAFKA_GROUP_ID"] in refused.stderr
-    assert "Traceback" not in refused.stderr
+    other_cluster = own_broker.environment
+    assert run_script("create_schema.py", **other_cluster).returncode == 0
+    others = [
+        ({"KAFKA_GROUP_ID": "another"}, f"consumer group '{environment['KAFKA_GROUP_ID']}'"),
+        ({"KAFKA_TOPIC": create_topic(1)}, f"stores topic '{environment['KAFKA_TOPIC']}' in this"),
+        (other_cluster, "of another Kafka cluster in this database"),
+    ]
+    for settings, sentence in others:
+        refused = run_script("consumer.py", "--drain", **settings)
+        assert refused.returncode == 1
+        assert sentence in refused.stderr
+        assert f"process {first.pid}" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert "starting over" not in first.output
 
     first.kill()
     send_by_visitor(environment, events[100:])
