@@ -75,8 +75,6 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     is_bounce                 boolean     NOT NULL,
     closed_at                 timestamptz,
     close_reason              text        CHECK (close_reason IN ('timeout', 'end_event')),
-    -- The transaction that last changed the row or the sessions next to it: a consumer writes a row
-    -- only if it is still the one that the consumer has read (storage/session_table.py).
     xid                       xid8        NOT NULL DEFAULT pg_current_xact_id(),
     CHECK ((closed_at IS NULL) = (close_reason IS NULL)),
     CHECK ((first_event_timestamp, first_event_id) <= (last_event_timestamp, last_event_id))
@@ -478,6 +476,9 @@ COMMENT ON COLUMN session_metrics.closed_at IS
     'When the session was closed; NULL while it is open. A late event opens it again.';
 COMMENT ON COLUMN session_metrics.close_reason IS
     'timeout or end_event; NULL while the session is open.';
+COMMENT ON COLUMN session_metrics.xid IS
+    'Id of the transaction that last changed the session or one next to it; for consumers, which '
+    'write a row only if it is still the one that they have read.';
 
 COMMENT ON TABLE rejected_events IS 'One row for each record that could not become an event.';
 COMMENT ON COLUMN rejected_events.topic IS 'Topic of the record.';
@@ -499,6 +500,7 @@ COMMENT ON COLUMN stream_positions.topic_id IS
     'Id of the topic; a recreated topic has another one.';
 COMMENT ON COLUMN stream_positions.position IS 'Offset of the next record to read.';
 COMMENT ON COLUMN stream_positions.epoch IS 'Number that grows with each owner (fencing).';
+COMMENT ON COLUMN stream_positions.cluster_id IS 'Kafka cluster of the owner.';
 COMMENT ON COLUMN stream_positions.group_id IS 'Consumer group of the owner.';
 COMMENT ON COLUMN stream_positions.owner IS
     'Host and process of the consumer that reads the partition.';
