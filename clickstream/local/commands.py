@@ -15,8 +15,12 @@ from clickstream.errors import UserError
 
 def register(commands: cli.Subparsers) -> None:
     """Register the commands."""
-    summary = "run the whole pipeline once on temporary servers"
-    _add(commands, "demo", summary, "demo", "run")
+    summary = "run the whole pipeline once on temporary servers, and write the report as a page"
+    _add(commands, "demo", summary, "demo", "run").add_argument(
+        "--keep",
+        action="store_true",
+        help="run it on local servers that keep running, as those of stack up; they must be empty",
+    )
 
     actions = cli.add_command_group(
         commands,
@@ -32,8 +36,14 @@ def register(commands: cli.Subparsers) -> None:
     _add(actions, "down", "stop the servers; PostgreSQL keeps its data", "console", "down")
     summary = "show the servers and their addresses; exit status 1 unless all are running"
     _add(actions, "status", summary, "console", "status")
-    summary = "delete all data and start the running servers again, empty"
-    _add(actions, "reset", summary, "console", "reset")
+    summary = "delete all data, after a question, and start the running servers again, empty"
+    reset = _add(actions, "reset", summary, "console", "reset")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    reset.add_argument(
+        "--orphaned",
+        action="store_true",
+        help="delete instead the data of stacks whose folder was deleted (root only)",
+    )
 
 
 def _add(

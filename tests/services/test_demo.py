@@ -37,11 +37,14 @@ def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
 
 
 def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
-    assert demo.wait(90) == 0, demo.output
+    assert demo.wait(180) == 0, demo.output
     assert "Verified 20,000 events" in demo.output
     if search_server.is_available():
         assert "documents: OpenSearch matches PostgreSQL" in demo.output
     assert "The demo passed" in demo.output
+    page = temporary.parent / "report-demo.html"
+    assert f"The report as a page: {page.as_uri()}\n" in demo.output
+    assert "</html>" in page.read_text()
     assert list(temporary.iterdir()) == []
 
 
