@@ -83,6 +83,19 @@ def add_env_file(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def is_confirmed(question: str, otherwise: str) -> bool:
+    """Ask a question, and return True if the answer is yes.
+
+    otherwise: the error if nobody can answer, without the advice to add --yes. Raises UsageError.
+    """
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        print(file=sys.stderr)
+        raise UsageError(f"{otherwise}; add --yes to do it")
+    return answer.strip().lower() in {"y", "yes"}
+
+
 def port(text: str) -> int:
     """Read a TCP port, as the type of an option. Raises ArgumentTypeError."""
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= 65_535):

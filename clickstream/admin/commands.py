@@ -1,7 +1,6 @@
 """`python -m clickstream rejected`, `positions` and `search` on the command line."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
@@ -150,7 +149,7 @@ def _delete(arguments: argparse.Namespace) -> int:
     selection = Selection(arguments.reason, arguments.location)
     with _connect(load(arguments.env_file)) as connection:
         selected = rejected_records.count_by_reason(connection, selection)
-        if selected and not (arguments.yes or _is_confirmed(selected)):
+        if selected and not (arguments.yes or _is_deletion_confirmed(selected)):
             print("Nothing was deleted.")
             return cli.FAILED
         deleted = delete_rejected.delete(connection, selection) if selected else {}
@@ -160,16 +159,10 @@ def _delete(arguments: argparse.Namespace) -> int:
     return cli.DONE
 
 
-def _is_confirmed(selected: Mapping[str, int]) -> bool:
-    """Ask for confirmation. Raises UsageError if nobody can answer."""
+def _is_deletion_confirmed(selected: Mapping[str, int]) -> bool:
     number = sum(selected.values())
     what = f"{number:,} rejected {plural(number, 'record')} ({describe_reasons(selected)})"
-    print(f"Delete {what} and their bytes for good? [y/N] ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline()
-    if not answer:
-        print(file=sys.stderr)
-        raise UsageError(f"{what} would be deleted; add --yes to do it")
-    return answer.strip().lower() in {"y", "yes"}
+    return cli.is_confirmed(f"Delete {what} and their bytes for good?", f"{what} would be deleted")
 
 
 def _show_positions(arguments: argparse.Namespace) -> int:

