@@ -13,6 +13,7 @@ MINUTE = timedelta(minutes=1)
 MINUTES = 60
 # The rate is a mean over this time, so that it does not jump with each batch.
 RATE_TIME = timedelta(seconds=10)
+SHOWN_TYPES = 100
 
 SELECT_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 # The events of the last hour, by minute and type.
@@ -53,7 +54,8 @@ class MinuteFigures:
 class HourFigures:
     """Events of the last MINUTES minutes.
 
-    start: of the first minute. events_per_minute: the last one is not over yet.
+    start: of the first minute. events_per_minute: the last one is not over yet. event_types: the
+    most frequent ones, each with its number of events.
     """
 
     start: datetime
@@ -108,15 +110,15 @@ class LastHour:
                 types[each.event_type] += each.events
                 revenue += each.revenue
         ordered = sorted(types.items(), key=lambda item: (-item[1], item[0]))
-        return HourFigures(first_minute, minutes, ordered, revenue)
+        return HourFigures(first_minute, minutes, ordered[:SHOWN_TYPES], revenue)
 
 
 def _merged(figures: Sequence[MinuteFigures], first_minute: datetime) -> list[MinuteFigures]:
     """Return the figures from a minute on, those of equal minute and type added up."""
-    events: Counter[tuple[datetime, str]] = Counter()
-    revenue: Counter[tuple[datetime, str]] = Counter()
+    totals: dict[tuple[datetime, str], MinuteFigures] = {}
     for each in figures:
-        if each.minute >= first_minute:
-            events[each.minute, each.event_type] += each.events
-            revenue[each.minute, each.event_type] += each.revenue  # type: ignore[assignment]
-    return [MinuteFigures(*key, number, Decimal(revenue[key])) for key, number in events.items()]
+        key = (each.minute, each.event_type)
+        before = totals.get(key, MinuteFigures(*key, 0, Decimal(0)))
+        events, revenue = before.events + each.events, before.revenue + each.revenue
+        totals[key] = MinuteFigures(*key, events, revenue)
+    return [each for each in totals.values() if each.minute >= first_minute]

@@ -129,7 +129,7 @@ def _event_types(hour: HourFigures) -> Section:
         facts=() if counts else (("none", "in the last hour"),),
         columns=("type", "events", "share"),
         rows=[
-            (name, number(events), percent(events / sum(counts)))
+            (name, number(events), percent(events / sum(hour.events_per_minute)))
             for name, events in hour.event_types
         ],
         bars=bar_lengths(counts),

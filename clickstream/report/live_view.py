@@ -33,10 +33,11 @@ def watch(settings: Settings, stop: Stop) -> None:
     console = open_console()
     readings = Readings(settings, stop)
     reader = LiveReader(settings, connection)
-    threading.Thread(target=readings.run, args=(reader,), daemon=True).start()
+    reading = threading.Thread(target=readings.run, args=(reader,), daemon=True)
+    reading.start()
     drawn = None
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        while not stop.requested and readings.error is None:
+        while not stop.requested and reading.is_alive():
             view = View(
                 settings.postgres_database,
                 settings.report_timezone,
@@ -68,7 +69,7 @@ class Readings:
 
     def run(self, reader: LiveReader) -> None:
         """Read every REFRESH_SECONDS until a stop is requested or the tables are missing."""
-        while not self._stop.requested and self.error is None:
+        while not self._stop.requested:
             try:
                 self.figures = reader.read()
                 self._failing_since = None
@@ -77,6 +78,7 @@ class Readings:
                 self._failing_since = self._failing_since or monotonic()
             except UserError as error:
                 self.error = error
+                return
             self._stop.wait(REFRESH_SECONDS)
 
     @property

@@ -49,7 +49,7 @@ VIEWS = (
     "daily_traffic",
     "retention_cohorts",
 )
-FUNCTIONS = ("page_path", "report_periods")
+FUNCTIONS = ("page_path(text)", "report_periods(text)")
 SCHEMA_VERSION = 3
 APPLICATION = "clickstream schema"
 
