@@ -39,6 +39,7 @@ from clickstream.report.sections import (
 
 # The section whose facts are in the card of the durations.
 SESSIONS = "Sessions"
+QUALITY = "Data quality, since the beginning"
 LONGEST_SESSIONS = "Longest sessions"
 LATEST_ORDERS = "Latest sessions with orders"
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -89,7 +90,7 @@ def groups(report: Report) -> list[Group]:
         "Data": _data(report, charts, texts),
     }
     filled = [Group(title, list(cards)) for title, cards in found.items()]
-    shown = {SESSIONS, *(card.title for group in filled for card in group.cards)}
+    shown = {SESSIONS, QUALITY, *(card.title for group in filled for card in group.cards)}
     others = Group("Other", [_card(each) for title, each in texts.items() if title not in shown])
     return [group for group in (*filled, others) if group.cards]
 
@@ -200,8 +201,8 @@ def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
             report.time_zone,
         ),
         facts=(
-            ("new", f"{number(figures.new_visitors)} visitors had their first session"),
-            ("returning", f"{number(figures.returning_visitors)} visitors came back"),
+            ("new visitors", number(figures.new_visitors)),
+            ("returning visitors", number(figures.returning_visitors)),
         ),
         table=Table(
             ("from", "first sessions", "later sessions"),
@@ -265,7 +266,7 @@ def _durations(charts: ChartFigures, texts: Mapping[str, Section]) -> Card:
     section = texts.get(SESSIONS)
     return Card(
         "Sessions by duration",
-        "A column is from its time to that of the next one.",
+        "Each column begins at the duration below it and ends at the next one.",
         ColumnChart(names, counts, ranges),
         facts=section.facts if section else (),
         table=Table(
@@ -438,7 +439,8 @@ def _data(report: Report, charts: ChartFigures, texts: Mapping[str, Section]) ->
     if charts.ingest.buckets:
         yield _throughput(charts.ingest, report.time_zone)
         yield _delay(charts.ingest, report.time_zone)
-    yield _quality(report, texts)
+    if report.quality.records:
+        yield _quality(report, texts[QUALITY])
 
 
 def _throughput(ingest: IngestOverTime, zone: ZoneInfo) -> Card:
@@ -486,7 +488,7 @@ def _delay(ingest: IngestOverTime, zone: ZoneInfo) -> Card:
     )
 
 
-def _quality(report: Report, texts: Mapping[str, Section]) -> Card:
+def _quality(report: Report, section: Section) -> Card:
     quality = report.quality
     counts = {
         "duplicates": quality.duplicates,
@@ -495,14 +497,13 @@ def _quality(report: Report, texts: Mapping[str, Section]) -> Card:
         "removed": quality.removed,
         "repaired values": sum(each.events for each in quality.repaired_by_field),
     }
+    if not any(counts.values()):
+        return Card(section.title, facts=section.facts, size="full")
     numbers = [number(count) for count in counts.values()]
-    title = "Data quality, since the beginning"
     return Card(
-        title,
-        chart=BarChart(list(counts), list(counts.values()), numbers)
-        if any(counts.values())
-        else None,
-        facts=texts[title].facts,
+        section.title,
+        chart=BarChart(list(counts), list(counts.values()), numbers),
+        facts=section.facts,
         table=Table(("what", "number"), list(zip(counts, numbers, strict=True))),
         size="full",
     )

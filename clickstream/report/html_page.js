@@ -2,11 +2,13 @@
 // Texts of visitors are only ever shown as text: by SVG text elements and by textContent.
 "use strict";
 (() => {
-  const BAR_ROW = 40;    // height of a named bar with its name above it, in pixels
+  // Heights and widths in pixels.
+  const BAR_ROW = 42;       // a bar and the name above it
   const HEAT_ROW = 30;
+  const HEAT_NAME = 130;    // most for the names of a heatmap's rows
   const FLOW_ROW = 34;
-  const PLOT = 240;      // height of a chart with axes
-  const MOST_GROWTH = 2;  // of a chart beside a higher card
+  const PLOT = 240;         // a chart with axes
+  const MOST_GROWTH = 2;    // how much higher a chart may be to fill its card
   const NARROW = 480;
   const FONT = 12;
   const MINUTE = 60, HOUR = 3600, DAY = 86400;
@@ -144,7 +146,7 @@
   // The name and the value stand above a bar, so that both have the whole width.
   function drawBars(chart, colour) {
     const above = {fontSize: FONT, inside: true, margin: 0, interval: 0, verticalAlign: "bottom",
-      padding: [0, 0, 9, 0]};
+      padding: [0, 0, 10, 0]};
     const longest = Math.max(...chart.texts.map((text) => text.length));
     const axis = {type: "category", inverse: true, axisLine: {show: false}, axisTick: {show: false},
       z: 10};
@@ -171,14 +173,15 @@
     const most = Math.max(1, ...chart.values.flat());
     const label = {color: colour.text, fontSize: FONT};
     const hidden = {axisLine: {show: false}, axisTick: {show: false}, splitArea: {show: false}};
-    return {
+    return (width) => ({
       height: HEAT_ROW * chart.rows.length + 28,
       grid: {left: 0, right: 0, top: 0, bottom: 4, outerBoundsMode: "same",
         outerBoundsContain: "axisLabel"},
       xAxis: {type: "category", data: chart.columns, ...hidden,
-        axisLabel: {...label, color: colour.quiet, hideOverlap: true}},
+        axisLabel: {...label, color: colour.quiet, hideOverlap: !chart.labels, overflow: "truncate",
+          width: chart.labels ? (width - HEAT_NAME) / chart.columns.length - 10 : undefined}},
       yAxis: {type: "category", data: chart.rows, inverse: true, ...hidden,
-        axisLabel: {...label, interval: 0, width: 130, overflow: "truncate"}},
+        axisLabel: {...label, interval: 0, width: HEAT_NAME - 10, overflow: "truncate"}},
       visualMap: {show: false, min: 0, max: most, inRange: {color: [colour.least, colour.most]}},
       tooltip: {formatter: ({value: [column, row, number]}) =>
         tooltip(`${chart.rows[row]}, ${chart.columns[column]}`, [["", counts.format(number)]])},
@@ -191,7 +194,7 @@
             color: number > most / 2 ? colour.card : colour.text},
         }))),
       }],
-    };
+    });
   }
 
   // Each name has a node on both sides: as an origin and as a target.

@@ -81,7 +81,7 @@ def html_page(report: Report, notice: str = "") -> str:
         database=_text(report.database),
         period=_text(period(report)),
         figures=_figures(_key_figures(report)) if report.overview.events else "",
-        notice=f'<pre class="notice">{_text(notice)}</pre>' if notice else "",
+        notice=_notice(notice) if notice else "",
         groups="\n".join(map(_group, found)),
         scripts="".join(f"<script>{script}</script>\n" for script in scripts),
     )
@@ -89,6 +89,11 @@ def html_page(report: Report, notice: str = "") -> str:
 
 def _text(value: str) -> str:
     return escape(clean(value))
+
+
+def _notice(notice: str) -> str:
+    lines = "\n".join(map(_text, notice.splitlines()))
+    return f'<pre class="notice">{lines}</pre>'
 
 
 def _digest(script: str) -> str:

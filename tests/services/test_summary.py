@@ -37,6 +37,20 @@ EVENTS = [
     event("buyer", 260 + 42 * 60, page_url="/"),
     event("hostile", 0, HOSTILE, page_url=HOSTILE, device_type=HOSTILE, country=HOSTILE),
 ]
+# One visitor with two sessions within a minute and a third one an hour later, and another visitor.
+CHARTED = [
+    event("a", 0, page_url="https://shop.example/?utm=1"),
+    event("a", 5, "hover", page_url="/hovered"),
+    event("a", 10, page_url="/a"),
+    event("a", 15, page_url="/a?again"),
+    event("a", 20, "purchase", price=2.5, quantity=3, product_category="toys"),
+    event("a", 25, "logout"),
+    event("a", 30, page_url="/b"),
+    event("a", 3_700, page_url="/a", article_category="politics", device_type="tablet"),
+    event("a", 3_710, page_url="/", article_category="politics", device_type="tablet"),
+    event("a", 3_770, page_url="/a"),
+    event("b", 0, page_url="/"),
+]
 SESSIONS = """
     SELECT session_id FROM session_metrics WHERE user_id = %s ORDER BY first_event_timestamp
 """
@@ -126,6 +140,65 @@ def test_json_has_every_figure(run_script: RunScript) -> None:
         (HOSTILE, 1),
     }
     assert report["countries"][0]["share"] == 0.6
+
+
+def test_json_has_the_figures_of_every_chart(batches: Batches, run_script: RunScript) -> None:
+    batches.store([CHARTED])
+    charts = as_json(run_script)["charts"]
+    later = (START + timedelta(minutes=61)).isoformat()
+    assert [each for each in charts["sessions_over_time"] if each["sessions"]] == [
+        {"start": START.isoformat(), "sessions": 3, "first": 2, "engaged": 1},
+        {"start": later, "sessions": 1, "first": 0, "engaged": 1},
+    ]
+    revenue = [Decimal(each["revenue"]) for each in charts["revenue_over_time"]]
+    assert (revenue[0], sum(revenue)) == (Decimal("7.5"), Decimal("7.5"))
+    assert charts["engagement"] == {
+        "visitors": 2,
+        "new_visitors": 2,
+        "returning_visitors": 1,
+        "sessions": 4,
+        "engaged_sessions": 2,
+    }
+    durations = {each["from_seconds"]: each["sessions"] for each in charts["durations"]}
+    assert {seconds: n for seconds, n in durations.items() if n} == {0: 2, 10: 1, 60: 1}
+    assert charts["hours"] == [
+        {"weekday": 1, "hour": 10, "events": 8},
+        {"weekday": 1, "hour": 11, "events": 3},
+    ]
+    assert charts["articles"] == [{"category": "politics", "device_type": "tablet", "events": 2}]
+    assert charts["products"] == [{"category": "toys", "device_type": None, "events": 1}]
+
+
+def test_json_has_the_steps_from_page_to_page_within_sessions(
+    batches: Batches, run_script: RunScript
+) -> None:
+    """The last page of a session and the first of the next one are no step; neither is a reload."""
+    batches.store([CHARTED])
+    assert as_json(run_script)["charts"]["transitions"] == [
+        {"from_path": "/", "to_path": "/a", "views": 2},
+        {"from_path": "/a", "to_path": "/", "views": 1},
+    ]
+
+
+def test_visitors_with_sessions_before_the_time_asked_for_are_returning(
+    batches: Batches, run_script: RunScript
+) -> None:
+    batches.store([CHARTED])
+    later = as_json(run_script, "--since", (START + timedelta(hours=1)).isoformat())["charts"]
+    assert later["engagement"]["new_visitors"] == 0
+    assert later["engagement"]["returning_visitors"] == 1
+    assert [each["first"] for each in later["sessions_over_time"] if each["sessions"]] == [0]
+
+
+def test_json_has_throughput_and_delay_of_the_last_hour(
+    batches: Batches, run_script: RunScript
+) -> None:
+    now = datetime.now(UTC)
+    events = [event("a", n, timestamp=(now - timedelta(seconds=100)).isoformat()) for n in range(4)]
+    batches.store([events])
+    (bucket,) = as_json(run_script)["charts"]["ingest"]["buckets"]
+    assert bucket["events"] == 4
+    assert 100 <= bucket["delay_median"] <= bucket["delay_p95"] < 700
 
 
 @pytest.mark.usefixtures("stored")
