@@ -178,7 +178,7 @@
       grid: {left: 0, right: 0, top: 0, bottom: 4, outerBoundsMode: "same",
         outerBoundsContain: "axisLabel"},
       xAxis: {type: "category", data: chart.columns, ...hidden,
-        axisLabel: {...label, color: colour.quiet, hideOverlap: !chart.labels, overflow: "truncate",
+        axisLabel: {...label, color: colour.quiet, overflow: "truncate", interval: chart.labels ? 0 : "auto",
           width: chart.labels ? (width - HEAT_NAME) / chart.columns.length - 10 : undefined}},
       yAxis: {type: "category", data: chart.rows, inverse: true, ...hidden,
         axisLabel: {...label, interval: 0, width: HEAT_NAME - 10, overflow: "truncate"}},
