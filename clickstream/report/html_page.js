@@ -41,7 +41,8 @@
   // The colours of the style sheet for the colour scheme in use.
   function colours() {
     const style = getComputedStyle(document.documentElement);
-    const names = ["card", "text", "quiet", "line", "first", "second", "least", "most"];
+    const names = ["card", "text", "quiet", "line", "first", "second", "least", "most",
+      "inverse-from"];
     return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`)]));
   }
 
@@ -191,7 +192,7 @@
         data: chart.values.flatMap((numbers, row) => numbers.map((number, column) => ({
           value: [column, row, number],
           label: {show: chart.labels, fontSize: FONT, formatter: () => (number < 10000 ? counts : short).format(number),
-            color: number > most / 2 ? colour.card : colour.text},
+            color: number > most * colour["inverse-from"] ? colour.card : colour.text},
         }))),
       }],
     });

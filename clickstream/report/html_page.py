@@ -31,6 +31,8 @@ SCRIPT = FOLDER / "html_page.js"
 STYLE_SHEET = FOLDER / "html_page.css"
 # From this number of columns on, a row of a table is shown as a block on a narrow screen.
 WIDE_TABLE = 4
+# Columns of texts; all others except the first one have numbers, which stand on the right.
+TEXT_COLUMNS = {"device", "hour", "last seen", "to", "visitor"}
 # Up to this number of rows, a wide table below a chart is open: it says more than the chart.
 OPEN_TABLE = 5
 PAGE = """<!DOCTYPE html>
@@ -160,7 +162,8 @@ def _table(table: Table) -> str:
     """Return a table. Its roles stay if a narrow screen shows each row as a block."""
     wide = ' class="wide"' if len(table.columns) >= WIDE_TABLE else ""
     head = "".join(
-        f'<th role="columnheader" scope="col">{_text(name)}</th>' for name in table.columns
+        f'<th role="columnheader" scope="col"{_alignment(name)}>{_text(name)}</th>'
+        for name in table.columns
     )
     rows = "".join(
         _row(table.columns, row, title)
@@ -176,9 +179,13 @@ def _row(columns: Sequence[str], row: Sequence[str], title: str) -> str:
     name, *values = row
     tooltip = f' title="{_text(title)}"' if title else ""
     cells = "".join(
-        f'<td role="cell" data-label="{_text(column)}">{_text(value)}</td>'
+        f'<td role="cell" data-label="{_text(column)}"{_alignment(column)}>{_text(value)}</td>'
         for column, value in zip(columns[1:], values, strict=True)
     )
     return (
         f'<tr role="row"><th role="rowheader" scope="row"{tooltip}>{_text(name)}</th>{cells}</tr>'
     )
+
+
+def _alignment(column: str) -> str:
+    return ' class="text"' if column in TEXT_COLUMNS else ""

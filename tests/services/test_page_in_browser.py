@@ -47,8 +47,8 @@ MARKS = """() => {
 }"""
 # Texts that stick out of their chart, of their card or of the window.
 CLIPPED = """() => {
-  const outside = (inner, outer) => inner.left < outer.left - 1 || inner.right > outer.right + 1
-    || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+  const outside = (text, box) => text.left < box.left - 1 || text.right > box.right + 1
+    || text.top < box.top - 1 || text.bottom > box.bottom + 1;
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -58,8 +58,11 @@ CLIPPED = """() => {
     if (getComputedStyle(element.closest("thead") ?? element).clipPath !== "none") continue;
     const range = document.createRange();
     range.selectNodeContents(node);
-    if ([...range.getClientRects()].some((rect) => outside(rect, box.getBoundingClientRect())
-      || rect.right > innerWidth)) found.push(`${element.tagName} ${node.data.slice(0, 60)}`);
+    const {left, right, top, bottom} = box.getBoundingClientRect();
+    const padding = parseFloat(getComputedStyle(box).paddingRight);
+    const inner = {left: left + padding, right: right - padding, top, bottom};
+    if ([...range.getClientRects()].some((rect) => outside(rect, inner)))
+      found.push(`${element.tagName} ${node.data.slice(0, 60)}`);
   }
   return found;
 }"""
