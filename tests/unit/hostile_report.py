@@ -24,6 +24,7 @@ def hostile_report(text: str) -> models.Report:
         devices=[models.SegmentFigures(text, 1, 1.0, 0.0, Decimal("5"))],
         quality=replace(
             EMPTY.quality,
+            records=4,
             rejected_by_reason=[models.RejectionFigures(text, 1, text)],
             repaired_by_field=[models.RepairFigures(text, 1)],
             suspect_visitors=[models.SuspectVisitor(text, 1, 1, 1.0, is_placeholder=False)],
