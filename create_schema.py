@@ -13,6 +13,7 @@ from clickstream import cli
 from clickstream.admin import rebuild_sessions, setup
 from clickstream.admin.accept_reading import accept_reading
 from clickstream.clients.addresses import postgres_address
+from clickstream.clients.postgres import explained_errors
 from clickstream.errors import UsageError
 from clickstream.settings import Settings, load
 from clickstream.storage import schema
@@ -69,7 +70,13 @@ def _drop(settings: Settings, *, confirmed: bool) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script and return its exit status."""
-    return cli.run(lambda: create_schema(build_parser().parse_args(argv)))
+    return cli.run(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
+    arguments = build_parser().parse_args(argv)
+    with explained_errors():
+        return create_schema(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,18 @@ Connection: TypeAlias = psycopg2.extensions.connection
 Cursor: TypeAlias = psycopg2.extensions.cursor
 
 CONNECT_TIMEOUT_SECONDS = 10
+# After the connect, not as a parameter of it, which PgBouncer would refuse.
+PREPARE_SESSION = """
+    SET timezone = 'UTC';
+    SET datestyle = 'ISO';
+    SET default_transaction_isolation = 'read committed'
+"""
+# libpq reads them beside its parameters: they name another server or its password, or change the
+# session. POSTGRES_* and DATABASE_URL alone decide that here.
+IGNORED_VARIABLES = (
+    *("PGHOSTADDR", "PGPASSWORD", "PGSERVICE", "PGSERVICEFILE", "PGSSLROOTCERT", "PGOPTIONS"),
+    *("PGTARGETSESSIONATTRS", "PGTZ", "PGDATESTYLE", "PGGEQO"),
+)
 LIBPQ_PREFIX = re.compile(r"^connection to server .*? failed: (FATAL: +)?")
 
 
@@ -24,7 +37,9 @@ def connect(settings: Settings, *, application: str) -> Connection:
 
     application: shown in pg_stat_activity. Raises psycopg2.OperationalError while the server
     cannot be reached; commands that do not wait for it call `connect_or_explain`.
+    Removes IGNORED_VARIABLES from the environment.
     """
+    remove_ignored_variables()
     optional: dict[str, Any] = {
         "password": settings.postgres_password,
         "sslrootcert": settings.postgres_sslrootcert,
@@ -37,14 +52,21 @@ def connect(settings: Settings, *, application: str) -> Connection:
         sslmode=settings.postgres_sslmode,
         application_name=application,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        options="-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8 "
-        r"-c default_transaction_isolation=read\ committed",
+        client_encoding="UTF8",
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,
         **{name: value for name, value in optional.items() if value},
     )
+    with connection, connection.cursor() as cursor:
+        cursor.execute(PREPARE_SESSION)
     return connection
+
+
+def remove_ignored_variables() -> None:
+    """Remove IGNORED_VARIABLES from the environment of this process, before it connects."""
+    for name in IGNORED_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def connect_or_explain(settings: Settings, *, application: str) -> Connection:

@@ -17,6 +17,7 @@ SELECT_CREATE_RIGHTS = """
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),
            has_database_privilege(current_database(), 'CREATE')
 """
+SELECT_SCHEMA = "SELECT current_schema()"
 CREATE_OWN_SCHEMA = "CREATE SCHEMA IF NOT EXISTS {role}"
 GRANT_CREATE = "GRANT CREATE ON DATABASE {database} TO {role}"
 
@@ -47,7 +48,8 @@ def create_rights(connection: Connection) -> CreateRights:
 def ensure_schema(connection: Connection) -> None:
     """Create a schema of the role's own if it may not create tables in the current schema.
 
-    Runs in the caller's transaction. Raises UserError with the GRANT that is missing.
+    Runs in the caller's transaction. Raises UserError with the GRANT that is missing, or if the
+    search_path has no schema.
     """
     rights = create_rights(connection)
     missing = rights.missing_grant()
@@ -60,6 +62,19 @@ def ensure_schema(connection: Connection) -> None:
     if not rights.tables:
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL(CREATE_OWN_SCHEMA).format(role=sql.Identifier(rights.role)))
+            cursor.execute(SELECT_SCHEMA)
+            (schema,) = only_row(cursor)
+        if schema is None:
+            raise UserError(
+                f"the search_path of the role {rights.role!r} in the database {rights.database!r} "
+                "names no schema that exists, so tables cannot be created; run: "
+                f"{_set_search_path(rights)}"
+            )
+
+
+def _set_search_path(rights: CreateRights) -> str:
+    role, database = _quoted(rights.role), _quoted(rights.database)
+    return f'ALTER ROLE {role} IN DATABASE {database} SET search_path = "$user", public'
 
 
 def _quoted(name: str) -> str:

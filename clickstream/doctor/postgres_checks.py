@@ -29,6 +29,7 @@ SSL_REQUEST = struct.pack(">ii", 8, 80877103)
 LIBPQ_ROOT = Path.home() / ".postgresql" / "root.crt"
 
 READ_ONLY = "SELECT current_setting('transaction_read_only')::boolean"
+SELECT_SERVER_PROCESS = "SELECT pg_backend_pid()"
 MISSING_TABLES = """
     SELECT name FROM unnest(%s) WITH ORDINALITY AS tables (name, number)
     WHERE to_regclass(name) IS NULL ORDER BY number
@@ -52,6 +53,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
         yield Check("connection", lambda: network.reach(endpoint))
         yield Check("TLS", lambda: _check_tls(settings, endpoint))
     yield Check("credentials", lambda: _with_connection(settings, _check_session))
+    yield Check("pooler", lambda: _with_connection(settings, partial(_check_pooler, settings)))
     yield Check("tables", lambda: _with_connection(settings, _check_tables))
     yield Check("rights", lambda: _with_connection(settings, _check_rights))
     yield Check("schema", lambda: _with_connection(settings, _check_version))
@@ -168,6 +170,31 @@ def _check_session(connection: Connection) -> str:
         )
     info = connection.info
     return f"{info.user!r} is accepted, PostgreSQL {info.server_version // 10_000}"
+
+
+def _check_pooler(settings: Settings, connection: Connection) -> str:
+    """Check that the connection has a server process of its own.
+
+    A pooler in transaction mode gives the process of one transaction to the next one of any client.
+    """
+    with closing(connect(settings, application=APPLICATION)) as other:
+        processes = [_server_process(each) for each in (connection, other, connection)]
+    if processes[0] == processes[1] or processes[0] != processes[2]:
+        raise UserError(
+            "a pooler between this machine and PostgreSQL shares server connections between "
+            "transactions, so that locks and temporary tables are lost; set POSTGRES_HOST and "
+            "POSTGRES_PORT to PostgreSQL itself, or the pooler's mode to session (PgBouncer: "
+            "pool_mode = session)"
+        )
+    if processes[0] == connection.info.backend_pid:
+        return "none"
+    return "in session mode"
+
+
+def _server_process(connection: Connection) -> int:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(SELECT_SERVER_PROCESS)
+        return int(only_row(cursor)[0])
 
 
 def _check_tables(connection: Connection) -> str:

@@ -5,6 +5,7 @@ After every start it is empty, without topics.
 
 import secrets
 import socket
+import struct
 from functools import partial
 from pathlib import Path
 from signal import SIGTERM
@@ -12,6 +13,7 @@ from signal import SIGTERM
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
+from clickstream.doctor import kafka_wire
 from clickstream.errors import UserError
 from clickstream.local.ports import HOST
 from clickstream.local.processes import Process
@@ -56,7 +58,8 @@ def _command(port: int) -> list[str]:
 def _answers(process: Process, port: int) -> bool:
     """Return True if this process answers on the port, which its random cluster id shows."""
     try:
-        socket.create_connection((HOST, port), PROBE_SECONDS).close()
+        with socket.create_connection((HOST, port), PROBE_SECONDS) as connection:
+            kafka_wire.greet(connection)  # the client would wait for a silent one without limit
         admin = KafkaAdminClient(
             bootstrap_servers=f"{HOST}:{port}",
             bootstrap_timeout_ms=PROBE_SECONDS * 1000,
@@ -66,5 +69,5 @@ def _answers(process: Process, port: int) -> bool:
             return admin.describe_cluster()["cluster_id"] in process.command
         finally:
             admin.close()
-    except (OSError, KafkaError):
+    except (OSError, KafkaError, UserError, struct.error):
         return False

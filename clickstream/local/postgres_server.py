@@ -19,6 +19,7 @@ from signal import SIGINT, SIGQUIT
 
 import psycopg2
 
+from clickstream.clients.postgres import remove_ignored_variables
 from clickstream.errors import UserError
 from clickstream.generated_files import replace_file
 from clickstream.local import processes
@@ -138,6 +139,7 @@ class Instance:
 
     def answers(self, process: Process, port: int) -> bool:
         """Return True if the process is running and accepts the password."""
+        remove_ignored_variables()
         try:
             psycopg2.connect(
                 host=HOST,
