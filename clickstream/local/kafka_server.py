@@ -13,7 +13,7 @@ from signal import SIGTERM
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from clickstream.doctor import kafka_wire
+from clickstream.clients import kafka_wire
 from clickstream.errors import UserError
 from clickstream.local.ports import HOST
 from clickstream.local.processes import Process

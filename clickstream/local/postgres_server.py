@@ -133,6 +133,9 @@ class Instance:
             "hba_file": str(self.folder / "access.conf"),
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # A client is told of its errors. Here they would fill the disk with statements.
+            "log_min_messages": "log",
+            "log_checkpoints": "off",
         }
         flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [self._program("postgres"), "-D", str(self.data), *flags]

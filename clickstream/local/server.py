@@ -11,6 +11,7 @@ from clickstream.local import processes
 from clickstream.local.processes import Account, Process
 
 START_SECONDS = 60.0  # long enough for PostgreSQL to recover from a crash
+MAX_LOG_BYTES = 10 << 20
 _POLL_SECONDS = 0.05
 
 
@@ -43,8 +44,13 @@ class Server:
 
 
 def begin(server: Server, port: int) -> Process:
-    """Prepare and start a server, without waiting until it answers."""
+    """Prepare and start a server, without waiting until it answers.
+
+    Its log begins again if it has MAX_LOG_BYTES; the one before it is kept.
+    """
     server.prepare()
+    if server.log.exists() and server.log.stat().st_size >= MAX_LOG_BYTES:
+        server.log.replace(server.log.with_name(f"{server.log.name}.1"))
     return processes.start(
         server.command(port), log=server.log, folder=server.folder, account=server.account
     )

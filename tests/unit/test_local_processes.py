@@ -18,6 +18,7 @@ from clickstream.errors import UserError
 from clickstream.local import ports, processes
 from clickstream.local.locks import locked
 from clickstream.local.processes import Process
+from clickstream.local.server import MAX_LOG_BYTES, Server, begin
 
 IGNORES_SIGTERM = (
     "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True)"
@@ -153,3 +154,24 @@ def test_a_missing_module_is_an_error_that_says_what_to_install(missing: str) ->
     assert result.stderr.startswith("error: local servers cannot run here, as the module")
     assert missing in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_log_of_10_mib_begins_again_at_the_next_start_and_the_one_before_it_is_kept(
+    tmp_path: Path,
+) -> None:
+    sleeping = Server(
+        "sleeper",
+        "Sleeper",
+        tmp_path,
+        (),
+        lambda: None,
+        lambda _: ["sleep", "300"],
+        lambda *_: True,
+    )
+    sleeping.log.write_text("small\n")
+    processes.stop(begin(sleeping, 1))
+    assert sleeping.log.read_text() == "small\n"
+    sleeping.log.write_bytes(b"x" * MAX_LOG_BYTES)
+    processes.stop(begin(sleeping, 1))
+    assert sleeping.log.read_text() == ""
+    assert (tmp_path / "log.1").stat().st_size == MAX_LOG_BYTES
