@@ -191,7 +191,8 @@ CREATE TABLE IF NOT EXISTS search_cursor (
     moved_at          timestamptz NOT NULL DEFAULT now(),
     -- The backfill goes in the order of the events' keys. The last key; NULL when it is finished.
     filled_time       timestamptz,
-    filled_id         uuid
+    filled_id         uuid,
+    announced         bigint
 );
 
 CREATE TABLE IF NOT EXISTS search_refused_documents (
@@ -224,6 +225,8 @@ ALTER TABLE session_metrics
 ALTER TABLE stream_positions
     ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS cluster_id text;
+ALTER TABLE search_cursor
+    ADD COLUMN IF NOT EXISTS announced bigint;
 ALTER TABLE session_rule
     ADD COLUMN IF NOT EXISTS metrics_version integer NOT NULL DEFAULT 1;
 -- Metrics of version 2 show at most 256 KiB of an array or object. Mostly that is so already.
@@ -558,6 +561,8 @@ COMMENT ON COLUMN search_cursor.filled_time IS
     'event_time of the last event that the backfill indexed; NULL when it is complete.';
 COMMENT ON COLUMN search_cursor.filled_id IS
     'event_id of the last event that the backfill indexed; NULL when it is complete.';
+COMMENT ON COLUMN search_cursor.announced IS
+    'Number of the last step whose documents may have been sent; NULL before the first one.';
 
 COMMENT ON TABLE search_refused_documents IS
     'Documents that OpenSearch refused for their content.';

@@ -13,7 +13,8 @@ from clickstream.storage.change_log import CHECKPOINT_EXPIRY_DAYS, DELETE_CHECKP
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 
 SELECT_CHECKPOINT = f"""
-    SELECT token, horizon::text::bigint, filled_time::text, filled_id::text
+    SELECT token, horizon::text::bigint, filled_time::text, filled_id::text,
+           coalesce(announced, horizon::text::bigint)
     FROM search_cursor
     WHERE system_identifier = (SELECT system_identifier::text FROM pg_control_system())
       AND moved_at > now() - interval '{CHECKPOINT_EXPIRY_DAYS} days'
@@ -36,6 +37,12 @@ CREATE_CHECKPOINT = f"""
            %(filled_time)s, %(filled_id)s
     FROM pg_control_system()
 """  # noqa: S608 - built of constants
+# Gives the next step a number. The first one is greater than every horizon so far.
+ANNOUNCE_STEP = """
+    UPDATE search_cursor SET announced = coalesce(announced, horizon::text::bigint) + 1
+    WHERE token = %(token)s
+    RETURNING announced
+"""
 UPDATE_CHECKPOINT = """
     UPDATE search_cursor
     SET horizon = %(horizon)s::xid8, filled_time = %(filled_time)s, filled_id = %(filled_id)s,
@@ -60,11 +67,13 @@ class Checkpoint:
 
     horizon: every transaction before it is indexed, once the backfill is complete.
     backfilled_to: key of the last event that the backfill indexed; None when it is complete.
+    announced: the number of the last step whose documents may have been sent.
     """
 
     token: str
     horizon: int
     backfilled_to: KeyText | None
+    announced: int = 0
 
 
 def read(cursor: Cursor) -> Checkpoint | None:
@@ -73,8 +82,8 @@ def read(cursor: Cursor) -> Checkpoint | None:
     row = cursor.fetchone()
     if row is None:
         return None
-    token, horizon, filled_time, filled_id = row
-    return Checkpoint(token, horizon, (filled_time, filled_id) if filled_time else None)
+    token, horizon, filled_time, filled_id, announced = row
+    return Checkpoint(token, horizon, (filled_time, filled_id) if filled_time else None, announced)
 
 
 def database(cursor: Cursor) -> str:
@@ -94,6 +103,18 @@ def create(cursor: Cursor, token: str) -> None:
     filled_time, filled_id = LOWEST_KEY
     parameters = {"token": token, "filled_time": filled_time, "filled_id": filled_id}
     cursor.execute(CREATE_CHECKPOINT, parameters)
+
+
+def announce(cursor: Cursor, checkpoint: Checkpoint) -> int:
+    """Store and return the number of the step that is sent next, before OpenSearch has it.
+
+    Raises CheckpointLostError if a rebuild of the index has begun since.
+    """
+    cursor.execute(ANNOUNCE_STEP, {"token": checkpoint.token})
+    row = cursor.fetchone()
+    if row is None:
+        raise CheckpointLostError("a rebuild of the index has begun")
+    return int(row[0])
 
 
 def advance(cursor: Cursor, checkpoint: Checkpoint) -> None:

@@ -20,9 +20,10 @@ class IndexState:
     """The content of the state document.
 
     token: that of the checkpoint. database: the name of the database that is indexed. version: the
-    document's own. horizon: that of the checkpoint, written after it; if it is ahead of the
-    checkpoint, PostgreSQL was restored from an older backup. indexes: UUIDs by name; an index that
-    was deleted and created again has another one.
+    document's own. horizon: the number of the last step announced (earlier versions of the program
+    stored a horizon, which is never greater); if it is ahead of the checkpoint's, PostgreSQL has
+    lost commits. indexes: UUIDs by name; an index that was deleted and created again has another
+    one.
     """
 
     token: str

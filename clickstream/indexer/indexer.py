@@ -124,15 +124,22 @@ class Indexer:
     def _index(self, connection: Connection, step: IndexStep) -> None:
         """Index the documents of a step.
 
-        1. Send the documents. 2. Advance the checkpoint. 3. Store its horizon in OpenSearch.
+        1. Announce the step in PostgreSQL, and then in OpenSearch. 2. Send the documents.
+        3. Advance the checkpoint.
+
+        If PostgreSQL loses its last commits, in a failover or by a restored backup, OpenSearch may
+        have documents of rows that are gone, with versions that will be used again. Then PostgreSQL
+        has lost the announcement too, and the next check starts a backfill.
         """
+        with connection, connection.cursor() as cursor:
+            number = checkpoint.announce(cursor, step.after)
+        self._indexes.announce(number)
         sent, refusals = self._send(connection, step)
         reach(FailPoint.DOCUMENTS_SENT)
         with connection, connection.cursor() as cursor:
             checkpoint.advance(cursor, step.after)
             refused_documents.record(cursor, sent, refusals)
         reach(FailPoint.CHECKPOINT_ADVANCED)
-        self._indexes.store_horizon(step.after.horizon)
         if refusals:
             logger.warning(
                 "OpenSearch refused %d %s; list them with: python -m clickstream rejected list",

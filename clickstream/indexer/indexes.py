@@ -135,9 +135,9 @@ class IndexSet:
         uuid = uuids(self._client, self._names)[name]
         self._write(replace(self._state, indexes={**self._state.indexes, name: uuid}))
 
-    def store_horizon(self, horizon: int) -> None:
-        """Store the horizon of the checkpoint in the state."""
-        self._write(replace(self._state, horizon=horizon))
+    def announce(self, number: int) -> None:
+        """Store the number of the step whose documents are sent next; PostgreSQL has it."""
+        self._write(replace(self._state, horizon=number))
 
     def release(self) -> None:
         """Forget the state, which another leader may change from now on."""
@@ -195,7 +195,7 @@ def _mismatch(
             "it belongs to another checkpoint, because of a restored backup, a failover, or a "
             "backfill that was interrupted"
         )
-    if state.horizon > checkpoint.horizon:
+    if state.horizon > checkpoint.announced:
         return "the database was restored to an earlier state, by a backup or a failover"
     if not state.indexes.items() <= found.items():
         return "an index was deleted"

@@ -259,7 +259,7 @@ def test_an_index_deleted_or_outdated_while_no_consumer_ran_is_backfilled(
         client.indices.delete(index="clickstream-search-state")
         assert run_script("consumer.py", "--drain", **search).returncode == 0
         search_oracle.check({**environment, **search})
-    query("UPDATE search_cursor SET horizon = '5'")
+    query("UPDATE search_cursor SET horizon = '5', announced = '5'")
     drained = run_script("consumer.py", "--drain", **search)
     assert "the database was restored to an earlier state" in drained.stderr
     search_oracle.check({**environment, **search})

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from opensearchpy import OpenSearch
+from psycopg2 import OperationalError
 
 from clickstream.clients.postgres import Connection, connect
+from clickstream.indexer import checkpoint
 from clickstream.indexer.ownership import OWNER_KEY, ForeignIndexError
 from clickstream.settings import Settings
 from tests.services import search_oracle
@@ -215,7 +217,10 @@ def test_indexes_of_an_earlier_version_belong_to_the_database_of_their_state(
     [
         ("DELETE FROM search_cursor", "PostgreSQL has no checkpoint of it, because of"),
         ("UPDATE search_cursor SET token = 'earlier'", "it belongs to another checkpoint, because"),
-        ("UPDATE search_cursor SET horizon = '5'", "the database was restored to an earlier state"),
+        (
+            "UPDATE search_cursor SET horizon = '5', announced = '5'",
+            "the database was restored to an earlier state",
+        ),
     ],
 )
 def test_a_rebuild_after_a_failover_is_a_warning_with_its_reason(
@@ -240,6 +245,39 @@ def test_a_rebuild_after_a_failover_is_a_warning_with_its_reason(
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert f"backfilling the search index: {reason}" in record.getMessage()
+
+
+def test_documents_of_commits_that_postgresql_lost_do_not_remain(
+    searching: Settings,
+    batches: Batches,
+    clock: ManualClock,
+    transactions: Connection,
+    client: OpenSearch,
+    query: Query,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The indexer died after it had sent them, and the promoted standby lacks these commits."""
+    batches.store([[event("a", 0)]])
+    with open_indexer(searching, clock=clock) as indexer:
+        catch_up(indexer, transactions)
+        ((before,),) = query("SELECT announced FROM search_cursor")
+        batches.store([[event("lost", 0)]])
+        with monkeypatch.context() as patched:
+            patched.setattr(checkpoint, "advance", _fail)
+            with pytest.raises(OperationalError):
+                catch_up(indexer, transactions)
+        assert len(search_oracle.indexed(client)) == 4
+        query("DELETE FROM clickstream_events WHERE user_id = 'lost'")
+        query("DELETE FROM session_metrics WHERE user_id = 'lost'")
+        query("DELETE FROM session_changes")
+        query("UPDATE search_cursor SET announced = %s", (before,))
+        indexer.release()
+        check_indexes(indexer, clock, transactions)
+        search_oracle.check_documents(transactions, client)
+
+
+def _fail(*_: object) -> None:
+    raise OperationalError("the connection is lost")
 
 
 # == Several databases with a prefix each =======================================================
