@@ -10,6 +10,7 @@ import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from random import Random
 from time import monotonic
 
@@ -18,11 +19,14 @@ import pytest
 from clickstream.clients.postgres import connect
 from clickstream.local.postgres_server import UNPRIVILEGED_USER
 from clickstream.settings import Settings
-from tests.services import oracle
-from tests.services.databases import DISCONNECT_CONSUMERS, Query
+from tests.services import oracle, search_oracle
+from tests.services.databases import DISCONNECT_CONSUMERS, Query, query_of
+from tests.services.fault_proxy import fault_proxy
 from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
+from tests.services.own_server import OwnServer
 from tests.services.records import random_events, send_by_visitor, wait_until_read
-from tests.services.scripts import Script, StartScript
+from tests.services.scripts import RunScript, Script, StartScript
+from tests.services.standby import Standby
 from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
@@ -177,3 +181,41 @@ def test_a_consumer_continues_by_itself_after_the_disk_of_postgresql_was_full(
     wait_until_read(query, len(events))
     assert re.search(REPORTS.format("No space left on device"), consumer.output)
     check(environment, consumer, len(events))
+
+
+# == A failover =================================================================================
+
+
+def test_after_a_failover_to_a_standby_that_lacks_commits_tables_and_index_are_exact(
+    environment: dict[str, str],
+    own_postgres: OwnServer,
+    search: dict[str, str],
+    start_script: StartScript,
+    run_script: RunScript,
+    tmp_path: Path,
+) -> None:
+    """The standby is read-only at first. Its transaction ids are lower than those indexed."""
+    own = {**environment, **own_postgres.environment, **search}
+    query = query_of(own)
+    events = random_events(1_200, visitors=30, seed=5)
+    standby = Standby(tmp_path / "own-postgres", own_postgres.environment)
+    with fault_proxy("postgres", own) as proxy:
+        consumer = start_script("consumer.py", **{**proxy.environment, **SMALL_BATCHES})
+        send_by_visitor(environment, events[:400])
+        wait_until_read(query, 400)
+        standby.copy()
+        send_by_visitor(environment, events[400:800])
+        eventually(lambda: search_oracle.check(own) > 800, 60)
+        own_postgres.kill()
+        proxy.upstream = standby.address
+        with standby.running():
+            own |= {"POSTGRES_PORT": str(standby.address[1])}
+            send_by_visitor(environment, events[800:])
+            consumer.wait_for_output("read-only")
+            standby.promote()
+            wait_until_read(query_of(own), len(events))
+            check(own, consumer, len(events))
+            consumer.wait_for_output("backfilling the search index: the database was restored")
+            eventually(lambda: search_oracle.check(own) > len(events), 60)
+            verified = run_script("summary.py", "--verify", **own)
+            assert verified.returncode == 0
