@@ -46,7 +46,6 @@ from tests.services.scripts import (
     plain_environment,
 )
 from tests.services.search_servers import (
-    INSTALL_SECONDS,
     GivenSearch,
     LocalSearch,
     RealSearch,
@@ -54,6 +53,7 @@ from tests.services.search_servers import (
     missing,
     shared_real_search,
 )
+from tests.services.server_scripts import INSTALL_SECONDS
 from tests.services.waiting import eventually
 
 GIVEN_BY = {

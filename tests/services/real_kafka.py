@@ -5,9 +5,7 @@ passwords (SASL).
 """
 
 import os
-import shutil
 import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -18,11 +16,9 @@ from kafka.admin import UserScramCredentialUpsertion
 
 from clickstream.local.ports import HOST, free_port
 from tests.pki import Authority
-from tests.services.scripts import PROJECT
+from tests.services import server_scripts
+from tests.services.server_scripts import KAFKA_SCRIPT, START_SECONDS
 
-PROGRAM = PROJECT / "tests" / "servers" / "kafka.sh"
-INSTALL_SECONDS = 600
-START_SECONDS = 120
 # Waits for the end of the test run, and deletes the server.
 WATCHDOG = 'cat >/dev/null; "$1" wipe >/dev/null'
 USER, PASSWORD = "clickstream", "the right password"
@@ -109,14 +105,7 @@ class RealKafka:
 
     def ask(self, verb: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the script that controls it, with one of its verbs."""
-        return subprocess.run(
-            [PROGRAM, verb],
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        return server_scripts.ask(KAFKA_SCRIPT, verb, self.variables, seconds)
 
     def create_scram_user(self) -> None:
         """Create the user of the listener with passwords; PLAIN has it by configuration."""
@@ -139,7 +128,7 @@ def running_real_kafka(folder: Path) -> Iterator[RealKafka]:
     """Yield a running Kafka; it is deleted at the end, however the test run ends."""
     kafka = RealKafka(folder)
     watchdog = subprocess.Popen(
-        ["bash", "-c", WATCHDOG, "watchdog", str(PROGRAM)],
+        ["bash", "-c", WATCHDOG, "watchdog", str(KAFKA_SCRIPT)],
         env=kafka.variables,
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the tests, not for the watchdog
@@ -151,11 +140,3 @@ def running_real_kafka(folder: Path) -> Iterator[RealKafka]:
         yield kafka
     finally:
         watchdog.communicate()
-
-
-def missing() -> str:
-    """Return as a sentence what this machine lacks for a real Kafka; empty if nothing."""
-    if sys.platform != "linux" or not shutil.which("bash"):
-        return "a real Kafka is only started on Linux, with bash"
-    asked = subprocess.run([PROGRAM, "check"], capture_output=True, text=True, check=False)
-    return "" if asked.returncode == 0 else f"no real Kafka, {asked.stdout.strip()}"

@@ -6,9 +6,7 @@ and a watchdog kills it after the last worker, however that ended.
 """
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from fnmatch import fnmatchcase
@@ -20,14 +18,12 @@ from clickstream.generated_files import replace_file
 from clickstream.local.locks import locked
 from clickstream.local.ports import HOST, free_port
 from clickstream.settings import Settings
+from tests.services import server_scripts
 from tests.services.own_server import OwnServer
-from tests.services.scripts import PROJECT
+from tests.services.server_scripts import OPENSEARCH_SCRIPT, START_SECONDS
 
-PROGRAM = PROJECT / "tests" / "servers" / "opensearch.sh"
 # Waits for the end of the worker that started it, then of all others, and deletes the server.
 WATCHDOG = 'cat >/dev/null; flock "$1" "$2" wipe >/dev/null'
-START_SECONDS = 120
-INSTALL_SECONDS = 600
 OUR_INDEXES = "clickstream-*"
 
 
@@ -115,14 +111,7 @@ class RealSearch:
 
     def ask(self, verb: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run the script that controls it, with one of its verbs."""
-        return subprocess.run(
-            [PROGRAM, verb],
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        return server_scripts.ask(OPENSEARCH_SCRIPT, verb, self.variables, seconds)
 
     @contextmanager
     def fresh(self) -> Iterator["RealSearch"]:
@@ -138,7 +127,7 @@ def shared_real_search(folder: Path, data: Path) -> Iterator[RealSearch]:
     """Yield the real server of this run; after the last worker it and its data are deleted."""
     server = RealSearch(folder, data)
     watchdog = subprocess.Popen(
-        ["bash", "-c", WATCHDOG, "watchdog", str(server.lock), str(PROGRAM)],
+        ["bash", "-c", WATCHDOG, "watchdog", str(server.lock), str(OPENSEARCH_SCRIPT)],
         env=server.variables,
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the tests, not for the watchdog
@@ -160,10 +149,7 @@ def _agreed_port(file: Path) -> int:
 
 def missing() -> str:
     """Return as a sentence what this machine lacks for a real OpenSearch; empty if nothing."""
-    if sys.platform != "linux" or not shutil.which("bash"):
-        return "a real OpenSearch is only started on Linux, with bash"
-    asked = subprocess.run([PROGRAM, "check"], capture_output=True, text=True, check=False)
-    return "" if asked.returncode == 0 else f"no real OpenSearch, {asked.stdout.strip()}"
+    return server_scripts.missing(OPENSEARCH_SCRIPT, "OpenSearch")
 
 
 # == Given by settings ==========================================================================

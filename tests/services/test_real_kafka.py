@@ -22,9 +22,10 @@ from clickstream.consumer.stream import PARTITION_FETCH_BYTES
 from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.databases import Query
-from tests.services.real_kafka import INSTALL_SECONDS, RealKafka, missing, running_real_kafka
+from tests.services.real_kafka import RealKafka, running_real_kafka
 from tests.services.records import event, send
 from tests.services.scripts import RunScript, StartScript
+from tests.services.server_scripts import INSTALL_SECONDS, KAFKA_SCRIPT, missing
 from tests.services.waiting import eventually
 
 # Long enough for a warning.
@@ -34,7 +35,7 @@ OUTAGE_SECONDS = SILENT_SECONDS + 2
 @pytest.fixture(scope="module")
 def real_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
     """The Kafka of these tests."""
-    if reason := missing():
+    if reason := missing(KAFKA_SCRIPT, "Kafka"):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("kafka")
     installed = RealKafka(folder).ask("install", INSTALL_SECONDS)
@@ -45,7 +46,7 @@ def real_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
         yield kafka
 
 
-@pytest.mark.parametrize("access", ["client certificate", "PLAIN"])
+@pytest.mark.parametrize("access", ["client certificate", "PLAIN", "SCRAM-SHA-512"])
 def test_the_pipeline_is_exact_on_a_kafka_with_tls(
     access: str, real_kafka: RealKafka, run_script: RunScript
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_kafka_killed_under_load_loses_and_doubles_nothing(
     real_kafka.start()
     assert traffic.wait() == 0, traffic.output
     drained = run_script("consumer.py", "--drain", **real_kafka.plain)
+
     assert drained.returncode == 0
     assert run_script("summary.py", "--compare", truth).returncode == 0
     assert "Traceback" not in consumer.output
