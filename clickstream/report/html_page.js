@@ -8,6 +8,7 @@
   const HEAT_NAME = 130;    // most for the names of a heatmap's rows
   const FLOW_ROW = 34;
   const PLOT = 240;         // a chart with axes
+  const AXIS_NAMES = 50;    // left of it
   const MOST_GROWTH = 2;    // how much higher a chart may be to fill its card
   const NARROW = 480;
   const FONT = 12;
@@ -98,7 +99,8 @@
       percent: {min: 0, max: 1, interval: 0.25},
       seconds: {interval: step, max: step * Math.ceil(Math.max(...values) / step)},
     };
-    return {
+    const slots = (starts[starts.length - 1] - starts[0]) / length + 1;
+    return (width) => ({
       height: PLOT,
       useUTC: true,
       legend: {show: several, left: 0, top: 0, itemWidth: 14, itemHeight: 10,
@@ -118,14 +120,13 @@
         name: series.name,
         type: series.line ? "line" : "bar",
         stack: series.line ? undefined : "all",
-        barMaxWidth: 60,
-        barCategoryGap: "15%",
+        barWidth: Math.min(60, Math.max(1, 0.8 * (width - AXIS_NAMES) / slots)),
         showSymbol: starts.length < 30,
         symbolSize: 5,
         itemStyle: {color: number ? colour.second : colour.first},
         data: series.values.map((value, index) => [starts[index] + length / 2, value]),
       })),
-    };
+    });
   }
 
   function drawColumns(chart, colour) {
@@ -176,7 +177,7 @@
     const hidden = {axisLine: {show: false}, axisTick: {show: false}, splitArea: {show: false}};
     return (width) => ({
       height: HEAT_ROW * chart.rows.length + 28,
-      grid: {left: 0, right: 0, top: 0, bottom: 4, outerBoundsMode: "same",
+      grid: {left: 0, right: 0, top: 6, bottom: 4, outerBoundsMode: "same",
         outerBoundsContain: "axisLabel"},
       xAxis: {type: "category", data: chart.columns, ...hidden,
         axisLabel: {...label, color: colour.quiet, overflow: "truncate", interval: chart.labels ? 0 : "auto",

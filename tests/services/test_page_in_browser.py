@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from clickstream.settings import Settings
 from tests.services.batches import Batches
 from tests.services.records import event
 from tests.services.scripts import RunScript
+from tests.services.waiting import DEADLINE_SECONDS
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -27,7 +29,8 @@ SHOP = ("--events", "800", "--backfill", "2d", "--seed", "7")
 NEWS = ("--profile", "news", "--events", "400", "--backfill", "2d", "--seed", "7")
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>{a|b}{b}\x1b[2J\u202e"
 LONG_PATH = "/" + "a-long-path/" * 33 + "end"
-# Charts of a shop and a news site: the page has no group without figures.
+DEADLINE_MILLISECONDS = 1_000 * DEADLINE_SECONDS
+# Charts of a shop and a news site.
 ALL_CHARTS = 19
 
 # The number of shapes of each chart in a colour of data: not of axes, lines, background and text.
@@ -72,6 +75,9 @@ MISSING_NUMBERS = """() => [...document.querySelectorAll(".chart")].flatMap((cha
   const drawn = [...chart.querySelectorAll("text")].map((text) => text.textContent);
   return (values.texts ?? []).filter((text) => !drawn.includes(text));
 })"""
+NEXT_FRAMES = """async () => {
+  for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
+}"""
 SHOW_ALL_TOOLTIPS = """() => document.querySelectorAll(".chart").forEach((chart) => {
   echarts.getInstanceByDom(chart).dispatchAction({type: "showTip", seriesIndex: 0, dataIndex: 0});
 })"""
@@ -88,7 +94,7 @@ def batches(settings: Settings) -> Iterator[Batches]:
 def browser() -> Iterator[Browser]:
     """Chromium, which the tests of this file share."""
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM)
+        yield playwright.chromium.launch(executable_path=CHROMIUM, timeout=DEADLINE_MILLISECONDS)
 
 
 def written_page(run_script: RunScript, folder: Path) -> str:
@@ -107,14 +113,14 @@ def simulated_events(run_script: RunScript, *arguments: str) -> list[Any]:
 def check(browser: Browser, address: str, width: int, scheme: Any) -> Page:
     """Open the page, all tables too; compare what can be seen with what must be."""
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.set_default_timeout(DEADLINE_MILLISECONDS)
     messages: list[str] = []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
     page.on("request", lambda request: messages.append(request.url))
     page.goto(address)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
-    # Charts whose size has changed are drawn again, after the next frame.
-    page.evaluate("() => new Promise((end) => requestAnimationFrame(() => setTimeout(end, 50)))")
+    page.evaluate(NEXT_FRAMES)  # charts whose size has changed are drawn again
     assert messages == [address]
     assert 0 not in page.evaluate(MARKS)
     assert page.evaluate(CLIPPED) == []
@@ -123,9 +129,8 @@ def check(browser: Browser, address: str, width: int, scheme: Any) -> Page:
     return page
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_every_chart_draws_and_nothing_overflows(
-    width: int, batches: Batches, run_script: RunScript, browser: Browser, tmp_path: Path
+def test_every_chart_draws_and_nothing_overflows_at_any_width_and_colour(
+    batches: Batches, run_script: RunScript, browser: Browser, tmp_path: Path
 ) -> None:
     long = event("v" * 256, 0, page_url=f"https://shop.example{LONG_PATH}?q=1", country="C" * 200)
     hostile = [
@@ -137,7 +142,7 @@ def test_every_chart_draws_and_nothing_overflows(
     batches.store([[long, *hostile, event(HOSTILE, 9), b"no JSON"]])
     address = written_page(run_script, tmp_path)
     backgrounds = set()
-    for scheme in ("light", "dark"):
+    for width, scheme in product((390, 1280), ("light", "dark")):
         page = check(browser, address, width, scheme)
         assert page.locator(".chart").count() == ALL_CHARTS
         page.evaluate(SHOW_ALL_TOOLTIPS)
