@@ -46,8 +46,8 @@ class TimeChart:
 class BarChart:
     """Named values as horizontal bars, the first one on top.
 
-    texts: shown at the end of each bar. titles: shown in place of the names in tooltips, if they
-    are longer than these.
+    texts: at the end of each bar. titles: the names in tooltips, if they differ from those on the
+    page.
     """
 
     kind: ClassVar[str] = "bars"

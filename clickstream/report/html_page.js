@@ -1,4 +1,6 @@
-// Draws each chart of the page from the JSON behind it. html_charts.py says what the JSON has.
+// Draws each chart of the page by ECharts from the JSON behind it, again if the width or the colour
+// scheme changes. html_charts.py says what the JSON has; each function draw... returns the options
+// of ECharts, and the height that the chart needs.
 // Texts of visitors are only ever shown as text: by SVG text elements and by textContent.
 "use strict";
 (() => {
@@ -86,7 +88,7 @@
     };
   }
 
-  function drawTime(chart, colour) {
+  function drawTime(chart, colour, width) {
     const format = FORMATS[chart.format];
     const {grid, yAxis, label} = plot(colour, format);
     const length = 1000 * chart.seconds;
@@ -100,7 +102,7 @@
       seconds: {interval: step, max: step * Math.ceil(Math.max(...values) / step)},
     };
     const slots = (starts[starts.length - 1] - starts[0]) / length + 1;
-    return (width) => ({
+    return {
       height: PLOT,
       useUTC: true,
       legend: {show: several, left: 0, top: 0, itemWidth: 14, itemHeight: 10,
@@ -126,12 +128,12 @@
         itemStyle: {color: number ? colour.second : colour.first},
         data: series.values.map((value, index) => [starts[index] + length / 2, value]),
       })),
-    });
+    };
   }
 
-  function drawColumns(chart, colour) {
+  function drawColumns(chart, colour, width) {
     const {grid, yAxis, label} = plot(colour, FORMATS.count);
-    return (width) => ({
+    return {
       height: PLOT,
       grid,
       xAxis: {type: "category", data: chart.names, axisTick: {show: false},
@@ -142,17 +144,17 @@
         tooltip(chart.titles[item.dataIndex], [["", counts.format(item.value)]])},
       series: [{type: "bar", data: chart.values, barCategoryGap: "12%",
         itemStyle: {color: colour.first}}],
-    });
+    };
   }
 
   // The name and the value stand above a bar, so that both have the whole width.
-  function drawBars(chart, colour) {
+  function drawBars(chart, colour, width) {
     const above = {fontSize: FONT, inside: true, margin: 0, interval: 0, verticalAlign: "bottom",
       padding: [0, 0, 10, 0]};
     const longest = Math.max(...chart.texts.map((text) => text.length));
     const axis = {type: "category", inverse: true, axisLine: {show: false}, axisTick: {show: false},
       z: 10};
-    return (width) => ({
+    return {
       height: BAR_ROW * chart.names.length,
       grid: {left: 0, right: 0, top: 8, bottom: 0, outerBoundsMode: "none"},
       xAxis: {type: "value", show: false, min: 0, max: "dataMax"},
@@ -165,22 +167,24 @@
       tooltip: {trigger: "axis", axisPointer: {type: "none"}, formatter: ([item]) =>
         tooltip((chart.titles.length ? chart.titles : chart.names)[item.dataIndex],
           [["", chart.texts[item.dataIndex]]])},
-      series: [{type: "bar", barWidth: 9, barMinHeight: 2, data: chart.values.map((value) => value || null),
+      series: [{type: "bar", barWidth: 9, barMinHeight: 2,
+        data: chart.values.map((value) => value || null),  // no bar for zero
         showBackground: true, backgroundStyle: {color: colour.least, borderRadius: 4},
         itemStyle: {color: colour.first, borderRadius: 4}}],
-    });
+    };
   }
 
-  function drawHeatmap(chart, colour) {
+  function drawHeatmap(chart, colour, width) {
     const most = Math.max(1, ...chart.values.flat());
     const label = {color: colour.text, fontSize: FONT};
     const hidden = {axisLine: {show: false}, axisTick: {show: false}, splitArea: {show: false}};
-    return (width) => ({
+    return {
       height: HEAT_ROW * chart.rows.length + 28,
       grid: {left: 0, right: 0, top: 6, bottom: 4, outerBoundsMode: "same",
         outerBoundsContain: "axisLabel"},
       xAxis: {type: "category", data: chart.columns, ...hidden,
-        axisLabel: {...label, color: colour.quiet, overflow: "truncate", interval: chart.labels ? 0 : "auto",
+        axisLabel: {...label, color: colour.quiet, interval: chart.labels ? 0 : "auto",
+          overflow: "truncate",
           width: chart.labels ? (width - HEAT_NAME) / chart.columns.length - 10 : undefined}},
       yAxis: {type: "category", data: chart.rows, inverse: true, ...hidden,
         axisLabel: {...label, interval: 0, width: HEAT_NAME - 10, overflow: "truncate"}},
@@ -192,15 +196,16 @@
         itemStyle: {borderColor: colour.card, borderWidth: 2, borderRadius: 4},
         data: chart.values.flatMap((numbers, row) => numbers.map((number, column) => ({
           value: [column, row, number],
-          label: {show: chart.labels, fontSize: FONT, formatter: () => (number < 10000 ? counts : short).format(number),
+          label: {show: chart.labels, fontSize: FONT,
+            formatter: () => (number < 10000 ? counts : short).format(number),
             color: number > most * colour["inverse-from"] ? colour.card : colour.text},
         }))),
       }],
-    });
+    };
   }
 
   // Each name has a node on both sides: as an origin and as a target.
-  function drawFlows(chart, colour) {
+  function drawFlows(chart, colour, width) {
     const from = [...new Set(chart.links.map(([name]) => name))];
     const to = [...new Set(chart.links.map(([, name]) => name))];
     const node = (side, position, align) => (name) => ({
@@ -208,7 +213,7 @@
       itemStyle: {color: side === "from" ? colour.first : colour.second},
       label: {position, align},
     });
-    return (width) => ({
+    return {
       height: FLOW_ROW * Math.max(from.length, to.length),
       tooltip: {formatter: ({data, dataType, name, value}) => dataType === "edge"
         ? tooltip(`${data.source.slice(5)} → ${data.target.slice(3)}`, [["", counts.format(value)]])
@@ -225,17 +230,17 @@
         links: chart.links.map(([source, target, value]) =>
           ({source: `from ${source}`, target: `to ${target}`, value})),
       }],
-    });
+    };
   }
 
   const DRAW = {time: drawTime, bars: drawBars, columns: drawColumns, heatmap: drawHeatmap,
     flows: drawFlows};
 
+  // Draws a chart, or draws it again if it has an instance of ECharts.
   function draw(element, chart, instance) {
     const colour = colours();
-    const drawn = DRAW[chart.kind](chart, colour);
     const {height, tooltip: shown, ...option} =
-      typeof drawn === "function" ? drawn(element.clientWidth) : drawn;
+      DRAW[chart.kind](chart, colour, element.clientWidth);
     element.style.minHeight = `${height}px`;
     element.style.maxHeight = `${MOST_GROWTH * height}px`;
     instance ??= echarts.init(element, null, {renderer: "svg"});

@@ -1,9 +1,9 @@
 """The report as one HTML file that needs no network; light and dark, for wide and narrow screens.
 
-The charts are drawn in the browser by Apache ECharts, whose script is part of the file: it draws
-SVG of the width of the screen with tooltips, has all charts that we need, is released twice a year
-under the Apache License 2.0, and costs production no package. The tables under the charts need no
-script.
+The charts are drawn in the browser by Apache ECharts, whose script (1.1 MB) is part of the file. It
+draws SVG for the width of the screen, with tooltips; it has all kinds of charts that we need; it is
+maintained by the Apache Software Foundation under the Apache License 2.0; and it needs no package.
+The tables below the charts need no script.
 
 No text of a visitor can become markup: in HTML it is escaped, and for the charts it is JSON, which
 html_page.js shows as text. A content security policy allows the page's two scripts, by their
