@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import socket, socketpair
 from types import FrameType
 
 
@@ -44,11 +45,24 @@ class Stop:
     def on_signals(self) -> "Stop":
         """Request the stop on SIGINT and SIGTERM; return self.
 
-        A second signal ends the process at once.
+        A second signal ends the process at once. The request is made as soon as the signal comes,
+        also if the main thread waits in C code, as libpq does, where Python calls no handler.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
+        receiver, sender = socketpair()
+        sender.setblocking(False)
+        signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._receive, args=(receiver, sender), daemon=True).start()
         return self
+
+    def _receive(self, receiver: socket, _sender: socket) -> None:
+        """Request the stop when Python's signal handler in C has sent a byte.
+
+        _sender: is closed when nobody refers to it any more.
+        """
+        receiver.recv(1)
+        self._event.set()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._event.set()

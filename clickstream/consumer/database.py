@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
+from clickstream.clients.addresses import postgres_address
 from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
@@ -16,9 +17,11 @@ from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.interval import Interval
 from clickstream.consumer.key_watch import KeyWatch
+from clickstream.consumer.postgres_watch import PostgresWatch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
+from clickstream.signals import Stop
 from clickstream.storage import positions, stored_reading, stored_rule
 from clickstream.storage.positions import TopicIdentity
 
@@ -37,8 +40,9 @@ DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """Warnings about batches, each of which is given once."""
+    """Warnings about batches and about PostgreSQL, each of which is given once."""
 
+    postgres: PostgresWatch
     clock: ClockWatch = field(default_factory=ClockWatch)
     keys: KeyWatch = field(default_factory=KeyWatch)
 
@@ -46,6 +50,7 @@ class Watches:
 class Database:
     """A connection that is opened at its first use, with the session cache and the counters.
 
+    stop: a request to stop, after which a PostgreSQL that does not answer is left.
     now: returns the current time in UTC. clock: returns seconds; it never goes back.
     storing.py says which thread owns a Database.
     After an exception the cache may be ahead of the tables: call `reset`.
@@ -54,12 +59,13 @@ class Database:
     def __init__(
         self,
         settings: Settings,
+        stop: Stop,
         now: Callable[[], datetime],
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
-        self._watches = Watches()
+        self._watches = Watches(PostgresWatch(postgres_address(settings), stop))
         self._reading = reading_of(settings)
         self._settings = settings
         self._now = now
@@ -79,7 +85,9 @@ class Database:
             version = stored_rule.adopt(cursor, self.cache.rule)
         group = self._settings.kafka_group_id
         owner = f"{socket.gethostname()}, process {os.getpid()}"
-        owned = positions.acquire(self._connect(), topic, group, owner, beginning_offsets)
+        connection = self._connect()
+        with self._watches.postgres.watching(connection):
+            owned = positions.acquire(connection, topic, group, owner, beginning_offsets)
         with self.transaction() as cursor:
             # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
@@ -91,15 +99,17 @@ class Database:
         Raises FencedError if another consumer took over.
         """
         now = self._now()
-        progress = batch.store(
-            self._connect(),
-            assignment,
-            read,
-            self.cache,
-            now=now,
-            reading=self._reading,
-            on_conflict=self._watches.keys.observe_conflict,
-        )
+        connection = self._connect()
+        with self._watches.postgres.watching(connection):
+            progress = batch.store(
+                connection,
+                assignment,
+                read,
+                self.cache,
+                now=now,
+                reading=self._reading,
+                on_conflict=self._watches.keys.observe_conflict,
+            )
         self.counters.add(progress)
         self._watches.clock.observe(progress.values(), now)
         return assignment.advance(progress)
@@ -108,7 +118,11 @@ class Database:
     def transaction(self) -> Iterator[Cursor]:
         """Run the block in a transaction."""
         connection = self._connect()
-        with connection, connection.cursor() as cursor:
+        with (
+            self._watches.postgres.watching(connection),
+            connection,
+            connection.cursor() as cursor,
+        ):
             yield cursor
 
     def reset(self) -> None:

@@ -27,6 +27,7 @@ from clickstream.consumer.topic_check import TopicCheck
 from clickstream.errors import first_line
 from clickstream.fail_points import FailPoint, reach
 from clickstream.settings import Settings
+from clickstream.signals import Stop
 from clickstream.storage.positions import FencedError
 
 logger = logging.getLogger(__name__)
@@ -35,20 +36,21 @@ logger = logging.getLogger(__name__)
 class Loop:
     """The steps from Kafka to PostgreSQL; consumer.py says what happens if one fails.
 
-    now: returns the current time in UTC. read_backlog: returns the search backlog; None if search
-    is off.
+    stop: see Database. now: returns the current time in UTC. read_backlog: returns the search
+    backlog; None if search is off.
     """
 
     def __init__(
         self,
         settings: Settings,
+        stop: Stop,
         drain: Drain | None,
         now: Callable[[], datetime],
         read_backlog: Callable[[Cursor], SearchBacklog] | None,
         metrics: Metrics,
     ) -> None:
         self._drain = drain
-        self._database = Database(settings, now)
+        self._database = Database(settings, stop, now)
         self._storing = StoringThread(metrics.outcomes.timed(self._database.store))
         self._assignment: Assignment | None = None
         self._topic_check = TopicCheck(self._database)

@@ -30,6 +30,8 @@ PARTITION_FETCH_BYTES = 4 << 20
 # A batch ends at the poll that passes this size.
 MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
+# A broker that does not answer must not delay a stop for long.
+CLOSE_TIMEOUT_MS = 4_000
 # The smallest that Kafka allows by default: a killed member holds its partitions for this long, and
 # the local broker lets a join wait for half of it.
 SESSION_TIMEOUT_MS = 6_000
@@ -187,7 +189,7 @@ class Stream:
             while not self.settled and self._can_join() and monotonic() <= deadline:
                 self._poll(1)
         finally:
-            self._consumer.close(autocommit=False, timeout_ms=REQUEST_TIMEOUT_MS)
+            self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
     def _can_join(self) -> bool:
         return kafka_private.knows_coordinator(self._consumer)

@@ -1,0 +1,78 @@
+"""A warning while PostgreSQL does not answer, and no waiting for it after a stop was requested."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
+from time import monotonic
+
+from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
+
+from clickstream.clients.postgres import Connection
+from clickstream.signals import Stop
+
+logger = logging.getLogger(__name__)
+
+SILENT_SECONDS = 5.0
+CHECK_SECONDS = 0.5
+
+
+class PostgresWatch:
+    """Watches the commands on a connection from a thread of its own.
+
+    libpq waits for an answer without limit, in C code, where Python handles no signal. A frozen
+    server keeps its connections open, and so does a lock that is never released.
+
+    address: that of PostgreSQL. stop: ends the connection if there is no answer.
+    """
+
+    def __init__(self, address: str, stop: Stop) -> None:
+        self._address = address
+        self._stop = stop
+
+    @contextmanager
+    def watching(self, connection: Connection) -> Iterator[None]:
+        """Watch the commands of this context, which is the only user of the connection.
+
+        Logs a warning if one has waited for SILENT_SECONDS. If a stop is requested then, the
+        command fails with psycopg2.OperationalError.
+        """
+        finished = Event()
+        watcher = Thread(target=self._watch, args=(connection, finished), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            finished.set()
+            watcher.join()
+
+    def _watch(self, connection: Connection, finished: Event) -> None:
+        answered_at = monotonic()
+        has_warned = False
+        while not finished.wait(CHECK_SECONDS):
+            if connection.info.transaction_status != TRANSACTION_STATUS_ACTIVE:
+                answered_at = monotonic()
+            if monotonic() - answered_at < SILENT_SECONDS:
+                continue
+            if not has_warned:
+                has_warned = True
+                logger.warning(
+                    "%s, has not answered for %.0f s: it is busy, waits for a lock, or is frozen; "
+                    "storing continues when it answers",
+                    self._address,
+                    SILENT_SECONDS,
+                )
+            if self._stop.requested:
+                logger.warning("stopping without an answer of %s", self._address)
+                _shut_down(connection)
+                return
+        if has_warned:
+            logger.info("%s, answers again", self._address)
+
+
+def _shut_down(connection: Connection) -> None:
+    """Make the command that another thread waits for fail."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,48 @@
+"""Servers that keep their connections open and do not answer, as after SIGSTOP."""
+
+from signal import SIGTERM
+from time import monotonic
+
+import pytest
+
+from clickstream.local import kafka_server
+from tests.services.own_server import OwnServer
+from tests.services.scripts import RunScript, StartScript
+
+LONGEST_STOP_SECONDS = 10.0
+
+
+@pytest.mark.parametrize(
+    ("fixture", "name"), [("own_postgres", "PostgreSQL"), ("own_broker", "Kafka")]
+)
+def test_a_frozen_server_is_named_within_seconds_and_does_not_delay_a_stop(
+    fixture: str,
+    name: str,
+    request: pytest.FixtureRequest,
+    environment: dict[str, str],
+    run_script: RunScript,
+    start_script: StartScript,
+) -> None:
+    """The consumer has nothing to store: it notices by its own requests."""
+    server: OwnServer = request.getfixturevalue(fixture)
+    settings = {**environment, **server.environment}
+    assert run_script("create_schema.py", **settings).returncode == 0
+    consumer = start_script("consumer.py", **settings)
+    consumer.wait_for_output("reading partitions")
+    with server.frozen():
+        consumer.wait_for_output(f"{name} at 127.0.0.1", seconds=30)
+        assert "has not answered for" in consumer.output
+        consumer.send_signal(SIGTERM)
+        assert consumer.wait(LONGEST_STOP_SECONDS) == 0
+    assert "Traceback" not in consumer.output
+
+
+def test_the_local_broker_is_asked_with_a_time_limit(own_broker: OwnServer) -> None:
+    port = int(own_broker.environment["KAFKA_BOOTSTRAP_SERVERS"].rpartition(":")[2])
+    server = kafka_server.broker(own_broker.folder)
+    process = own_broker.process
+    assert server.answers(process, port)
+    with own_broker.frozen():
+        began = monotonic()
+        assert not server.answers(process, port)
+        assert monotonic() < began + 3 * kafka_server.PROBE_SECONDS
