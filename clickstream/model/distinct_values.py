@@ -19,7 +19,7 @@ SHOWN_BYTES = 256 * 1024
 # The number of distinct values is exact up to here, and not counted further.
 COUNTED_VALUES = 10_000
 # At most this many values are kept as a tuple, which takes a fifth of a set's memory.
-MAX_TUPLE_VALUES = 16
+MAX_TUPLE_VALUES = 32
 DIGEST_BYTES = 16
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from sys import intern
 from uuid import UUID
 
 import orjson
@@ -114,7 +115,7 @@ class Session:
         self._session_id: str | None = None
         self.stored_xid: str | None = None
         self.first = self.last = event.key
-        self.last_type = event.event_type
+        self.last_type = intern(event.event_type)
         self.total_events = 0
         self.event_types: dict[str, int] = {}
         self.page_views = 0
@@ -144,22 +145,22 @@ class Session:
     def add(self, event: Event) -> None:
         """Add an event of this session to the metrics."""
         key = event.key
+        event_type = intern(event.event_type)
         self.total_events += 1
         if key >= self.last:
-            self.last, self.last_type = key, event.event_type
+            self.last, self.last_type = key, event_type
         elif key < self.first:
             self.first, self._session_id = key, None
-        self._add_type(event)
+        self._add_type(event_type, event)
         self._add_page(key, event.page_url)
         if event.referrer is not None:
             self.referrers = with_value(self.referrers, event.referrer)
-        self.user_agent = _earliest(self.user_agent, key, event.user_agent)
+        self.user_agent = _earliest_shared(self.user_agent, key, event.user_agent)
         self.ip_address = _earliest(self.ip_address, key, event.ip_address)
-        self.device_type = _earliest(self.device_type, key, event.device_type)
-        self.country = _earliest(self.country, key, event.country)
+        self.device_type = _earliest_shared(self.device_type, key, event.device_type)
+        self.country = _earliest_shared(self.country, key, event.country)
 
-    def _add_type(self, event: Event) -> None:
-        event_type = event.event_type
+    def _add_type(self, event_type: str, event: Event) -> None:
         self.event_types[event_type] = self.event_types.get(event_type, 0) + 1
         if len(self.event_types) >= 2 * SHOWN_VALUES:
             self.event_types = {n: self.event_types[n] for n in shown_and_next(self.event_types)}
@@ -284,6 +285,14 @@ def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> Keyed
     if value is None or (earliest is not None and earliest[0] <= key):
         return earliest
     return key, value
+
+
+def _earliest_shared(
+    earliest: KeyedValue | None, key: Key, value: str | None
+) -> KeyedValue | None:
+    """Do the same for values that many visitors have in common: they share one text in memory."""
+    found = _earliest(earliest, key, value)
+    return found if found is earliest or found is None else (key, intern(found[1]))
 
 
 def _json_array(values: DistinctValues) -> str:
