@@ -27,11 +27,14 @@ class ManyValues:
     """Distinct values in bounded memory: those that can be shown, and digests to count the others.
 
     values: different from each other.
+    is_stored: True if the values that are stored are still those that are shown; set by whoever
+    stores them.
     """
 
-    __slots__ = ("_characters", "_digests", "_largest", "_values")
+    __slots__ = ("_characters", "_digests", "_largest", "_values", "is_stored")
 
     def __init__(self, values: Collection[str]) -> None:
+        self.is_stored = False
         # All values until the first pruning; then those up to _largest, as no larger one is shown.
         self._values = set(values)
         self._characters = sum(map(len, values))
@@ -52,6 +55,7 @@ class ManyValues:
         if self._digests is not None and len(self._digests) < COUNTED_VALUES:
             self._digests.add(_digest(value))
         if self._largest is None or value < self._largest:
+            self.is_stored = False
             self._values.add(value)
             self._characters += len(value)
             if len(self._values) >= 2 * SHOWN_VALUES or self._characters >= 2 * SHOWN_BYTES:

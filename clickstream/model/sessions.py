@@ -21,6 +21,7 @@ import orjson
 from clickstream.model.distinct_values import (
     SHOWN_VALUES,
     DistinctValues,
+    ManyValues,
     count,
     shown,
     shown_and_next,
@@ -36,6 +37,8 @@ NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 # 2: arrays and event_type_counts show at most 256 KiB.
 METRICS_VERSION = 2
 
+# In place of an array, as JSON text: the row keeps the array that it has.
+AS_STORED = "null"
 # A session is engaged (GA4) if it lasts longer than this, or has this many page views.
 ENGAGED_AFTER = timedelta(seconds=10)
 ENGAGED_PAGE_VIEWS = 2
@@ -198,8 +201,18 @@ class Session:
             or self.last[0] - self.first[0] > ENGAGED_AFTER
         )
 
+    def mark_stored(self, xid: str) -> None:
+        """Remember that the row of this session was written with this xid."""
+        self.stored_xid = xid
+        for values in (self.pages, self.products, self.searches, self.referrers):
+            if isinstance(values, ManyValues):
+                values.is_stored = True
+
     def row(self, rule: Rule) -> tuple[object, ...]:
-        """Return the values of SESSION_COLUMNS; arrays and objects are JSON text."""
+        """Return the values of SESSION_COLUMNS; arrays and objects are JSON text.
+
+        A large array that is stored already is AS_STORED.
+        """
         return (
             self.session_id,
             self.user_id,
@@ -229,6 +242,7 @@ class Session:
         )
 
 
+ARRAY_COLUMNS = ("unique_pages", "products_viewed", "search_queries", "referrers")
 SESSION_COLUMNS = (
     "session_id",
     "user_id",
@@ -296,6 +310,8 @@ def _earliest_shared(
 
 
 def _json_array(values: DistinctValues) -> str:
+    if isinstance(values, ManyValues) and values.is_stored:
+        return AS_STORED
     return _json(shown(values)) if values else "[]"
 
 

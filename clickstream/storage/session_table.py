@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.model.events import Key
-from clickstream.model.sessions import SESSION_COLUMNS, Rule, Session
+from clickstream.model.sessions import ARRAY_COLUMNS, AS_STORED, SESSION_COLUMNS, Rule, Session
 from clickstream.storage.copy_rows import copy, line
 from clickstream.storage.event_table import EventRange
 
@@ -73,6 +73,14 @@ TOUCH_UNCHANGED = f"""
     WHERE session_id IN (SELECT session_id FROM unchanged)
 """  # noqa: S608 - built of constants
 _COLUMN_LIST = ", ".join(SESSION_COLUMNS)
+# To send and write again 1 MiB of arrays that did not change would take half a second.
+_NEW_VALUES = ", ".join(
+    f"{name} = CASE WHEN excluded.{name} = '{AS_STORED}' THEN session_metrics.{name}"
+    f" ELSE excluded.{name} END"
+    if name in ARRAY_COLUMNS
+    else f"{name} = excluded.{name}"
+    for name in SESSION_COLUMNS[1:]
+)
 CREATE_STAGE_SESSIONS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
     AS SELECT {_COLUMN_LIST}, xid FROM session_metrics WITH NO DATA
@@ -87,7 +95,7 @@ UPSERT_SESSIONS = f"""
                coalesce(xid, pg_current_xact_id())
         FROM stage_sessions
         ON CONFLICT (session_id) DO UPDATE
-        SET {", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])},
+        SET {_NEW_VALUES},
             closed_at = excluded.closed_at, xid = pg_current_xact_id()
         WHERE session_metrics.xid = excluded.xid
         RETURNING xid)
@@ -205,7 +213,7 @@ def upsert(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
     if written != len(sessions):
         raise SessionConflictError
     for session in sessions:
-        session.stored_xid = xid
+        session.mark_stored(xid)
 
 
 def check_first_sessions(

@@ -24,6 +24,7 @@ from clickstream.model.distinct_values import COUNTED_VALUES
 from clickstream.model.events import EPOCH, Event
 from clickstream.model.parse import parse
 from clickstream.model.sessions import (
+    AS_STORED,
     NAMESPACE,
     SESSION_COLUMNS,
     Rule,
@@ -248,6 +249,20 @@ def test_the_memory_of_a_crawlers_session_is_bounded() -> None:
     assert len(list(session.pages)) < 2_000
     assert len(session.pages) == COUNTED_VALUES
     assert len(session.event_types) < 2_000
+
+
+def test_a_large_array_is_written_again_only_if_a_shown_value_is_new() -> None:
+    one = event()
+    session = Session(one)
+    for number in range(1_000, 3_000):
+        session.add(one._replace(page_url=str(number)))
+    assert metrics(session)["unique_pages_count"] == 2_000
+    session.mark_stored("1")
+    session.add(one._replace(page_url="9"))
+    assert metrics(session)["unique_pages"] == json.loads(AS_STORED)
+    assert metrics(session)["unique_pages_count"] == 2_001
+    session.add(one._replace(page_url="0"))
+    assert metrics(session)["unique_pages"] == ["0", *(str(n) for n in range(1_000, 1_999))]
 
 
 def test_the_1000_smallest_types_are_counted() -> None:
