@@ -1,9 +1,10 @@
 """The cache of open sessions, and how new events change the stored sessions.
 
 The cache holds each visitor's last session with all its metrics. Events after it or inside it are
-folded into it in O(1). In any other case (a visitor who is not cached, an event before the cached
-session, a boundary event inside it) the range of the visitor's events that the new ones can affect
-is read from clickstream_events and refolded.
+folded into it in O(1). If a visitor is not cached and the stored session is large, it is loaded. In
+any other case (a smaller session, an event before the cached session, a boundary event inside it)
+the range of the visitor's events that the new ones can affect is read from clickstream_events and
+refolded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from itertools import chain
 from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event
 from clickstream.model.sessions import Rule, Session, extend, fold
-from clickstream.storage import change_log, event_table, session_table
+from clickstream.storage import change_log, event_table, large_sessions, session_table
 from clickstream.storage.change_log import SessionChange
 from clickstream.storage.event_table import EventRange
 from clickstream.storage.session_table import NearbySessions, RowVersion
@@ -63,7 +64,9 @@ class SessionCache:
         changed: list[Session] = []
         to_refold: list[list[Event]] = []
         first_time_visitors: set[str] = set()
-        for user_id, visitor_events in _by_visitor(events).items():
+        visitors = _by_visitor(events)
+        self._load_large(cursor, visitors)
+        for user_id, visitor_events in visitors.items():
             last = self._last.get(user_id)
             if last is not None and self._can_fold(last, visitor_events):
                 changed += self._fold(last, visitor_events)
@@ -74,6 +77,13 @@ class SessionCache:
             changed += refolded
         session_table.upsert(cursor, changed, self.rule)
         return first_time_visitors
+
+    def _load_large(self, cursor: Cursor, visitors: Mapping[str, list[Event]]) -> None:
+        """Cache the large stored sessions that events continue: refolding one takes seconds."""
+        next_events = [own[0] for user_id, own in visitors.items() if user_id not in self._last]
+        if next_events:
+            for session in large_sessions.load_continued(cursor, next_events, self.rule.timeout):
+                self._last[session.user_id] = session
 
     def _can_fold(self, last: Session, events: list[Event]) -> bool:
         """Return True if no event comes before the cached session or splits it."""

@@ -73,6 +73,14 @@ class ManyValues:
 DistinctValues = tuple[str, ...] | ManyValues
 
 
+def distinct(values: Iterable[str]) -> DistinctValues:
+    """Return the distinct ones of these values."""
+    result: DistinctValues = ()
+    for value in values:
+        result = with_value(result, value)
+    return result
+
+
 def with_value(values: DistinctValues, value: str) -> DistinctValues:
     """Return the values and one more, which may be among them already."""
     if isinstance(values, tuple):
@@ -91,7 +99,7 @@ def count(values: DistinctValues) -> int:
 
 
 def shown(values: Iterable[str]) -> list[str]:
-    """Return those of the values that are shown, in order."""
+    """Return those of the values that are shown, in order. values: without duplicates."""
     ordered = sorted(values)
     return ordered[: _number_shown(ordered)]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from sys import intern
+from typing import NamedTuple
 from uuid import UUID
 
 import orjson
@@ -80,6 +81,30 @@ class Rule:
         return event.event_type in self.start_events or event.event_type in self.end_events
 
 
+class SessionState(NamedTuple):
+    """Everything that the metrics of a session are computed from; names as in Session."""
+
+    user_id: str
+    first: Key
+    last: Key
+    last_type: str
+    total_events: int
+    event_types: dict[str, int]
+    revenue: Decimal
+    orders: DistinctValues
+    orders_without_id: int
+    pages: DistinctValues
+    products: DistinctValues
+    searches: DistinctValues
+    referrers: DistinctValues
+    landing_page: KeyedValue | None
+    exit_page: KeyedValue | None
+    user_agent: KeyedValue | None
+    ip_address: KeyedValue | None
+    device_type: KeyedValue | None
+    country: KeyedValue | None
+
+
 class Session:
     """The running metrics of one session; schema.sql explains each column.
 
@@ -87,31 +112,7 @@ class Session:
     stored_xid: the xid of the stored row when it was read; None if the session is not stored.
     """
 
-    __slots__ = (
-        "_session_id",
-        "country",
-        "device_type",
-        "event_types",
-        "exit_page",
-        "first",
-        "ip_address",
-        "landing_page",
-        "last",
-        "last_type",
-        "orders",
-        "orders_without_id",
-        "page_views",
-        "pages",
-        "products",
-        "purchased",
-        "referrers",
-        "revenue",
-        "searches",
-        "stored_xid",
-        "total_events",
-        "user_agent",
-        "user_id",
-    )
+    __slots__ = (*SessionState._fields, "_session_id", "page_views", "purchased", "stored_xid")
 
     def __init__(self, event: Event) -> None:
         self.user_id = event.user_id
@@ -242,6 +243,20 @@ class Session:
         )
 
 
+def restore(state: SessionState) -> Session:
+    """Return the session that has this state; its stored_xid is None."""
+    session = Session.__new__(Session)
+    derived = {
+        "_session_id": None,
+        "stored_xid": None,
+        "page_views": state.event_types.get("page_view", 0),
+        "purchased": "purchase" in state.event_types,
+    }
+    for name, value in (state._asdict() | derived).items():
+        setattr(session, name, value)
+    return session
+
+
 ARRAY_COLUMNS = ("unique_pages", "products_viewed", "search_queries", "referrers")
 SESSION_COLUMNS = (
     "session_id",
@@ -301,9 +316,7 @@ def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> Keyed
     return key, value
 
 
-def _earliest_shared(
-    earliest: KeyedValue | None, key: Key, value: str | None
-) -> KeyedValue | None:
+def _earliest_shared(earliest: KeyedValue | None, key: Key, value: str | None) -> KeyedValue | None:
     """Do the same for values that many visitors have in common: they share one text in memory."""
     found = _earliest(earliest, key, value)
     return found if found is earliest or found is None else (key, intern(found[1]))

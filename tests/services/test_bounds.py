@@ -12,8 +12,10 @@ from clickstream.clients.postgres import Connection
 from clickstream.consumer import batch
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
+from clickstream.storage import event_table, large_sessions
 from tests.services.batches import Batches
 from tests.services.databases import Query
+from tests.services.oracle import check_sessions
 from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import StartScript
 from tests.services.test_unreadable import send_batch
@@ -75,3 +77,15 @@ def test_records_are_parsed_before_the_transaction_begins(
     batches = Batches(transactions, Rule(timedelta(minutes=30), frozenset(), frozenset()))
     batches.store([[event("v", 0)], []])
     assert statuses == [TRANSACTION_STATUS_IDLE]
+
+
+def test_the_events_of_a_large_session_are_not_read_again_after_a_restart(
+    transactions: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_sessions, "LARGE_SESSION_EVENTS", 10)
+    monkeypatch.setattr(event_table, "read_ranges", None)
+    batches = Batches(transactions, Rule(timedelta(minutes=30), frozenset(), frozenset()))
+    batches.store([[event("bot", n) for n in range(10)]])
+    batches.acquire()
+    batches.store([[event("bot", 5.5), event("bot", 11)]])
+    check_sessions(transactions, timeout=1800)

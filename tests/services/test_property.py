@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clickstream.clients.postgres import Connection, only_row
 from clickstream.model.sessions import Rule
+from clickstream.storage import large_sessions
 from clickstream.verify.stored_sessions import verify_sessions
 from tests.services.batches import Batches
 from tests.services.oracle import check_sessions
@@ -55,11 +56,20 @@ STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 
 
 @examples(max_examples=examples().max_examples // 4)
-@given(rule=st.sampled_from(RULES), steps=STEPS)
+@given(rule=st.sampled_from(RULES), large=st.sampled_from([1, 3, 2_000]), steps=STEPS)
 def test_random_histories_equal_the_oracle(
-    transactions: Connection, rule: Rule, steps: list[Any]
+    transactions: Connection, rule: Rule, large: int, steps: list[Any]
 ) -> None:
-    """With disorder, duplicates, conflicts, any batches, restarts and evictions from the cache."""
+    """With disorder, duplicates, conflicts, any batches, restarts and evictions from the cache.
+
+    large: number of events from which on a session is loaded instead of refolded.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large_sessions, "LARGE_SESSION_EVENTS", large)
+        _check_history(transactions, rule, steps)
+
+
+def _check_history(transactions: Connection, rule: Rule, steps: list[Any]) -> None:
     batches = Batches(transactions, rule)
     for *shares, sequel in steps:
         batches.store(shares)
@@ -111,14 +121,15 @@ def large_values() -> list[Any]:
             event_id=str(UUID(int=n)), page_url=text(8_192), product_id=text(8_192),
             referrer=text(8_192), search_query=text(8_192),
         )
-        for n in range(800)
+        for n in range(400)
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
 def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_arrival(
-    transactions: Connection, order: str
+    transactions: Connection, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(large_sessions, "LARGE_SESSION_EVENTS", 400)
     for events in (many_values(), large_values()):
         if order == "shuffled":
             Random(1).shuffle(events)
@@ -128,5 +139,8 @@ def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_ar
         size = len(events) // 4
         for first in range(0, len(events), size):
             batches.store([events[first : first + size]])
+        batches.cache.clear()  # the next event loads the session
+        for value in ("\U0010ffff", "\U0010fffe"):
+            batches.store([[event("crawler", 25, "click", page_url=value, product_id=value)]])
         check_sessions(transactions, timeout=TIMEOUT)
         assert verify_sessions(transactions).differences.first == []
