@@ -1,0 +1,309 @@
+"""How the consumer behaves when something is large: seconds of batches, bytes of memory.
+
+Each scenario stores batches of 10,000 events as the consumer does, in a PostgreSQL of its own or
+that of TEST_POSTGRES_*, without Kafka. Run it from the project's folder:
+
+    python -m bench.growth               all scenarios
+    python -m bench.growth hostile bot   some of them
+
+hostile: a visitor with thousands of texts of 8 KiB in each array clicks in each batch.
+bot: a session of 300,000 events goes on after a restart.
+start: a consumer starts with 200,000 open sessions.
+late: 10,000 late events change 10,000 stored sessions.
+memory: bytes of each open session of 20 events, and seconds of the work on all of them.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from bench import support
+from clickstream import cli
+from clickstream.admin.rebuild_sessions import rebuild
+from clickstream.clients.postgres import Connection, connect
+from clickstream.consumer import batch
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.session_cache import SessionCache
+from clickstream.model.parse import parse
+from clickstream.model.reading import Reading
+from clickstream.model.sessions import Rule, fold
+from clickstream.storage import positions, stored_rule
+from clickstream.storage.positions import TopicIdentity
+
+RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
+TOPIC = TopicIdentity("bench", "bench-id")
+BATCH_EVENTS = 10_000
+NOW = datetime.now(UTC)
+
+# Events of many visitors, without parsing and storing each: one every ten seconds.
+INSERT_EVENTS = """
+    INSERT INTO clickstream_events
+        (event_id, event_time, event_type, user_id, page_url, referrer, user_agent, ip_address,
+         device_type, country, product_id)
+    SELECT gen_random_uuid(),
+           %(first)s + n * interval '10 seconds' + v * interval '1 microsecond',
+           (ARRAY['page_view', 'click', 'scroll'])[1 + n %% 3], %(prefix)s || v,
+           'https://shop.example/products/' || (n * 7919::bigint + v) %% %(pages)s,
+           'https://search.example/', 'Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0',
+           '203.0.113.7', 'desktop', 'DE', 'product-' || n %% 500
+    FROM generate_series(0, %(events)s - 1) AS n, generate_series(0, %(visitors)s - 1) AS v
+"""
+
+
+class Record(NamedTuple):
+    """The fields of kafka-python's ConsumerRecord that the pipeline uses."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes
+    value: bytes
+
+
+class Consumer:
+    """Stores batches of events, as a consumer of one partition does."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.cache = SessionCache(RULE)
+        self._connection = connection
+        with connection, connection.cursor() as cursor:
+            version = stored_rule.adopt(cursor, RULE)
+        owned = positions.acquire(connection, TOPIC, "bench", "bench", {0: 0})
+        self._assignment = Assignment(TOPIC, owned, version)
+        self._offset = owned[0].position
+
+    def store(self, events: Sequence[dict[str, Any]]) -> float:
+        """Store a batch, and return the seconds that it took."""
+        first = self._offset
+        self._offset += len(events)
+        records = [
+            Record(TOPIC.name, 0, offset, 0, each["user_id"].encode(), json.dumps(each).encode())
+            for offset, each in enumerate(events, first)
+        ]
+        started = perf_counter()
+        progress = batch.store(
+            self._connection,
+            self._assignment,
+            Batch({0: records}, {0: self._offset}),
+            self.cache,
+            now=NOW,
+            reading=Reading(),
+            on_conflict=lambda _: None,
+        )
+        seconds = perf_counter() - started
+        self._assignment = self._assignment.advance(progress)
+        return seconds
+
+
+def event(user_id: str, time: datetime, chance: random.Random, **fields: Any) -> dict[str, Any]:
+    """Return a new event."""
+    return {
+        "event_id": str(UUID(int=chance.getrandbits(128), version=4)),
+        "event_type": "click",
+        "timestamp": time.isoformat(),
+        "user_id": user_id,
+        "page_url": f"https://shop.example/products/{chance.randrange(500)}",
+        "referrer": "https://search.example/",
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0",
+        "ip_address": "203.0.113.7",
+        "device_type": "desktop",
+        "country": "DE",
+        **fields,
+    }
+
+
+def insert_events(
+    connection: Connection,
+    prefix: str,
+    first: datetime,
+    *,
+    visitors: int,
+    events: int,
+    pages: int = 500,
+) -> None:
+    """Insert events of each visitor, from `first` on every ten seconds, and compute the sessions.
+
+    pages: number of different pages. A visitor's name is the prefix and a number.
+    """
+    values = {
+        "prefix": prefix, "first": first, "visitors": visitors, "events": events, "pages": pages
+    }  # fmt: skip
+    with connection, connection.cursor() as cursor:
+        cursor.execute(INSERT_EVENTS, values)
+    rebuild(connection, RULE)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("ANALYZE clickstream_events, session_metrics")
+
+
+def hostile(connection: Connection) -> None:
+    """Compare batches with and without a click of a visitor whose arrays are full."""
+    chance = random.Random(1)
+    consumer = Consumer(connection)
+    names = ("page_url", "product_id", "referrer", "search_query")
+    time = NOW - timedelta(hours=1)
+
+    def others(time: datetime) -> list[dict[str, Any]]:
+        return [
+            event(f"user-{chance.randrange(10_000)}", time, chance) for _ in range(BATCH_EVENTS - 1)
+        ]
+
+    def large(number: int, time: datetime) -> dict[str, Any]:
+        text = f"{number * 7919 % 10_007:05}{chance.randbytes(4_000).hex()}"
+        texts = dict.fromkeys(names, text)
+        return event("hostile", time, chance, event_type=["click", "search"][number % 2], **texts)
+
+    def batches(number: int) -> list[float]:
+        nonlocal time
+        seconds = []
+        for _ in range(5):
+            time += timedelta(seconds=1)
+            more = [large(number, time)] if number else [event("user-0", time, chance)]
+            seconds.append(consumer.store(others(time) + more))
+        return seconds
+
+    batches(0)
+    show("batches of 10,000 events of 10,000 visitors", batches(0))
+    filling = [
+        consumer.store([large(first + n, time) for n in range(500)])
+        for first in range(0, 10_000, 500)
+    ]
+    show("batches of 500 events of the hostile visitor", filling)
+    show("batches of 10,000 events, one of them of the hostile visitor", batches(10_001))
+
+
+def bot(connection: Connection) -> None:
+    """Store a batch with one event of a session of 300,000 events, after a restart and again."""
+    chance = random.Random(1)
+    start = NOW - timedelta(seconds=300_000 * 10 + 600)
+    for prefix, pages in (("bot of 500 pages ", 500), ("bot of 5,000 pages ", 5_000)):
+        insert_events(connection, prefix, start, visitors=1, events=300_000, pages=pages)
+        consumer = Consumer(connection)
+        last = start + timedelta(seconds=10 * 299_999)
+        seconds = [
+            consumer.store(
+                [event(f"{prefix}0", last + timedelta(seconds=n), chance)]
+                + [event(f"{prefix} {n} {v}", last, chance) for v in range(1_000)]
+            )
+            for n in range(1, 4)
+        ]
+        show(f"{prefix}: batches of 1,001 events after a restart", seconds)
+
+
+def start(connection: Connection) -> None:
+    """Store the first batches of a consumer with 200,000 open sessions."""
+    chance = random.Random(1)
+    begin = NOW - timedelta(seconds=200)
+    insert_events(connection, "user-", begin, visitors=200_000, events=10)
+    consumer = Consumer(connection)
+    time = begin + timedelta(seconds=150)
+    seconds = [
+        consumer.store(
+            [event(f"user-{v}", time, chance) for v in chance.sample(range(200_000), BATCH_EVENTS)]
+        )
+        for _ in range(3)
+    ]
+    show("first batches of 10,000 events of 10,000 of 200,000 open sessions", seconds)
+
+
+def late(connection: Connection) -> None:
+    """Store a batch of late events, each of which changes another stored session."""
+    chance = random.Random(1)
+    begin = NOW - timedelta(days=3)
+    insert_events(connection, "user-", begin, visitors=50_000, events=20)
+    consumer = Consumer(connection)
+    time = begin + timedelta(seconds=55)
+    seconds = [
+        consumer.store([event(f"user-{v}", time, chance) for v in range(n, 50_000, 5)])
+        for n in range(3)
+    ]
+    show("batches of 10,000 late events into 10,000 sessions of 20 events", seconds)
+
+
+def memory(visitors: int) -> None:
+    """Measure the memory of open sessions of 20 events."""
+    before = support.peak_mib()
+    cache = SessionCache(RULE)
+    started = perf_counter()
+    for number in range(visitors):
+        (session,) = fold(parsed_events(number), RULE)
+        cache._last[session.user_id] = session  # noqa: SLF001
+    filled = perf_counter()
+    size = support.peak_mib() - before
+    print(
+        f"{visitors:,} open sessions of 20 events: {size:,.0f} MiB, "
+        f"{size * 2**20 / visitors:,.0f} bytes each; folded in {filled - started:.0f} s"
+    )
+    cache.evict(NOW - timedelta(days=1))
+    print(f"  looking for those that ended: {perf_counter() - filled:.2f} s")
+
+
+def parsed_events(visitor: int) -> Iterator[Any]:
+    """Yield 20 events of a visitor, as the consumer reads them."""
+    chance = random.Random(visitor)
+    latest = NOW + timedelta(hours=1)
+    for number in range(20):
+        time = NOW - timedelta(seconds=10 * (20 - number))
+        fields = {"event_type": chance.choice(support.TYPES)}
+        if number % 2:
+            fields["product_id"] = f"product-{chance.randrange(500)}"
+        value = json.dumps(event(f"user-{visitor}", time, chance, **fields)).encode()
+        yield parse(value, origin=("bench", 0, number), latest=latest)
+
+
+def show(what: str, seconds: Sequence[float]) -> None:
+    """Print the seconds of batches."""
+    print(f"{what}: {', '.join(f'{each:.2f}' for each in seconds)} s", flush=True)
+
+
+SCENARIOS: dict[str, Callable[[Connection], None]] = {
+    "hostile": hostile,
+    "bot": bot,
+    "start": start,
+    "late": late,
+}
+
+
+@contextmanager
+def database() -> Iterator[Connection]:
+    """Yield a connection to an empty database with our tables."""
+    with (
+        support.servers(["postgres"]) as settings,
+        closing(connect(settings, application="bench")) as connection,
+    ):
+        yield connection
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the results and return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [*SCENARIOS, "memory"]
+    parser.add_argument("scenarios", nargs="*", choices=[*names, []], help="default: all")
+    parser.add_argument(
+        "--visitors", type=int, default=100_000, help="of memory; default: %(default)s"
+    )
+    arguments = parser.parse_args(argv)
+    return cli.run(lambda: _run(arguments.scenarios or names, arguments.visitors))
+
+
+def _run(names: Sequence[str], visitors: int) -> int:
+    for name in names:
+        if name == "memory":
+            memory(visitors)
+        else:
+            with database() as connection:
+                SCENARIOS[name](connection)
+    return cli.DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
