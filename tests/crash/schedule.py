@@ -86,14 +86,16 @@ def make_schedule(seed: int, *, events: int, kafka_restarts: bool = False) -> Sc
     kafka_restarts: also kill the broker, which must keep its data.
     """
     rng = Random(seed)
+    random_keys = rng.random() < 0.3
     return Schedule(
         seed=seed,
         events=events,
         partitions=rng.randint(2, 4),
-        consumers=rng.randint(1, 2),
+        # Several consumers at once store events of one visitor whose records have random keys.
+        consumers=rng.randint(1, 2) + random_keys,
         batch_events=rng.choice((25, 50, 100, 200)),
         traffic_seconds=rng.choice((0, 4, 8)),
-        random_keys=False,
+        random_keys=random_keys,
         kill_all=rng.random() < 0.5,
         settings=rng.choice(
             ({}, {}, {"SESSION_START_EVENTS": "login", "SESSION_END_EVENTS": "logout"})

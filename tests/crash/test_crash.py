@@ -7,10 +7,12 @@ import pytest
 
 from clickstream.local import search_server
 from tests.crash.history import run_history
-from tests.crash.schedule import make_schedule
+from tests.crash.schedule import POINTS_OF_A_BATCH, make_schedule
 from tests.crash.servers import Servers, running_servers
 
 EVENTS = 2_000
+# Together they kill consumers at each step of a batch; one of them has keys at random.
+SEEDS = (1, 2, 7)
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +24,20 @@ def crash_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]
         yield servers
 
 
-@pytest.mark.parametrize("seed", [1, 3, 4])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_tables_and_the_index_are_exact_after_any_history_of_crashes(
     seed: int, crash_servers: Servers, tmp_path: Path
 ) -> None:
     """A failure prints the schedule; `make crash` runs more of them."""
     outcome = run_history(make_schedule(seed, events=EVENTS), crash_servers, tmp_path)
     assert not outcome.differences, "\n".join(outcome.lines())
+
+
+def test_consumers_are_killed_at_each_step_of_a_batch_with_any_keys() -> None:
+    schedules = [make_schedule(seed, events=EVENTS) for seed in SEEDS]
+    points = {action.point for schedule in schedules for action in schedule.actions}
+    assert points.issuperset(POINTS_OF_A_BATCH)
+    assert {schedule.random_keys for schedule in schedules} == {False, True}
 
 
 def test_the_same_seed_makes_the_same_schedule() -> None:
