@@ -120,7 +120,7 @@ def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Tota
 
 
 def main() -> int:
-    """Run histories, print the result of each, and return 1 if one of them ended wrong.
+    """Run histories, print the result of each, and return 1 if one ended wrong or none was run.
 
     Ctrl-C and SIGTERM let the histories that run end first; a second one ends at once.
     """
@@ -141,7 +141,7 @@ def main() -> int:
     print(*totals.lines(), sep="\n")
     if not totals.wrong:
         shutil.rmtree(folder)
-    return 1 if totals.wrong else 0
+    return 0 if totals.histories and not totals.wrong else 1
 
 
 if __name__ == "__main__":
