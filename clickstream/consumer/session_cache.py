@@ -62,6 +62,7 @@ class SessionCache:
         Return the visitors who had no stored session. Raises SessionConflictError.
         """
         changed: list[Session] = []
+        to_touch: list[RowVersion] = []
         to_refold: list[list[Event]] = []
         first_time_visitors: set[str] = set()
         visitors = _by_visitor(events)
@@ -69,12 +70,15 @@ class SessionCache:
         for user_id, visitor_events in visitors.items():
             last = self._last.get(user_id)
             if last is not None and self._can_fold(last, visitor_events):
-                changed += self._fold(last, visitor_events)
+                folded, unchanged = self._fold(last, visitor_events)
+                changed += folded
+                to_touch += unchanged
             else:
                 to_refold.append(visitor_events)
         if to_refold:
             refolded, first_time_visitors = self._refold(cursor, to_refold)
             changed += refolded
+        session_table.touch(cursor, to_touch)
         session_table.upsert(cursor, changed, self.rule)
         return first_time_visitors
 
@@ -91,11 +95,13 @@ class SessionCache:
             return False
         return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
 
-    def _fold(self, last: Session, events: list[Event]) -> list[Session]:
-        """Fold events into the cached session, and return the sessions to be stored.
+    def _fold(self, last: Session, events: list[Event]) -> tuple[list[Session], list[RowVersion]]:
+        """Fold events into the cached session.
 
-        The cached one is among them even if no event was added to it: see session_table.
+        Return the sessions to be stored, and the cached one if it did not grow: it is touched only,
+        because of the new session after it (see session_table), and stays closed if it is closed.
         """
+        events_before = last.total_events
         sessions = [last]
         for event in events:
             if event.key < last.last:
@@ -103,7 +109,9 @@ class SessionCache:
             else:
                 extend(sessions, event, self.rule)
         self._last[last.user_id] = sessions[-1]
-        return sessions
+        if last.total_events > events_before:
+            return sessions, []
+        return sessions[1:], [RowVersion(last.session_id, str(last.stored_xid))]
 
     def _refold(
         self, cursor: Cursor, visitors: list[list[Event]]

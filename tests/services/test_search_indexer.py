@@ -23,6 +23,7 @@ from tests.services.records import event, value_of
 
 RULE = Rule(timedelta(seconds=30), frozenset(), frozenset({"logout"}))
 SESSION_IDS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"
+CLOSED_AT = "SELECT closed_at FROM session_metrics ORDER BY first_event_timestamp"
 COUNT_CHANGES = "SELECT count(*) FROM session_changes"
 AGE_CHECKPOINT = "UPDATE search_cursor SET moved_at = now() - %s::interval"
 IS_CHECKPOINT_FRESH = "SELECT now() - moved_at < interval '1 hour' FROM search_cursor"
@@ -62,6 +63,22 @@ def test_late_events_extend_merge_and_split_indexed_sessions(
         assert_indexed(indexer, transactions, client)
         assert len(query(SESSION_IDS)) == sessions
     assert query(COUNT_CHANGES) == [(0,)], "changes that are indexed are deleted"
+
+
+def test_a_closed_session_stays_as_it_is_when_its_visitor_comes_back(
+    batches: Batches,
+    indexer: Indexer,
+    transactions: Connection,
+    client: OpenSearch,
+    query: Query,
+) -> None:
+    """The visitor is in the session cache, and the next session begins right after the logout."""
+    batches.store([[event("a", 0), event("a", 1, "logout")]])
+    assert_indexed(indexer, transactions, client)
+    ((closed_at,),) = query(CLOSED_AT)
+    batches.store([[event("a", 2)]])
+    assert_indexed(indexer, transactions, client)
+    assert query(CLOSED_AT) == [(closed_at,), (None,)]
 
 
 @pytest.mark.parametrize("indexed_meanwhile", [True, False])
