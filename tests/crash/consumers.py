@@ -1,11 +1,13 @@
 """The consumers of a history, each the real script in a process of its own."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from clickstream.fail_points import FOLDER_VARIABLE
+from tests.crash.short_sessions import HARNESS_VARIABLE
 from tests.services.scripts import PROJECT, Script
 
 PROGRAM = PROJECT / "tests" / "crash" / "short_sessions.py"
@@ -26,7 +28,11 @@ class Consumers:
         self.points = folder / "fail-points"
         self.points.mkdir()
         self._folder = folder
-        self._environment = {**environment, FOLDER_VARIABLE: str(self.points)}
+        self._environment = {
+            **environment,
+            FOLDER_VARIABLE: str(self.points),
+            HARNESS_VARIABLE: str(os.getpid()),
+        }
         self._running: list[Script] = []
         self._ended: list[Script] = []
 

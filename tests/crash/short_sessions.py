@@ -12,13 +12,14 @@ import time
 import consumer
 from clickstream.consumer import stream
 
+# Names the process id of the harness.
+HARNESS_VARIABLE = "TEST_CRASH_HARNESS"
 CHECK_SECONDS = 1.0
 
 
 def end_with_parent() -> None:
     """End this process when the harness has ended, which may be by SIGKILL."""
-    harness = os.getppid()
-    while os.getppid() == harness:
+    while os.getppid() == int(os.environ[HARNESS_VARIABLE]):
         time.sleep(CHECK_SECONDS)
     os._exit(1)
 
