@@ -15,7 +15,7 @@ from clickstream.clients.postgres import Connection, connect
 from clickstream.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-NOT_IN_DOCUMENTS = {"page_path", "stored_at"}
+NOT_IN_DOCUMENTS = {"page_path", "stored_at", "xid"}
 
 SELECT_EVENTS = "SELECT *, host(ip_address) AS ip_address FROM events_with_session"
 SELECT_SESSIONS = "SELECT *, host(ip_address) AS ip_address FROM session_metrics"
