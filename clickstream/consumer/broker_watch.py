@@ -23,6 +23,11 @@ class BrokerWatch:
         self._silent_since = self._observed_at = clock()
         self._has_warned = False
 
+    @property
+    def is_silent(self) -> bool:
+        """True from the warning until Kafka answers again."""
+        return self._has_warned
+
     def observe(self, answered_at: float | None) -> None:
         """Compare the time of Kafka's last answer with the one of the call before.
 

@@ -78,7 +78,7 @@ class Loop:
             return
         self._topic_check.check(stream.topic, self._assignment)
         self._closer.close_if_due(stream.topic, self._assignment)
-        self._monitor.observe(stream.topic, self._assignment, batch)
+        self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
             self._closer.close_all(stream.topic, self._assignment)
             self._drain.finish(stream.topic.name)

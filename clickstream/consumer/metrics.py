@@ -1,7 +1,7 @@
 """The consumer's metrics for Prometheus: records by outcome, lag, watermark and search backlog."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -63,6 +63,9 @@ class OutcomeMetrics:
 class ProgressMetrics:
     """Gauges of the lag, the watermark, the open sessions and the search backlog.
 
+    The lag is left out while it is unknown: PostgreSQL or Kafka does not answer, or the partitions
+    are being assigned. The others keep what was last read from PostgreSQL.
+
     now: returns the current time in UTC.
     """
 
@@ -85,6 +88,8 @@ class ProgressMetrics:
             "Time from the watermark of all partitions to now",
             registry=registry,
         )
+        self._watermark: datetime | None = None
+        self._watermark_lag_seconds.set_function(self._watermark_lag)
         self._open_sessions = Gauge(
             "clickstream_open_sessions", "Sessions in PostgreSQL that are open", registry=registry
         )
@@ -112,7 +117,7 @@ class ProgressMetrics:
                 self._lag_seconds.labels(partition).set(max(0, age))
 
     def forget_partitions(self) -> None:
-        """Remove the lag of all partitions, some of which may have another owner now."""
+        """Remove the lag of all partitions: it is unknown, or they may have another owner now."""
         self._lag_records.clear()
         self._lag_seconds.clear()
 
@@ -121,9 +126,12 @@ class ProgressMetrics:
     ) -> None:
         """Set the gauges of what was read from PostgreSQL."""
         self._open_sessions.set(open_sessions)
-        behind = self._now() - watermark if watermark else timedelta()
-        self._watermark_lag_seconds.set(behind.total_seconds())
+        self._watermark = watermark
         self._search_backlog.set(search_backlog)
+
+    def _watermark_lag(self) -> float:
+        """Return the seconds from the last known watermark to now; 0 before the first event."""
+        return (self._now() - self._watermark).total_seconds() if self._watermark else 0.0
 
 
 class Metrics:

@@ -39,20 +39,25 @@ class Monitor:
         self._log = ProgressLog()
         self._other_partitions = OtherPartitions()
 
-    def observe(self, topic: Topic, assignment: Assignment, batch: Batch) -> None:
+    def observe(
+        self, topic: Topic, assignment: Assignment, batch: Batch, *, is_silent: bool
+    ) -> None:
         """Set the metrics, and log a progress line if the interval is over.
 
-        batch: the next one to store.
+        batch: the next one to store. is_silent: Kafka does not answer, so the lag is unknown.
         """
         self._take_counters()
         high_watermarks = topic.high_watermarks()
-        self._metrics.progress.observe_lag(assignment, high_watermarks, batch)
+        if is_silent:
+            self._metrics.progress.forget_partitions()
+        else:
+            self._metrics.progress.observe_lag(assignment, high_watermarks, batch)
         if self._interval.is_over:
             ends = self._other_partitions.end_offsets(topic, assignment)
             self._report(assignment, assignment.lag(high_watermarks), ends)
 
     def forget_partitions(self) -> None:
-        """Remove the metrics of the partitions, because their owners change."""
+        """Remove the metrics of the partitions: their owners change, or a server failed."""
         self._metrics.progress.forget_partitions()
 
     def report_total(self) -> None:

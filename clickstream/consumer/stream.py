@@ -97,6 +97,11 @@ class Stream:
         """True if the group has agreed on an assignment and the topic does not exist."""
         return self._flags.settled and not self.topic.partitions()
 
+    @property
+    def is_silent(self) -> bool:
+        """True if Kafka does not answer: what is known of the topic is out of date."""
+        return self._broker_watch.is_silent
+
     def mark_changed(self) -> None:
         """Make the loop acquire its partitions again, after a failure."""
         self._flags.changed = True

@@ -4,12 +4,25 @@ from signal import SIGTERM
 from time import monotonic
 
 import pytest
+import urllib3
 
 from clickstream.local import kafka_server
+from clickstream.local.ports import free_port
 from tests.services.own_server import OwnServer
 from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import eventually
 
 LONGEST_STOP_SECONDS = 10.0
+LAG = "clickstream_lag_records{"
+
+
+def metrics(port: int) -> str:
+    """Return the page of metrics of a consumer; "" before it listens."""
+    try:
+        reply = urllib3.request("GET", f"http://127.0.0.1:{port}/metrics", retries=False)
+    except urllib3.exceptions.HTTPError:
+        return ""
+    return reply.data.decode()
 
 
 @pytest.mark.parametrize(
@@ -23,15 +36,20 @@ def test_a_frozen_server_is_named_within_seconds_and_does_not_delay_a_stop(
     run_script: RunScript,
     start_script: StartScript,
 ) -> None:
-    """The consumer has nothing to store: it notices by its own requests."""
+    """The consumer has nothing to store: it notices by its own requests.
+
+    Without Kafka the lag is unknown, so the metrics do not show an old one.
+    """
+    port = free_port()
     server: OwnServer = request.getfixturevalue(fixture)
     settings = {**environment, **server.environment}
     assert run_script("create_schema.py", **settings).returncode == 0
-    consumer = start_script("consumer.py", **settings)
-    consumer.wait_for_output("reading partitions")
+    consumer = start_script("consumer.py", "--metrics-port", str(port), **settings)
+    eventually(lambda: LAG in metrics(port))
     with server.frozen():
         consumer.wait_for_output(f"{name} at 127.0.0.1", seconds=30)
         assert "has not answered for" in consumer.output
+        eventually(lambda: name == "PostgreSQL" or LAG not in metrics(port))
         consumer.send_signal(SIGTERM)
         assert consumer.wait(LONGEST_STOP_SECONDS) == 0
     assert "Traceback" not in consumer.output
