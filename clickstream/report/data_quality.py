@@ -2,7 +2,6 @@
 
 from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
-from clickstream.pasteable import pasteable
 from clickstream.report.models import DataQuality, RejectionFigures, RepairFigures, SuspectVisitor
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
@@ -80,7 +79,7 @@ def read_quality(cursor: Cursor) -> DataQuality:
 
 def _rejections(cursor: Cursor) -> list[RejectionFigures]:
     return [
-        RejectionFigures(**row, list_command=pasteable(LIST_REJECTED.format(row["reason"])))
+        RejectionFigures(**row, list_command=LIST_REJECTED.format(row["reason"]))
         for row in select_rows(cursor, SELECT_REJECTIONS)
     ]
 

@@ -24,7 +24,7 @@ NO_EVENTS_SINCE = "No event happened since {}; the newest happened at {}."
 def print_report(report: Report) -> None:
     """Print the report, or a sentence if there is nothing to report."""
     if nothing := _nothing_to_report(report):
-        print(nothing)
+        print(pasteable(nothing))
     else:
         console = terminal.open_console()
         terminal.show(console, terminal.report_parts(report, bars=terminal.draws_bars(console)))
@@ -41,7 +41,7 @@ def write_report(report: Report, path: Path) -> None:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; check --html") from None
     if nothing:
-        print(nothing)
+        print(pasteable(nothing))
     print(f"The report was written to {path}.")
 
 
@@ -62,10 +62,10 @@ def print_what_if(found: WhatIf) -> None:
 
 
 def _nothing_to_report(report: Report) -> str | None:
-    """Return the sentence to print if the database or the range has no events."""
+    """Return what the report says if the database or the range has no events."""
     newest = report.quality.newest_event
     if newest is None and not report.quality.records:
-        return pasteable(NO_EVENTS.format(clean(report.database)))
+        return NO_EVENTS.format(clean(report.database))
     if not report.overview.events and not report.overview.sessions and report.since and newest:
         times = (format_time(time, report.time_zone) for time in (report.since, newest))
         return NO_EVENTS_SINCE.format(*times)

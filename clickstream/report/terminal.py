@@ -1,11 +1,13 @@
 """The report in a terminal of any width, or as plain text in a pipe."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from clickstream.durations import format_time
+from clickstream.pasteable import pasteable
 from clickstream.report.fitting import (
     MAX_COLUMN_WIDTH,
     KeyFigures,
@@ -49,7 +51,7 @@ def report_parts(report: Report, *, bars: bool) -> Iterator[RenderableType]:
     yield _head(report)
     if bars and report.traffic.buckets:
         yield Group(Sparkline(report.traffic, report.time_zone), Text())
-    yield SideBySide([render(section, bars=bars) for section in sections(report)])
+    yield SideBySide([render(section, bars=bars) for section in sections(_pasteable(report))])
 
 
 def draws_bars(console: Console) -> bool:
@@ -69,3 +71,12 @@ def _head(report: Report) -> RenderableType:
     )
     figures = indented(KeyFigures(key_figures(report)))
     return Group(name, Text(period(report), style="dim"), Text(), figures, Text())
+
+
+def _pasteable(report: Report) -> Report:
+    """Return the report with commands that run in this terminal; pages and JSON travel further."""
+    rejected = [
+        replace(each, list_command=pasteable(each.list_command))
+        for each in report.quality.rejected_by_reason
+    ]
+    return replace(report, quality=replace(report.quality, rejected_by_reason=rejected))

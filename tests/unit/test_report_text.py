@@ -1,11 +1,13 @@
 """Text of visitors never controls a terminal, and figures are written for people."""
 
 import json
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -106,6 +108,19 @@ def test_rejected_records_are_counted_by_reason_above_the_command_that_lists_the
         "1,234 missing_field\n                2 not_json\n                to list them:\n" in text
     )
     assert "  list missing_field\n" in text
+
+
+def test_only_the_terminal_shows_a_command_with_the_path_of_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/environment/bin/python")
+    command = "python -m clickstream rejected list --reason not_json"
+    rejected = [models.RejectionFigures("not_json", 2, command)]
+    quality = replace(EMPTY.quality, records=2, rejected=2, rejected_by_reason=rejected)
+    report = replace(EMPTY, quality=quality)
+    assert f"/environment/bin/{command}" in printed(report, width=200)
+    assert command in html_page(report)
+    assert "/environment" not in html_page(report)
 
 
 def test_repairs_are_counted_by_field() -> None:
