@@ -62,7 +62,7 @@ start() {
   fi
   setsid nohup "$java" "-Xmx${KAFKA_HEAP:-1g}" -XX:+UseG1GC "$options" -cp "$LIB/*" kafka.Kafka "$H/server.properties" >>"$H/out" 2>&1 </dev/null &
   echo $! >"$PID"
-  await 60 "$PID" "$WORDS" "$H/out" ready && echo "Kafka on 127.0.0.1:$PORT, pid $(cat "$PID")"
+  await 120 "$PID" "$WORDS" "$H/out" ready && echo "Kafka on 127.0.0.1:$PORT, pid $(cat "$PID")"
 }
 
 case "${1:-}" in
