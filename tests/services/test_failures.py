@@ -205,11 +205,13 @@ def test_partitions_added_while_the_consumer_runs_are_read_from_their_beginnings
     events = random_events(300, visitors=10, seed=7)
     send(environment, events[:100], partition=2)
     wait_until_read(query, 100)
+    topic = environment["KAFKA_TOPIC"]
     try:
-        admin.create_partitions({environment["KAFKA_TOPIC"]: 5})
+        admin.create_partitions({topic: 5})
     except KafkaError as error:
         pytest.skip(f"this broker cannot add partitions: {error}")
-    eventually(lambda: send(environment, events[100:], partition=4))
+    eventually(lambda: len(admin.describe_topics([topic])[0]["partitions"]) == 5)
+    send(environment, events[100:], partition=4)
     wait_until_read(query, len(events))
     assert consumer.is_running
     oracle.check(environment)
