@@ -1,6 +1,7 @@
 """Records that a broker accepts and kafka-python cannot read: they never stop the stream."""
 
 import gzip
+import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
 
@@ -96,6 +97,8 @@ def test_records_that_cannot_be_decoded_are_rejected_and_those_after_them_stored
     query: Query,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if "TEST_KAFKA_BOOTSTRAP_SERVERS" in os.environ:
+        pytest.skip("Apache Kafka refuses a batch that it cannot decompress")
     with monkeypatch.context() as patch:
         patch.setattr(default_records, "gzip_encode", lambda _: b"no gzip")
         send_batch(settings, two_events("lost"), "gzip")
