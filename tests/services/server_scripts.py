@@ -12,7 +12,7 @@ from tests.services.scripts import PROJECT
 KAFKA_SCRIPT = PROJECT / "tests" / "servers" / "kafka.sh"
 OPENSEARCH_SCRIPT = PROJECT / "tests" / "servers" / "opensearch.sh"
 INSTALL_SECONDS = 600
-START_SECONDS = 120
+START_SECONDS = 150
 
 
 def ask(
