@@ -31,6 +31,7 @@ from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.model.events import Event
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule, fold
@@ -234,6 +235,7 @@ def memory(visitors: int) -> None:
     started = perf_counter()
     for number in range(visitors):
         (session,) = fold(parsed_events(number), RULE)
+        _ = session.session_id  # a stored session has it in memory
         cache._last[session.user_id] = session  # noqa: SLF001
     filled = perf_counter()
     size = support.peak_mib() - before
@@ -245,15 +247,17 @@ def memory(visitors: int) -> None:
     print(f"  looking for those that ended: {perf_counter() - filled:.2f} s")
 
 
-def parsed_events(visitor: int) -> Iterator[Any]:
-    """Yield 20 events of a visitor, as the consumer reads them."""
+def parsed_events(visitor: int) -> Iterator[Event]:
+    """Yield 20 events of a visitor, on 8 pages and 6 products, as the consumer reads them."""
     chance = random.Random(visitor)
     latest = NOW + timedelta(hours=1)
     for number in range(20):
         time = NOW - timedelta(seconds=10 * (20 - number))
-        fields = {"event_type": chance.choice(support.TYPES)}
-        if number % 2:
-            fields["product_id"] = f"product-{chance.randrange(500)}"
+        fields = {
+            "event_type": support.TYPES[number * 4],
+            "page_url": f"https://shop.example/products/{visitor}-{number % 8}",
+            "product_id": f"product-{visitor}-{number % 6}",
+        }
         value = json.dumps(event(f"user-{visitor}", time, chance, **fields)).encode()
         yield parse(value, origin=("bench", 0, number), latest=latest)
 

@@ -93,6 +93,11 @@ def with_value(values: DistinctValues, value: str) -> DistinctValues:
     return values
 
 
+def same_text(values: DistinctValues, value: str) -> str:
+    """Return the text in memory that is equal to a value, if that is found fast."""
+    return values[values.index(value)] if isinstance(values, tuple) else value
+
+
 def count(values: DistinctValues) -> int:
     """Return the number of distinct values, at most COUNTED_VALUES."""
     return min(len(values), COUNTED_VALUES)

@@ -24,6 +24,7 @@ from clickstream.model.distinct_values import (
     DistinctValues,
     ManyValues,
     count,
+    same_text,
     shown,
     shown_and_next,
     with_value,
@@ -38,6 +39,8 @@ NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 # 2: arrays and event_type_counts show at most 256 KiB.
 METRICS_VERSION = 2
 
+# Most sessions share it: they have no purchase.
+NO_REVENUE = Decimal(0)
 # In place of an array, as JSON text: the row keeps the array that it has.
 AS_STORED = "null"
 # A session is engaged (GA4) if it lasts longer than this, or has this many page views.
@@ -124,7 +127,7 @@ class Session:
         self.event_types: dict[str, int] = {}
         self.page_views = 0
         self.purchased = False
-        self.revenue = Decimal(0)
+        self.revenue = NO_REVENUE
         self.orders_without_id = 0
         self.orders: DistinctValues = ()
         self.pages: DistinctValues = ()
@@ -191,7 +194,7 @@ class Session:
         self.pages = with_value(self.pages, page)
         self.landing_page = _earliest(self.landing_page, key, page)
         if self.exit_page is None or key >= self.exit_page[0]:
-            self.exit_page = (key, page)
+            self.exit_page = (key, same_text(self.pages, page))
 
     @property
     def is_bounce(self) -> bool:
