@@ -1,4 +1,4 @@
-"""A warning while Kafka does not answer, which the Kafka client keeps to itself."""
+"""A warning while Kafka does not answer; the Kafka client itself gives none."""
 
 import logging
 from collections.abc import Callable
@@ -31,8 +31,8 @@ class BrokerWatch:
     def observe(self, answered_at: float | None) -> None:
         """Compare the time of Kafka's last answer with the one of the call before.
 
-        answered_at: None if there is no connection. Call it every few seconds: after a pause of
-        more than SILENT_SECONDS, Kafka is given this time again.
+        answered_at: None if there is no connection. Call it every few seconds: a pause of more
+        than SILENT_SECONDS between two calls does not count as silence of Kafka.
         """
         now = self._clock()
         answers = answered_at is not None and answered_at != self._answered_at

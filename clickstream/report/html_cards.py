@@ -57,7 +57,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A box of the page. note: one sentence under the title. size: third, half or full width."""
+    """A box of the page. note: under the title. size: its width in a row of a wide screen.
+
+    The sizes are third, half, two-thirds and full.
+    """
 
     title: str
     note: str = ""
@@ -159,7 +162,7 @@ def _hours(charts: ChartFigures, zone: ZoneInfo) -> Card:
                 for each in charts.hours
             ],
         ),
-        size="wide",
+        size="two-thirds",
     )
 
 

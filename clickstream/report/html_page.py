@@ -130,7 +130,7 @@ def _card(card: Card) -> str:
 
 
 def _chart(chart: Chart, title: str) -> str:
-    """Return the place of a chart, and behind it the values from which the script draws it."""
+    """Return an empty element for a chart, and after it the values that the script draws in it."""
     return (
         f'<div class="chart" role="img" aria-label="{_text(title)}: chart"></div>'
         f'<script type="application/json">{as_script_json(chart)}</script>'

@@ -113,13 +113,13 @@ def _body(view: View, figures: LiveFigures, width: int, height: int) -> list[Lay
     top = Layout(Padding(chart, (0, 0, 1, 0)), size=chart_height)
     if width >= MIN_TYPES_WIDTH + MIN_COLUMN_WIDTH:
         tables = Layout()
-        right = Padding(Clipped(types), (0, COLUMN_SPACE, 0, 0))
-        tables.split_row(Layout(right, size=MIN_TYPES_WIDTH), Layout(Clipped(sessions)))
+        left = Padding(Clipped(types), (0, COLUMN_SPACE, 0, 0))
+        tables.split_row(Layout(left, size=MIN_TYPES_WIDTH), Layout(Clipped(sessions)))
         return [top, tables]
     # Title, headings, rows and the empty line below them.
     types_height = min(len(figures.hour.event_types) + 3, (height - chart_height) // 2)
-    left = Padding(Clipped(types), (0, 0, 1, 0))
-    return [top, Layout(left, size=types_height), Layout(Clipped(sessions))]
+    middle = Padding(Clipped(types), (0, 0, 1, 0))
+    return [top, Layout(middle, size=types_height), Layout(Clipped(sessions))]
 
 
 def _event_types(hour: HourFigures) -> Section:
