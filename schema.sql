@@ -474,7 +474,7 @@ COMMENT ON COLUMN session_metrics.ip_address IS 'ip_address of the first event t
 COMMENT ON COLUMN session_metrics.device_type IS 'device_type of the first event that has one.';
 COMMENT ON COLUMN session_metrics.country IS 'country of the first event that has one.';
 COMMENT ON COLUMN session_metrics.is_bounce IS
-    'True if it took at most 10 seconds, with no purchase and at most one page_view event.';
+    'True if the session lasted at most 10 seconds, with no purchase and at most one page_view event.';
 COMMENT ON COLUMN session_metrics.closed_at IS
     'When the session was closed; NULL while it is open. A late event opens it again.';
 COMMENT ON COLUMN session_metrics.close_reason IS

@@ -1,6 +1,5 @@
-"""The first requests of Kafka's protocol, to learn from the broker why it refuses a client.
+"""The first requests of Kafka's protocol, for handshakes without a client library.
 
-A client library retries until its timeout and then reports the timeout instead of the cause.
 Message formats: https://kafka.apache.org/protocol.html
 """
 

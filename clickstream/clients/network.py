@@ -105,9 +105,8 @@ def start_tls(
 ) -> ssl.SSLSocket:
     """Do the TLS handshake on a new connection.
 
-    Raises UserError with the remedy, and RefusedError if the certificate is not accepted.
-
-    trusted: the text of `describe_trust`.
+    trusted: the text of `describe_trust`. Raises UserError with the remedy, and RefusedError if the
+    certificate is not accepted.
     """
     try:
         return tls.wrap_socket(connection, server_hostname=endpoint.host)

@@ -27,8 +27,8 @@ class ManyValues:
     """Distinct values in bounded memory: those that can be shown, and digests to count the others.
 
     values: different from each other.
-    is_stored: True if the values that are stored are still those that are shown; set by whoever
-    stores them.
+    is_stored: True if the values that are stored are still those that are shown; set by the code
+    that stores them.
     """
 
     __slots__ = ("_characters", "_digests", "_largest", "_values", "is_stored")

@@ -320,7 +320,7 @@ def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> Keyed
 
 
 def _earliest_shared(earliest: KeyedValue | None, key: Key, value: str | None) -> KeyedValue | None:
-    """Do the same for values that many visitors have in common: they share one text in memory."""
+    """Return the earliest value like `_earliest`, as one text that all equal values share."""
     found = _earliest(earliest, key, value)
     return found if found is earliest or found is None else (key, intern(found[1]))
 

@@ -157,7 +157,10 @@ class _Loader:
         return distinct(value for (value,) in rows)
 
     def _first(self, column: str, shown: str, direction: str = "ASC") -> KeyedValue | None:
-        """Return the first value of a column and its key; shown: the value in the row."""
+        """Return the first value of a column, or with DESC the last one, and its key.
+
+        shown: the column of the row that has the value.
+        """
         if self._row[shown] is None:
             return None
         ((time, event_id),) = self._select(SELECT_FIRST.format(column=column, direction=direction))

@@ -7,7 +7,8 @@ from psycopg2 import errors
 from clickstream.clients.postgres import Connection
 from clickstream.errors import UserError
 
-IS_TIME_ZONE = "SELECT now() AT TIME ZONE %(time_zone)s"
+# Fails if PostgreSQL does not know the time zone.
+CHECK_TIME_ZONE = "SELECT now() AT TIME ZONE %(time_zone)s"
 # Writes nothing if it is stored already.
 STORE_TIME_ZONE = """
     INSERT INTO report_settings (time_zone) VALUES (%(time_zone)s)
@@ -24,7 +25,7 @@ def store(connection: Connection, zone: ZoneInfo) -> None:
     values = {"time_zone": zone.key}
     try:
         with connection, connection.cursor() as cursor:
-            cursor.execute(IS_TIME_ZONE, values)
+            cursor.execute(CHECK_TIME_ZONE, values)
             cursor.execute(STORE_TIME_ZONE, values)
     except errors.InvalidParameterValue:
         raise UserError(

@@ -104,7 +104,8 @@ UPSERT_SESSIONS = f"""
 # The number is arbitrary; it spells "first".
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
-# Only another consumer can have stored a session, and it has a position.
+# True if another transaction has stored a session of these visitors. Only another consumer can do
+# so, and it has a position.
 ARE_FIRST_SESSIONS_ELSEWHERE = """
     SELECT EXISTS (SELECT FROM stream_positions
                    WHERE NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
