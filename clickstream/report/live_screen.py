@@ -17,6 +17,7 @@ from rich.text import Text
 
 from clickstream.durations import format_duration, format_time, in_zone
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
+from clickstream.plurals import plural
 from clickstream.report.fitting import (
     COLUMN_SPACE,
     LEVELS,
@@ -172,7 +173,8 @@ class HourChart:
         """Yield title, bars and axis for the size of the options."""
         counts = self.hour.events_per_minute
         yield title("Events per minute, the last hour")
-        total = f"{number(sum(counts))} events, {money(self.hour.revenue)} revenue"
+        events = sum(counts)
+        total = f"{number(events)} {plural(events, 'event')}, {money(self.hour.revenue)} revenue"
         yield cut_text(f"  {total}")
         label = number(max(counts))
         width = options.max_width - len(label) - 1

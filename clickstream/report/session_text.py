@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.text import Text
 
 from clickstream.durations import format_duration, format_minute, format_time, in_zone
+from clickstream.plurals import plural
 from clickstream.report.fitting import cut_text, facts_table, indented, plain_table, title
 from clickstream.report.number_format import minutes, money, number
 from clickstream.report.sections import Facts, Section
@@ -40,14 +41,14 @@ def visitor_parts(detail: VisitorDetail) -> Iterator[RenderableType]:
     yield render(_visitor_section(detail), bars=False)
     hidden = detail.sessions - len(detail.latest_sessions)
     if hidden > 0:
-        yield Text(f"  ... and {hidden:,} earlier ones", style="dim")
+        yield Text(f"  ... and {hidden:,} before them", style="dim")
 
 
 def _visitor_section(detail: VisitorDetail) -> Section:
     facts = [
         ("sessions", number(detail.sessions)),
         ("events", number(detail.events)),
-        ("revenue", f"{money(detail.revenue)} in {number(detail.orders)} orders"),
+        ("revenue", f"{money(detail.revenue)} in {_orders(detail.orders)}"),
         ("first event", format_time(detail.first_event, detail.time_zone)),
         ("last event", format_time(detail.last_event, detail.time_zone)),
     ]
@@ -78,7 +79,7 @@ def _session_facts(detail: SessionDetail) -> Facts:
         ("duration", minutes(metrics["session_duration_minutes"])),
         ("events", f"{number(metrics['total_events'])}: {_counts(metrics['event_type_counts'])}"),
         ("bounce", "yes" if metrics["is_bounce"] else "no"),
-        ("revenue", f"{money(metrics['total_revenue'])} in {metrics['orders_count']} orders"),
+        ("revenue", f"{money(metrics['total_revenue'])} in {_orders(metrics['orders_count'])}"),
         ("pages", f"{metrics['unique_pages_count']} different"),
         ("landing page", metrics["landing_page"]),
         ("exit page", metrics["exit_page"]),
@@ -91,6 +92,10 @@ def _session_facts(detail: SessionDetail) -> Facts:
         ("user agent", metrics["user_agent"]),
     ]
     return [(name, clip(value, FACT_CHARACTERS)) for name, value in status if value]
+
+
+def _orders(orders: int) -> str:
+    return f"{number(orders)} {plural(orders, 'order')}"
 
 
 def _counts(types: dict[str, int]) -> str:

@@ -112,7 +112,7 @@ def test_it_says_in_place_that_postgresql_is_away_and_goes_on_when_it_is_back(
         connect(Settings.from_mapping(own_postgres.environment), application="test")
     ) as connection:
         Batches(connection, RULE).store([[now("a")]])
-    eventually(shows(terminal, "1 events, "))
+    eventually(shows(terminal, "1 event, "))
     own_postgres.stop()
     eventually(shows(terminal, "no answer"))
     terminal.process.send_signal(signal.SIGINT)
