@@ -9,6 +9,7 @@ from clickstream import cli
 from clickstream.admin import (
     dashboards,
     delete_rejected,
+    forget_positions,
     position_commands,
     rejected_records,
     retry_rejected,
@@ -21,6 +22,7 @@ from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.reading_settings import reading_of
+from clickstream.report.as_json import as_json
 from clickstream.settings import Settings, load
 from clickstream.storage.outcomes import OutcomeKind
 from clickstream.storage.rejected_table import describe_reasons
@@ -44,6 +46,7 @@ def _register_rejected(commands: cli.Subparsers) -> None:
     listing.add_argument(
         "--limit", type=int, default=20, metavar="N", help="records to list (default: 20)"
     )
+    listing.add_argument("--json", action="store_true", help="print JSON")
     show = add_database_command(actions, "show", "show one record with its raw bytes", _show)
     show.add_argument("location", type=_location, metavar=LOCATION, help="the record to show")
     summary = "try rejected records again: those that are valid now are stored, each once"
@@ -63,14 +66,20 @@ def _add_selection(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def _register_positions(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "positions", "how far each partition was read")
-    add_database_command(
-        actions, "show", "show positions and counters by partition", _show_positions
-    )
+    summary = "show positions and counters by partition"
+    show = add_database_command(actions, "show", summary, _show_positions)
+    show.add_argument("--json", action="store_true", help="print JSON")
     summary = "make consumers read the topic again; stored events become duplicates"
     reset = add_database_command(actions, "reset", summary, _reset_positions)
     reset.add_argument("--to", choices=["earliest"], required=True, help="where to start reading")
     reset.add_argument(
         "--yes", action="store_true", help="do it even if EVENT_FIELDS has changed names of fields"
+    )
+    summary = "forget partitions that Kafka no longer has; their counters are kept"
+    forget = add_database_command(actions, "forget", summary, _forget_positions)
+    forget.add_argument("topic", metavar="TOPIC", help="the topic of the partitions")
+    forget.add_argument(
+        "--partition", type=int, metavar="N", help="only this partition (default: all)"
     )
 
 
@@ -107,11 +116,9 @@ def _list(arguments: argparse.Namespace) -> int:
         raise UsageError("--limit must not be negative")
     selection = Selection(reason=arguments.reason)
     with _connect(load(arguments.env_file)) as connection:
-        lines = rejected_records.list_rejected(connection, selection, arguments.limit)
-        if arguments.reason is None:
-            documents = rejected_records.list_refused_documents(connection, arguments.limit)
-            lines += ["", *documents] if documents else []
-    print("\n".join(lines))
+        found = rejected_records.read_list(connection, selection, arguments.limit)
+    lines = rejected_records.list_lines(found, selection)
+    print(as_json(found) if arguments.json else "\n".join(lines))
     return cli.DONE
 
 
@@ -167,7 +174,17 @@ def _is_deletion_confirmed(selected: Mapping[str, int]) -> bool:
 
 def _show_positions(arguments: argparse.Namespace) -> int:
     with _connect(load(arguments.env_file)) as connection:
-        print("\n".join(position_commands.table(connection)))
+        stored = position_commands.read_positions(connection)
+    lines = position_commands.position_lines(stored)
+    print(as_json(stored) if arguments.json else "\n".join(lines))
+    return cli.DONE
+
+
+def _forget_positions(arguments: argparse.Namespace) -> int:
+    settings = load(arguments.env_file)
+    with _connect(settings) as connection:
+        number = forget_positions.forget(connection, settings, arguments.topic, arguments.partition)
+    print(f"Forgot {number} {plural(number, 'partition')} of topic {arguments.topic}.")
     return cli.DONE
 
 

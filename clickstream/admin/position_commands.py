@@ -1,33 +1,94 @@
 """Showing the stored positions, and resetting them so that a topic is read again."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 
 from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
 from clickstream.errors import UsageError
 from clickstream.storage import positions, stored_reading, write_lock
+from clickstream.storage.query_rows import select_as
 from clickstream.storage.snapshot import snapshot
+from clickstream.untrusted_text import clean, clip
 
-SELECT_PROGRESS = """
-    SELECT topic, partition, position, records, duplicates, late, rejected, removed,
-           to_char(watermark, 'YYYY-MM-DD HH24:MI:SS "UTC"'), owner
+SELECT_POSITIONS = """
+    SELECT topic, partition, position, records, duplicates, late, rejected, removed, watermark,
+           owner
     FROM stream_positions
     ORDER BY topic, partition
 """
-HEADINGS = (
-    "topic", "partition", "position", "records", "duplicates", "late", "rejected", "removed",
-    "watermark", "last owner",
-)  # fmt: skip
+COUNTERS = ("position", "records", "duplicates", "late", "rejected", "removed")
+LINE_WIDTH = 80
 
 
-def table(connection: Connection) -> list[str]:
-    """Return the progress of each partition, as lines with headings."""
+@dataclass(frozen=True, slots=True)
+class StoredProgress:
+    """The stored progress of a partition.
+
+    position: offset of the next record to read. owner: the last one. The rest are counters.
+    """
+
+    topic: str
+    partition: int
+    position: int
+    records: int
+    duplicates: int
+    late: int
+    rejected: int
+    removed: int
+    watermark: datetime | None
+    owner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPositions:
+    """The stored progress of all partitions, in the order of topic and partition."""
+
+    partitions: list[StoredProgress]
+
+
+def read_positions(connection: Connection) -> StoredPositions:
+    """Read the progress of each partition."""
     with snapshot(connection) as cursor:
-        cursor.execute(SELECT_PROGRESS)
-        rows = [["-" if value is None else str(value) for value in row] for row in cursor]
-    if not rows:
+        return StoredPositions(select_as(StoredProgress, cursor, SELECT_POSITIONS))
+
+
+def position_lines(stored: StoredPositions) -> list[str]:
+    """Return a table for each topic, and below it the watermark and last owner of each partition.
+
+    The lines have at most LINE_WIDTH characters if the counters have up to ten digits.
+    """
+    if not stored.partitions:
         return ["No consumer has read anything yet."]
-    return table_lines(HEADINGS, rows)
+    lines = []
+    for topic, group in groupby(stored.partitions, attrgetter("topic")):
+        partitions = list(group)
+        numbers = [
+            (str(each.partition), *(str(getattr(each, name)) for name in COUNTERS))
+            for each in partitions
+        ]
+        owners = [
+            (
+                str(each.partition),
+                f"{each.watermark:%Y-%m-%d %H:%M:%S} UTC" if each.watermark else "-",
+                clean(each.owner or "-"),
+            )
+            for each in partitions
+        ]
+        lines += [
+            clip(f"Topic {clean(topic)}", LINE_WIDTH),
+            *table_lines(("partition", *COUNTERS), numbers),
+            "",
+            *(
+                clip(line, LINE_WIDTH)
+                for line in table_lines(("partition", "watermark", "last owner"), owners)
+            ),
+            "",
+        ]
+    return lines[:-1]
 
 
 def reset(connection: Connection, topic: str, *, confirmed: bool) -> int:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from clickstream.admin.record_bytes import bytes_lines
 from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.indexer import refused_documents
+from clickstream.plurals import plural
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean, clip
 
@@ -62,28 +64,98 @@ class Selection:
         return {"reason": self.reason, "partition": partition, "offset": offset}
 
 
-def list_rejected(connection: Connection, selection: Selection, limit: int) -> list[str]:
-    """Return a line for each reason with its number of records, and two for each newest record.
+@dataclass(frozen=True, slots=True)
+class ListedRecord:
+    """A rejected record without its bytes. offset: in its partition."""
 
-    The lines have at most LINE_WIDTH characters. limit: how many records are listed.
+    rejected_at: datetime
+    partition: int
+    offset: int
+    reason: str
+    topic: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDocument:
+    """A document that OpenSearch refused. status: of HTTP."""
+
+    refused_at: datetime
+    index_name: str
+    document_id: str
+    status: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedList:
+    """Rejected records and refused documents: their numbers, and the newest.
+
+    reasons: the number of records by reason, the largest first.
+    """
+
+    reasons: dict[str, int]
+    records: list[ListedRecord]
+    refused_documents: int
+    documents: list[ListedDocument]
+
+
+def read_list(connection: Connection, selection: Selection, limit: int) -> RejectedList:
+    """Read the numbers and the newest records; with a reason selected, no documents.
+
+    limit: how many records and how many documents are listed.
     """
     with snapshot(connection) as cursor:
-        numbers = _count(cursor, selection)
+        reasons = _count(cursor, selection)
         cursor.execute(SELECT_NEWEST_REJECTED, {**selection.parameters(), "limit": limit})
-        rows = cursor.fetchall()
-    if not numbers:
+        records = [ListedRecord(*row) for row in cursor.fetchall()]
+        if selection.reason:
+            return RejectedList(reasons, records, 0, [])
+        refused = refused_documents.count(cursor)
+        documents = [ListedDocument(*row) for row in refused_documents.newest(cursor, limit)]
+    return RejectedList(reasons, records, refused, documents)
+
+
+def list_lines(found: RejectedList, selection: Selection) -> list[str]:
+    """Return a line for each reason, two for each record and three for each document.
+
+    The lines have at most LINE_WIDTH characters.
+    """
+    lines = _record_lines(found, selection)
+    return [*lines, "", *_document_lines(found)] if found.refused_documents else lines
+
+
+def _record_lines(found: RejectedList, selection: Selection) -> list[str]:
+    if not found.reasons:
         as_reason = f" as {selection.reason}" if selection.reason else ""
         return [f"No record was rejected{as_reason}."]
-    counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in numbers.items()]
+    counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in found.reasons.items()]
     places = [
-        (f"{rejected_at:%Y-%m-%d %H:%M:%S}", f"{partition}:{offset}", reason, topic)
-        for rejected_at, partition, offset, reason, topic, _ in rows
+        (_second(each.rejected_at), f"{each.partition}:{each.offset}", each.reason, each.topic)
+        for each in found.records
     ]
     headings = ("rejected at (UTC)", "record", "reason", "topic")
     return [
         *table_lines(("records".rjust(COUNT_WIDTH), "reason"), counts),
-        *_listed(headings, places, [[row[-1]] for row in rows]),
+        *_listed(headings, places, [[each.detail] for each in found.records]),
     ]
+
+
+def _document_lines(found: RejectedList) -> list[str]:
+    number = found.refused_documents
+    refusals = [
+        (_second(each.refused_at), str(each.status), each.index_name) for each in found.documents
+    ]
+    headings = ("refused at (UTC)", "status", "index")
+    details = [[each.document_id, each.reason] for each in found.documents]
+    return [
+        f"{number:>{COUNT_WIDTH},}  {plural(number, 'document')} refused by OpenSearch",
+        *_listed(headings, refusals, details),
+    ]
+
+
+def _second(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
 
 
 def count_by_reason(connection: Connection, selection: Selection) -> dict[str, int]:
@@ -95,24 +167,6 @@ def count_by_reason(connection: Connection, selection: Selection) -> dict[str, i
 def _count(cursor: Cursor, selection: Selection) -> dict[str, int]:
     cursor.execute(COUNT_BY_REASON, selection.parameters())
     return dict(cursor.fetchall())
-
-
-def list_refused_documents(connection: Connection, limit: int) -> list[str]:
-    """Return a line with the number of refused documents, and three for each newest document."""
-    with snapshot(connection) as cursor:
-        number = refused_documents.count(cursor)
-        rows = refused_documents.newest(cursor, limit)
-    if not number:
-        return []
-    refusals = [
-        (f"{refused_at:%Y-%m-%d %H:%M:%S}", str(status), index_name)
-        for refused_at, index_name, _, status, _ in rows
-    ]
-    headings = ("refused at (UTC)", "status", "index")
-    return [
-        f"{number:>{COUNT_WIDTH},}  documents refused by OpenSearch",
-        *_listed(headings, refusals, [[document_id, why] for _, _, document_id, _, why in rows]),
-    ]
 
 
 def _listed(

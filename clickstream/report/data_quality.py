@@ -14,16 +14,17 @@ SUSPECT_SHARE = 0.2
 MIN_EVENTS = 1_000
 SHOWN_VISITORS = 10
 
-# Counters of all partitions; caught_up: of the partition furthest behind.
+# Counters of all partitions, also of forgotten ones; caught_up: of the partition furthest behind.
 SELECT_COUNTERS = """
-    SELECT count(*) AS partitions,
+    SELECT count(*) FILTER (WHERE topic <> '(forgotten)') AS partitions,
            coalesce(sum(records), 0)::bigint AS records,
            coalesce(sum(duplicates), 0)::bigint AS duplicates,
            coalesce(sum(removed), 0)::bigint AS removed,
            coalesce(sum(late), 0)::bigint AS late,
            (SELECT count(*) FROM session_metrics WHERE closed_at IS NULL) AS open_sessions,
            max(last_record_at) AS last_stored,
-           CASE WHEN count(*) = count(caught_up_at) THEN min(caught_up_at) END AS caught_up
+           CASE WHEN bool_and(caught_up_at IS NOT NULL OR topic = '(forgotten)')
+                THEN min(caught_up_at) END AS caught_up
     FROM stream_positions
 """
 # The stored events. Counting the distinct ids takes about half a second for a million rows: they

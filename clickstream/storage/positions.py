@@ -83,6 +83,24 @@ RESET_PARTITIONS = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
 """
 RESET_TOPIC = "UPDATE stream_positions SET topic_id = '' WHERE topic = %s"
+# The counters of forgotten partitions are added up in one row, so that all records still count.
+FORGET_PARTITIONS = """
+    WITH forgotten AS (
+        DELETE FROM stream_positions
+        WHERE topic = %(topic)s AND partition = ANY (%(partitions)s)
+        RETURNING records, duplicates, late, rejected, removed)
+    INSERT INTO stream_positions AS p
+        (topic, partition, topic_id, records, duplicates, late, rejected, removed)
+    SELECT %(kept_as)s, 0, '', sum(records), sum(duplicates), sum(late), sum(rejected), sum(removed)
+    FROM forgotten
+    ON CONFLICT (topic, partition) DO UPDATE
+    SET records = p.records + excluded.records,
+        duplicates = p.duplicates + excluded.duplicates,
+        late = p.late + excluded.late,
+        rejected = p.rejected + excluded.rejected,
+        removed = p.removed + excluded.removed
+"""
+SELECT_PARTITIONS = "SELECT partition FROM stream_positions WHERE topic = %s"
 SELECT_POSITIONS = """
     SELECT partition, position FROM stream_positions WHERE topic = %s AND topic_id = %s
 """
@@ -107,6 +125,10 @@ MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s)"
 
 ACQUIRE_LOCK_TIMEOUT = "3s"
 ACQUIRE_RETRIES = 10
+
+
+# Not the name of a topic: parentheses are not allowed there.
+FORGOTTEN = "(forgotten)"
 
 
 class FencedError(Exception):
@@ -343,6 +365,18 @@ def reset_topic(cursor: Cursor, topic: str) -> int:
     """Make the next owners read a topic from the beginning; return the number of partitions."""
     cursor.execute(RESET_TOPIC, (topic,))
     return int(cursor.rowcount)
+
+
+def stored_partitions(cursor: Cursor, topic: str) -> list[int]:
+    """Return the partitions of a topic that have a position."""
+    cursor.execute(SELECT_PARTITIONS, (topic,))
+    return [partition for (partition,) in cursor.fetchall()]
+
+
+def forget(cursor: Cursor, topic: str, partitions: Collection[int]) -> None:
+    """Delete the positions of partitions, and add their counters to the row FORGOTTEN."""
+    values = {"topic": topic, "partitions": list(partitions), "kept_as": FORGOTTEN}
+    cursor.execute(FORGET_PARTITIONS, values)
 
 
 def read(cursor: Cursor, topic: TopicIdentity) -> dict[int, int]:
