@@ -61,8 +61,8 @@ def _add_questions(group: argparse._MutuallyExclusiveGroup) -> None:
     group.add_argument(
         "--verify",
         action="store_true",
-        help="recompute every session from the stored events and compare; consumers may run "
-        "meanwhile; exit status 1 on any difference",
+        help="recompute every session from the stored events and compare; you can leave "
+        "consumers running; exit status 1 on any difference",
     )
     group.add_argument(
         "--compare",
