@@ -25,7 +25,7 @@ LINE_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
-class StoredProgress:
+class ShownPosition:
     """The stored progress of a partition.
 
     position: offset of the next record to read. owner: the last one. The rest are counters.
@@ -44,19 +44,19 @@ class StoredProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPositions:
+class ShownPositions:
     """The stored progress of all partitions, in the order of topic and partition."""
 
-    partitions: list[StoredProgress]
+    partitions: list[ShownPosition]
 
 
-def read_positions(connection: Connection) -> StoredPositions:
+def read_positions(connection: Connection) -> ShownPositions:
     """Read the progress of each partition."""
     with snapshot(connection) as cursor:
-        return StoredPositions(select_as(StoredProgress, cursor, SELECT_POSITIONS))
+        return ShownPositions(select_as(ShownPosition, cursor, SELECT_POSITIONS))
 
 
-def position_lines(stored: StoredPositions) -> list[str]:
+def position_lines(stored: ShownPositions) -> list[str]:
     """Return a table for each topic, and below it the watermark and last owner of each partition.
 
     The lines have at most LINE_WIDTH characters if the counters have up to ten digits.

@@ -1,50 +1,23 @@
-"""`python -m clickstream positions`: showing and forgetting stored positions."""
+"""Stored positions, compared with what Kafka still has when a partition is acquired."""
 
-import json
+from contextlib import closing
 
-from tests.services.databases import Query
-from tests.services.records import event, send
-from tests.services.scripts import RunScript
+import pytest
+
+from clickstream.clients.postgres import connect
+from clickstream.settings import Settings
+from clickstream.storage import positions
+from clickstream.storage.positions import OwnedPartition, TopicIdentity
+
+TOPIC = TopicIdentity("a-topic", "a-topic-id")
 
 
-def test_positions_fit_80_columns_and_are_json_if_asked(
-    environment: dict[str, str], run_script: RunScript, query: Query
+def test_records_that_kafka_removed_before_they_were_read_are_reported_when_reading_starts(
+    settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    empty = run_script("clickstream", "positions", "show")
-    assert empty.stdout == "No consumer has read anything yet.\n"
-    send(environment, [event("a", 0), b"not JSON"])
-    assert run_script("consumer.py", "--drain").returncode == 0
-    query("UPDATE stream_positions SET position = 10 ^ 10 - 1, owner = repeat('long', 30)")
-
-    lines = run_script("clickstream", "positions", "show").stdout.splitlines()
-    assert lines[0] == f"Topic {environment['KAFKA_TOPIC']}"
-    assert lines[2].split() == ["0", "9999999999", "2", "0", "0", "1", "0"]
-    assert max(map(len, lines)) <= 80
-
-    shown = json.loads(run_script("clickstream", "positions", "show", "--json").stdout)
-    assert [each["records"] for each in shown["partitions"]] == [2, 0, 0]
-    assert shown["partitions"][0]["topic"] == environment["KAFKA_TOPIC"]
-    listed = json.loads(run_script("clickstream", "rejected", "list", "--json").stdout)
-    assert listed["reasons"] == {"not_json": 1}
-    assert [each["offset"] for each in listed["records"]] == [1]
-
-
-def test_partitions_of_a_deleted_topic_can_be_forgotten_and_their_records_still_count(
-    environment: dict[str, str], run_script: RunScript, query: Query
-) -> None:
-    topic = environment["KAFKA_TOPIC"]
-    send(environment, [event("a", 0), b"not JSON"])
-    assert run_script("consumer.py", "--drain").returncode == 0
-    refused = run_script("clickstream", "positions", "forget", topic)
-    assert refused.returncode == 2
-    assert f"Kafka has partitions [0, 1, 2] of topic {topic}" in refused.stderr
-
-    query("UPDATE stream_positions SET topic = 'deleted'")
-    forgotten = run_script("clickstream", "positions", "forget", "deleted")
-    assert forgotten.stdout == "Forgot 3 partitions of topic deleted.\n", forgotten.stderr
-    assert query("SELECT topic, records, rejected FROM stream_positions") == [("(forgotten)", 2, 1)]
-    assert run_script("summary.py", "--verify").returncode == 0
-    assert "2 read from 0 partitions" in run_script("summary.py").stdout
-    again = run_script("clickstream", "positions", "forget", "deleted")
-    assert again.returncode == 1
-    assert "no such position is stored" in again.stderr
+    with closing(connect(settings, application="test")) as connection:
+        positions.acquire(connection, TOPIC, "a-group", "a test", {0: 3, 1: 3})
+        owned = positions.acquire(connection, TOPIC, "a-group", "a test", {0: 10, 1: 3})
+    assert owned == {0: OwnedPartition(10, 2, None), 1: OwnedPartition(3, 2, None)}
+    (lost,) = caplog.messages
+    assert lost.startswith("LOST: 7 records of partition 0 of topic a-topic (offsets 3 to 9)")
