@@ -172,11 +172,11 @@ def hostile(connection: Connection) -> None:
 
     batches(0)
     show("batches of 10,000 events of 10,000 visitors", batches(0))
-    filling = [
+    seconds = [
         consumer.store([large(first + n, time) for n in range(500)])
         for first in range(0, 10_000, 500)
     ]
-    show("batches of 500 events of the hostile visitor", filling)
+    show("batches of 500 events of the hostile visitor", seconds)
     show("batches of 10,000 events, one of them of the hostile visitor", batches(10_001))
 
 

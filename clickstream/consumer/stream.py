@@ -25,7 +25,7 @@ from clickstream.settings import Settings
 POLL_MS = 200
 # Records of one poll, which kafka-python limits by nothing else: each may have 1 MiB.
 POLL_RECORDS = 100
-# Of one partition in one fetch; a record batch that is larger comes alone.
+# Limit of one partition in one fetch; a larger record batch is fetched alone.
 PARTITION_FETCH_BYTES = 4 << 20
 # A batch ends at the poll that passes this size.
 MAX_BATCH_BYTES = 64 << 20

@@ -39,14 +39,14 @@ class Namespace:
         self.settings = Settings.from_mapping(self.environment)
 
     def create(self) -> None:
-        """Create them."""
+        """Create the topic, the database and the tables."""
         (self._folder / ".env").touch()  # else scripts in this folder would read the project's
         self._maintain(CREATE_DATABASE)
         created = run_script(self.environment, self._folder, "create_schema.py")
         assert created.returncode == 0, created.stdout + created.stderr
 
     def delete(self) -> None:
-        """Delete them."""
+        """Delete the topic, the database and the indexes."""
         self._maintain(DROP_DATABASE)
         empty(self.environment, f"{self.settings.opensearch_index_prefix}-*")
         with closing(KafkaAdminClient(**connection_options(self.settings))) as admin:

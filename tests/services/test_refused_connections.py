@@ -195,7 +195,6 @@ def test_the_index_is_built_behind_tls_and_a_password_and_wrong_ones_are_named(
     run_script: RunScript,
     start_script: StartScript,
 ) -> None:
-    """PostgreSQL is filled meanwhile."""
     upstream = (search["OPENSEARCH_HOST"], int(search["OPENSEARCH_PORT"]))
     pair = authority.issue("server", hosts=HERE)
     wrong = files.write("other.pem", Authority("other").certificate)

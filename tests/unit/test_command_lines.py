@@ -90,7 +90,7 @@ def program(name: str) -> list[str]:
 def test_ctrl_c_during_the_imports_ends_the_script_without_a_traceback(
     name: str, tmp_path: Path
 ) -> None:
-    """A module of this name that waits stands in for one that takes a moment to import."""
+    """The module argparse is replaced by one that waits, as an import that takes long would."""
     (tmp_path / "argparse.py").write_text(
         "import time\nprint('importing', flush=True)\ntime.sleep(60)"
     )

@@ -1,4 +1,4 @@
-"""Fail points: they end a process only where a test wants it."""
+"""Fail points: they kill a process only at the point that a test chose."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ from clickstream.report.html_page import LIBRARY, html_page
 from tests.unit.empty_report import EMPTY
 from tests.unit.hostile_report import HOSTILE, hostile_report
 
-# Of dist/echarts.min.js in the npm package echarts 6.1.0.
+# The digest of dist/echarts.min.js in the npm package echarts 6.1.0.
 LIBRARY_SHA256 = "b66b25aeb4df84e33199dc21694014d336d222cbd9deb0e5a7c14bd6aa0d0fd0"
 Attributes = dict[str, str | None]
 
