@@ -41,7 +41,7 @@ SESSIONS = """
     FROM clickstream_events WHERE event_type <> 'add_to_cart' OR price > 50
 """
 SET_ZONE = "UPDATE report_settings SET time_zone = %s"
-# What the views must show, without a thought of how long it takes.
+# The rows that the views must show, by plain statements that may be slow.
 EXPECTED = {
     "hourly_traffic": """
         SELECT date_trunc('hour', event_time, %(zone)s), count(*), count(DISTINCT user_id),
