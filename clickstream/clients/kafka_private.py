@@ -114,7 +114,7 @@ def never_create_topics(client: KafkaConsumer | KafkaProducer) -> None:
     cluster.config["allow_auto_create_topics"] = False
 
 
-# What the local broker answers while its topic does not exist yet, after a start.
+# Errors that the local broker answers after a start, while its topic does not exist yet.
 LOCAL_REFUSALS = (UnknownError,)
 
 

@@ -14,7 +14,7 @@ REPAIRED_TRUTH, WHOLE_TRUTH = "truth-repaired.json", "truth-whole.json"
 
 
 class Checks:
-    """What must be stored of all records, compared with what is stored.
+    """Comparison of the stored rows with those that must be stored of all records.
 
     folder: has the producer's truth file.
     """

@@ -1,4 +1,4 @@
-"""What a history reads from PostgreSQL, which may be down meanwhile."""
+"""Queries of a history, to a PostgreSQL that may be down meanwhile."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
