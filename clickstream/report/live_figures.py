@@ -19,8 +19,6 @@ from clickstream.storage.snapshot import snapshot, snapshot_time
 APPLICATION = "clickstream watch"
 LISTED_SESSIONS = 100
 
-# Also before the first ANALYZE of a table, when the planner knows nothing about it.
-PREFER_INDEXES = "SET LOCAL enable_seqscan = off"
 # Counters of all partitions. The lag is that of the partition furthest behind: either its newest
 # event is that old, or its end was last reached then.
 SELECT_COUNTERS = """
@@ -92,7 +90,6 @@ class LiveReader:
 
     def _read(self, connection: Connection) -> LiveFigures:
         with snapshot(connection) as cursor:
-            cursor.execute(PREFER_INDEXES)
             now = snapshot_time(cursor)
             hour = self._last_hour.read(cursor, now)
             return LiveFigures(
