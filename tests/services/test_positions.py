@@ -1,15 +1,24 @@
 """Stored positions, compared with what Kafka still has when a partition is acquired."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
 from clickstream.clients.postgres import connect
+from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage import positions
-from clickstream.storage.positions import OwnedPartition, TopicIdentity
+from clickstream.storage.positions import ACQUIRE_OWNERSHIP_LOCK, OwnedPartition, TopicIdentity
+from tests.services.databases import Query
+from tests.services.locks import holding
+from tests.services.waiting import eventually
 
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
+COUNT_WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'owner' AND wait_event_type = 'Lock'
+"""
 
 
 def test_records_that_kafka_removed_before_they_were_read_are_reported_when_reading_starts(
@@ -21,3 +30,22 @@ def test_records_that_kafka_removed_before_they_were_read_are_reported_when_read
     assert owned == {0: OwnedPartition(10, 2, None), 1: OwnedPartition(3, 2, None)}
     (lost,) = caplog.messages
     assert lost.startswith("LOST: 7 records of partition 0 of topic a-topic (offsets 3 to 9)")
+
+
+def test_of_two_topics_that_are_acquired_at_the_same_time_one_is_refused(
+    settings: Settings, query: Query
+) -> None:
+    other = TopicIdentity("b-topic", "b-topic-id")
+    with (
+        closing(connect(settings, application="owner")) as first,
+        closing(connect(settings, application="owner")) as second,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        with holding(settings, ACQUIRE_OWNERSHIP_LOCK):
+            acquiring = [
+                threads.submit(positions.acquire, connection, topic, "a-group", "a test", {0: 0})
+                for connection, topic in ((first, TOPIC), (second, other))
+            ]
+            eventually(lambda: query(COUNT_WAITING) == [(2,)])
+        errors = [each.exception() for each in acquiring]
+    assert [type(error) for error in errors if error] == [UserError]
