@@ -25,7 +25,8 @@ class KeyWatch:
         logger.warning(
             "another consumer stores events of the same visitors at the same time (%s): sessions "
             "stay exact, but such batches are stored twice and one after the other; for full "
-            "speed, send each record with its user_id as key, by one partitioner",
+            "speed, send each record with its user_id as key and by one partitioner, or run one "
+            "consumer",
             _cause(parsed),
         )
 

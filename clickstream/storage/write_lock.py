@@ -18,8 +18,6 @@ SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = %s"
 BUMP_EPOCHS = "UPDATE stream_positions SET epoch = epoch + 1"
 
 BATCH_TIMEOUT = "30s"
-# A frozen consumer keeps its shared lock until its successor has acquired its partitions.
-ALONE_TIMEOUT = "10s"
 EXCLUSION_TIMEOUT = "60s"
 
 
@@ -39,7 +37,7 @@ def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
     alone: in exclusive mode, so that no other batch is stored meanwhile.
     """
     if alone:
-        cursor.execute(SET_LOCK_TIMEOUT, (ALONE_TIMEOUT,))
+        cursor.execute(SET_LOCK_TIMEOUT, (BATCH_TIMEOUT,))
         cursor.execute(ACQUIRE_WRITE_LOCK)
     else:
         share(cursor, BATCH_TIMEOUT)
