@@ -36,11 +36,8 @@ def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
 
     alone: in exclusive mode, so that no other batch is stored meanwhile.
     """
-    if alone:
-        cursor.execute(SET_LOCK_TIMEOUT, (BATCH_TIMEOUT,))
-        cursor.execute(ACQUIRE_WRITE_LOCK)
-    else:
-        share(cursor, BATCH_TIMEOUT)
+    cursor.execute(SET_LOCK_TIMEOUT, (BATCH_TIMEOUT,))
+    cursor.execute(ACQUIRE_WRITE_LOCK if alone else SHARE_WRITE_LOCK)
 
 
 def exclude_consumers(cursor: Cursor) -> None:
