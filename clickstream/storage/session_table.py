@@ -85,9 +85,9 @@ CREATE_STAGE_SESSIONS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
     AS SELECT {_COLUMN_LIST}, xid FROM session_metrics WITH NO DATA
 """  # noqa: S608 - built of the column names alone
-# A row that is stored has the xid that was read, or is left as it is. A row that was deleted
-# meanwhile is inserted, but with that old xid. So the rows that are not in conflict are those with
-# the xid of this transaction.
+# A stored row is replaced only if its xid is still the one that was read. A row that another
+# transaction has deleted is inserted again, but with that old xid. So there is no conflict if all
+# rows have the xid of this transaction.
 UPSERT_SESSIONS = f"""
     WITH written AS (
         INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at, xid)
@@ -105,12 +105,16 @@ UPSERT_SESSIONS = f"""
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
 # True if another transaction has stored a session of these visitors. Only another consumer can do
-# so, and it has a position.
-ARE_FIRST_SESSIONS_ELSEWHERE = """
+# so, and it has a position. LIMIT makes PostgreSQL use the index: usually there is no such session,
+# but PostgreSQL expects to find one soon in any order.
+HAVE_OTHER_SESSIONS = """
     SELECT EXISTS (SELECT FROM stream_positions
                    WHERE NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
        AND EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
-                   JOIN session_metrics USING (user_id) WHERE xid <> pg_current_xact_id())
+                   CROSS JOIN LATERAL (
+                       SELECT FROM session_metrics
+                       WHERE user_id = visitors.user_id AND xid <> pg_current_xact_id()
+                       LIMIT 1) AS other)
 """
 
 
@@ -230,7 +234,7 @@ def check_first_sessions(
         return
     cursor.execute(LOCK_FIRST_SESSIONS)
     cursor.execute(
-        ARE_FIRST_SESSIONS_ELSEWHERE,
+        HAVE_OTHER_SESSIONS,
         {"topic": topic, "partitions": list(partitions), "users": list(visitors)},
     )
     if only_row(cursor)[0]:
