@@ -36,7 +36,7 @@ WAYS_OUT = (
 )
 # If the brokers come back as another cluster, as the local one does, the consumers of a group
 # notice it one after the other. Each retries this often, after FENCED_SECONDS.
-TOLERATED_REFUSALS = 4
+TOLERATED_REFUSALS = 3
 
 
 class Consumer:
