@@ -497,7 +497,8 @@ COMMENT ON COLUMN rejected_events.rejected_at IS 'When the record was rejected.'
 
 COMMENT ON TABLE stream_positions IS
     'Progress of each partition. It moves in the transaction that stores the records before it.';
-COMMENT ON COLUMN stream_positions.topic IS 'Name of the topic.';
+COMMENT ON COLUMN stream_positions.topic IS
+    'Name of the topic; (forgotten) in the row with the counters of forgotten partitions.';
 COMMENT ON COLUMN stream_positions.partition IS 'Number of the partition.';
 COMMENT ON COLUMN stream_positions.topic_id IS
     'Id of the topic; a recreated topic has another one.';

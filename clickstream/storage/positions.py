@@ -127,7 +127,7 @@ ACQUIRE_LOCK_TIMEOUT = "3s"
 ACQUIRE_RETRIES = 10
 
 
-# Not the name of a topic: parentheses are not allowed there.
+# In place of a topic in the row of forgotten partitions: no topic can have parentheses in its name.
 FORGOTTEN = "(forgotten)"
 
 
