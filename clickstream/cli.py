@@ -17,6 +17,7 @@ from typing import TypeAlias
 from clickstream import __version__
 from clickstream.errors import UsageError, UserError
 from clickstream.pasteable import pasteable
+from clickstream.untrusted_text import clean
 
 logger = logging.getLogger("clickstream")
 
@@ -156,7 +157,7 @@ def print_error(sentence: str) -> None:
 
     Before the settings are read, the LOG_FORMAT of the environment decides.
     """
-    sentence = pasteable(sentence)
+    sentence = pasteable(clean(sentence))
     if os.environ.get("LOG_FORMAT") == "json":
         start_logging("json")
     if any(isinstance(each.formatter, _JsonFormatter) for each in logging.getLogger().handlers):
@@ -166,8 +167,10 @@ def print_error(sentence: str) -> None:
 
 
 class _TextFormatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return pasteable(super().format(record))
+    """Formats a record as one line, and an exception below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - of the base class
+        return pasteable(clean(super().formatMessage(record)))
 
 
 class _JsonFormatter(logging.Formatter):
@@ -181,7 +184,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)
 
 
 def start_logging(log_format: str) -> None:

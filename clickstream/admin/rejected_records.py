@@ -128,7 +128,7 @@ def list_lines(found: RejectedList, selection: Selection) -> list[str]:
 def _record_lines(found: RejectedList, selection: Selection) -> list[str]:
     if not found.reasons:
         as_reason = f" as {selection.reason}" if selection.reason else ""
-        return [f"No record was rejected{as_reason}."]
+        return [f"No record was rejected{clean(as_reason)}."]
     counts = [(f"{number:>{COUNT_WIDTH},}", reason) for reason, number in found.reasons.items()]
     places = [
         (_second(each.rejected_at), f"{each.partition}:{each.offset}", each.reason, each.topic)
