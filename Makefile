@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 200
 
-.PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash guards restarts proof clean
+.PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash fuzz guards restarts proof clean
 .DEFAULT_GOAL := help
 
 help:            ## show this list
@@ -51,6 +51,10 @@ lint: $(READY)   ## check style, types and imports
 crash: $(READY)  ## run N (200) random histories of crashes; SEED=S repeats some
 	@$(BIN)/python -m tests.crash $(N) $(if $(SEED),--seed $(SEED))
 
+fuzz: $(READY)   ## parse N (1000000) random records; SECONDS=S: as many as fit; SEED=S repeats some
+	@$(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS),$(if $(filter file,$(origin N)),,$(N))) \
+	  $(if $(SEED),--seed $(SEED))
+
 guards: $(READY) ## remove one safeguard after another; a named test must fail each time
 	@$(BIN)/python -m tests.guards
 
@@ -58,7 +62,7 @@ restarts: $(READY) ## restart the local servers ten times beside a running pipel
 	@RESTARTS=10 $(BIN)/pytest tests/services/test_first_minutes.py -k restarts
 
 # Everything that takes too long for each change; a new proof is one more target here.
-proof: test-thorough test-slow guards restarts crash ## run what is too long for `make test`
+proof: test-thorough test-slow guards restarts crash fuzz ## run what is too long for `make test`
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

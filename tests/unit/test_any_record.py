@@ -2,11 +2,9 @@
 
 import json
 import re
-from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import assume, example, given
@@ -18,10 +16,8 @@ from clickstream.model.events import (
     RECORD_FIELDS,
     REQUIRED_FIELDS,
     TEXT_FIELDS,
-    Event,
     InvalidEventError,
 )
-from clickstream.storage.copy_rows import line
 from tests.unit.parsing import (
     FAR_FUTURE,
     VALID,
@@ -32,6 +28,7 @@ from tests.unit.parsing import (
     record,
     with_json,
 )
+from tests.unit.storable_event import check_storable
 
 STORED_BY_0_2 = Path(__file__).parents[1] / "data" / "stored_by_0.2.ndjson.gz"
 
@@ -116,40 +113,6 @@ def test_properties_are_kept_exactly(extra: dict[str, Any], escaped: bool, stric
 
 
 # == Any bytes, any JSON ========================================================================
-
-ESCAPED = {r"\t": "\t", r"\n": "\n", r"\r": "\r", r"\\": "\\"}
-
-
-def values_of_line(row: str) -> list[str | None]:
-    """Return the values of a line as COPY reads it."""
-    assert "\n" not in row
-    assert "\r" not in row
-    return [None if text == r"\N" else unescaped(text) for text in row.split("\t")]
-
-
-def unescaped(text: str) -> str:
-    return re.sub(r"\\.?", lambda escape: ESCAPED[escape[0]], text)
-
-
-def check_storable(event: Event) -> None:
-    """Check that COPY reads the values of an event as they are, and that all can be stored."""
-    copied = values_of_line(line(event))
-    assert copied == [
-        value if value is None or type(value) is str else as_text(value) for value in event
-    ]
-    text = "".join(value or "" for value in copied)
-    assert "\0" not in text
-    text.encode()
-    UUID(event.event_id)
-    properties(event)
-    assert event.event_time.utcoffset() == timedelta(0)
-    assert event.repaired is None or set(event.repaired) <= {*RECORD_FIELDS, "properties"}
-
-
-def as_text(value: object) -> str:
-    if isinstance(value, tuple):
-        return "{" + ",".join(value) + "}"
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @pytest.mark.parametrize("text", ["\t", "\n", "\r", "\\", r"\N", r"\.", r"\t", '"', "\x7f\x85"])
