@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
-from time import monotonic
 
 import pytest
 
@@ -27,7 +26,7 @@ from tests.services.own_server import OwnServer
 from tests.services.records import random_events, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, Script, StartScript
 from tests.services.standby import Standby
-from tests.services.waiting import eventually
+from tests.services.waiting import eventually, pause
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
@@ -54,8 +53,7 @@ def test_a_consumer_whose_connections_are_terminated_at_random_is_exact(
     while traffic.is_running:
         ((number,),) = query(DISCONNECT_CONSUMERS)
         terminated += number
-        until = monotonic() + chance.uniform(0.2, 1.5)
-        eventually(lambda until=until: monotonic() > until)  # type: ignore[misc]
+        pause(chance.uniform(0.2, 1.5))
     assert terminated > 2
     wait_until_read(query, 4_000)
     assert re.search(r"WARNING .*PostgreSQL at .*; trying again in", consumer.output)
@@ -137,8 +135,7 @@ def test_a_lock_on_the_sessions_delays_and_changes_nothing(
     with holding(settings, LOCK_SESSIONS):
         send_by_visitor(environment, events[500:])
         wait_until_blocked(query)
-        until = monotonic() + seconds
-        eventually(lambda: monotonic() > until)
+        pause(seconds)
     wait_until_read(query, len(events))
     assert re.search(REPORTS.format(words), consumer.output)
     check(environment, consumer, len(events))

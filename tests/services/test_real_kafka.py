@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
-from time import monotonic
 
 import pytest
 from kafka import KafkaAdminClient
@@ -26,7 +25,7 @@ from tests.services.real_kafka import RealKafka, running_real_kafka
 from tests.services.records import event, send
 from tests.services.scripts import RunScript, StartScript
 from tests.services.server_scripts import INSTALL_SECONDS, KAFKA_SCRIPT, missing
-from tests.services.waiting import eventually
+from tests.services.waiting import eventually, pause
 
 # Long enough for a warning.
 OUTAGE_SECONDS = SILENT_SECONDS + 2
@@ -100,8 +99,7 @@ def test_a_kafka_killed_under_load_loses_and_doubles_nothing(
     traffic = start_script("producer.py", *load, "--truth", truth, **given)
     eventually(lambda: query("SELECT 1 FROM clickstream_events HAVING count(*) > 500"))
     real_kafka.kill()
-    killed = monotonic()
-    eventually(lambda: monotonic() > killed + OUTAGE_SECONDS)
+    pause(OUTAGE_SECONDS)
     real_kafka.start()
     assert traffic.wait() == 0, traffic.output
     drained = run_script("consumer.py", "--drain", **real_kafka.plain)

@@ -27,3 +27,8 @@ def eventually(check: Callable[[], T | None], seconds: float = DEADLINE_SECONDS)
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s; last: {last!r}")
         time.sleep(0.05)
+
+
+def pause(seconds: float) -> None:
+    """Let a fault last; what a test waits for is given to `eventually` instead."""
+    time.sleep(seconds)
