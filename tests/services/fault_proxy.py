@@ -129,6 +129,7 @@ class KafkaFaultProxy(FaultProxy):
                 # Behind the length and the correlation id, flexible versions have a tag buffer.
                 start = 9 if kind.flexible_version_q(version) else 8
                 decoded: Any = kind.decode(answer[start:], version=version)
+                decoded._header = None  # noqa: SLF001 - encoding reads it
                 for topic in getattr(decoded, topics):
                     topic.partitions = [
                         each for each in topic.partitions if each.partition_index != partition

@@ -2,17 +2,16 @@
 
 import re
 from functools import partial
-from time import monotonic
 
 import pytest
 
 from clickstream.consumer.broker_watch import SILENT_SECONDS
 from tests.services import oracle, search_oracle
-from tests.services.databases import Query
-from tests.services.fault_proxy import FaultProxy, fault_proxy, kafka_fault_proxy
-from tests.services.records import wait_until_read
+from tests.services.databases import DISCONNECT_CONSUMERS, Query
+from tests.services.fault_proxy import KAFKA_ANSWERS, FaultProxy, fault_proxy, kafka_fault_proxy
+from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
-from tests.services.waiting import eventually
+from tests.services.waiting import eventually, pause
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 LOAD_EVENTS = 4_000
@@ -38,18 +37,13 @@ def inject_faults(proxy: FaultProxy) -> None:
     proxy.resume()
 
 
-def pause(seconds: float) -> None:
-    """Let the servers work for a while."""
-    began = monotonic()
-    eventually(lambda: monotonic() > began + seconds)
-
-
 @pytest.mark.parametrize(
     ("server", "warning"),
     [
         ("kafka", r"WARNING Kafka at \S+ .*has not answered for 6 s"),
         ("postgres", r"WARNING cannot reach PostgreSQL at \S+ "),
     ],
+    ids=["kafka", "postgres"],
 )
 def test_no_fault_of_a_connection_loses_or_doubles_a_record(
     server: str,
@@ -89,3 +83,30 @@ def test_no_fault_of_a_connection_to_opensearch_loses_or_doubles_a_document(
         eventually(lambda: search_oracle.check({**environment, **search}) > LOAD_EVENTS)
         assert consumer.is_running
     assert "Traceback" not in consumer.output
+
+
+@pytest.mark.parametrize("answer", KAFKA_ANSWERS)
+def test_a_partition_that_answers_of_kafka_lack_is_read_when_they_have_it_again(
+    answer: str, environment: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """The answers lack it while a consumer works, and while it acquires its partitions again."""
+    events = [[event(f"{number} {n}", n) for n in range(150)] for number in range(3)]
+
+    def send_third(number: int) -> None:
+        for partition, some in enumerate(events):
+            send(environment, some[50 * number : 50 * (number + 1)], partition)
+
+    with kafka_fault_proxy(environment) as proxy:
+        consumer = start_script("consumer.py", **proxy.environment)
+        send_third(0)
+        wait_until_read(query, 150)
+        for number, disturb in ((1, "SELECT"), (2, DISCONNECT_CONSUMERS)):
+            proxy.lacking = {answer: 0}
+            query(disturb)
+            send_third(number)
+            pause(6)  # longer than the age of the client's metadata
+            proxy.lacking = {}
+            wait_until_read(query, 150 * (number + 1))
+        assert consumer.is_running
+    assert "Traceback" not in consumer.output
+    assert oracle.check(environment)["rows"] == 450
