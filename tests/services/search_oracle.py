@@ -7,12 +7,14 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import OpenSearchException
 from opensearchpy.helpers import scan
 from psycopg2.extras import RealDictCursor
 
 from clickstream.clients.opensearch import connect as connect_search
 from clickstream.clients.postgres import Connection, connect
 from clickstream.settings import Settings
+from tests.services.waiting import eventually
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOT_IN_DOCUMENTS = {"page_path", "stored_at", "xid"}
@@ -31,6 +33,18 @@ def check(environment: Mapping[str, str]) -> int:
         closing(connect_search(settings)) as client,
     ):
         return check_documents(connection, client)
+
+
+def wait_until_equal(environment: Mapping[str, str], search: Mapping[str, str]) -> int:
+    """Wait until the index matches PostgreSQL, and return the number of documents."""
+
+    def documents() -> int:
+        try:
+            return check({**environment, **search})
+        except OpenSearchException:  # a new index cannot be searched at once
+            return 0
+
+    return eventually(documents, 60)
 
 
 def check_documents(connection: Connection, client: OpenSearch) -> int:

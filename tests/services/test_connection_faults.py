@@ -6,11 +6,12 @@ from functools import partial
 import pytest
 
 from clickstream.consumer.broker_watch import SILENT_SECONDS
-from tests.services import oracle, search_oracle
+from tests.services import oracle
 from tests.services.databases import DISCONNECT_CONSUMERS, Query
 from tests.services.fault_proxy import KAFKA_ANSWERS, FaultProxy, fault_proxy, kafka_fault_proxy
 from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
+from tests.services.search_oracle import wait_until_equal
 from tests.services.waiting import eventually, pause
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
@@ -80,7 +81,7 @@ def test_no_fault_of_a_connection_to_opensearch_loses_or_doubles_a_document(
         inject_faults(proxy)
         assert traffic.wait() == 0
         wait_until_read(query, LOAD_EVENTS)
-        eventually(lambda: search_oracle.check({**environment, **search}) > LOAD_EVENTS)
+        assert wait_until_equal(environment, search) > LOAD_EVENTS
         assert consumer.is_running
     assert "Traceback" not in consumer.output
 

@@ -18,13 +18,14 @@ import pytest
 from clickstream.clients.postgres import connect
 from clickstream.local.postgres_server import UNPRIVILEGED_USER
 from clickstream.settings import Settings
-from tests.services import oracle, search_oracle
+from tests.services import oracle
 from tests.services.databases import DISCONNECT_CONSUMERS, Query, query_of
 from tests.services.fault_proxy import fault_proxy
 from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
 from tests.services.own_server import OwnServer
 from tests.services.records import random_events, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, Script, StartScript
+from tests.services.search_oracle import wait_until_equal
 from tests.services.standby import Standby
 from tests.services.waiting import eventually, pause
 
@@ -202,7 +203,8 @@ def test_after_a_failover_to_a_standby_that_lacks_commits_tables_and_index_are_e
         wait_until_read(query, 400)
         standby.copy()
         send_by_visitor(environment, events[400:800])
-        eventually(lambda: search_oracle.check(own) > 800, 60)
+        wait_until_read(query, 800)
+        wait_until_equal(own, search)
         own_postgres.kill()
         proxy.upstream = standby.address
         with standby.running():
@@ -213,6 +215,6 @@ def test_after_a_failover_to_a_standby_that_lacks_commits_tables_and_index_are_e
             wait_until_read(query_of(own), len(events))
             check(own, consumer, len(events))
             consumer.wait_for_output("backfilling the search index: the database was restored")
-            eventually(lambda: search_oracle.check(own) > len(events), 60)
+            wait_until_equal(own, search)
             verified = run_script("summary.py", "--verify", **own)
             assert verified.returncode == 0

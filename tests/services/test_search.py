@@ -8,7 +8,6 @@ from time import monotonic
 
 import pytest
 from opensearchpy import OpenSearch
-from opensearchpy.exceptions import OpenSearchException
 
 from clickstream.clients.opensearch import connect
 from clickstream.clients.postgres import Connection
@@ -20,6 +19,7 @@ from tests.services.databases import Query
 from tests.services.records import event, random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.search_fault_proxy import Faults, search_fault_proxy
+from tests.services.search_oracle import wait_until_equal
 from tests.services.search_servers import SearchServer
 from tests.services.test_search_indexer import RULE
 from tests.services.waiting import eventually
@@ -33,18 +33,6 @@ OUTAGE_SECONDS = 30
 def count_events(query: Query) -> int:
     ((number,),) = query(COUNT_EVENTS)
     return int(number)
-
-
-def wait_until_equal(environment: dict[str, str], search: dict[str, str]) -> int:
-    """Wait until the index matches PostgreSQL, and return the number of documents."""
-
-    def documents() -> int:
-        try:
-            return search_oracle.check({**environment, **search})
-        except OpenSearchException:  # a new index cannot be searched at once
-            return 0
-
-    return eventually(documents, 60)
 
 
 # == OpenSearch fails ===========================================================================
