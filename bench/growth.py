@@ -19,6 +19,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from time import perf_counter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -148,54 +149,53 @@ def hostile(connection: Connection) -> None:
     """Compare batches with and without a click of a visitor whose arrays are full."""
     chance = random.Random(1)
     consumer = Consumer(connection)
-    names = ("page_url", "product_id", "referrer", "search_query")
-    time = NOW - timedelta(hours=1)
+    times = (NOW + timedelta(seconds=n - 3_600) for n in count())
 
-    def others(time: datetime) -> list[dict[str, Any]]:
-        return [
+    def seconds_with(click: dict[str, Any]) -> float:
+        """Return the seconds of a batch of this click and those of other visitors."""
+        time = next(times)
+        others = [
             event(f"user-{chance.randrange(10_000)}", time, chance) for _ in range(BATCH_EVENTS - 1)
         ]
+        return consumer.store([*others, {**click, "timestamp": time.isoformat()}])
 
-    def large(number: int, time: datetime) -> dict[str, Any]:
-        text = f"{number * 7919 % 10_007:05}{chance.randbytes(4_000).hex()}"
-        texts = dict.fromkeys(names, text)
-        return event("hostile", time, chance, event_type=["click", "search"][number % 2], **texts)
+    for _ in range(3):  # until all visitors have a session
+        seconds_with(event("user-0", NOW, chance))
+    ordinary = [seconds_with(event("user-0", NOW, chance)) for _ in range(5)]
+    show("batches of 10,000 events of 10,000 visitors", ordinary)
+    time = next(times)
+    for _ in range(20):
+        consumer.store([hostile_click(chance, "b", time) for _ in range(500)])
+    for first, what in (("c", "not shown"), ("a", "shown")):
+        seconds = [seconds_with(hostile_click(chance, first, NOW)) for _ in range(5)]
+        show(f"with one event of the hostile visitor whose texts are {what}", seconds)
 
-    def batches(number: int) -> list[float]:
-        nonlocal time
-        seconds = []
-        for _ in range(5):
-            time += timedelta(seconds=1)
-            more = [large(number, time)] if number else [event("user-0", time, chance)]
-            seconds.append(consumer.store(others(time) + more))
-        return seconds
 
-    batches(0)
-    show("batches of 10,000 events of 10,000 visitors", batches(0))
-    seconds = [
-        consumer.store([large(first + n, time) for n in range(500)])
-        for first in range(0, 10_000, 500)
-    ]
-    show("batches of 500 events of the hostile visitor", seconds)
-    show("batches of 10,000 events, one of them of the hostile visitor", batches(10_001))
+def hostile_click(chance: random.Random, first: str, time: datetime) -> dict[str, Any]:
+    """Return an event with new texts that begin with `first`."""
+    text = first + chance.randbytes(4_000).hex()
+    kind = chance.choice(["click", "search"])
+    texts = dict.fromkeys(("page_url", "product_id", "referrer", "search_query"), text)
+    return event("hostile", time, chance, event_type=kind, **texts)
 
 
 def bot(connection: Connection) -> None:
-    """Store a batch with one event of a session of 300,000 events, after a restart and again."""
+    """Store batches with one event of a session of 300,000 events, after a restart."""
     chance = random.Random(1)
-    start = NOW - timedelta(seconds=300_000 * 10 + 600)
-    for prefix, pages in (("bot of 500 pages ", 500), ("bot of 5,000 pages ", 5_000)):
-        insert_events(connection, prefix, start, visitors=1, events=300_000, pages=pages)
+    first = NOW - timedelta(seconds=300_000 * 10 + 600)
+    last = first + timedelta(seconds=10 * 299_999)
+    for pages in (500, 5_000):
+        prefix = f"bot of {pages} pages "
+        insert_events(connection, prefix, first, visitors=1, events=300_000, pages=pages)
         consumer = Consumer(connection)
-        last = start + timedelta(seconds=10 * 299_999)
         seconds = [
             consumer.store(
                 [event(f"{prefix}0", last + timedelta(seconds=n), chance)]
-                + [event(f"{prefix} {n} {v}", last, chance) for v in range(1_000)]
+                + [event(f"{prefix}{n} {v}", last, chance) for v in range(1_000)]
             )
             for n in range(1, 4)
         ]
-        show(f"{prefix}: batches of 1,001 events after a restart", seconds)
+        show(f"batches of 1,001 events, one of them of a {prefix}, after a restart", seconds)
 
 
 def start(connection: Connection) -> None:
@@ -291,11 +291,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [*SCENARIOS, "memory"]
-    parser.add_argument("scenarios", nargs="*", choices=[*names, []], help="default: all")
+    parser.add_argument("scenarios", nargs="*", help=f"{', '.join(names)}; default: all")
     parser.add_argument(
         "--visitors", type=int, default=100_000, help="of memory; default: %(default)s"
     )
     arguments = parser.parse_args(argv)
+    for name in arguments.scenarios:
+        if name not in names:
+            parser.error(f"there is no scenario {name!r}; choose from {', '.join(names)}")
     return cli.run(lambda: _run(arguments.scenarios or names, arguments.visitors))
 
 
