@@ -7,6 +7,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from clickstream.sources import working_directory
+
 PROJECT = Path(__file__).parents[1]
 COMMAND = re.compile(
     r"\bpython (?:(?P<package>-m clickstream)\b|(?P<pip>-m pip)\b|(?P<script>[a-z_]+\.py)\b)"
@@ -27,7 +29,7 @@ def pasteable(text: str) -> str:
 def _command(found: re.Match[str]) -> str:
     if found["script"]:
         return f"{_interpreter()} {_path(PROJECT / found['script'])}"
-    if found["pip"] or Path.cwd() == PROJECT or str(PROJECT) in _python_path():
+    if found["pip"] or working_directory() == PROJECT or str(PROJECT) in _python_path():
         return f"{_interpreter()} {found['package'] or found['pip']}"
     return f"PYTHONPATH={shlex.quote(str(PROJECT))} {_interpreter()} {found['package']}"
 
@@ -43,8 +45,10 @@ def _interpreter() -> str:
 
 def _path(path: Path) -> str:
     """Return a path relative to the working directory if it is in it; quoted for a shell."""
-    folder = Path.cwd()
-    return shlex.quote(str(path.relative_to(folder) if path.is_relative_to(folder) else path))
+    folder = working_directory()
+    if folder and path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return shlex.quote(str(path))
 
 
 def _python_path() -> list[str]:

@@ -179,12 +179,12 @@ class Sources:
         return str(SCRIPTS_FOLDER / value)
 
 
-def _working_directory() -> tuple[Path, ...]:
-    """Return the working directory, if it was not deleted."""
+def working_directory() -> Path | None:
+    """Return the working directory; None if it was deleted."""
     try:
-        return (Path.cwd(),)
+        return Path.cwd()
     except FileNotFoundError:
-        return ()
+        return None
 
 
 def find(env_file: Path | None, environment: Mapping[str, str]) -> Sources:
@@ -196,7 +196,7 @@ def find(env_file: Path | None, environment: Mapping[str, str]) -> Sources:
     """
     if env_file is not None and not env_file.is_file():
         raise UsageError(f"the settings file {env_file} does not exist; check --env-file")
-    folders = tuple(dict.fromkeys((*_working_directory(), SCRIPTS_FOLDER)))
+    folders = tuple(dict.fromkeys(filter(None, (working_directory(), SCRIPTS_FOLDER))))
     found = (folder / ENV_FILE for folder in folders if (folder / ENV_FILE).is_file())
     path = env_file or next(found, None)
     return Sources(environment, read_env_file(path) if path else {}, path, folders)

@@ -130,6 +130,25 @@ def test_output_that_cannot_be_printed_gives_no_traceback(
     assert (done.returncode, done.stderr) == (status, message)
 
 
+def test_an_error_in_a_deleted_working_directory_is_one_sentence(tmp_path: Path) -> None:
+    leave = f'cd {tmp_path} && rmdir {tmp_path} && exec "$@"'
+    done = subprocess.run(
+        ["bash", "-c", leave, "bash", *program("summary.py")],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "POSTGRES_HOST": "127.0.0.1",
+            "POSTGRES_PORT": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot connect to PostgreSQL at 127.0.0.1:1 ")
+    assert done.stderr.count("\n") == 1
+
+
 class ParserBuilt(Exception):  # noqa: N818 - not an error
     """Carries a parser out of the main function of a script."""
 
