@@ -12,6 +12,7 @@ from tests.services.scripts import PROJECT, Script
 
 PROGRAM = PROJECT / "tests" / "crash" / "short_sessions.py"
 STOP_SECONDS = 60.0
+STUCK = "is stuck rebalancing"
 
 
 class HistoryError(Exception):
@@ -78,6 +79,23 @@ class Consumers:
     def resume(self, consumer: Script) -> None:
         """Continue a paused consumer."""
         consumer.send_signal(SIGCONT)
+
+    def leave_stuck_group(self) -> int:
+        """Kill all consumers and start as many in another group, if one says that theirs is stuck.
+
+        Only the local broker keeps a member that was killed during its join. The consumer's log
+        names this way out. Return the number of consumers that were killed.
+        """
+        is_stuck = any(STUCK in consumer.output for consumer in self._running)
+        if not is_stuck or not all(consumer.is_running for consumer in self._running):
+            return 0
+        stuck = list(self._running)
+        for consumer in stuck:
+            self.kill(consumer)
+        self._environment["KAFKA_GROUP_ID"] += "-next"
+        for _ in stuck:
+            self.start()
+        return len(stuck)
 
     def remove_killed(self) -> Script | None:
         """Return a consumer that a fail point has killed; from now on it counts as ended."""

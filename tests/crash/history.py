@@ -106,7 +106,7 @@ class History:
             consumers.start()
         chunks = _split(self._repaired.records, len(self._schedule.actions) + 1)
         for action, chunk in zip(self._schedule.actions, chunks, strict=False):
-            self._wait(partial(self._has_stored, consumers, action.records))
+            self._wait(consumers, partial(self._has_stored, consumers, action.records))
             time.sleep(action.seconds)  # so that it comes at any time, not at the end of a batch
             self._disturb(action, consumers, partial(self._send, chunk))
         self._send(chunks[-1])
@@ -154,7 +154,7 @@ class History:
         if point is FailPoint.ACQUIRED:
             consumers.start()
         send()
-        self._wait(consumers.remove_killed)
+        self._wait(consumers, consumers.remove_killed)
         self._outcome.kills[point] += 1
         if len(consumers) < max(2, self._schedule.consumers):
             consumers.start()
@@ -165,7 +165,7 @@ class History:
             consumers.start()
         consumers.pause(paused)
         try:
-            self._wait(lambda: self._tables.owns_nothing(paused.pid))
+            self._wait(consumers, lambda: self._tables.owns_nothing(paused.pid))
         finally:
             consumers.resume(paused)
 
@@ -190,8 +190,13 @@ class History:
         stored = self._tables.records()
         return stored is not None and stored >= records
 
-    def _wait(self, check: Callable[[], Any]) -> None:
-        eventually(check, PATIENCE_SECONDS)
+    def _wait(self, consumers: Consumers, check: Callable[[], Any]) -> None:
+        def is_true() -> bool:
+            if not self._servers.real_kafka:
+                self._outcome.kills["in a stuck group"] += consumers.leave_stuck_group()
+            return bool(check())
+
+        eventually(is_true, PATIENCE_SECONDS)
 
     # == After ==================================================================================
 
