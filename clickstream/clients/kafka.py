@@ -9,6 +9,7 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 
 REACH_SECONDS = 3.0
+DEFAULT_PORT = 9092  # of kafka-python
 
 
 def check_reachable(settings: Settings) -> None:
@@ -20,13 +21,19 @@ def check_reachable(settings: Settings) -> None:
     servers = settings.kafka_bootstrap_servers.split(",")
     failure = ""
     for server in servers:
-        host, _, port = server.strip().rpartition(":")
+        host, separator, port = server.strip().rpartition(":")
+        if not separator:
+            host, port = port, str(DEFAULT_PORT)
+        if not port.isdecimal():
+            return  # the client has a sentence about it
         try:
             address = host.strip("[]"), int(port)
             socket.create_connection(address, REACH_SECONDS / len(servers)).close()
             return
         except OSError as error:
             failure = error.strerror or str(error)
+        except (OverflowError, UnicodeError) as error:  # an impossible port or host name
+            failure = str(error)
     raise ConnectionError(failure)
 
 

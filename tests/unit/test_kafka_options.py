@@ -1,13 +1,15 @@
-"""The TLS options of the Kafka clients."""
+"""The options of the Kafka clients, and reaching a server."""
 
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from clickstream.clients.kafka import connection_options, tls_context
+from clickstream.clients.kafka import check_reachable, connection_options, tls_context
 from clickstream.errors import UserError
+from clickstream.local.ports import free_port
 from clickstream.settings import Settings
 from tests.pki import Authority, Pair, key_text
 
@@ -71,3 +73,31 @@ def test_pem_texts_that_openssl_cannot_use_are_an_error_for_the_user(
 ) -> None:
     with pytest.raises(UserError, match="the certificates for Kafka cannot be used"):
         connection_options(settings_of(authority, pair, **changes))
+
+
+# == Reaching a server ==========================================================================
+
+
+def test_one_server_that_accepts_connections_is_enough() -> None:
+    closed = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        servers = f"127.0.0.1:{closed}, 127.0.0.1:{server.getsockname()[1]}"
+        check_reachable(Settings(kafka_bootstrap_servers=servers))
+
+
+def test_the_reason_is_given_if_no_server_accepts_connections() -> None:
+    settings = Settings(kafka_bootstrap_servers=f"127.0.0.1:{free_port()}")
+    with pytest.raises(ConnectionError, match="Connection refused"):
+        check_reachable(settings)
+
+
+@pytest.mark.parametrize(
+    "server", ["nowhere.invalid", "127.0.0.1:70000", f"{'a' * 64}.example:9092"]
+)
+def test_an_impossible_address_is_a_reason(server: str) -> None:
+    with pytest.raises(ConnectionError):
+        check_reachable(Settings(kafka_bootstrap_servers=server))
+
+
+def test_an_address_that_is_not_understood_is_left_to_the_client() -> None:
+    check_reachable(Settings(kafka_bootstrap_servers="localhost:broker"))
