@@ -135,11 +135,7 @@ SELECT_TRANSITIONS = """
         WHERE page_url <> previous_url
         GROUP BY previous_url, page_url),
     paths AS MATERIALIZED (
-        SELECT coalesce(nullif(regexp_replace(previous_url, %(not_path)s, '', 'g'), ''), '/')
-                   AS from_path,
-               coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
-                   AS to_path,
-               views
+        SELECT page_path(previous_url) AS from_path, page_path(page_url) AS to_path, views
         FROM steps)
     SELECT from_path, to_path, sum(views)::bigint AS views
     FROM paths

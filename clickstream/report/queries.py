@@ -30,16 +30,13 @@ from clickstream.storage.stored_rule import SELECT_RULE
 SHOWN_EVENT_TYPES = 20
 # Of products, pages, visitors, devices and countries.
 TOP_ROWS = 10
-# The parts of an address before and behind its path: scheme and host, query and fragment.
-NOT_PATH = r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$"
-# Of the latest orders and the longest sessions.
+# Rows of the latest orders, and of the longest sessions.
 LISTED_SESSIONS = 5
 # The parameters of the statements that are always the same.
 CONSTANTS = {
     "rows": TOP_ROWS,
     "listed": LISTED_SESSIONS,
     "event_types": SHOWN_EVENT_TYPES,
-    "not_path": NOT_PATH,
 }
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 
@@ -97,8 +94,7 @@ SELECT_TOP_PRODUCTS = """
 # differ only in origin, query or fragment are one page; page_url is the one with the most views.
 SELECT_TOP_PAGES = """
     WITH pages AS (
-        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
-                   AS page_path,
+        SELECT page_path(page_url) AS page_path,
                (array_agg(page_url ORDER BY views DESC, events DESC, page_url))[1] AS page_url,
                sum(views)::bigint AS views, sum(events)::bigint AS events
         FROM (SELECT page_url, count(*) FILTER (WHERE event_type = 'page_view') AS views,
@@ -110,16 +106,14 @@ SELECT_TOP_PAGES = """
         ORDER BY views DESC, events DESC, page_path
         LIMIT %(rows)s),
     landed AS (
-        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
-                   AS page_path,
+        SELECT page_path(page_url) AS page_path,
                sum(sessions)::bigint AS landings
         FROM (SELECT landing_page AS page_url, count(*) AS sessions
               FROM session_metrics WHERE first_event_timestamp >= %(since)s
               GROUP BY landing_page) AS addresses
         GROUP BY page_path),
     left_from AS (
-        SELECT coalesce(nullif(regexp_replace(page_url, %(not_path)s, '', 'g'), ''), '/')
-                   AS page_path,
+        SELECT page_path(page_url) AS page_path,
                sum(sessions)::bigint AS exits
         FROM (SELECT exit_page AS page_url, count(*) AS sessions
               FROM session_metrics WHERE first_event_timestamp >= %(since)s

@@ -27,7 +27,7 @@ def snapshot(connection: Connection, *, read_only: bool = True) -> Iterator[Curs
             if read_only:
                 cursor.execute(FORBID_WRITING)
             yield cursor
-    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction) as error:
         raise UserError(
             f"database {connection.info.dbname} has no tables of this version "
             f"({first_line(error)}); create them with: python create_schema.py"

@@ -324,6 +324,7 @@ def test_addresses_that_differ_in_origin_query_or_fragment_are_one_page(
         "https://shop.example/?q=a",
     ]
     batches.store([[event("a", n, page_url=url) for n, url in enumerate(addresses)]])
+    batches.store([[event("b", 0, "login")]])  # landed on no page
     pages = as_json(run_script)["pages"]
     assert [(each["page_path"], each["views"], each["page_url"]) for each in pages] == [
         ("/p", 5, "https://shop.example/p?utm=1"),
