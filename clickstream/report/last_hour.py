@@ -15,7 +15,7 @@ MINUTES = 60
 RATE_TIME = timedelta(seconds=10)
 SHOWN_TYPES = 100
 
-# For few new events among many; also before the first ANALYZE, when the planner does not know that.
+# The new events are few among many, which the planner does not know before the first ANALYZE.
 PREFER_INDEX = "SET LOCAL enable_seqscan = off"
 SELECT_SNAPSHOT = "SELECT pg_current_snapshot()::text"
 # The events of the last hour, by minute and type.
