@@ -16,7 +16,6 @@ import pytest
 from kafka import KafkaAdminClient
 
 from clickstream.clients.kafka import connection_options
-from clickstream.consumer.broker_watch import SILENT_SECONDS
 from clickstream.consumer.stream import PARTITION_FETCH_BYTES
 from clickstream.settings import Settings
 from tests.services import oracle
@@ -25,10 +24,7 @@ from tests.services.real_kafka import RealKafka, running_real_kafka
 from tests.services.records import event, send
 from tests.services.scripts import RunScript, StartScript
 from tests.services.server_scripts import INSTALL_SECONDS, KAFKA_SCRIPT, missing
-from tests.services.waiting import eventually, pause
-
-# Long enough for a warning.
-OUTAGE_SECONDS = SILENT_SECONDS + 2
+from tests.services.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +95,10 @@ def test_a_kafka_killed_under_load_loses_and_doubles_nothing(
     traffic = start_script("producer.py", *load, "--truth", truth, **given)
     eventually(lambda: query("SELECT 1 FROM clickstream_events HAVING count(*) > 500"))
     real_kafka.kill()
-    pause(OUTAGE_SECONDS)
+    consumer.wait_for_output("has not answered for 6 s")
     real_kafka.start()
     assert traffic.wait() == 0, traffic.output
     drained = run_script("consumer.py", "--drain", **real_kafka.plain)
-
     assert drained.returncode == 0
     assert run_script("summary.py", "--compare", truth).returncode == 0
     assert "Traceback" not in consumer.output
