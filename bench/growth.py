@@ -17,7 +17,7 @@ batch took 1.4 to 3.4 s then; it takes 0.5 to 0.7 s if little else runs.
 
 hostile: 1.0 to 2.1 s if no new text is shown, 1.8 to 2.5 s if the arrays change with each batch.
 bot: 0.9 s for the first batch with 500 different pages, 2.0 s with 5,000; then 0.2 to 1.0 s.
-start: 6.7 to 8.9 s. late: 15 to 20 s.
+start: 2.9 to 8.9 s. late: 6.0 to 20 s.
 memory: 3,021 bytes each; 1,000,000 of them take 2.8 GiB.
 """
 
