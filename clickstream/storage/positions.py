@@ -9,7 +9,7 @@ the partition.
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from psycopg2 import errors
@@ -47,14 +47,17 @@ ACQUIRE_PARTITIONS = """
     WHERE p.topic = %(topic)s AND p.partition = new.partition
     RETURNING p.partition, p.position, p.epoch, p.watermark
 """
-# Ends the connections of the partitions' owners: a frozen one holds its locks past every timeout.
+# Ends the connections of the partitions' owners, and of each other owner whose transaction has not
+# heard from its client for a while: a frozen consumer holds its locks past every timeout.
 TERMINATE_OWNERS = """
     SELECT pg_terminate_backend(pid)
     FROM (SELECT DISTINCT a.pid
           FROM stream_positions p
           JOIN pg_stat_activity a ON a.pid = p.owner_pid AND a.backend_start = p.owner_start
-          WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
-            AND a.pid <> pg_backend_pid()) AS owners
+          WHERE a.pid <> pg_backend_pid()
+            AND (p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
+                 OR a.wait_event_type = 'Client' AND a.state <> 'idle'
+                    AND a.state_change < clock_timestamp() - %(frozen_after)s)) AS owners
 """
 # Positions whose owner still has its connection. Roles without pg_read_all_stats do not see the
 # start of other roles' backends.
@@ -125,6 +128,8 @@ MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s)"
 
 ACQUIRE_LOCK_TIMEOUT = "3s"
 ACQUIRE_RETRIES = 10
+# Within a transaction a consumer computes for seconds at most.
+FROZEN_AFTER = timedelta(seconds=15)
 
 
 # In place of a topic in the row of forgotten partitions: no topic can have parentheses in its name.
@@ -208,7 +213,8 @@ def acquire(
 ) -> dict[int, OwnedPartition]:
     """Become the owner of partitions, in a transaction of its own.
 
-    An owner that holds a lock for longer than ACQUIRE_LOCK_TIMEOUT is disconnected from PostgreSQL.
+    While a lock is held for longer than ACQUIRE_LOCK_TIMEOUT, the owner of these partitions is
+    disconnected from PostgreSQL, and so is an owner of others that is frozen in a transaction.
     group: the consumer group. owner: a text by which people recognise the consumer.
     beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
     there if its stored position belongs to another topic identity, or if the record at that
@@ -259,7 +265,12 @@ def _terminate_owners(
     connection: Connection, topic: TopicIdentity, partitions: Collection[int]
 ) -> None:
     with connection, connection.cursor() as cursor:
-        cursor.execute(TERMINATE_OWNERS, {"topic": topic.name, "partitions": list(partitions)})
+        values = {
+            "topic": topic.name,
+            "partitions": list(partitions),
+            "frozen_after": FROZEN_AFTER,
+        }
+        cursor.execute(TERMINATE_OWNERS, values)
 
 
 def _starting_offsets(

@@ -2,13 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
+from threading import Event
 
+import psycopg2
 import pytest
 
 from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
-from clickstream.storage import positions
+from clickstream.storage import positions, write_lock
 from clickstream.storage.positions import ACQUIRE_OWNERSHIP_LOCK, OwnedPartition, TopicIdentity
 from tests.services.databases import Query
 from tests.services.locks import holding
@@ -30,6 +33,49 @@ def test_records_that_kafka_removed_before_they_were_read_are_reported_when_read
     assert owned == {0: OwnedPartition(10, 2, None), 1: OwnedPartition(3, 2, None)}
     (lost,) = caplog.messages
     assert lost.startswith("LOST: 7 records of partition 0 of topic a-topic (offsets 3 to 9)")
+
+
+class _Silent:
+    """A file of which COPY reads a line, and then nothing until `ended` is set."""
+
+    def __init__(self) -> None:
+        self.ended = Event()
+        self._lines = [b"1\n"]
+
+    def read(self, _size: int) -> bytes:
+        if self._lines:
+            return self._lines.pop()
+        self.ended.wait()
+        return b""
+
+
+@pytest.mark.parametrize("in_copy", [False, True])
+def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions(
+    in_copy: bool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the owner of another partition, and stores its batch while no other may."""
+    monkeypatch.setattr(positions, "FROZEN_AFTER", timedelta(seconds=1))
+    data = _Silent()
+    with (
+        closing(connect(settings, application="test")) as frozen,
+        closing(connect(settings, application="test")) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        positions.acquire(frozen, TOPIC, "a-group", "a frozen consumer", {1: 0})
+        with frozen.cursor() as cursor:
+            write_lock.hold_for_batch(cursor, alone=True)
+            cursor.execute("CREATE TEMPORARY TABLE numbers (number integer)")
+            copying = thread.submit(cursor.copy_expert, "COPY numbers FROM STDIN", data)
+            if not in_copy:
+                data.ended.set()
+                copying.result()
+            try:
+                owned = positions.acquire(other, TOPIC, "a-group", "another consumer", {0: 0})
+            finally:
+                data.ended.set()
+        assert list(owned) == [0]
+        with pytest.raises(psycopg2.Error):
+            copying.result() if in_copy else frozen.commit()
 
 
 def test_of_two_topics_that_are_acquired_at_the_same_time_one_is_refused(
