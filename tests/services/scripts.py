@@ -25,9 +25,11 @@ def command(name: str, *arguments: str) -> list[str]:
 def plain_environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a script: these settings and none of the user's.
 
-    The virtual environment is activated, so that messages name commands as `python ...`.
+    The virtual environment is activated, so that messages name commands as `python ...`. The size
+    of a terminal is that of the script's: pytest-xdist puts another one into the environment.
     """
-    kept = {name: value for name, value in os.environ.items() if name not in SETTING_NAMES}
+    dropped = {*SETTING_NAMES, "COLUMNS", "LINES"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
     return {
         **kept,
