@@ -1,5 +1,6 @@
 """Storing a batch of records. Exactness depends on the order of the steps."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.errors import first_line
 from clickstream.fail_points import FailPoint, reach
 from clickstream.model.events import Event
 from clickstream.model.reading import Reading
@@ -26,6 +28,8 @@ from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, 
 from clickstream.storage.positions import FencedError, PartitionProgress, TopicIdentity
 from clickstream.storage.rejected_table import RejectedRecord
 from clickstream.storage.session_table import SessionConflictError
+
+logger = logging.getLogger(__name__)
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
@@ -99,11 +103,11 @@ def store(
        has stored sessions of the same new visitors.
     6. Commit. Offsets are committed to Kafka only after that.
 
-    If another consumer changes sessions of the same visitors at once, the batch is stored again,
-    while no other batch is. session_table says why one of the two notices it.
+    After a deadlock, or if another consumer changes sessions of the same visitors at once, the
+    batch is stored again, while no other is. session_table says why one of the two notices it.
 
     now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
-    on_conflict: called before a batch is stored again.
+    on_conflict: called before a batch is stored again because of another consumer.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """
@@ -111,10 +115,12 @@ def store(
     reach(FailPoint.PARSED)
     try:
         return _store(connection, assignment, batch, parsed, cache)
-    except (SessionConflictError, errors.DeadlockDetected):
+    except SessionConflictError:
         on_conflict(parsed)
-        cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
-        return _store(connection, assignment, batch, parsed, cache, alone=True)
+    except errors.DeadlockDetected as error:
+        logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
+    cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
+    return _store(connection, assignment, batch, parsed, cache, alone=True)
 
 
 def _store(
