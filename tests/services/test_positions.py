@@ -42,11 +42,13 @@ class _Silent:
         self.ended = Event()
         self._lines = [b"1\n"]
 
-    def read(self, _size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:  # noqa: ARG002
         if self._lines:
             return self._lines.pop()
         self.ended.wait()
         return b""
+
+    readline = read
 
 
 @pytest.mark.parametrize("in_copy", [False, True])

@@ -115,5 +115,5 @@ def test_records_that_cannot_be_decoded_are_rejected_and_those_after_them_stored
     oracle.check(environment)
 
     retried = run_script("clickstream", "rejected", "retry")
-    assert "2 stay rejected" in retried.stdout, retried.stderr
+    assert "2 still rejected" in retried.stdout, retried.stderr
     assert query(REJECTED) == rejected
