@@ -98,12 +98,16 @@ class Consumers:
         return len(stuck)
 
     def remove_killed(self) -> Script | None:
-        """Return a consumer that a fail point has killed; from now on it counts as ended."""
+        """Return a consumer that a fail point has killed; from now on it counts as ended.
+
+        Raises HistoryError if a consumer has ended by itself.
+        """
         for consumer in self._running:
-            if not consumer.is_running and consumer.wait() == -SIGKILL:
+            if not consumer.is_running:
+                if consumer.wait() != -SIGKILL:
+                    raise HistoryError(f"consumer {consumer.pid} ended by itself")
                 self._end(consumer)
                 return consumer
-        self.check()
         return None
 
     def check(self) -> None:
