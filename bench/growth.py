@@ -12,12 +12,12 @@ start: a consumer starts with 200,000 open sessions.
 late: 10,000 late events change 10,000 stored sessions.
 memory: bytes of each open session of 20 events, and seconds of the work on all of them.
 
-Results in November 2026, on two cores that ten other programs used at the same time. An ordinary
-batch took 1.4 to 3.4 s then; it takes 0.5 to 0.7 s if little else runs.
+Results in November 2026, on two cores with little else running; an ordinary batch took 0.8 to
+1.5 s.
 
-hostile: 1.0 to 2.1 s if no new text is shown, 1.8 to 2.5 s if the arrays change with each batch.
-bot: 0.9 s for the first batch with 500 different pages, 2.0 s with 5,000; then 0.2 to 1.0 s.
-start: 2.9 to 8.9 s. late: 6.0 to 20 s.
+hostile: 0.7 to 1.1 s if no new text is shown, 0.8 to 1.0 s if the arrays change with each batch.
+bot: 0.1 s for the first batch with 500 different pages, 0.4 s with 5,000.
+start: 3.5, 2.9 and 2.8 s. late: 4.0, 3.7 and 3.7 s.
 memory: 3,021 bytes each; 1,000,000 of them take 2.8 GiB.
 """
 
