@@ -105,7 +105,7 @@ class Totals:
 
 
 def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Totals) -> None:
-    """Run histories on servers of this worker, until there are no more seeds."""
+    """Run histories on servers of this worker, until one ends wrong or there are no more seeds."""
     folder.mkdir()
     real = arguments.real_kafka
     with running_servers(folder / "servers", real_kafka=real) as servers:
@@ -115,8 +115,9 @@ def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Tota
             schedule = make_schedule(seed, events=arguments.events, kafka_restarts=real)
             outcome = run_history(schedule, servers, own)
             totals.add(outcome)
-            if not outcome.differences:
-                shutil.rmtree(own)
+            if outcome.differences:
+                return  # a server may not have started again
+            shutil.rmtree(own)
 
 
 def main() -> int:
