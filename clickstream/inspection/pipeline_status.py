@@ -14,24 +14,22 @@ from clickstream.indexer import backlog
 from clickstream.indexer.backlog import Backlog
 from clickstream.inspection.topic_reader import TopicReader, UnreadRecords
 from clickstream.settings import Settings
+from clickstream.storage.positions import IS_OWNER
 from clickstream.storage.query_rows import select_as
 from clickstream.storage.snapshot import snapshot, snapshot_time
 
 APPLICATION = "clickstream inspection"
 
-# A partition has an owner while the owner's connection exists. Roles without pg_read_all_stats do
-# not see the start of other roles' backends.
-SELECT_STORED_PROGRESS = """
+# A partition has an owner while the owner's connection exists.
+SELECT_STORED_PROGRESS = f"""
     SELECT p.partition, p.topic_id, p.position, p.watermark,
            greatest(p.last_record_at, p.caught_up_at) AS last_commit,
            CASE WHEN a.pid IS NOT NULL THEN p.owner END AS owner
     FROM stream_positions p
-    LEFT JOIN pg_stat_activity a
-      ON a.pid = p.owner_pid AND a.datname = current_database()
-     AND coalesce(a.backend_start, p.owner_start) = p.owner_start
+    LEFT JOIN pg_stat_activity a ON {IS_OWNER}
     WHERE p.topic = %(topic)s
     ORDER BY p.partition
-"""
+"""  # noqa: S608 - built of constants
 COUNT_REJECTED_LAST_HOUR = """
     SELECT count(*) FROM rejected_events WHERE rejected_at > now() - interval '1 hour'
 """

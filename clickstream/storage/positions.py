@@ -59,14 +59,13 @@ TERMINATE_OWNERS = """
                  OR a.wait_event_type = 'Client' AND a.state <> 'idle'
                     AND a.state_change < clock_timestamp() - %(frozen_after)s)) AS owners
 """
-# Positions whose owner still has its connection. Roles without pg_read_all_stats do not see the
-# start of other roles' backends.
-_OWNED = """
-    stream_positions p
-    JOIN pg_stat_activity a
-      ON a.pid = p.owner_pid AND a.datname = current_database()
-     AND coalesce(a.backend_start, p.owner_start) = p.owner_start
+# The condition that backend a of pg_stat_activity is the owner of position p, which still has its
+# connection. Roles without pg_read_all_stats do not see the start of other roles' backends.
+IS_OWNER = """
+    a.pid = p.owner_pid AND a.datname = current_database()
+    AND coalesce(a.backend_start, p.owner_start) = p.owner_start
 """
+_OWNED = f"stream_positions p JOIN pg_stat_activity a ON {IS_OWNER}"
 # An owner that reads another topic, Kafka cluster or consumer group. Until version 3 the cluster
 # was not stored.
 SELECT_OTHER_OWNER = f"""
