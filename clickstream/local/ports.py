@@ -29,10 +29,11 @@ def free_port(preferred: int | None = None) -> int:
     """Return the preferred port if it is free or soon becomes free, else another one."""
     port = preferred or _any_port()
     deadline = time.monotonic() + RELEASE_SECONDS
-    while port == preferred and not is_free(port) and time.monotonic() < deadline:
-        time.sleep(0.02)
     while not is_free(port):
-        port = _any_port()
+        if port == preferred and time.monotonic() < deadline:
+            time.sleep(0.02)
+        else:
+            port = _any_port()
     return port
 
 
