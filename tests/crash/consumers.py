@@ -105,7 +105,7 @@ class Consumers:
         for consumer in self._running:
             if not consumer.is_running:
                 if consumer.wait() != -SIGKILL:
-                    raise HistoryError(f"consumer {consumer.pid} ended by itself")
+                    raise _ended_by_itself(consumer)
                 self._end(consumer)
                 return consumer
         return None
@@ -114,7 +114,7 @@ class Consumers:
         """Raise HistoryError if a consumer has ended by itself."""
         for consumer in self._running:
             if not consumer.is_running:
-                raise HistoryError(f"consumer {consumer.pid} ended by itself")
+                raise _ended_by_itself(consumer)
 
     def tracebacks(self) -> Iterator[str]:
         """Yield a sentence for each consumer that has printed a traceback."""
@@ -130,3 +130,7 @@ class Consumers:
     def _end(self, consumer: Script) -> None:
         self._running.remove(consumer)
         self._ended.append(consumer)
+
+
+def _ended_by_itself(consumer: Script) -> HistoryError:
+    return HistoryError(f"consumer {consumer.pid} ended by itself")
