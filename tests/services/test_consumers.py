@@ -195,12 +195,13 @@ def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
         eventually(lambda: foreign.poll(200) or foreign.assignment())
         consumer = start_script("consumer.py", "--drain")
 
-        def is_named() -> bool:
+        def are_named() -> bool:
             foreign.poll(200)  # else it would lose its partitions
-            return "read by nobody who works on this database" in consumer.output
+            held = sorted(partition.partition for partition in foreign.assignment())
+            return f"partitions {held} of topic {settings.kafka_topic} are read by nobody" in (
+                consumer.output
+            )
 
-        eventually(is_named, seconds=90)
+        eventually(are_named, seconds=90)
         assert consumer.is_running
-        held = sorted(partition.partition for partition in foreign.assignment())
-        assert f"partitions {held} of topic" in consumer.output
     assert consumer.wait(60) == 0, "when the foreign member left, the rest is read"
