@@ -1,5 +1,6 @@
--- The tables of the clickstream pipeline, applied by create_schema.py. Each change here needs a new
--- version: tables and views of the version at the end of this file are left as they are.
+-- The tables, functions and views of the clickstream pipeline, applied by create_schema.py. It creates
+-- what is missing; clickstream/storage/upgrades has what changes the tables of an earlier version.
+-- Each change needs a new version: databases of the version below are left as they are.
 -- PostgreSQL 14 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
 -- Columns with COLLATE "C" are compared and sorted by code point.
 
@@ -204,41 +205,6 @@ CREATE TABLE IF NOT EXISTS search_refused_documents (
     PRIMARY KEY (index_name, document_id)
 );
 
--- == Columns added since version 1 ==============================================================
-
-ALTER TABLE session_changes
-    ADD COLUMN IF NOT EXISTS regrouped  boolean     NOT NULL DEFAULT true,
-    ADD COLUMN IF NOT EXISTS removed    uuid[]      NOT NULL DEFAULT '{}',
-    ADD COLUMN IF NOT EXISTS changed_at timestamptz NOT NULL DEFAULT now();
-ALTER TABLE search_cursor
-    ADD COLUMN IF NOT EXISTS filled_time timestamptz,
-    ADD COLUMN IF NOT EXISTS filled_id   uuid;
-
--- == Columns added since version 2 ==============================================================
--- None of them rewrites a table: a column without a default, or with one that is not volatile, is
--- metadata.
-
-ALTER TABLE clickstream_events
-    ADD COLUMN IF NOT EXISTS repaired text[];
-ALTER TABLE session_metrics
-    ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id();
-ALTER TABLE stream_positions
-    ADD COLUMN IF NOT EXISTS removed bigint NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS cluster_id text;
-ALTER TABLE search_cursor
-    ADD COLUMN IF NOT EXISTS announced bigint;
-ALTER TABLE session_rule
-    ADD COLUMN IF NOT EXISTS metrics_version integer NOT NULL DEFAULT 1;
--- Metrics of version 2 show at most 256 KiB of an array or object. Mostly that is so already.
-UPDATE session_rule SET metrics_version = 2
-WHERE metrics_version = 1
-  AND NOT EXISTS (
-    SELECT FROM session_metrics
-    WHERE 262144 < greatest(
-        octet_length(unique_pages::text), octet_length(products_viewed::text),
-        octet_length(search_queries::text), octet_length(referrers::text),
-        octet_length(event_type_counts::text)));
-
 -- == Version of this file =======================================================================
 
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -246,7 +212,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     applied_at        timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (3) ON CONFLICT DO NOTHING;
+INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
 
 -- == Functions of the views =====================================================================
 
@@ -271,16 +237,6 @@ BEGIN ATOMIC
 END;
 
 -- == Views for people ===========================================================================
-
--- The view of version 2 has the column xid, which CREATE OR REPLACE VIEW cannot take away.
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_attribute
-               WHERE attrelid = to_regclass('events_with_session') AND attname = 'xid') THEN
-        DROP VIEW events_with_session;
-    END IF;
-END
-$$;
 
 -- A session is an interval of (event_time, event_id), as event times can be equal.
 CREATE OR REPLACE VIEW events_with_session AS

@@ -25,6 +25,8 @@ from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 logger = logging.getLogger(__name__)
 
 SCHEMA_FILE = Path(__file__).parents[2] / "schema.sql"
+# 004.sql makes tables of version 3 such of version 4, and so on.
+UPGRADES = Path(__file__).with_name("upgrades")
 # The names and the version in schema.sql.
 TABLES = (
     "clickstream_events",
@@ -50,7 +52,7 @@ VIEWS = (
     "retention_cohorts",
 )
 FUNCTIONS = ("page_path(text)", "report_periods(text)")
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION = "clickstream schema"
 
 # Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives way, and not
@@ -156,18 +158,24 @@ def _is_current(cursor: Cursor) -> bool:
 
     Raises UserError if the tables are of a newer version.
     """
+    stored = _stored_version(cursor)
+    names = CREATED_NAME.findall(SCHEMA_FILE.read_text("utf-8"))
+    return stored == SCHEMA_VERSION and _existing(cursor, names) == names
+
+
+def _stored_version(cursor: Cursor) -> int:
+    """Return the version of the tables; 0 if there are none. Raises UserError if it is newer."""
     cursor.execute(HAS_VERSION_TABLE)
     if not only_row(cursor)[0]:
-        return False
+        return 0
     cursor.execute(SELECT_SCHEMA_VERSION)
-    stored = only_row(cursor)[0]
+    stored = int(only_row(cursor)[0])
     if stored > SCHEMA_VERSION:
         raise UserError(
             f"the tables are of schema version {stored} and this program knows version "
             f"{SCHEMA_VERSION}; use the newer version of the program"
         )
-    names = CREATED_NAME.findall(SCHEMA_FILE.read_text(encoding="utf-8"))
-    return stored == SCHEMA_VERSION and _existing(cursor, names) == names
+    return stored
 
 
 def _existing(cursor: Cursor, names: Sequence[str]) -> list[str]:
@@ -182,10 +190,12 @@ def _is_hypertable(cursor: Cursor) -> bool:
 
 
 def _create(cursor: Cursor, *, has_timescale: bool) -> bool:
-    """Create what is missing; return True if clickstream_events is a hypertable."""
+    """Upgrade and create what is missing; return True if clickstream_events is a hypertable."""
     ensure_schema(cursor.connection)
-    _is_current(cursor)  # again, because another process may have upgraded the tables meanwhile
-    cursor.execute(SCHEMA_FILE.read_text(encoding="utf-8"))
+    stored = _stored_version(cursor)  # again, because another process may have upgraded meanwhile
+    for version in range(stored + 1, SCHEMA_VERSION + 1) if stored else ():
+        cursor.execute((UPGRADES / f"{version:03}.sql").read_text("utf-8"))
+    cursor.execute(SCHEMA_FILE.read_text("utf-8"))
     return has_timescale and _create_hypertable(cursor)
 
 

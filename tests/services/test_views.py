@@ -102,7 +102,7 @@ OLD_VIEW = """
     DROP VIEW events_with_session;
     CREATE VIEW events_with_session AS SELECT event_id, xid FROM clickstream_events;
     CREATE VIEW of_a_user AS SELECT event_id FROM events_with_session;
-    DELETE FROM schema_version
+    UPDATE schema_version SET version = 2
 """
 
 
