@@ -139,10 +139,11 @@ def _retry(arguments: argparse.Namespace) -> int:
             reading=reading_of(settings),
         )
     new, duplicates = kinds[OutcomeKind.NEW], kinds[OutcomeKind.DUPLICATE]
+    removed = f", {kinds[OutcomeKind.REMOVED]:,} removed" if kinds[OutcomeKind.REMOVED] else ""
     print(
         f"Tried again: {new:,} new {plural(new, 'event')}, "
         f"{duplicates:,} {plural(duplicates, 'duplicate')}, "
-        f"{kinds[OutcomeKind.REJECTED]:,} still rejected."
+        f"{kinds[OutcomeKind.REJECTED]:,} still rejected{removed}."
     )
     if settings.opensearch_host and not (arguments.location or arguments.reason):
         before, after = search_commands.retry_refused(settings)

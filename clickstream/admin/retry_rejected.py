@@ -37,7 +37,8 @@ DELETE_RETRIED = """
     DELETE FROM rejected_events WHERE (topic_id, partition, "offset") = (%s, %s, %s)
 """
 MOVE_COUNTERS = """
-    UPDATE stream_positions SET rejected = rejected - %s, duplicates = duplicates + %s
+    UPDATE stream_positions
+    SET rejected = rejected - %s, duplicates = duplicates + %s, removed = removed + %s
     WHERE topic = %s AND partition = %s
 """
 
@@ -113,7 +114,7 @@ def _read(record: RetriedRecord, now: datetime, reading: Reading) -> Event | Rec
 def _delete_retried(
     cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
 ) -> None:
-    """Delete the rejected records that are stored as events now."""
+    """Delete the rejected records that are stored as events now, or that are to be removed."""
     keys = [
         record[:3]
         for record, outcome in zip(records, decided, strict=True)
@@ -137,14 +138,16 @@ def _update_reasons(
 def _move_counters(
     cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
 ) -> None:
-    """Subtract the records from the rejected ones, and add those that were duplicates."""
+    """Subtract the records from the rejected ones, and add the duplicate and the removed ones."""
     left: Counter[tuple[str, int]] = Counter()
     duplicates: Counter[tuple[str, int]] = Counter()
+    removed: Counter[tuple[str, int]] = Counter()
     for record, outcome in zip(records, decided, strict=True):
         left[record.topic, record.partition] += outcome.kind is not OutcomeKind.REJECTED
         duplicates[record.topic, record.partition] += outcome.kind is OutcomeKind.DUPLICATE
+        removed[record.topic, record.partition] += outcome.kind is OutcomeKind.REMOVED
     execute_batch(
         cursor,
         MOVE_COUNTERS,
-        [(number, duplicates[key], *key) for key, number in sorted(left.items())],
+        [(number, duplicates[key], removed[key], *key) for key, number in sorted(left.items())],
     )

@@ -281,4 +281,5 @@ def _partition_progress(
         rejected_by_reason=Counter(outcome.reason for outcome in rejected),
         too_far_ahead=sum(outcome.is_too_far_ahead for outcome in rejected),
         restored=restored,
+        removed=sum(outcome.kind is OutcomeKind.REMOVED for outcome in decided),
     )

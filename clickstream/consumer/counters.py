@@ -17,6 +17,7 @@ class Counters:
     duplicates: int = 0
     late: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    removed: int = 0
     closed: int = 0
 
     def add(self, batch: Mapping[int, PartitionProgress]) -> None:
@@ -26,6 +27,7 @@ class Counters:
             self.duplicates += progress.duplicates
             self.late += progress.late
             self.rejected_by_reason.update(progress.rejected_by_reason)
+            self.removed += progress.removed
 
     def merge(self, other: "Counters") -> None:
         """Add the counts of another interval."""
@@ -33,6 +35,7 @@ class Counters:
         self.duplicates += other.duplicates
         self.late += other.late
         self.rejected_by_reason.update(other.rejected_by_reason)
+        self.removed += other.removed
         self.closed += other.closed
 
     @property
@@ -53,7 +56,7 @@ class Counters:
     @property
     def stored(self) -> int:
         """The number of records that became a new row of clickstream_events."""
-        return self.records - self.duplicates - self.rejected
+        return self.records - self.duplicates - self.rejected - self.removed
 
     def log_fields(self) -> dict[str, object]:
         """Return the counts as fields of a log line in JSON."""
@@ -64,6 +67,7 @@ class Counters:
             "late": self.late,
             "rejected": self.rejected,
             "rejected_by_reason": dict(self.rejected_by_reason),
+            "removed": self.removed,
             "sessions_closed": self.closed,
         }
 
@@ -73,4 +77,6 @@ class Counters:
             outcomes.append(f"{self.duplicates} {plural(self.duplicates, 'duplicate')}")
         if self.rejected:
             outcomes.append(f"{self.rejected} rejected ({self.reasons})")
+        if self.removed:
+            outcomes.append(f"{self.removed} removed")
         return f"{self.records} {plural(self.records, 'record')}: {', '.join(outcomes)}"

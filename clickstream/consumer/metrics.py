@@ -21,7 +21,7 @@ class OutcomeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._records = Counter(
             "clickstream_records",
-            "Records that were read and are stored, duplicates or rejected",
+            "Records that were read and are stored, duplicates, rejected or removed",
             ["partition"],
             registry=registry,
         )
@@ -30,6 +30,11 @@ class OutcomeMetrics:
         )
         self._duplicates = Counter(
             "clickstream_duplicates", "Records whose event was stored before", registry=registry
+        )
+        self._removed = Counter(
+            "clickstream_removed",
+            "Records of which nothing is stored, because it was removed on purpose",
+            registry=registry,
         )
         self._late = Counter(
             "clickstream_late", "Events far behind the watermark", registry=registry
@@ -57,6 +62,7 @@ class OutcomeMetrics:
         for reason, number in counters.rejected_by_reason.items():
             self._rejected.labels(reason).inc(number)
         self._duplicates.inc(counters.duplicates)
+        self._removed.inc(counters.removed)
         self._late.inc(counters.late)
 
 

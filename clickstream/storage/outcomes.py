@@ -1,4 +1,4 @@
-"""The outcome of each record: new, duplicate or rejected.
+"""The outcome of each record: new, duplicate, rejected or removed.
 
 It is decided here alone, for the consumer's batches and for `rejected retry`.
 """
@@ -23,6 +23,7 @@ class OutcomeKind(Enum):
     NEW = "a new row of clickstream_events"
     DUPLICATE = "a row of clickstream_events or rejected_events that was stored before"
     REJECTED = "a row of rejected_events"
+    REMOVED = "no row, because what it holds was removed on purpose"
 
 
 class RecordOutcome(NamedTuple):
@@ -42,6 +43,7 @@ class RecordOutcome(NamedTuple):
 
 NEW = RecordOutcome(OutcomeKind.NEW)
 DUPLICATE = RecordOutcome(OutcomeKind.DUPLICATE)
+REMOVED = RecordOutcome(OutcomeKind.REMOVED)
 
 
 @dataclass(frozen=True, slots=True)

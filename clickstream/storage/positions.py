@@ -117,13 +117,14 @@ MOVE_POSITIONS = """
         duplicates = p.duplicates + new.duplicates + new.restored,
         late = p.late + new.late,
         -- A record that became an event when it was read again is one row and one duplicate.
-        rejected = p.rejected + new.rejected - new.restored
+        rejected = p.rejected + new.rejected - new.restored,
+        removed = p.removed + new.removed
     FROM (VALUES %s)
         AS new (topic, partition, position, watermark,
-                records, duplicates, late, rejected, restored)
+                records, duplicates, late, rejected, restored, removed)
     WHERE p.topic = new.topic AND p.partition = new.partition
 """
-MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s)"
+MOVE_TEMPLATE = "(%s, %s, %s, %s::timestamptz, %s, %s, %s, %s, %s, %s)"
 
 ACQUIRE_LOCK_TIMEOUT = "3s"
 ACQUIRE_RETRIES = 10
@@ -177,6 +178,7 @@ class PartitionProgress:
 
     too_far_ahead: the rejected records with a time more than MAX_FUTURE_SECONDS ahead of now.
     restored: the records that were rejected when they were read before, and are no longer.
+    removed: the records of which nothing is stored, because it was removed on purpose.
     """
 
     position: int
@@ -187,6 +189,7 @@ class PartitionProgress:
     rejected_by_reason: Mapping[str, int]
     too_far_ahead: int
     restored: int = 0
+    removed: int = 0
 
     @property
     def rejected(self) -> int:
@@ -358,7 +361,7 @@ def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) 
     rows = [
         (
             *(topic, partition, p.position, p.watermark),
-            *(p.records, p.duplicates, p.late, p.rejected, p.restored),
+            *(p.records, p.duplicates, p.late, p.rejected, p.restored, p.removed),
         )
         for partition, p in sorted(progress.items())
     ]
