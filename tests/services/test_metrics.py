@@ -17,6 +17,7 @@ NAMES = {
     *("clickstream_records", "clickstream_rejected", "clickstream_duplicates", "clickstream_late"),
     *("clickstream_lag_records", "clickstream_lag_seconds", "clickstream_watermark_lag_seconds"),
     *("clickstream_open_sessions", "clickstream_search_backlog", "clickstream_transaction_seconds"),
+    "clickstream_removed",
 }
 LABELS = {"partition", "reason", "le"}
 UNREACHABLE = "127.0.0.1:1"

@@ -25,6 +25,7 @@ METRICS = {
     "clickstream_records_total": {"partition"},
     "clickstream_rejected_total": {"reason"},
     "clickstream_duplicates_total": set(),
+    "clickstream_removed_total": set(),
     "clickstream_late_total": set(),
     "clickstream_transaction_seconds_bucket": {"le"},
     "clickstream_lag_records": {"partition"},
