@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
     article_id        text        COLLATE "C",
     article_category  text        COLLATE "C",
     visit_id          text        COLLATE "C",
+    engaged_ms        integer,
     properties        jsonb,
     repaired          text[],
     stored_at         timestamptz NOT NULL DEFAULT now(),
@@ -60,6 +61,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     unique_pages              jsonb       NOT NULL,
     unique_pages_count        integer     NOT NULL,
     landing_page              text        COLLATE "C",
+    entry_referrer            text        COLLATE "C",
     exit_page                 text        COLLATE "C",
     -- Wider than numeric(20,4), so that no sum of valid prices can stop the stream.
     total_revenue             numeric(38, 4) NOT NULL,
@@ -74,6 +76,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     device_type               text        COLLATE "C",
     country                   text        COLLATE "C",
     is_bounce                 boolean     NOT NULL,
+    engaged_seconds           numeric(20, 3),
     closed_at                 timestamptz,
     close_reason              text        CHECK (close_reason IN ('timeout', 'end_event')),
     xid                       xid8        NOT NULL DEFAULT pg_current_xact_id(),
@@ -244,7 +247,7 @@ SELECT e.event_id, e.event_time, e.event_type, e.user_id, e.page_url,
        page_path(e.page_url) AS page_path, e.referrer, e.user_agent, e.ip_address, e.device_type,
        e.country, e.city, e.success, e.product_id, e.product_category, e.price, e.quantity,
        e.order_id, e.search_query, e.element_id, e.viewport_size, e.article_id, e.article_category,
-       e.visit_id, e.properties, e.repaired, e.stored_at, s.session_id
+       e.visit_id, e.properties, e.repaired, e.stored_at, s.session_id, e.engaged_ms
 FROM clickstream_events e
 JOIN session_metrics s
   ON s.user_id = e.user_id
@@ -385,6 +388,8 @@ COMMENT ON COLUMN clickstream_events.viewport_size IS
 COMMENT ON COLUMN clickstream_events.article_id IS 'Id of the article that the event is about.';
 COMMENT ON COLUMN clickstream_events.article_category IS 'Category of the article.';
 COMMENT ON COLUMN clickstream_events.visit_id IS 'The producer''s own id of the visit.';
+COMMENT ON COLUMN clickstream_events.engaged_ms IS
+    'Milliseconds of attention since the visitor''s event before, as the sender measured them.';
 COMMENT ON COLUMN clickstream_events.properties IS
     'Fields without a column, and values as they were sent if they were repaired.';
 COMMENT ON COLUMN clickstream_events.repaired IS
@@ -412,6 +417,8 @@ COMMENT ON COLUMN session_metrics.unique_pages IS 'Distinct page_url of all even
 COMMENT ON COLUMN session_metrics.unique_pages_count IS
     'Number of distinct page_url; exact up to 10,000, which is its maximum.';
 COMMENT ON COLUMN session_metrics.landing_page IS 'page_url of the first event that has one.';
+COMMENT ON COLUMN session_metrics.entry_referrer IS
+    'referrer of the event that landing_page comes from; NULL if that event has none.';
 COMMENT ON COLUMN session_metrics.exit_page IS 'page_url of the last event that has one.';
 COMMENT ON COLUMN session_metrics.total_revenue IS
     'Sum of price times quantity of all purchase events; returns reduce it.';
@@ -431,6 +438,8 @@ COMMENT ON COLUMN session_metrics.device_type IS 'device_type of the first event
 COMMENT ON COLUMN session_metrics.country IS 'country of the first event that has one.';
 COMMENT ON COLUMN session_metrics.is_bounce IS
     'True if the session lasted at most 10 seconds, with no purchase and at most one page_view event.';
+COMMENT ON COLUMN session_metrics.engaged_seconds IS
+    'Sum of engaged_ms of all events, in seconds; NULL if no event has one.';
 COMMENT ON COLUMN session_metrics.closed_at IS
     'When the session was closed; NULL while it is open. A late event opens it again.';
 COMMENT ON COLUMN session_metrics.close_reason IS

@@ -11,7 +11,7 @@ from opensearchpy import OpenSearch
 from clickstream.indexer.index_names import IndexNames
 from clickstream.model.events import MAX_TEXT_CHARACTERS, TEXT_FIELDS
 
-MAPPING_VERSION = 2
+MAPPING_VERSION = 3
 # Higher than that of a template for all indexes, so that ours is applied.
 PRIORITY = 100
 
@@ -23,6 +23,7 @@ BOOLEAN = {"type": "boolean"}
 INTEGER = {"type": "integer"}
 LONG = {"type": "long"}
 DOUBLE = {"type": "double"}
+SECONDS = {"type": "scaled_float", "scaling_factor": 1_000}
 IP = {"type": "ip"}
 MONEY = {"type": "scaled_float", "scaling_factor": 10_000}
 # Not flat_object, which refuses the whole document if one value is longer than 32,766 bytes.
@@ -36,6 +37,7 @@ EVENT_MAPPING: dict[str, dict[str, Any]] = {
     "success": BOOLEAN,
     "price": MONEY,
     "quantity": INTEGER,
+    "engaged_ms": INTEGER,
     # From the event's time to its row in PostgreSQL.
     "ingest_delay_seconds": DOUBLE,
     "properties": NOT_INDEXED,
@@ -51,6 +53,7 @@ SESSION_MAPPING: dict[str, dict[str, Any]] = {
             "last_event_id",
             "unique_pages",
             "landing_page",
+            "entry_referrer",
             "exit_page",
             "products_viewed",
             "referrers",
@@ -70,6 +73,7 @@ SESSION_MAPPING: dict[str, dict[str, Any]] = {
     "total_revenue": MONEY,
     "ip_address": IP,
     "is_bounce": BOOLEAN,
+    "engaged_seconds": SECONDS,
     "event_type_counts": NOT_INDEXED,
 }
 

@@ -1,10 +1,10 @@
-"""Price and quantity of an order line, and the decimal text that they may be sent as."""
+"""Price, quantity and engaged time, and the decimal text that they may be sent as."""
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from clickstream.model.events import MAX_QUANTITY, PRICE_LIMIT, PRICE_PLACES
+from clickstream.model.events import MAX_ENGAGED_MS, MAX_QUANTITY, PRICE_LIMIT, PRICE_PLACES
 from clickstream.model.json_records import SentNumber
 
 SMALLEST_PRICE = Decimal(1).scaleb(-PRICE_PLACES)
@@ -56,3 +56,15 @@ def read_quantity(value: Any) -> tuple[int | None, bool]:
     if quantity is None or abs(quantity) > MAX_QUANTITY or quantity != int(quantity):
         return None, True
     return int(quantity), False
+
+
+def read_engaged_ms(value: Any) -> tuple[int | None, bool]:
+    """Return whole milliseconds from 0 to a day, and True if they differ from what was sent.
+
+    Browsers measure fractions of a millisecond: they are rounded half-even.
+    """
+    sent = decimal_of(value)
+    if sent is None or not 0 <= sent <= MAX_ENGAGED_MS:
+        return None, True
+    rounded = int(sent.to_integral_value(ROUND_HALF_EVEN))
+    return rounded, rounded != sent

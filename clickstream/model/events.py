@@ -9,6 +9,7 @@ MAX_LEVELS = 254  # what orjson writes
 MAX_NAME_BYTES = 256  # of event_type and user_id
 MAX_TEXT_CHARACTERS = 8_192
 MAX_QUANTITY = 1_000_000
+MAX_ENGAGED_MS = 86_400_000  # a day
 PRICE_LIMIT = Decimal(10**10)
 PRICE_PLACES = 4
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,6 +48,7 @@ class Event(NamedTuple):
     article_id: str | None
     article_category: str | None
     visit_id: str | None
+    engaged_ms: int | None
     properties: str | None
     repaired: tuple[str, ...] | None = None
 
@@ -86,6 +88,7 @@ RECORD_FIELDS = (
     "success",
     "price",
     "quantity",
+    "engaged_ms",
 )
 # Second native names, used if a record does not have the first.
 OTHER_NAMES = {"ip_address": ("ip",), "device_type": ("device",)}

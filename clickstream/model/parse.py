@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from clickstream.model.amounts import read_price, read_quantity
+from clickstream.model.amounts import read_engaged_ms, read_price, read_quantity
 from clickstream.model.booleans import read_boolean
 from clickstream.model.event_ids import event_id_of_record, read_event_id
 from clickstream.model.events import (
@@ -40,6 +40,7 @@ OPTIONAL_FIELDS: dict[str, Callable[[Any], tuple[Any, bool]]] = {
     "success": read_boolean,
     "price": read_price,
     "quantity": read_quantity,
+    "engaged_ms": read_engaged_ms,
 }
 
 

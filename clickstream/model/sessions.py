@@ -36,8 +36,8 @@ from clickstream.model.identifiers import uuid5
 NAMESPACE = UUID("c8766fce-6cb0-4bdb-915f-c5681df65840")
 
 # Grows if the metrics of the same events change: stored sessions must then be recomputed.
-# 2: arrays and event_type_counts show at most 256 KiB.
-METRICS_VERSION = 2
+# 2: arrays and event_type_counts show at most 256 KiB. 3: entry_referrer and engaged_seconds.
+METRICS_VERSION = 3
 
 # Most sessions share it: they have no purchase.
 NO_REVENUE = Decimal(0)
@@ -101,11 +101,13 @@ class SessionState(NamedTuple):
     searches: DistinctValues
     referrers: DistinctValues
     landing_page: KeyedValue | None
+    entry_referrer: str | None
     exit_page: KeyedValue | None
     user_agent: KeyedValue | None
     ip_address: KeyedValue | None
     device_type: KeyedValue | None
     country: KeyedValue | None
+    engaged_ms: int | None
 
 
 class Session:
@@ -135,11 +137,13 @@ class Session:
         self.searches: DistinctValues = ()
         self.referrers: DistinctValues = ()
         self.landing_page: KeyedValue | None = None
+        self.entry_referrer: str | None = None
         self.exit_page: KeyedValue | None = None
         self.user_agent: KeyedValue | None = None
         self.ip_address: KeyedValue | None = None
         self.device_type: KeyedValue | None = None
         self.country: KeyedValue | None = None
+        self.engaged_ms: int | None = None
         self.add(event)
 
     @property
@@ -159,9 +163,12 @@ class Session:
         elif key < self.first:
             self.first, self._session_id = key, None
         self._add_type(event_type, event)
-        self._add_page(key, event.page_url)
         if event.referrer is not None:
             self.referrers = with_value(self.referrers, event.referrer)
+        if event.page_url is not None:
+            self._add_page(key, event.page_url, event.referrer)
+        if event.engaged_ms is not None:
+            self.engaged_ms = (self.engaged_ms or 0) + event.engaged_ms
         self.user_agent = _earliest_shared(self.user_agent, key, event.user_agent)
         self.ip_address = _earliest(self.ip_address, key, event.ip_address)
         self.device_type = _earliest_shared(self.device_type, key, event.device_type)
@@ -188,11 +195,12 @@ class Session:
         if event.order_id is not None:
             self.orders = with_value(self.orders, event.order_id)
 
-    def _add_page(self, key: Key, page: str | None) -> None:
-        if page is None:
-            return
+    def _add_page(self, key: Key, page: str, referrer: str | None) -> None:
+        """Add the page of an event. referrer: that of the event, which self.referrers has."""
         self.pages = with_value(self.pages, page)
-        self.landing_page = _earliest(self.landing_page, key, page)
+        if self.landing_page is None or key < self.landing_page[0]:
+            self.landing_page = (key, page)
+            self.entry_referrer = referrer and same_text(self.referrers, referrer)
         if self.exit_page is None or key >= self.exit_page[0]:
             self.exit_page = (key, same_text(self.pages, page))
 
@@ -229,6 +237,7 @@ class Session:
             _json_array(self.pages),
             count(self.pages),
             _value(self.landing_page),
+            self.entry_referrer,
             _value(self.exit_page),
             self.revenue,
             count(self.orders) + self.orders_without_id,
@@ -242,6 +251,7 @@ class Session:
             _value(self.device_type),
             _value(self.country),
             self.is_bounce,
+            None if self.engaged_ms is None else Decimal(self.engaged_ms).scaleb(-3),
             "end_event" if self.last_type in rule.end_events else None,
         )
 
@@ -273,6 +283,7 @@ SESSION_COLUMNS = (
     "unique_pages",
     "unique_pages_count",
     "landing_page",
+    "entry_referrer",
     "exit_page",
     "total_revenue",
     "orders_count",
@@ -286,6 +297,7 @@ SESSION_COLUMNS = (
     "device_type",
     "country",
     "is_bounce",
+    "engaged_seconds",
     "close_reason",
 )
 

@@ -15,6 +15,7 @@ from clickstream.model.event_ids import is_canonical_uuid
 from clickstream.model.events import (
     EVENT_COLUMNS,
     FIELD_COLUMNS,
+    MAX_ENGAGED_MS,
     MAX_QUANTITY,
     MAX_TEXT_CHARACTERS,
     PRICE_LIMIT,
@@ -37,7 +38,7 @@ TIME, PRICE = EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("price")
 
 _values_of_texts = itemgetter(*map(EVENT_COLUMNS.index, TEXT_FIELDS))
 _values_of_other_types = itemgetter(
-    *map(EVENT_COLUMNS.index, ("ip_address", "success", "price", "quantity"))
+    *map(EVENT_COLUMNS.index, ("ip_address", "success", "price", "quantity", "engaged_ms"))
 )
 _are_texts = frozenset({str, type(None)}).issuperset
 _has_exponent = re.compile(r"[0-9]e[+0-9]").search
@@ -55,7 +56,7 @@ def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) ->
     columns = {**NO_VALUES, **fields}
     values = list(columns.values())
     event_id, timestamp, event_type, user_id = values[:4]
-    ip_address, success, price, quantity = _values_of_other_types(values)
+    ip_address, success, price, quantity, engaged_ms = _values_of_other_types(values)
     texts = _values_of_texts(values)
     time = _time(timestamp)
     if not (
@@ -68,6 +69,7 @@ def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) ->
         and (ip_address is None or is_plain_address(ip_address))
         and (success is None or type(success) is bool)
         and (quantity is None or (type(quantity) is int and abs(quantity) <= MAX_QUANTITY))
+        and (engaged_ms is None or (type(engaged_ms) is int and 0 <= engaged_ms <= MAX_ENGAGED_MS))
     ):
         return None
     try:

@@ -44,12 +44,14 @@ class _Session:
     types: Counter[str] = field(default_factory=Counter)
     pages: set[str] = field(default_factory=set)
     landing_page: str | None = None
+    entry_referrer: str | None = None
     exit_page: str | None = None
     cents: int = 0
     orders: set[str] = field(default_factory=set)
     products: set[str] = field(default_factory=set)
     searches: set[str] = field(default_factory=set)
     referrers: set[str] = field(default_factory=set)
+    engaged_ms: int | None = None
 
     def add(self, event: _Payload) -> None:
         """Add the visitor's next event."""
@@ -59,10 +61,14 @@ class _Session:
         self.types[kind] += 1
         page = payload["page_url"]
         self.pages.add(page)
-        self.landing_page = self.landing_page or page
+        if self.landing_page is None:
+            self.landing_page = page
+            self.entry_referrer = payload.get("referrer")
         self.exit_page = page
         if "referrer" in payload:
             self.referrers.add(payload["referrer"])
+        if "engaged_ms" in payload:
+            self.engaged_ms = (self.engaged_ms or 0) + payload["engaged_ms"]
         if "product_id" in payload and kind in PRODUCT_VIEWS:
             self.products.add(payload["product_id"])
         if kind == "purchase":
@@ -90,6 +96,7 @@ class _Session:
             "unique_pages": _listed(self.pages),
             "unique_pages_count": _count(self.pages),
             "landing_page": self.landing_page,
+            "entry_referrer": self.entry_referrer,
             "exit_page": self.exit_page,
             "total_revenue": f"{self.cents // 100}.{self.cents % 100:02d}00",
             "orders_count": _count(self.orders),
@@ -100,6 +107,7 @@ class _Session:
             "unique_referrers_count": _count(self.referrers),
             **{name: first[name] for name in VISITOR_FIELDS},
             "is_bounce": not engaged,
+            "engaged_seconds": _seconds(self.engaged_ms),
         }
 
 
@@ -116,6 +124,11 @@ def _listed(values: Iterable[str]) -> list[str]:
             break
         listed.append(value)
     return listed
+
+
+def _seconds(milliseconds: int | None) -> str | None:
+    """Return seconds with three places; None if no event has a value."""
+    return None if milliseconds is None else f"{milliseconds // 1000}.{milliseconds % 1000:03}"
 
 
 def _count(values: set[str]) -> int:

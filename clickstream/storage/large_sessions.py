@@ -43,8 +43,9 @@ SELECT_SESSION = """
            e.event_type AS last_type, s.total_events, s.event_type_counts, s.total_revenue,
            s.orders_count, s.unique_pages, s.unique_pages_count, s.products_viewed,
            s.products_viewed_count, s.referrers, s.unique_referrers_count AS referrers_count,
-           s.search_queries, s.landing_page, s.exit_page, s.user_agent,
-           host(s.ip_address) AS ip_address, s.device_type, s.country
+           s.search_queries, s.landing_page, s.entry_referrer, s.exit_page, s.user_agent,
+           host(s.ip_address) AS ip_address, s.device_type, s.country,
+           (s.engaged_seconds * 1000)::bigint AS engaged_ms
     FROM session_metrics s
     JOIN clickstream_events e
       ON (e.event_time, e.event_id) = (s.last_event_timestamp, s.last_event_id)
@@ -134,11 +135,13 @@ class _Loader:
             searches=self._all_values("search_query", ["search"]) if row["search_queries"] else (),
             referrers=self._values("referrers", "referrer"),
             landing_page=self._first("page_url", "landing_page"),
+            entry_referrer=row["entry_referrer"],
             exit_page=self._first("page_url", "exit_page", "DESC"),
             user_agent=self._first("user_agent", "user_agent"),
             ip_address=self._first("ip_address", "ip_address"),
             device_type=self._first("device_type", "device_type"),
             country=self._first("country", "country"),
+            engaged_ms=row["engaged_ms"],
         )
 
     def _values(

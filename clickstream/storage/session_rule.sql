@@ -10,7 +10,7 @@
 
 WITH with_previous AS (
     SELECT user_id, event_time, event_id, event_type, page_url, referrer, user_agent, ip_address,
-           device_type, country, product_id, price, quantity, order_id, search_query,
+           device_type, country, product_id, price, quantity, order_id, search_query, engaged_ms,
            lag(event_time) OVER visitor AS previous_time,
            lag(event_type) OVER visitor AS previous_type
     FROM clickstream_events
@@ -65,6 +65,8 @@ grouped AS (
         (max(event_id::text) FILTER (WHERE nth_event = events))::uuid AS last_event_id,
         array_agg(DISTINCT page_url) FILTER (WHERE page_url IS NOT NULL) AS unique_pages,
         max(page_url) FILTER (WHERE nth_page = 1) AS landing_page,
+        -- Events without a page after the first page have the same nth_page.
+        max(referrer) FILTER (WHERE nth_page = 1 AND page_url IS NOT NULL) AS entry_referrer,
         max(page_url) FILTER (WHERE nth_page = pages) AS exit_page,
         sum(price * coalesce(quantity, 1)) FILTER (WHERE event_type = 'purchase') AS total_revenue,
         count(DISTINCT order_id) FILTER (WHERE event_type = 'purchase') AS orders,
@@ -81,6 +83,7 @@ grouped AS (
         max(ip_address) FILTER (WHERE nth_ip_address = 1) AS ip_address,
         max(device_type) FILTER (WHERE nth_device_type = 1) AS device_type,
         max(country) FILTER (WHERE nth_country = 1) AS country,
+        sum(engaged_ms) AS engaged_ms,
         max(event_time) - min(event_time) > interval '10 seconds'
             OR count(*) FILTER (WHERE event_type = 'purchase') > 0
             OR count(*) FILTER (WHERE event_type = 'page_view') >= 2 AS is_engaged,
@@ -98,7 +101,7 @@ recomputed AS (
            first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,
            coalesce(to_jsonb(unique_pages[:shown_pages]), '[]') AS unique_pages,
            least(coalesce(cardinality(unique_pages), 0), 10000) AS unique_pages_count,
-           landing_page, exit_page,
+           landing_page, entry_referrer, exit_page,
            coalesce(total_revenue, 0) AS total_revenue,
            least(orders, 10000) + lone_lines AS orders_count,
            coalesce(to_jsonb(products_viewed[:shown_products]), '[]') AS products_viewed,
@@ -108,6 +111,7 @@ recomputed AS (
            least(coalesce(cardinality(referrers), 0), 10000) AS unique_referrers_count,
            user_agent, ip_address, device_type, country,
            NOT is_engaged AS is_bounce,
+           (engaged_ms::numeric / 1000)::numeric(20, 3) AS engaged_seconds,
            ended_by_event
     FROM grouped
     CROSS JOIN LATERAL (
@@ -131,10 +135,10 @@ recomputed AS (
 stored AS (
     SELECT user_id, total_events, event_type_counts,
            first_event_timestamp, last_event_timestamp, first_event_id, last_event_id,
-           unique_pages, unique_pages_count, landing_page, exit_page,
+           unique_pages, unique_pages_count, landing_page, entry_referrer, exit_page,
            total_revenue, orders_count, products_viewed, products_viewed_count,
            search_queries, referrers, unique_referrers_count,
-           user_agent, ip_address, device_type, country, is_bounce,
+           user_agent, ip_address, device_type, country, is_bounce, engaged_seconds,
            close_reason IS NOT DISTINCT FROM 'end_event' AS ended_by_event
     FROM session_metrics
 )

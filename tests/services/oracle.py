@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from psycopg2.extras import RealDictCursor
@@ -111,6 +112,7 @@ def _metrics(events: list[Row], ends: Collection[str]) -> Row:
         "search_queries": _values(events, "search_query", {"search"}),
         "referrers": _values(events, "referrer", set(types)),
     }
+    engaged = [event["engaged_ms"] for event in events if event["engaged_ms"] is not None]
     orders = _values(purchases, "order_id", {"purchase"})
     microseconds = (first["event_time"] - EPOCH) // timedelta(microseconds=1)
     name = f"{first['event_id']}:{microseconds}:{first['user_id']}"
@@ -129,6 +131,9 @@ def _metrics(events: list[Row], ends: Collection[str]) -> Row:
         "products_viewed_count": min(len(distinct["products_viewed"]), 10_000),
         "unique_referrers_count": min(len(distinct["referrers"]), 10_000),
         "landing_page": pages[0] if pages else None,
+        "entry_referrer": next(
+            (event["referrer"] for event in events if event["page_url"] is not None), None
+        ),
         "exit_page": pages[-1] if pages else None,
         "total_revenue": sum(
             each["price"] * (each["quantity"] or 1)
@@ -142,6 +147,7 @@ def _metrics(events: list[Row], ends: Collection[str]) -> Row:
         "device_type": _earliest(events, "device_type"),
         "country": _earliest(events, "country"),
         "is_bounce": duration <= timedelta(seconds=10) and not purchases and types["page_view"] < 2,
+        "engaged_seconds": Fraction(sum(engaged), 1000) if engaged else None,
         "ended_by_event": last["event_type"] in ends,
     }
 

@@ -44,6 +44,7 @@ def random_event(user_id: str, seconds: float, chance: Random, **fields: Any) ->
         "quantity": chance.choice([None, 1, 3]),
         "order_id": chance.choice([None, "o1", "o2"]),
         "search_query": chance.choice([None, "socks", 'Sök\t"x"']),
+        "engaged_ms": chance.choice([None, 0, 1, 12_345]),
     }
     event_id = str(uuid.UUID(int=chance.getrandbits(128)))
     kind = chance.choice(TYPES)

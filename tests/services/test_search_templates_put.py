@@ -57,6 +57,7 @@ EVENT = {
     "success": False,
     "price": 9999999999.9999,
     "quantity": 1_000_000,
+    "engaged_ms": 86_400_000,
     "ingest_delay_seconds": 0.25,
     "properties": {**UNUSUAL, **MANY},
 }
@@ -76,6 +77,7 @@ SESSION = {
     "total_revenue": 9999999999.9999,
     "ip_address": "192.0.2.1",
     "is_bounce": True,
+    "engaged_seconds": 86_400.001,
     "event_type_counts": {**MANY, "": 1, "x" * 256: 2},
 }
 

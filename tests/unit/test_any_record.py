@@ -43,7 +43,7 @@ def nested(levels: int, innermost: str = "") -> bytes:
 
 def test_every_column_has_its_field() -> None:
     fields: dict[str, Any] = {name: f"value of {name}" for name in TEXT_FIELDS}
-    fields |= {"ip_address": "::1", "success": False, "price": 1.5, "quantity": 2}
+    fields |= {"ip_address": "::1", "success": False, "price": 1.5, "quantity": 2, "engaged_ms": 3}
     event = event_with(**fields)
     for name in FIELD_COLUMNS[4:]:
         assert getattr(event, name) == (Decimal("1.5") if name == "price" else fields[name])
@@ -53,6 +53,7 @@ def test_every_column_has_its_field() -> None:
 
 def test_null_and_the_empty_string_are_absent() -> None:
     names = [*TEXT_FIELDS, "ip_address", "ip", "device", "success", "price", "quantity"]
+    names.append("engaged_ms")
     assert event_with(**dict.fromkeys(names)) == event_with()
     assert event_with(**dict.fromkeys(names, "")) == event_with()
 

@@ -56,6 +56,7 @@ VALUES: dict[str, list[Any]] = {
         *(9999999999.9999, 10**10, -(10**10), 1e10, 1e300, "1", *WRONG),
     ],
     "quantity": [None, 0, 1, 2.0, 10**6, 10**6 + 1, -(10**6), -(10**6) - 1, 10**30, 1.5, *WRONG],
+    "engaged_ms": [None, 0, 1, 2.0, 86_400_000, 86_400_001, -1, 10**30, 1.5, *WRONG],
     "extra": [None, "", "a" * 9_000, 1e300, [[{"a": [{"b": "\0"}]}]], *WRONG],
 }
 VALUES |= {name: LONG_TEXTS for name in FIELD_COLUMNS if name not in {*VALUES, "event_time"}}

@@ -191,6 +191,35 @@ def test_any_other_quantity_is_no_value(sent: str) -> None:
     check_repaired("quantity", sent, None)
 
 
+# == Engaged time ===============================================================================
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [
+        *(("0", 0), ("1", 1), ("86400000", 86_400_000), ("2.0", 2), ("1e3", 1_000)),
+        *(('"2"', 2), ('" 1500.0 "', 1_500), ('"+4"', 4), ("-0.0", 0)),
+    ],
+)
+def test_engaged_ms_is_a_number_of_milliseconds_up_to_a_day(sent: str, read_as: int) -> None:
+    check_read("engaged_ms", sent, read_as)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [("15320.699999928474", 15_321), ("0.5", 0), ("1.5", 2), ('"86399999.9"', 86_400_000)],
+)
+def test_a_fraction_of_a_millisecond_is_rounded_half_even(sent: str, read_as: int) -> None:
+    check_repaired("engaged_ms", sent, read_as)
+
+
+@pytest.mark.parametrize(
+    "sent", ["-1", "-0.1", "86400001", "86400000.1", "1e300", '"long"', "true", "[]", "{}"]
+)
+def test_any_other_engaged_ms_is_no_value(sent: str) -> None:
+    check_repaired("engaged_ms", sent, None)
+
+
 # == Success ====================================================================================
 
 

@@ -318,6 +318,7 @@ def oracle_metrics(group: list[Event], rule: Rule) -> dict[str, Any]:
         "unique_pages": sorted(set(of("page_url"))),
         "unique_pages_count": len(set(of("page_url"))),
         "landing_page": next(iter(of("page_url")), None),
+        "entry_referrer": next((e.referrer for e in group if e.page_url is not None), None),
         "exit_page": next(reversed(of("page_url")), None),
         "total_revenue": sum((e.price or 0) * (e.quantity or 1) for e in bought),
         "orders_count": len({e.order_id or e.event_id for e in bought}),
@@ -331,6 +332,7 @@ def oracle_metrics(group: list[Event], rule: Rule) -> dict[str, Any]:
         "device_type": next(iter(of("device_type")), None),
         "country": next(iter(of("country")), None),
         "is_bounce": not (engaged or last.event_time - first.event_time > timedelta(seconds=10)),
+        "engaged_seconds": sum(map(Decimal, of("engaged_ms"))) / 1000 if of("engaged_ms") else None,
         "close_reason": "end_event" if last.event_type in rule.end_events else None,
     }
 
@@ -342,6 +344,7 @@ TEXTS = (
     *("country", "product_id", "order_id", "search_query"),
 )
 some_texts = st.tuples(*[st.sampled_from([None, "a", "b", "\u00e9"]) for _ in TEXTS])
+some_engaged_ms = st.sampled_from([None, 0, 1, 86_400_000])
 some_types = st.frozensets(st.sampled_from(TYPES), max_size=2)
 
 
@@ -355,9 +358,8 @@ def histories(draw: st.DrawFn) -> list[Event]:
         event_type = draw(st.sampled_from(TYPES))
         price = draw(st.none() | st.decimals(-1, 10**10, places=4))
         quantity = draw(st.none() | st.integers(1, 1_000_000))
-        events.append(
-            event(time, number, event_type=event_type, price=price, quantity=quantity, **texts)
-        )
+        amounts = {"price": price, "quantity": quantity, "engaged_ms": draw(some_engaged_ms)}
+        events.append(event(time, number, event_type=event_type, **amounts, **texts))
     return events
 
 

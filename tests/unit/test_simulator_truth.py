@@ -80,6 +80,7 @@ def metrics(session: list[SimulatedEvent]) -> dict[str, Any]:
         "unique_pages": sorted(pages)[:1000],
         "unique_pages_count": len(pages),
         "landing_page": payloads[0]["page_url"],
+        "entry_referrer": payloads[0].get("referrer"),
         "exit_page": payloads[-1]["page_url"],
         "total_revenue": f"{revenue:.4f}",
         "orders_count": len({line["order_id"] for line in bought}),
@@ -92,6 +93,7 @@ def metrics(session: list[SimulatedEvent]) -> dict[str, Any]:
         "is_bounce": session[-1].time - session[0].time <= 10 * SECOND
         and not bought
         and kinds.count("page_view") < 2,
+        "engaged_seconds": None,
     }
 
 

@@ -1,3 +1,43 @@
 -- From schema version 3 to 4.
 
+-- The referrer of a session's entry, and the time of attention.
+ALTER TABLE clickstream_events
+    ADD COLUMN IF NOT EXISTS engaged_ms integer;
+ALTER TABLE session_metrics
+    ADD COLUMN IF NOT EXISTS entry_referrer text COLLATE "C",
+    ADD COLUMN IF NOT EXISTS engaged_seconds numeric(20, 3);
+-- No stored event has engaged_ms, so engaged_seconds is NULL. entry_referrer is looked up, unless all
+-- sessions have to be rebuilt anyway. The change log makes the documents follow, if there is a
+-- checkpoint to log for.
+WITH entries AS (
+    SELECT s.session_id, entry.referrer
+    FROM session_metrics s
+    CROSS JOIN LATERAL (
+        SELECT e.referrer FROM clickstream_events e
+        WHERE e.user_id = s.user_id
+          AND e.event_time BETWEEN s.first_event_timestamp AND s.last_event_timestamp
+          AND (e.event_time, e.event_id) BETWEEN (s.first_event_timestamp, s.first_event_id)
+                                             AND (s.last_event_timestamp, s.last_event_id)
+          AND e.page_url IS NOT NULL
+        ORDER BY e.event_time, e.event_id LIMIT 1) AS entry
+    WHERE s.landing_page IS NOT NULL AND s.referrers <> '[]' AND entry.referrer IS NOT NULL
+      AND EXISTS (SELECT FROM session_rule WHERE metrics_version = 2)
+),
+changed AS (
+    UPDATE session_metrics s SET entry_referrer = entries.referrer, xid = pg_current_xact_id()
+    FROM entries WHERE s.session_id = entries.session_id
+    RETURNING s.user_id, s.first_event_timestamp, s.last_event_timestamp
+)
+INSERT INTO session_changes (user_id, from_time, to_time, regrouped)
+SELECT user_id, first_event_timestamp, last_event_timestamp, false
+FROM changed
+WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 days');
+-- With many changes a backfill of the index is better: it is done in small steps.
+DELETE FROM search_cursor
+WHERE (SELECT count(*) FROM session_changes WHERE xid = pg_current_xact_id()) > 20000;
+-- Consumers of the earlier version, which do not write the columns, lose their partitions; the
+-- version of the metrics makes them refuse to go on.
+UPDATE stream_positions SET epoch = epoch + 1;
+UPDATE session_rule SET metrics_version = 3 WHERE metrics_version = 2;
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
