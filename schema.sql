@@ -161,6 +161,18 @@ CREATE TABLE IF NOT EXISTS record_reading (
     renamed_fields    text[]      NOT NULL DEFAULT '{}'
 );
 
+-- == Retention: from when on events are kept ====================================================
+
+-- No row: all events are kept.
+CREATE TABLE IF NOT EXISTS event_retention (
+    only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    kept_from         timestamptz NOT NULL,
+    -- At least one session timeout earlier, so that no event that is accepted could belong to a
+    -- session that was removed.
+    removed_before    timestamptz NOT NULL,
+    CHECK (removed_before <= kept_from)
+);
+
 -- == Settings of the views: stored, so that they give every client the same days ===============
 
 CREATE TABLE IF NOT EXISTS report_settings (
@@ -180,6 +192,7 @@ CREATE TABLE IF NOT EXISTS session_changes (
     to_time           timestamptz NOT NULL,
     regrouped         boolean     NOT NULL DEFAULT true,
     removed           uuid[]      NOT NULL DEFAULT '{}',
+    removed_events    text[]      NOT NULL DEFAULT '{}',
     changed_at        timestamptz NOT NULL DEFAULT now()
 );
 
@@ -463,7 +476,8 @@ COMMENT ON COLUMN rejected_events.rejected_at IS 'When the record was rejected.'
 COMMENT ON TABLE stream_positions IS
     'Progress of each partition. It moves in the transaction that stores the records before it.';
 COMMENT ON COLUMN stream_positions.topic IS
-    'Name of the topic; (forgotten) in the row with the counters of forgotten partitions.';
+    'Name of the topic; (forgotten) in the row with the counters of forgotten partitions, (removed) '
+    'in the row that counts removed events, which have no partition.';
 COMMENT ON COLUMN stream_positions.partition IS 'Number of the partition.';
 COMMENT ON COLUMN stream_positions.topic_id IS
     'Id of the topic; a recreated topic has another one.';
@@ -486,7 +500,8 @@ COMMENT ON COLUMN stream_positions.records IS
 COMMENT ON COLUMN stream_positions.duplicates IS 'Records whose event was stored already.';
 COMMENT ON COLUMN stream_positions.late IS 'Events far behind the watermark.';
 COMMENT ON COLUMN stream_positions.rejected IS 'Records that became rows of rejected_events.';
-COMMENT ON COLUMN stream_positions.removed IS 'Rejected records that an operator deleted.';
+COMMENT ON COLUMN stream_positions.removed IS
+    'Records whose event or rejected record was removed, and records read since that are not kept.';
 
 COMMENT ON TABLE session_rule IS 'The session rule that session_metrics follows. One row.';
 COMMENT ON COLUMN session_rule.only_row IS 'Always true.';
@@ -506,14 +521,25 @@ COMMENT ON COLUMN record_reading.min_event_time IS 'MIN_EVENT_TIME: earlier even
 COMMENT ON COLUMN record_reading.renamed_fields IS
     'Fields whose names changed after records had been read.';
 
+COMMENT ON TABLE event_retention IS
+    'From when on events are kept, by the command retain. One row; none if all are kept.';
+COMMENT ON COLUMN event_retention.only_row IS 'Always true.';
+COMMENT ON COLUMN event_retention.kept_from IS
+    'An earlier event that is not stored is not accepted; it counts as removed.';
+COMMENT ON COLUMN event_retention.removed_before IS
+    'Sessions whose last event is earlier are removed, with their events.';
+
 COMMENT ON TABLE session_changes IS
     'The change log: the indexer indexes these sessions and their events again.';
 COMMENT ON COLUMN session_changes.xid IS 'Id of the transaction that changed the sessions.';
-COMMENT ON COLUMN session_changes.user_id IS 'Visitor whose sessions changed.';
+COMMENT ON COLUMN session_changes.user_id IS
+    'Visitor whose sessions changed; empty if they were removed with their events.';
 COMMENT ON COLUMN session_changes.from_time IS 'Start of the range of events.';
 COMMENT ON COLUMN session_changes.to_time IS 'End of the range of events.';
 COMMENT ON COLUMN session_changes.regrouped IS 'True if events moved to other sessions.';
 COMMENT ON COLUMN session_changes.removed IS 'Sessions that no longer exist.';
+COMMENT ON COLUMN session_changes.removed_events IS
+    'Document ids of events that were removed.';
 COMMENT ON COLUMN session_changes.changed_at IS 'When the sessions changed.';
 
 COMMENT ON TABLE search_cursor IS 'The checkpoint of the search indexer. One row.';

@@ -23,7 +23,8 @@ INCOMPLETE_REASONS = frozenset({"unreadable", "value_too_large"})
 CHUNK_RECORDS = 500
 
 SELECT_CHUNK = f"""
-    SELECT topic_id, partition, "offset", topic, value, reason, detail
+    SELECT topic_id, partition, "offset", topic, value, reason, detail,
+           coalesce(record_timestamp, rejected_at)
     FROM rejected_events
     WHERE {IS_SELECTED} AND (topic_id, partition, "offset") > %(after)s
     ORDER BY topic_id, partition, "offset"
@@ -44,7 +45,10 @@ MOVE_COUNTERS = """
 
 
 class RetriedRecord(NamedTuple):
-    """A row of rejected_events. The first three fields are its key."""
+    """A row of rejected_events. The first three fields are its key.
+
+    time: of the record in Kafka, or of its rejection if it has none there.
+    """
 
     topic_id: str
     partition: int
@@ -53,6 +57,7 @@ class RetriedRecord(NamedTuple):
     value: memoryview | None
     reason: str
     detail: str
+    time: datetime
 
 
 def retry(
@@ -95,7 +100,11 @@ def _retry_chunk(
     reading: Reading,
 ) -> list[RecordOutcome]:
     """Store the records that are valid now, and return the outcome of each record."""
-    stored = outcomes.store_records(cursor, [_read(record, now, reading) for record in records])
+    stored = outcomes.store_records(
+        cursor,
+        [_read(record, now, reading) for record in records],
+        lambda index: records[index].time,
+    )
     SessionCache(rule).apply(cursor, stored.new_events)
     _delete_retried(cursor, records, stored.outcomes)
     _update_reasons(cursor, records, stored.outcomes)

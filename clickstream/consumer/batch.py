@@ -82,6 +82,10 @@ class ParsedBatch:
         self.records.append(record)
         self.results.append(result)
 
+    def time_of(self, index: int) -> datetime | None:
+        """Return the time that a record has in Kafka; None if it has none."""
+        return rejected_table.record_time(self.records[index].timestamp)
+
 
 def store(
     connection: Connection,
@@ -140,7 +144,7 @@ def _store(
         check_assignment(cursor, assignment, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
-        stored = outcomes.store_records(cursor, parsed.results)
+        stored = outcomes.store_records(cursor, parsed.results, parsed.time_of)
         reach(FailPoint.INSERTED)
         first_time_visitors = cache.apply(cursor, stored.new_events)
         reach(FailPoint.SESSIONS_UPDATED)

@@ -65,7 +65,7 @@ class ProgressLog:
             "search_backlog": backlog.rows if backlog else None,
         }
         logger.info(
-            "%d %s in %.0f s (%.0f/s): %d %s, %d late, %d rejected; "
+            "%d %s in %.0f s (%.0f/s): %d %s, %d late, %s; "
             "%d %s closed, %d open (%d %s in memory); lag %d%s",
             counters.records,
             plural(counters.records, "record"),
@@ -74,7 +74,7 @@ class ProgressLog:
             counters.duplicates,
             plural(counters.duplicates, "duplicate"),
             counters.late,
-            counters.rejected,
+            _not_stored(counters),
             counters.closed,
             plural(counters.closed, "session"),
             open_sessions,
@@ -86,6 +86,11 @@ class ProgressLog:
         )
         if counters.rejected:
             _warn_of_rejected(counters)
+
+
+def _not_stored(counters: Counters) -> str:
+    removed = f", {counters.removed} removed" if counters.removed else ""
+    return f"{counters.rejected} rejected{removed}"
 
 
 def _warn_of_rejected(counters: Counters) -> None:

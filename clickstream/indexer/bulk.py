@@ -178,6 +178,11 @@ def _refusal(action: bytes, status: int, reason: str) -> Refusal:
     return Refusal(*document_of(action), status, reason)
 
 
+def is_delete(action: bytes) -> bool:
+    """Return True if an action deletes its document."""
+    return action.startswith(b'{"delete"')
+
+
 def document_of(action: bytes) -> Document:
     """Return index and id of an action's document; an alias is replaced by its index."""
     ((_, target),) = orjson.loads(action.partition(b"\n")[0]).items()

@@ -14,6 +14,7 @@ overwrite it.
 
 from clickstream.model.events import EVENT_COLUMNS
 from clickstream.model.sessions import SESSION_COLUMNS
+from clickstream.storage.change_log import EVENT_DOCUMENT_ID
 
 # The text of a jsonb value may be fifty times as long as what the producer sent.
 LARGE_ACTION_BYTES = 256 << 10
@@ -63,15 +64,16 @@ _EVENT_INDEX = """
     %(event_index)s || '-' || CASE WHEN e.event_time >= '2020-01-01 00:00:00+00'
         THEN to_char(e.event_time AT TIME ZONE 'UTC', 'YYYY.MM') ELSE 'older' END
 """
-# It contains the time, because two events may have the same event id at different times.
-_EVENT_DOCUMENT_ID = "e.event_id || ':' || (extract(epoch FROM e.event_time) * 1000000)::bigint"
-
-# The event of a document id. Adding seconds and microseconds separately keeps the time exact.
-IS_EVENT_OF_DOCUMENT = """
-    e.event_id = split_part({id}, ':', 1)::uuid
-    AND e.event_time = to_timestamp(0)
+# The time of the event of a document id. Adding seconds and microseconds separately keeps it exact.
+_EVENT_TIME_OF_DOCUMENT = """
+    to_timestamp(0)
         + split_part({id}, ':', 2)::bigint / 1000000 * interval '1 second'
         + split_part({id}, ':', 2)::bigint %% 1000000 * interval '1 microsecond'
+"""
+# The event of a document id.
+IS_EVENT_OF_DOCUMENT = f"""
+    e.event_id = split_part({{id}}, ':', 1)::uuid
+    AND e.event_time = {_EVENT_TIME_OF_DOCUMENT}
 """
 # Those of the document ids that have an event in PostgreSQL, with their indexes.
 SELECT_STORED_EVENT_IDS = f"""
@@ -93,8 +95,8 @@ _SESSION_OF_EVENT = """
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1) AS s ON true
 """
 _EVENT_ACTIONS = f"""
-    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {_EVENT_DOCUMENT_ID} AS document_id,
-           {_action("index", _EVENT_INDEX, _EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS action
+    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {EVENT_DOCUMENT_ID} AS document_id,
+           {_action("index", _EVENT_INDEX, EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS action
     FROM events e {_SESSION_OF_EVENT}
 """  # noqa: S608 - built of constants
 _SESSION_ACTIONS = f"""
@@ -108,12 +110,18 @@ _WITHOUT_LARGE_ACTIONS = f"""
            CASE WHEN octet_length(action) <= {LARGE_ACTION_BYTES} THEN action END FROM {{table}}
 """  # noqa: S608 - built of constants
 
+# One row if the event of a document id is stored. Because of LIMIT, PostgreSQL looks up one event
+# after the other, and never reads the whole table to compare it with a few ids.
+_IS_STORED = f"""
+    SELECT true AS is_stored FROM clickstream_events AS e
+    WHERE {IS_EVENT_OF_DOCUMENT} LIMIT 1
+"""  # noqa: S608 - built of constants
 # Everything that transactions from %(start)s on and before %(end)s changed. An event that is new
 # and has also moved to another session is returned once. Actions are built while they are read, so
 # no step fills PostgreSQL's disk.
 SELECT_CHANGED_DOCUMENTS = f"""
     WITH changes AS MATERIALIZED (
-        SELECT user_id, from_time, to_time, regrouped, removed
+        SELECT user_id, from_time, to_time, regrouped, removed, removed_events
         FROM session_changes WHERE xid >= %(start)s::xid8 AND xid < %(end)s::xid8
     ),
     regrouped_ranges AS (
@@ -148,6 +156,12 @@ SELECT_CHANGED_DOCUMENTS = f"""
            {_action("delete", "%(session_index)s", "gone.session_id")}
     FROM (SELECT DISTINCT unnest(removed) AS session_id FROM changes) AS gone
     WHERE NOT EXISTS (SELECT FROM session_metrics m WHERE m.session_id = gone.session_id)
+    UNION ALL
+    SELECT {_EVENT_INDEX}, e.document_id, {_action("delete", _EVENT_INDEX, "e.document_id")}
+    FROM (SELECT document_id, {_EVENT_TIME_OF_DOCUMENT.format(id="document_id")} AS event_time
+          FROM changes, unnest(removed_events) AS document_id) AS e
+    LEFT JOIN LATERAL ({_IS_STORED.format(id="document_id")}) AS stored ON true
+    WHERE stored.is_stored IS NULL
 """  # noqa: S608 - built of constants
 
 # The events after one key up to and including another, and the sessions that begin there.

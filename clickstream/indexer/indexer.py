@@ -24,6 +24,7 @@ from clickstream.indexer.bulk import (
     Document,
     Refusal,
     document_of,
+    is_delete,
 )
 from clickstream.indexer.document_reader import read_actions, split
 from clickstream.indexer.index_names import IndexNames
@@ -166,9 +167,14 @@ class Indexer:
             return sent, send_in_parallel(self._sender, listed)
 
     def _actions(self, connection: Connection, step: IndexStep) -> Iterator[bytes]:
-        """Yield the actions of a step, each after its index was created if necessary."""
+        """Yield the actions of a step, each after its index was created if necessary.
+
+        Nothing is deleted from an index that does not exist.
+        """
         actions = read_actions(connection, step, self._names, self._indexes.alias_suffix)
         for index_name, action in actions:
+            if is_delete(action) and not self._indexes.has(index_name):
+                continue
             self._indexes.ensure(index_name)
             yield action
 

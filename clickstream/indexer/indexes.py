@@ -119,13 +119,17 @@ class IndexSet:
         self._begin("", database)
         self._delete(uuids(self._client, self._names))
 
+    def has(self, name: str) -> bool:
+        """Return True if the state lists the index of this name."""
+        return name in self._state.indexes
+
     def ensure(self, name: str) -> None:
         """Create the index of this name unless the state lists it.
 
         An existing index of this name that the state does not list is deleted first, if it was
         built from this database.
         """
-        if name in self._state.indexes:
+        if self.has(name):
             return
         self._write(self._state)
         existing = uuids(self._client, self._names).keys() & {name}

@@ -3,7 +3,7 @@
 from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
 from clickstream.report.models import DataQuality, RejectionFigures, RepairFigures, SuspectVisitor
-from clickstream.storage.positions import FORGOTTEN
+from clickstream.storage.positions import FORGOTTEN, REMOVED
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
 LIST_REJECTED = "python -m clickstream rejected list --reason {}"
@@ -15,16 +15,17 @@ SUSPECT_SHARE = 0.2
 MIN_EVENTS = 1_000
 SHOWN_VISITORS = 10
 
-# Counters of all partitions, also of forgotten ones; caught_up: of the partition furthest behind.
+# Counters of all partitions, also of forgotten ones, and of removed events; caught_up: of the
+# partition furthest behind.
 SELECT_COUNTERS = """
-    SELECT count(*) FILTER (WHERE topic <> %(forgotten)s) AS partitions,
+    SELECT count(*) FILTER (WHERE topic <> ALL (%(others)s)) AS partitions,
            coalesce(sum(records), 0)::bigint AS records,
            coalesce(sum(duplicates), 0)::bigint AS duplicates,
            coalesce(sum(removed), 0)::bigint AS removed,
            coalesce(sum(late), 0)::bigint AS late,
            (SELECT count(*) FROM session_metrics WHERE closed_at IS NULL) AS open_sessions,
            max(last_record_at) AS last_stored,
-           CASE WHEN bool_and(caught_up_at IS NOT NULL OR topic = %(forgotten)s)
+           CASE WHEN bool_and(caught_up_at IS NOT NULL OR topic = ANY (%(others)s))
                 THEN min(caught_up_at) END AS caught_up
     FROM stream_positions
 """
@@ -68,7 +69,7 @@ def read_quality(cursor: Cursor) -> DataQuality:
     rejections = _rejections(cursor)
     waiting = backlog.read(cursor)
     figures = {
-        **select_row(cursor, SELECT_COUNTERS, {"forgotten": FORGOTTEN}),
+        **select_row(cursor, SELECT_COUNTERS, {"others": [FORGOTTEN, REMOVED]}),
         **select_row(cursor, SELECT_STORED),
         "rejected": sum(each.records for each in rejections),
         "rejected_by_reason": rejections,

@@ -1,7 +1,8 @@
 """The change log: the table session_changes, which tells the search indexer what to index again.
 
 The indexer finds new events by their transaction ids. Every other change of sessions is logged
-here in the transaction that makes it: refolding, closing, `rejected retry` and a rebuild.
+here in the transaction that makes it: refolding, closing, `rejected retry`, a rebuild, and removing
+sessions with their events (removal.py).
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ LOGGED_DAYS = CHECKPOINT_EXPIRY_DAYS + 1
 IS_LOGGED = (
     f"EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '{LOGGED_DAYS} days')"
 )
+# The id of the document of an event e: with the time, because two events may have the same event id
+# at different times.
+EVENT_DOCUMENT_ID = "e.event_id || ':' || (extract(epoch FROM e.event_time) * 1000000)::bigint"
 # Without a checkpoint the indexer starts again with a backfill.
 DELETE_CHECKPOINT = "DELETE FROM search_cursor"
 INSERT_CHANGES = f"""
@@ -30,6 +34,7 @@ INSERT_CHANGES = f"""
         AS changes (user_id, from_time, to_time, regrouped, removed)
     WHERE {IS_LOGGED}
 """  # noqa: S608 - built of constants
+DELETE_UNUSED_CHANGES = f"DELETE FROM session_changes WHERE NOT {IS_LOGGED}"  # noqa: S608
 
 
 class SessionChange(NamedTuple):
@@ -62,3 +67,11 @@ def append(cursor: Cursor, changes: Sequence[SessionChange]) -> None:
             "removed": ["{" + ",".join(ids) + "}" for ids in removed],
         },
     )
+
+
+def prune(cursor: Cursor) -> None:
+    """Delete what was logged for a checkpoint that has expired: the next one begins a backfill.
+
+    The caller holds the write lock, shared or alone.
+    """
+    cursor.execute(DELETE_UNUSED_CHANGES)

@@ -3,7 +3,7 @@
 It is decided here alone, for the consumer's batches and for `rejected retry`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,7 +13,7 @@ from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event, InvalidEventError, Key
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
-from clickstream.storage import event_table
+from clickstream.storage import event_retention, event_table
 from clickstream.storage.event_table import IDENTITY_COLUMNS, Identity, Insertion, identity
 
 
@@ -69,23 +69,54 @@ def read_event(
         )
 
 
-def store_records(cursor: Cursor, records: Sequence[Event | RecordOutcome]) -> StoredRecords:
+def store_records(
+    cursor: Cursor,
+    records: Sequence[Event | RecordOutcome],
+    time_of: Callable[[int], datetime | None],
+) -> StoredRecords:
     """Insert the events among records, and decide the outcome of each record.
 
-    Of the events with one key, the first that PostgreSQL accepts is inserted.
+    Of the events with one key, the first that PostgreSQL accepts is inserted. Events before
+    kept_from are only looked up: the record of a stored one is a duplicate, any other is removed,
+    and so is a rejected record before kept_from.
     records: as `read_event` returns them. An outcome stays as it is, unless an earlier version
     stored the event that is rejected now: then the record is a duplicate.
+    time_of: returns the time of the record with an index, if it has one; for rejected records.
     """
-    insertion = _insert(cursor, [each for each in records if isinstance(each, Event)])
-    rejected = [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
-    if rejected:
-        keys = [event.key for event in rejected]
+    kept_from = event_retention.read_kept_from(cursor)
+    events = [each for each in records if isinstance(each, Event)]
+    insertion = _insert(cursor, [event for event in events if not _is_before(event, kept_from)])
+    looked_up = [event for event in events if _is_before(event, kept_from)]
+    looked_up += [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
+    if looked_up:
+        keys = [event.key for event in looked_up]
         insertion.stored_before |= event_table.read_identities(cursor, keys)
     outcomes = [
         _decide(each, insertion) if isinstance(each, Event) else _confirm(each, insertion)
         for each in records
     ]
+    if kept_from is not None:
+        _remove_old_rejections(outcomes, records, kept_from, time_of)
     return StoredRecords(outcomes, [insertion.new[key] for key in sorted(insertion.new)])
+
+
+def _is_before(event: Event, kept_from: datetime | None) -> bool:
+    return kept_from is not None and event.event_time < kept_from
+
+
+def _remove_old_rejections(
+    outcomes: list[RecordOutcome],
+    records: Sequence[Event | RecordOutcome],
+    kept_from: datetime,
+    time_of: Callable[[int], datetime | None],
+) -> None:
+    """Replace the outcomes of rejected records that are older than kept_from, or their events."""
+    for index, (outcome, record) in enumerate(zip(outcomes, records, strict=True)):
+        if outcome.kind is OutcomeKind.REJECTED:
+            event = record if isinstance(record, Event) else record.event
+            times = (event and event.event_time, time_of(index))
+            if any(time is not None and time < kept_from for time in times):
+                outcomes[index] = REMOVED
 
 
 def _insert(cursor: Cursor, events: list[Event]) -> Insertion:
@@ -110,6 +141,8 @@ def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
         return NEW
     stored = insertion.stored_identity(event.key)
     if stored is None:
+        if event not in insertion.refused:
+            return REMOVED
         return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
     return DUPLICATE if identity(event) == stored else _conflict(identity(event), stored)
 

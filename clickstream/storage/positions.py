@@ -132,8 +132,10 @@ ACQUIRE_RETRIES = 10
 FROZEN_AFTER = timedelta(seconds=15)
 
 
-# In place of a topic in the row of forgotten partitions: no topic can have parentheses in its name.
+# In place of a topic in the rows that count forgotten partitions and removed events: no topic can
+# have parentheses in its name.
 FORGOTTEN = "(forgotten)"
+REMOVED = "(removed)"
 
 
 class FencedError(Exception):

@@ -64,7 +64,7 @@ def insert(cursor: Cursor, topic: TopicIdentity, records: Sequence[RejectedRecor
             record.detail,
             record.key,
             record.value,
-            _time(record.timestamp),
+            record_time(record.timestamp),
         )
         for record in sorted(records, key=lambda each: (each.partition, each.offset))
     ]
@@ -110,7 +110,7 @@ def describe_reasons(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in ordered)
 
 
-def _time(timestamp: int | None) -> datetime | None:
+def record_time(timestamp: int | None) -> datetime | None:
     """Return a record's timestamp, or None if it has none or PostgreSQL cannot hold it."""
     if timestamp is None or timestamp < 0:
         return None

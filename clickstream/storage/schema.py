@@ -35,6 +35,7 @@ TABLES = (
     "stream_positions",
     "session_rule",
     "record_reading",
+    "event_retention",
     "report_settings",
     "session_changes",
     "search_cursor",

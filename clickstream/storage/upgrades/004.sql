@@ -40,4 +40,14 @@ WHERE (SELECT count(*) FROM session_changes WHERE xid = pg_current_xact_id()) > 
 UPDATE stream_positions SET epoch = epoch + 1;
 UPDATE session_rule SET metrics_version = 3 WHERE metrics_version = 2;
 
+-- Retention: from when on events are kept; the documents of events that were removed.
+CREATE TABLE IF NOT EXISTS event_retention (
+    only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
+    kept_from         timestamptz NOT NULL,
+    removed_before    timestamptz NOT NULL,
+    CHECK (removed_before <= kept_from)
+);
+ALTER TABLE session_changes
+    ADD COLUMN IF NOT EXISTS removed_events text[] NOT NULL DEFAULT '{}';
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
