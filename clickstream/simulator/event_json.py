@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from clickstream.simulator.traffic_sources import DIRECT, TrafficSource
+
 SECOND = 1_000_000
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Due time of a record that has no timestamp: earlier than every timestamp.
@@ -23,24 +25,28 @@ UUID7_RANDOM = 0x0FFF_3FFF_FFFF_FFFF_FFFF
 class Action(NamedTuple):
     """One step of a visit before it has a time: an event type and the fields that belong to it.
 
-    continued: the next action follows after a millisecond, as the lines of one order do.
+    continued: the next action follows after a millisecond, as the lines of one order do. source:
+    that of a session that begins with this action, if its referrer tells it.
     """
 
     event_type: str
     fields: dict[str, Any]
     continued: bool = False
+    source: TrafficSource | None = None
 
 
 class SimulatedEvent(NamedTuple):
     """One event of a visitor, with the key and value of its Kafka record.
 
     due: when it happens. time: the same by the visitor's own clock, as written into the value.
+    source: that of a session that begins with this event.
     """
 
     due: int
     time: int
     key: bytes
     value: bytes
+    source: TrafficSource = DIRECT
 
     @property
     def payload(self) -> dict[str, Any]:

@@ -20,6 +20,12 @@ T = TypeVar("T")
 TOWNS_PER_COUNTRY = 40
 NETWORKS = 200
 OTHER_DEVICE_PROBABILITY = 0.12
+# One of this many visitors is a bot.
+VISITORS_PER_BOT = 64
+# One of this many visitors is the second device of the one before: another id, the same account.
+VISITORS_PER_SECOND_DEVICE = 5
+# The share of the people whose tracker measures the engaged time; the others send none.
+MEASURED_ENGAGEMENT = 0.7
 POPULATION_SEED = 1
 
 # Country, locale, weight.
@@ -91,6 +97,47 @@ DEVICES_BY_WEIGHT = tuple(
     for _ in range(weight)
 )
 
+# Bots that run scripts of pages, as they call themselves.
+_GOOGLEBOT = "Googlebot/2.1; +http://www.google.com/bot.html"
+BOTS = (
+    Device(
+        "mobile",
+        "Mozilla/5.0 (Linux; Android 6.0.1; Nexus 5X Build/MMB29P) AppleWebKit/537.36 (KHTML, like "
+        f"Gecko) Chrome/138.0.7204.92 Mobile Safari/537.36 (compatible; {_GOOGLEBOT})",
+        "412x732",
+    ),
+    Device(
+        "desktop",
+        f"Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; {_GOOGLEBOT}) "
+        "Chrome/138.0.7204.92 Safari/537.36",
+        "1024x1024",
+    ),
+    Device(
+        "desktop",
+        "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; bingbot/2.0; "
+        "+http://www.bing.com/bingbot.htm) Chrome/136.0.0.0 Safari/537.36",
+        "1024x1024",
+    ),
+    Device(
+        "desktop",
+        "Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)",
+        "800x600",
+    ),
+    Device(
+        "desktop",
+        "Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko; compatible; GPTBot/1.2; "
+        "+https://openai.com/gptbot)",
+        "1280x720",
+    ),
+    Device(
+        "desktop",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "HeadlessChrome/138.0.0.0 Safari/537.36",
+        "800x600",
+    ),
+)
+BOT_USER_AGENTS = frozenset(bot.user_agent for bot in BOTS)
+
 
 class Home(NamedTuple):
     """The town of a visitor and the language setting of the browser."""
@@ -101,7 +148,11 @@ class Home(NamedTuple):
 
 
 class SimulatedVisitor(NamedTuple):
-    """One visitor. clock_error: microseconds by which the visitor's clock is ahead."""
+    """One visitor. clock_error: microseconds by which the visitor's clock is ahead.
+
+    account_id: of the account that the visitor logs in to; two devices of one person share it.
+    measures_engagement: True if events tell how long the page was in use.
+    """
 
     number: int
     user_id: str
@@ -110,6 +161,9 @@ class SimulatedVisitor(NamedTuple):
     home: Home
     network: str
     clock_error: int
+    is_bot: bool
+    account_id: str
+    measures_engagement: bool
 
     def json_endings(self, rng: Random) -> tuple[bytes, bytes]:
         """Return the last part of the JSON of this visit's events: page views, all others.
@@ -150,10 +204,25 @@ class Identities:
         chance, usual_device = _draw(chance, DEVICES_BY_WEIGHT)
         chance, other_device = _draw(chance, DEVICES_BY_WEIGHT)
         chance, network = _draw(chance, self._networks)
-        _, clock_error = _draw(chance, self._clock_errors)
-        user_id = f"user-{number:06d}"
+        chance, clock_error = _draw(chance, self._clock_errors)
+        chance, bot_number = _draw(chance, range(VISITORS_PER_BOT))
+        is_bot = bot_number == 0
+        if is_bot:
+            chance, usual_device = _draw(chance, BOTS)
+            other_device = usual_device
+        _, percentage = _draw(chance, range(100))
+        is_second = number % VISITORS_PER_SECOND_DEVICE == VISITORS_PER_SECOND_DEVICE - 1
         return SimulatedVisitor(
-            number, user_id, usual_device, other_device, home, network, clock_error
+            number,
+            f"user-{number:06d}",
+            usual_device,
+            other_device,
+            home,
+            network,
+            clock_error,
+            is_bot,
+            account_id=f"account-{number - is_second:06d}",
+            measures_engagement=not is_bot and percentage < 100 * MEASURED_ENGAGEMENT,
         )
 
 

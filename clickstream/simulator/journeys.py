@@ -1,5 +1,7 @@
 """The actions of one visit to a shop or a news site, as an endless iterator.
 
+People and bots behave differently: a bot opens page after page, and does nothing else.
+
 A journey is consistent: a visitor buys only what is in the cart, at its price; scrolls and hovers
 on the page that is open; buys after a login and does nothing after a logout.
 The probabilities give a shop's events these proportions: page_view 35, click 20, scroll 15,
@@ -8,25 +10,25 @@ default settings, and within about a third for much longer or shorter visits.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from random import Random
 from typing import Any, Protocol
 from urllib.parse import quote_plus
 
 from clickstream.simulator.catalogue import BY_CATEGORY, BY_KIND, CATALOGUE, SITE, CatalogueItem
 from clickstream.simulator.event_json import SECOND, Action
+from clickstream.simulator.identities import SimulatedVisitor
+from clickstream.simulator.traffic_sources import (
+    DIRECT,
+    NEWS_MIX,
+    NEWS_SITE,
+    PAYMENT_PAGE,
+    SHOP_MIX,
+    Arrival,
+    TrafficSource,
+)
 
 SHOP_CATEGORIES = tuple(BY_CATEGORY)
-
-# One hundred landings: each referrer as often as it occurs, None for a direct visit.
-REFERRERS = (
-    *[None] * 34,
-    *["https://www.google.com/"] * 36,
-    *["https://www.bing.com/"] * 6,
-    *["https://duckduckgo.com/"] * 4,
-    *["https://www.facebook.com/"] * 8,
-    *["https://www.instagram.com/"] * 7,
-    *["https://newsletter.example.com/this-week"] * 5,
-)
 
 # Three hundred actions on a page of the shop: each type as often as it occurs.
 ON_THE_PAGE = ("scroll",) * 152 + ("hover",) * 81 + ("click",) * 57 + ("share",) * 10
@@ -40,9 +42,14 @@ LOGIN_ATTEMPTS = 3
 
 
 class Journey(Protocol):
-    """One visit. logged_in: True if the visitor is logged in, so a logout can end the visit."""
+    """One visit.
+
+    logged_in: True if the visitor is logged in, so a logout can end the visit. page_source: that of
+    a session that begins on the page that is open, with an action that has no referrer.
+    """
 
     logged_in: bool
+    page_source: TrafficSource
 
     def actions(self) -> Iterator[Action]:
         """Yield the visit's actions in order, without end."""
@@ -51,15 +58,34 @@ class Journey(Protocol):
         """Return the logout, the last action of a visitor who is logged in."""
 
 
-class _Login:
-    """Login and logout, shared by the profiles. A login can fail and is then tried again."""
+class _SiteVisit:
+    """Arrival, login and logout, shared by the profiles.
 
-    __slots__ = ("_rng", "_url", "logged_in")
+    A login can fail and is then tried again. account_id: of the account that it opens.
+    """
 
-    def __init__(self, rng: Random) -> None:
+    __slots__ = ("_account_id", "_rng", "_url", "logged_in", "page_source")
+
+    def __init__(self, rng: Random, account_id: str) -> None:
         self.logged_in = False
+        self.page_source = DIRECT
         self._rng = rng
+        self._account_id = account_id
         self._url = SITE
+
+    def _open(self, url: str) -> None:
+        """Open another page of the site. No referrer is sent within the site."""
+        self._url = url
+        self.page_source = DIRECT
+
+    def _arrive(self, landing: Action, arrival: Arrival) -> Action:
+        """Return an action that opens a page, with the referrer and the query of its source."""
+        if query := arrival.query(self._rng):
+            self._url = landing.fields["page_url"] = f"{self._url}?{query}"
+        if arrival.referrer:
+            landing.fields["referrer"] = arrival.referrer
+        self.page_source = arrival.later_source
+        return landing._replace(source=arrival.source)
 
     def log_out(self) -> Action:
         self.logged_in = False
@@ -69,17 +95,19 @@ class _Login:
         for _ in range(LOGIN_ATTEMPTS):
             # A logged-in visitor who is asked again always succeeds.
             self.logged_in = self.logged_in or self._rng.random() < LOGIN_SUCCESS
-            yield Action("login", {"page_url": self._url, "success": self.logged_in})
+            fields: dict[str, Any] = {"page_url": self._url, "success": self.logged_in}
             if self.logged_in:
+                yield Action("login", fields | {"account_id": self._account_id})
                 return
+            yield Action("login", fields)
 
 
-class ShopVisit(_Login):
+class ShopVisit(_SiteVisit):
     """A visit to the shop: landing page, searches, products, cart, checkout."""
 
     __slots__ = ("_cart", "_linked", "_product")
 
-    MORE_ON_THE_PAGE = 0.48
+    MORE_ON_THE_PAGE = 0.485
     # On each page, also for visitors who are logged in: the shop asks for the password again.
     LOG_IN = 0.063
     SEARCH = 0.137
@@ -89,25 +117,21 @@ class ShopVisit(_Login):
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
     CLICK_TO_NEXT_PAGE = 0.475
+    # Of the orders: paid on another site, which the visitor comes back from.
+    PAID_ELSEWHERE = 0.4
 
-    def __init__(self, rng: Random) -> None:
-        super().__init__(rng)
+    def __init__(self, rng: Random, account_id: str) -> None:
+        super().__init__(rng, account_id)
         self._product: CatalogueItem | None = None
         self._linked: Sequence[CatalogueItem] = CATALOGUE
         self._cart: dict[CatalogueItem, int] = {}
 
     def actions(self) -> Iterator[Action]:
-        yield self._land()
+        landing = self._view_next(home=0.45, categories=0.2)
+        yield self._arrive(landing, self._rng.choice(SHOP_MIX))
         while True:
             yield from self._look_around()
             yield from self._leave_page()
-
-    def _land(self) -> Action:
-        referrer = self._rng.choice(REFERRERS)
-        landing = self._view_next(home=0.45, categories=0.2)
-        if referrer:
-            landing.fields["referrer"] = referrer
-        return landing
 
     def _look_around(self) -> Iterator[Action]:
         rng = self._rng
@@ -170,7 +194,9 @@ class ShopVisit(_Login):
             purchase = self._line("purchase", product, self._cart.pop(product))
             purchase.fields["order_id"] = order_id
             yield purchase._replace(continued=number < len(products))
-        yield self._view(f"{SITE}/order/{order_id}")
+        confirmation = self._view(f"{SITE}/order/{order_id}")
+        paid_elsewhere = self._rng.random() < self.PAID_ELSEWHERE
+        yield self._arrive(confirmation, PAYMENT_PAGE) if paid_elsewhere else confirmation
 
     def _view_next(self, *, home: float, categories: float) -> Action:
         chance = self._rng.random()
@@ -189,7 +215,7 @@ class ShopVisit(_Login):
         product: CatalogueItem | None = None,
     ) -> Action:
         """Open a page. linked: the products that it links to. product: the one it shows."""
-        self._url = url
+        self._open(url)
         self._linked = linked
         self._product = product
         return self._here("page_view")
@@ -229,7 +255,19 @@ def _price(product: CatalogueItem, quantity: int) -> dict[str, Any]:
     return {"price": product.price / 100, "quantity": quantity}
 
 
-class NewsVisit(_Login):
+class ShopCrawl(ShopVisit):
+    """A bot in the shop: the pages of all products, one after the other."""
+
+    __slots__ = ()
+
+    def actions(self) -> Iterator[Action]:
+        yield self._view(f"{SITE}/")
+        for number in count(self._rng.randrange(len(CATALOGUE))):
+            product = CATALOGUE[number % len(CATALOGUE)]
+            yield self._view(product.page_url, product=product)
+
+
+class NewsVisit(_SiteVisit):
     """A visit to the news site: login first, then articles, some liked, commented on or shared.
 
     now: when the visit begins. A new article appears every ten minutes; new ones are read most.
@@ -237,7 +275,6 @@ class NewsVisit(_Login):
 
     __slots__ = ("_newest",)
 
-    SITE = "https://news.example.com"
     CATEGORIES = ("politics", "tech", "sports", "business", "culture", "science", "health")
     CATEGORY_WEIGHTS = (24, 18, 20, 13, 10, 8, 7)
     ARTICLE_EVERY = 600 * SECOND
@@ -246,37 +283,63 @@ class NewsVisit(_Login):
     FRONT_PAGE = 0.3
     REACTIONS = (("like", 0.3), ("comment", 0.08), ("share", 0.06))
 
-    def __init__(self, rng: Random, now: int) -> None:
-        super().__init__(rng)
+    def __init__(self, rng: Random, account_id: str, now: int) -> None:
+        super().__init__(rng, account_id)
         self._newest = now // self.ARTICLE_EVERY
 
     def actions(self) -> Iterator[Action]:
-        self._url = f"{self.SITE}/login"
+        self._open(f"{NEWS_SITE}/login")
+        attempts = self._log_in()
+        yield self._arrive(next(attempts), self._rng.choice(NEWS_MIX))
+        yield from attempts
         while not self.logged_in:
             yield from self._log_in()
-        yield self._front_page(self._rng.choice(REFERRERS))
+        yield self._front_page()
         while True:
             yield from self._read()
             if self._rng.random() < self.FRONT_PAGE:
-                yield self._front_page(None)
+                yield self._front_page()
 
-    def _front_page(self, referrer: str | None) -> Action:
-        self._url = f"{self.SITE}/"
-        fields = {"page_url": self._url}
-        return Action("page_view", fields | {"referrer": referrer} if referrer else fields)
+    def _front_page(self) -> Action:
+        self._open(f"{NEWS_SITE}/")
+        return Action("page_view", {"page_url": self._url})
 
     def _read(self) -> Iterator[Action]:
         rng = self._rng
-        article = self._newest - int(rng.expovariate(1 / self.TYPICAL_AGE)) % self.OLDEST
-        # An article keeps its category: the article's number is the seed.
-        category = Random(article).choices(self.CATEGORIES, self.CATEGORY_WEIGHTS)[0]
-        self._url = f"{self.SITE}/{category}/{article}"
-        fields = {
-            "page_url": self._url,
-            "article_id": f"a{article}",
-            "article_category": category,
-        }
-        yield Action("page_view", fields)
+        age = int(rng.expovariate(1 / self.TYPICAL_AGE)) % self.OLDEST
+        view = self._article(self._newest - age)
+        yield view
         for kind, probability in self.REACTIONS:
             if rng.random() < probability:
-                yield Action(kind, dict(fields))
+                yield Action(kind, dict(view.fields))
+
+    def _article(self, number: int) -> Action:
+        # An article keeps its category: the article's number is the seed.
+        category = Random(number).choices(self.CATEGORIES, self.CATEGORY_WEIGHTS)[0]
+        self._open(f"{NEWS_SITE}/{category}/{number}")
+        return Action(
+            "page_view",
+            {
+                "page_url": self._url,
+                "article_id": f"a{number}",
+                "article_category": category,
+            },
+        )
+
+
+class NewsCrawl(NewsVisit):
+    """A bot on the news site: the front page, then the articles from the newest on."""
+
+    __slots__ = ()
+
+    def actions(self) -> Iterator[Action]:
+        yield self._front_page()
+        for age in count():
+            yield self._article(self._newest - age)
+
+
+def begin_journey(profile: str, visitor: SimulatedVisitor, rng: Random, now: int) -> Journey:
+    """Return a visit of this visitor. profile: "shop" or "news". now: when it begins."""
+    if profile == "shop":
+        return (ShopCrawl if visitor.is_bot else ShopVisit)(rng, visitor.account_id)
+    return (NewsCrawl if visitor.is_bot else NewsVisit)(rng, visitor.account_id, now)

@@ -15,12 +15,17 @@ import orjson
 from clickstream.simulator.arrivals import Arrivals, ClosedPopulation
 from clickstream.simulator.event_json import SECOND, Action, SimulatedEvent, timestamp, uuid7
 from clickstream.simulator.identities import Identities, SimulatedVisitor
-from clickstream.simulator.journeys import Journey, NewsVisit, ShopVisit
+from clickstream.simulator.journeys import Journey, begin_journey
 from clickstream.simulator.timing import EventTiming, ScheduledTiming
 from clickstream.simulator.traffic import VisitBehaviour
 from clickstream.simulator.visitor_pool import VisitorPool
 
 ORDER_LINE_GAP = 1_000  # microseconds
+# The number of pages that a bot opens in a visit, and its pauses as a share of the range of pauses.
+BOT_PAGES = (20, 60)
+BOT_PAUSE = 0.02
+# The smallest share of the time since the last event in which the page was in use.
+MIN_ATTENTION = 0.3
 
 TRIAL_POOL = 1_000
 TRIAL_VISITS = 400
@@ -29,7 +34,11 @@ TRIAL_EVENTS = 20_000
 
 @dataclass(slots=True)
 class _Visit:
-    """An active visit. leaving: the next action is the logout, which ends the visit."""
+    """An active visit.
+
+    happened: time of its last event. attention: the share of the time in which the page is in use;
+    None if that is not measured. leaving: the next action is the logout, which ends the visit.
+    """
 
     visitor: SimulatedVisitor
     journey: Journey
@@ -38,6 +47,8 @@ class _Visit:
     page_view_ending: bytes
     other_ending: bytes
     ends_at: int
+    attention: float | None
+    happened: int = 0
     leaving: bool = False
 
 
@@ -91,11 +102,22 @@ class Schedule:
         if visitor is None:
             return None
         self.visits += 1
-        is_shop = self._behaviour.profile == "shop"
-        journey: Journey = ShopVisit(rng) if is_shop else NewsVisit(rng, moment)
-        key = visitor.user_id.encode()
-        ends_at = moment + self._draw_duration()
-        return _Visit(visitor, journey, journey.actions(), key, *visitor.json_endings(rng), ends_at)
+        journey = begin_journey(self._behaviour.profile, visitor, rng, moment)
+        ends_at = moment + (self._draw_crawl() if visitor.is_bot else self._draw_duration())
+        attention = None
+        if visitor.measures_engagement:
+            attention = MIN_ATTENTION + (1 - MIN_ATTENTION) * rng.random()
+        page_view_ending, other_ending = visitor.json_endings(rng)
+        return _Visit(
+            visitor,
+            journey,
+            journey.actions(),
+            visitor.user_id.encode(),
+            page_view_ending,
+            other_ending,
+            ends_at,
+            attention,
+        )
 
     def _event(self, visit: _Visit, action: Action, happened: int) -> SimulatedEvent:
         time = happened + visit.visitor.clock_error
@@ -105,9 +127,14 @@ class Schedule:
             "timestamp": timestamp(time),
             **action.fields,
         }
+        if visit.attention is not None and visit.happened:
+            fields["engaged_ms"] = int((happened - visit.happened) * visit.attention) // 1000
+        visit.happened = happened
         is_page_view = action.event_type == "page_view"
         ending = visit.page_view_ending if is_page_view else visit.other_ending
-        return SimulatedEvent(happened, time, visit.key, orjson.dumps(fields)[:-1] + ending)
+        value = orjson.dumps(fields)[:-1] + ending
+        source = action.source or visit.journey.page_source
+        return SimulatedEvent(happened, time, visit.key, value, source)
 
     def _next_action(self, visit: _Visit, action: Action, moment: int) -> int | None:
         """Return the time of the visit's next action, or None if the visit has ended."""
@@ -116,7 +143,7 @@ class Schedule:
             return None
         if action.continued:
             return moment + ORDER_LINE_GAP
-        then = moment + self._draw_delay()
+        then = moment + self._draw_delay(BOT_PAUSE if visit.visitor.is_bot else 1)
         return then if then <= visit.ends_at else self._leave(visit, max(moment, visit.ends_at))
 
     def _leave(self, visit: _Visit, moment: int) -> int | None:
@@ -139,14 +166,24 @@ class Schedule:
         if moment is not None:
             heappush(self._heap, (moment, next(self._numbers), None))
 
-    def _draw_delay(self) -> int:
-        """Return the time to the next action: mostly short, on average a quarter of the range."""
-        return self._min_delay + int(self._delay_range * self._rng.random() * self._rng.random())
+    def _draw_delay(self, share: float) -> int:
+        """Return the time to the next action: mostly short, on average a quarter of the range.
+
+        share: the part of the range that is used, from its begin on.
+        """
+        chance = self._rng.random() * self._rng.random()
+        return self._min_delay + int(self._delay_range * share * chance)
 
     def _draw_duration(self) -> int:
         """Return the length of a visit: mostly short, on average a quarter of the range."""
         low, high = self._behaviour.min_duration, self._behaviour.max_duration
         return int((low + (high - low) * self._rng.random() ** 3) * SECOND)
+
+    def _draw_crawl(self) -> int:
+        """Return the length of a bot's visit: the time for some dozen pages."""
+        pause = self._min_delay + self._delay_range * BOT_PAUSE / 4
+        longest = self._behaviour.max_duration * SECOND
+        return int(min(self._rng.randint(*BOT_PAGES) * pause, longest))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from clickstream.sending.options import visit_behaviour
 from clickstream.settings import Settings
 from clickstream.simulator.arrivals import ClosedPopulation
 from clickstream.simulator.event_json import SECOND, SimulatedEvent
-from clickstream.simulator.identities import Identities
+from clickstream.simulator.identities import BOT_USER_AGENTS, Identities
 from clickstream.simulator.schedule import Schedule
 from clickstream.simulator.simulation import Simulation
 from clickstream.simulator.timing import ScheduledTiming
@@ -78,6 +78,11 @@ def by_visit(events: list[SimulatedEvent]) -> list[list[SimulatedEvent]]:
     for event in events:
         visits[event.payload["visit_id"]].append(event)
     return list(visits.values())
+
+
+def is_of_a_person(visit: list[SimulatedEvent]) -> bool:
+    """Return True if the visit is of a person, False if it is of a bot."""
+    return visit[0].payload["user_agent"] not in BOT_USER_AGENTS
 
 
 def payloads(visit: list[SimulatedEvent]) -> list[dict[str, Any]]:

@@ -9,7 +9,9 @@ import pytest
 from clickstream.simulator import journeys
 from clickstream.simulator.catalogue import CATALOGUE
 from clickstream.simulator.event_json import SimulatedEvent
-from tests.unit.simulated import by_visit, live, payloads
+from clickstream.simulator.journeys import ShopVisit
+from clickstream.simulator.traffic_sources import PAYMENT_PAGE
+from tests.unit.simulated import by_visit, is_of_a_person, live, payloads
 
 PROPORTIONS = {
     "page_view": 35,
@@ -135,11 +137,22 @@ def test_a_search_leads_to_its_results(visits: list[list[dict[str, Any]]]) -> No
                 assert "/search?q=" in then["page_url"]
 
 
-def test_only_the_first_event_of_a_visit_has_a_referrer(
+def test_only_the_first_page_and_the_page_after_a_payment_have_a_referrer(
     visits: list[list[dict[str, Any]]],
 ) -> None:
     assert any("referrer" in visit[0] for visit in visits)
-    assert not any("referrer" in step for visit in visits for step in visit[1:])
+    later = [step for visit in visits for step in visit[1:] if "referrer" in step]
+    assert {step["referrer"] for step in later} == {PAYMENT_PAGE.referrer}
+    confirmations = [
+        step
+        for visit in visits
+        for step in visit
+        if "/order/" in step["page_url"]
+        if step["event_type"] == "page_view"
+    ]
+    assert all("/order/" in step["page_url"] for step in later)
+    share = len(later) / len(confirmations)
+    assert share == pytest.approx(ShopVisit.PAID_ELSEWHERE, abs=0.07)
 
 
 @pytest.mark.parametrize("profile", ["shop", "news"])
@@ -171,7 +184,7 @@ def test_visitors_return_from_the_same_town_and_network_mostly_with_the_same_dev
 def test_news_begins_with_a_login(news: list[SimulatedEvent]) -> None:
     counts = Counter(event.payload["event_type"] for event in news)
     assert set(counts) == {"login", "page_view", "like", "comment", "share", "logout"}
-    for visit in by_visit(news):
+    for visit in filter(is_of_a_person, by_visit(news)):
         kinds = [step["event_type"] for step in payloads(visit)]
         assert kinds[0] == "login"
         assert "login" not in kinds[kinds.count("login") :]

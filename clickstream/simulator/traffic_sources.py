@@ -1,0 +1,196 @@
+"""The sources of the simulated visits: how often each occurs, and what its visits send.
+
+Each source states the values that a session which begins with it must get: the channel is Google
+Analytics 4's default channel group. They are written down here and not derived from the address, so
+that they can judge the rules that derive them.
+"""
+
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from clickstream.simulator.catalogue import SITE as SHOP_SITE
+
+NEWS_SITE = "https://news.example.com"
+
+
+class TrafficSource(NamedTuple):
+    """The source of a session, by the names of the columns of session_sources."""
+
+    source: str
+    medium: str
+    channel: str
+    campaign: str | None = None
+    term: str | None = None
+    content: str | None = None
+
+
+DIRECT = TrafficSource("(direct)", "(none)", "Direct")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One way in which visits begin.
+
+    visits: how many of MIX_SIZE visits begin so. source: of a session that begins with the first
+    event. referrer: of the first event. tags: campaign parameters in the address of the landing
+    page. click_id: name of a parameter that the other site adds, with a random value.
+    later_source: of a session that begins with a later event on the landing page, which has the
+    address but no referrer.
+    """
+
+    visits: int
+    source: TrafficSource = DIRECT
+    referrer: str | None = None
+    tags: str = ""
+    click_id: str | None = None
+    later_source: TrafficSource = DIRECT
+
+    def query(self, rng: Random) -> str:
+        """Return the query of the landing page's address, or an empty string."""
+        if self.click_id is None:
+            return self.tags
+        clicked = f"{self.click_id}={rng.getrandbits(96):024x}"
+        return f"{self.tags}&{clicked}" if self.tags else clicked
+
+
+def _search(visits: int, site: str, name: str) -> Arrival:
+    """Return visits from the results of a search engine."""
+    source = TrafficSource(name, "organic", "Organic Search")
+    return Arrival(visits, source, f"https://{site}/")
+
+
+def _link(
+    visits: int, channel: str, site: str, path: str = "", click_id: str | None = None
+) -> Arrival:
+    """Return visits from a link on another site."""
+    source = TrafficSource(site, "referral", channel)
+    return Arrival(visits, source, f"https://{site}/{path}", click_id=click_id)
+
+
+def _ad_click(visits: int, name: str, site: str, click_id: str) -> Arrival:
+    """Return visits from ads whose network marks the address by a click id alone."""
+    source = TrafficSource(name, "cpc", "Paid Search")
+    return Arrival(visits, source, f"https://{site}/", click_id=click_id, later_source=source)
+
+
+def _campaign(
+    visits: int,
+    source: TrafficSource,
+    referrer: str | None = None,
+    click_id: str | None = None,
+) -> Arrival:
+    """Return visits from a link whose address has campaign parameters."""
+    tags = {
+        "utm_source": source.source,
+        "utm_medium": source.medium,
+        "utm_campaign": source.campaign,
+        "utm_term": source.term,
+        "utm_content": source.content,
+    }
+    query = urlencode({name: value for name, value in tags.items() if value})
+    return Arrival(visits, source, referrer, query, click_id, later_source=source)
+
+
+def _own_page(visits: int, site: str) -> Arrival:
+    """Return visits that go on from a page of the site itself that was left open: direct."""
+    return Arrival(visits, referrer=f"{site}/")
+
+
+MIX_SIZE = 1_000
+GOOGLE, BING, FACEBOOK = (
+    "https://www.google.com/",
+    "https://www.bing.com/",
+    "https://l.facebook.com/",
+)
+
+SHOP_ARRIVALS = (
+    Arrival(270),
+    _own_page(20, SHOP_SITE),
+    _search(220, "www.google.com", "google"),
+    _search(40, "www.bing.com", "bing"),
+    _search(25, "duckduckgo.com", "duckduckgo"),
+    _link(45, "Organic Social", "l.facebook.com", click_id="fbclid"),
+    _link(40, "Organic Social", "www.instagram.com"),
+    _link(15, "Organic Social", "www.pinterest.com", "pin/4711/"),
+    _link(20, "Organic Video", "www.youtube.com"),
+    _link(12, "Organic Shopping", "www.etsy.com"),
+    _link(25, "Referral", "blog.example.org", "the-ten-best-gifts"),
+    _link(10, "Referral", "www.theguardian.com", "lifeandstyle"),
+    _ad_click(45, "google", "www.google.com", "gclid"),
+    _ad_click(10, "google", "www.google.com", "gbraid"),
+    _campaign(
+        25,
+        TrafficSource("bing", "cpc", "Paid Search", "brand", "example shop", "headline-b"),
+        BING,
+        "msclkid",
+    ),
+    _campaign(20, TrafficSource("google", "cpc", "Paid Shopping", "shopping-all"), GOOGLE, "gclid"),
+    _campaign(
+        25,
+        TrafficSource("facebook", "paid_social", "Paid Social", "autumn-sale", content="carousel"),
+        FACEBOOK,
+        "fbclid",
+    ),
+    _campaign(
+        15,
+        TrafficSource("tiktok", "cpc", "Paid Social", "autumn-sale", content="video 15 s"),
+        click_id="ttclid",
+    ),
+    _campaign(8, TrafficSource("youtube", "cpv", "Paid Video", "how-to"), click_id="gclid"),
+    _campaign(
+        12,
+        TrafficSource("partner-network", "display", "Display", "retargeting"),
+        "https://www.dailynews.example.net/weather",
+        "dclid",
+    ),
+    _campaign(5, TrafficSource("google", "cross-network", "Cross-network", "cross-network")),
+    _campaign(60, TrafficSource("newsletter", "email", "Email", "this-week", content="top link")),
+    _campaign(
+        8, TrafficSource("newsletter", "email", "Email", "this-week"), "https://mail.example.org/"
+    ),
+    _campaign(12, TrafficSource("bargains", "affiliate", "Affiliates", "cashback")),
+    _campaign(5, TrafficSource("parcel-service", "sms", "SMS", "delivered")),
+    _campaign(4, TrafficSource("app", "push", "Mobile Push Notifications", "price-drop")),
+    _campaign(2, TrafficSource("podcast", "audio", "Audio", "episode-12")),
+    # A medium that no channel knows.
+    _campaign(2, TrafficSource("flyer", "qr", "Unassigned", "opening")),
+)
+
+NEWS_ARRIVALS = (
+    Arrival(330),
+    _own_page(30, NEWS_SITE),
+    _search(180, "www.google.com", "google"),
+    _search(35, "www.bing.com", "bing"),
+    _search(15, "duckduckgo.com", "duckduckgo"),
+    _link(90, "Organic Social", "l.facebook.com", click_id="fbclid"),
+    _link(50, "Organic Social", "t.co"),
+    _link(40, "Organic Social", "www.reddit.com"),
+    _link(20, "Organic Social", "www.linkedin.com"),
+    _link(20, "Organic Video", "www.youtube.com"),
+    _link(35, "Referral", "www.theguardian.com", "world"),
+    _link(20, "Referral", "blog.example.org", "what-we-read"),
+    _campaign(70, TrafficSource("newsletter", "email", "Email", "morning", content="top story")),
+    _campaign(25, TrafficSource("app", "push", "Mobile Push Notifications", "breaking")),
+    _campaign(
+        20,
+        TrafficSource("facebook", "paid_social", "Paid Social", "subscribe", content="offer"),
+        FACEBOOK,
+        "fbclid",
+    ),
+    _ad_click(15, "google", "www.google.com", "gclid"),
+    _campaign(5, TrafficSource("podcast", "audio", "Audio", "daily")),
+)
+
+# The page of a payment provider that visitors come back from in the middle of a visit.
+PAYMENT_PAGE = _link(0, "Referral", "www.paypal.com", "checkoutnow")
+
+
+def mix(arrivals: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+    """Return each arrival as often as it occurs among MIX_SIZE visits."""
+    return tuple(each for each in arrivals for _ in range(each.visits))
+
+
+SHOP_MIX = mix(SHOP_ARRIVALS)
+NEWS_MIX = mix(NEWS_ARRIVALS)
