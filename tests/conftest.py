@@ -10,7 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 from clickstream import sources
 
 # Tests of servers wait more than they compute.
-WORKERS_PER_CORE = 3
+WORKERS_PER_CORE = 4
 REAL_KAFKA_FILE = "/test_real_kafka.py"
 
 # Property tests that store each example in a server take a fraction of these numbers.
@@ -39,21 +39,39 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if config.option.numprocesses == "logical" else WORKERS_PER_CORE * cores
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers start with the tests of OpenSearch and the long ones; others follow in between.
+
+    Otherwise all workers but one would have nothing to do at the end.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not _needs_real_search(item.nodeid), not _is_long(item)))
+
+
+def _needs_real_search(nodeid: str) -> bool:
+    return "[real_search" in nodeid
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.get_closest_marker("long") is not None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> "OneWorkerForRealServers":
-    """Return how tests are given to workers."""
+    """Return how tests are given to workers: in the order above."""
+    config.option.loadscopereorder = False
     return OneWorkerForRealServers(config, log)
 
 
 class OneWorkerForRealServers(LoadScopeScheduling):
-    """Gives the tests of each real server to one worker, and starts with those of OpenSearch.
+    """Gives the tests of each real server to one worker.
 
     There is one such server, which one test at a time may use: others would wait for it. A file of
     unit tests also goes to one worker, and each other test to the next worker that is free.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        if "[real_search" in nodeid:
+        if _needs_real_search(nodeid):
             return "real_search"
         file = nodeid.partition("::")[0]
         return file if "/unit/" in file or file.endswith(REAL_KAFKA_FILE) else nodeid

@@ -10,9 +10,9 @@ from tests.crash.history import run_history
 from tests.crash.schedule import POINTS_OF_A_BATCH, make_schedule
 from tests.crash.servers import Servers, running_servers
 
-EVENTS = 2_000
+EVENTS = 1_500
 # Together they kill consumers at each step of a batch; one of them has keys at random.
-SEEDS = (1, 2, 7)
+SEEDS = (4, 5)
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +24,7 @@ def crash_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]
         yield servers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_tables_and_the_index_are_exact_after_any_history_of_crashes(
     seed: int, crash_servers: Servers, tmp_path: Path

@@ -69,17 +69,22 @@ SCRIPT_SECONDS = 240
 BOTH_SEARCH_SERVERS = "TEST_BOTH_SEARCH_SERVERS"
 
 
-def _search_servers() -> list[str]:
-    """Return the fixtures of the search servers that a test of search runs on."""
-    if BOTH_SEARCH_SERVERS in os.environ:
-        return ["local_search", "real_search"]
-    return ["local_search"] if missing() else ["real_search"]
-
-
-SEARCH_SERVERS = _search_servers()
+HAS_REAL_SEARCH = not missing()
 
 # A shell starts background jobs with SIGINT ignored, and the scripts under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the search servers that a test runs on, given as names of fixtures."""
+    is_local = any(metafunc.definition.iter_markers("local_search"))
+    servers = ["local_search"] if is_local or not HAS_REAL_SEARCH else ["real_search"]
+    if BOTH_SEARCH_SERVERS in os.environ:
+        servers = ["local_search", "real_search"]
+    given = ["given_search"] if GIVEN_BY["opensearch"] in os.environ else servers
+    for fixture, names in (("search", given), ("own_search", servers)):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, names, indirect=True)
 
 
 # == Servers of the whole run ===================================================================
@@ -267,13 +272,14 @@ def settings(environment: dict[str, str]) -> Settings:
     return Settings.from_mapping(environment)
 
 
-@pytest.fixture(params=["given_search"] if GIVEN_BY["opensearch"] in os.environ else SEARCH_SERVERS)
+@pytest.fixture
 def search(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
     """The settings that turn search on, of a real server if there can be one, else of a local one.
 
-    A server of TEST_OPENSEARCH_HOST replaces it. The server is empty, and no other test uses it
-    until this one ends: all tests use the same index names. A test uses this fixture or
-    `own_search`, not both; it is skipped if there is no such server.
+    The marker `local_search` chooses the local one. A server of TEST_OPENSEARCH_HOST replaces both.
+    The server is empty, and no other test uses it until this one ends: all tests use the same index
+    names. A test uses this fixture or `own_search`, not both; it is skipped if there is no such
+    server.
     """
     with request.getfixturevalue(request.param).fresh() as server:
         yield server.environment
@@ -393,7 +399,7 @@ def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
         yield OwnServer(folder, "kafka")
 
 
-@pytest.fixture(params=SEARCH_SERVERS)
+@pytest.fixture
 def own_search(request: pytest.FixtureRequest) -> Iterator[SearchServer]:
     """A search server of this test: `.stop()`, `.start()`, `.kill()`, `.wipe()`, `.environment`.
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import psutil
 
 from clickstream.local import processes, stack
+from clickstream.local.ports import is_free
 from clickstream.local.processes import Process
+from tests.services.waiting import eventually
 
 
 class OwnServer:
@@ -19,7 +21,11 @@ class OwnServer:
         self.environment = stack.environment(folder)
 
     def start(self) -> None:
-        """Start the server again and wait until it answers."""
+        """Start the server again and wait until it answers.
+
+        On a busy machine a server that was killed keeps its port for a while.
+        """
+        eventually(self._can_start)
         stack.up(self.folder, [self._name])
         assert stack.environment(self.folder) == self.environment, "its port was taken"
 
@@ -47,6 +53,17 @@ class OwnServer:
     @property
     def process(self) -> Process:
         """The running server."""
+        process = self._status.process
+        assert process is not None
+        return process
+
+    def _can_start(self) -> bool:
+        """Return True if its port is free, or if it runs."""
+        status = self._status
+        assert status.port is not None
+        return is_free(status.port) or status.condition is stack.Condition.RUNNING
+
+    @property
+    def _status(self) -> stack.Status:
         (status,) = (each for each in stack.status(self.folder) if each.server.name == self._name)
-        assert status.process is not None
-        return status.process
+        return status

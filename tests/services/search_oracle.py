@@ -44,7 +44,7 @@ def wait_until_equal(environment: Mapping[str, str], search: Mapping[str, str]) 
         except OpenSearchException:  # a new index cannot be searched at once
             return 0
 
-    return eventually(documents, 60)
+    return eventually(documents)
 
 
 def check_documents(connection: Connection, client: OpenSearch) -> int:

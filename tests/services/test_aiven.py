@@ -67,6 +67,7 @@ def run(folder: Path, *line: str, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_from_terraform_outputs_to_a_verified_report_with_only_what_env_writes(
     settings: Settings, kafka_port: int, postgres_port: int, authority: Authority, tmp_path: Path
 ) -> None:

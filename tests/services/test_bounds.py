@@ -33,6 +33,7 @@ def peak_mib(pid: int) -> float:
     return int(kib) / 1024
 
 
+@pytest.mark.long
 def test_events_of_1_mib_take_bounded_memory(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:

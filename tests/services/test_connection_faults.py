@@ -38,6 +38,7 @@ def inject_faults(proxy: FaultProxy) -> None:
     proxy.resume()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("server", "warning"),
     [
@@ -70,6 +71,8 @@ def test_no_fault_of_a_connection_loses_or_doubles_a_record(
     assert run_script("summary.py", "--verify").returncode == 0
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_no_fault_of_a_connection_to_opensearch_loses_or_doubles_a_document(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
@@ -86,6 +89,7 @@ def test_no_fault_of_a_connection_to_opensearch_loses_or_doubles_a_document(
     assert "Traceback" not in consumer.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", KAFKA_ANSWERS)
 def test_a_partition_that_answers_of_kafka_lack_is_read_when_they_have_it_again(
     answer: str, environment: dict[str, str], start_script: StartScript, query: Query

@@ -39,6 +39,7 @@ def owned_by(query: Query, *consumers: Script) -> bool:
     return sorted(owners) == sorted(str(consumer.pid) for consumer in consumers)
 
 
+@pytest.mark.long
 def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
@@ -61,6 +62,7 @@ def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
     assert (counters["rows"], counters["records"]) == (20_000, 20_000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "lock", [ACQUIRE_WRITE_LOCK, LOCK_SESSIONS], ids=["before a batch", "in the middle of a batch"]
 )
@@ -113,6 +115,7 @@ def test_consumers_share_partitions_that_are_added_while_they_run(
     assert oracle.check(environment)["rows"] == 300
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("partitions", [1], indirect=True)
 def test_a_drain_ends_if_another_consumer_owns_every_partition(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
@@ -126,6 +129,7 @@ def test_a_drain_ends_if_another_consumer_owns_every_partition(
     oracle.check(environment)
 
 
+@pytest.mark.long
 def test_sessions_stay_exact_if_events_of_one_visitor_come_from_several_partitions(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
@@ -157,6 +161,7 @@ def test_sessions_stay_exact_if_events_of_one_visitor_come_from_several_partitio
     assert oracle.check(environment)["records"] == len(events)
 
 
+@pytest.mark.long
 def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
@@ -176,6 +181,7 @@ def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(
     assert oracle.check(environment)["records"] == len(events)
 
 
+@pytest.mark.long
 def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
     environment: dict[str, str], settings: Settings, start_script: StartScript
 ) -> None:

@@ -36,6 +36,7 @@ def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
     script.kill()
 
 
+@pytest.mark.long
 def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
     assert demo.wait(180) == 0, demo.output
     assert "Verified 20,000 events" in demo.output

@@ -27,6 +27,7 @@ COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
 # == The consumer is killed =====================================================================
 
 
+@pytest.mark.long
 def test_a_consumer_killed_in_the_middle_of_a_batch_loses_nothing(
     environment: dict[str, str],
     settings: Settings,
@@ -55,6 +56,7 @@ def test_a_consumer_killed_in_the_middle_of_a_batch_loses_nothing(
 # == PostgreSQL =================================================================================
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ["stopped for 10 s", "killed"])
 def test_the_consumer_continues_by_itself_after_an_outage_of_postgres(
     end: str, environment: dict[str, str], own_postgres: OwnServer, start_script: StartScript
@@ -129,6 +131,7 @@ def test_a_consumer_that_starts_before_the_topic_exists_waits_for_it(
     oracle.check(later)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("consumer_runs", "new_events"), [(True, 50), (True, 400), (False, 400)])
 def test_every_record_of_a_broker_that_lost_its_data_is_read(
     consumer_runs: bool,
@@ -179,6 +182,7 @@ def test_every_record_of_a_topic_recreated_while_the_consumer_runs_is_read(
     oracle.check(environment)
 
 
+@pytest.mark.long
 def test_a_log_that_became_shorter_under_its_old_name_is_read_again(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
@@ -252,6 +256,7 @@ def test_the_number_of_records_that_retention_removed_unread_is_logged(
 # == The rule, and other groups ==================================================================
 
 
+@pytest.mark.long
 def test_another_session_rule_is_refused_until_the_sessions_are_rebuilt(
     environment: dict[str, str], run_script: RunScript
 ) -> None:
@@ -276,6 +281,7 @@ def test_another_session_rule_is_refused_until_the_sessions_are_rebuilt(
     assert run_script("summary.py", "--verify", **changed).returncode == 0
 
 
+@pytest.mark.long
 def test_sessions_stay_exact_if_they_are_rebuilt_while_a_consumer_runs(
     environment: dict[str, str], run_script: RunScript, start_script: StartScript, query: Query
 ) -> None:
@@ -296,6 +302,7 @@ def test_sessions_stay_exact_if_they_are_rebuilt_while_a_consumer_runs(
     oracle.check(changed)
 
 
+@pytest.mark.long
 def test_a_second_group_topic_or_cluster_is_refused_while_the_first_one_works(
     environment: dict[str, str],
     create_topic: Callable[[int], str],

@@ -53,6 +53,7 @@ def test_a_consumer_without_servers_says_what_helps_and_ends_at_the_first_ctrl_c
 # == Restarts of the servers ====================================================================
 
 
+@pytest.mark.long
 def test_a_running_consumer_and_producer_survive_restarts_of_the_servers(clone: Clone) -> None:
     clone.done("up")
     with ExitStack() as running:

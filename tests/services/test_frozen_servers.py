@@ -25,6 +25,7 @@ def metrics(port: int) -> str:
     return reply.data.decode()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fixture", "name"), [("own_postgres", "PostgreSQL"), ("own_broker", "Kafka")]
 )

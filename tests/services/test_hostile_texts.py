@@ -107,6 +107,7 @@ def stored(environment: dict[str, str], run_script: RunScript, query: Query) -> 
     return consumed.stderr
 
 
+@pytest.mark.long
 def test_hostile_texts_are_stored_and_harmless_in_every_output(
     stored: str,
     environment: dict[str, str],
@@ -178,6 +179,7 @@ def test_hostile_texts_in_a_replayed_file_are_harmless_in_what_the_producer_says
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.local_search
 def test_documents_of_hostile_texts_equal_the_rows(
     search: dict[str, str], environment: dict[str, str], run_script: RunScript
 ) -> None:

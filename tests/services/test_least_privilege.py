@@ -97,6 +97,7 @@ def test_create_schema_prints_the_missing_grant_and_works_after_it(
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 def test_the_whole_pipeline_needs_no_other_grant(
     restricted: RestrictedDatabase, run_script: RunScript, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_it_shows_what_is_stored_fills_the_window_follows_its_size_and_ends_on_c
     assert "Traceback" not in terminal.printed
 
 
+@pytest.mark.long
 def test_it_says_in_place_that_postgresql_is_away_and_goes_on_when_it_is_back(
     own_postgres: OwnServer, watch: Watch
 ) -> None:

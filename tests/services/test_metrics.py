@@ -103,6 +103,7 @@ def test_the_metrics_have_exactly_the_names_and_labels_that_are_documented(
     assert used <= LABELS
 
 
+@pytest.mark.long
 def test_a_consumer_is_ready_as_a_member_of_its_group_and_not_while_postgresql_is_down(
     environment: dict[str, str], own_postgres: OwnServer, start_script: StartScript, port: int
 ) -> None:

@@ -129,6 +129,7 @@ def check(browser: Browser, address: str, width: int, scheme: Any) -> Page:
     return page
 
 
+@pytest.mark.long
 def test_every_chart_draws_and_nothing_overflows_at_any_width_and_colour(
     batches: Batches, run_script: RunScript, browser: Browser, tmp_path: Path
 ) -> None:

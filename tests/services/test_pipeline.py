@@ -38,6 +38,7 @@ SELECT_SIZES = "SELECT total_events FROM session_metrics ORDER BY first_event_ti
 LINE = b'{"user_id": 42, "event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}'
 
 
+@pytest.mark.long
 def test_1000_events_are_counted_exactly_and_are_duplicates_if_sent_again(
     environment: dict[str, str], run_script: RunScript, query: Query, tmp_path: Path
 ) -> None:
@@ -59,6 +60,7 @@ def test_1000_events_are_counted_exactly_and_are_duplicates_if_sent_again(
         assert query(COUNT_SESSIONS) == [(100, 1_000)]
 
 
+@pytest.mark.long
 def test_records_read_again_change_only_the_counter_of_duplicates(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:

@@ -185,6 +185,8 @@ def test_a_consumer_continues_by_itself_after_the_disk_of_postgresql_was_full(
 # == A failover =================================================================================
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_after_a_failover_to_a_standby_that_lacks_commits_tables_and_index_are_exact(
     environment: dict[str, str],
     own_postgres: OwnServer,

@@ -122,6 +122,7 @@ def test_a_signal_flushes_and_writes_the_truth_file(
     assert len(values(environment)) == expected
 
 
+@pytest.mark.long
 def test_a_broker_that_stops_answering_loses_and_duplicates_nothing(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_broker_that_stops_answering_loses_and_duplicates_nothing(
     assert len(found) == len(set(found)) == int(sent)
 
 
+@pytest.mark.long
 def test_ctrl_c_gives_up_waiting_for_a_broker_that_has_died(
     own_broker: OwnServer, start_script: StartScript, tmp_path: Path
 ) -> None:

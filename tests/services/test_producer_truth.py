@@ -26,6 +26,7 @@ LOGINS = {"SESSION_START_EVENTS": "login", "SESSION_END_EVENTS": "logout"}
 RULE = {"SESSION_TIMEOUT_SECONDS": "60", "SESSION_START_EVENTS": "login"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("options", "rule"),
     [

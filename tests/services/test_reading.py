@@ -51,6 +51,7 @@ def test_a_repaired_event_names_its_fields_and_keeps_their_values(
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [

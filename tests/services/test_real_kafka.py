@@ -1,7 +1,7 @@
 """The pipeline on a real Apache Kafka: TLS, passwords, a crash of the broker, large records.
 
-One worker runs these tests, because the server takes memory. They are skipped on a machine without
-Java 17.
+`.ci/run` runs these tests with those that it repeats on a real Kafka. One worker runs them, because
+the server takes memory. They are skipped on a machine without Java 17.
 """
 
 import os
@@ -25,6 +25,8 @@ from tests.services.records import event, send
 from tests.services.scripts import RunScript, StartScript
 from tests.services.server_scripts import INSTALL_SECONDS, KAFKA_SCRIPT, missing
 from tests.services.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

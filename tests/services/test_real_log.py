@@ -22,6 +22,7 @@ SESSIONS = """
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("order", ["arrival", "shuffled", "reversed"])
 def test_the_real_log_gives_its_reference_sessions(
     order: str,

@@ -186,6 +186,7 @@ def test_the_consumer_names_what_is_wrong_with_postgresql(
 # == OpenSearch =================================================================================
 
 
+@pytest.mark.local_search
 def test_the_index_is_built_behind_tls_and_a_password_and_wrong_ones_are_named(
     environment: dict[str, str],
     search: dict[str, str],

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -187,6 +188,7 @@ def test_a_record_is_shown_as_text_or_as_a_hex_dump_if_it_is_none(
     assert shown.endswith("\nvalue        {\n               ü\n")
 
 
+@pytest.mark.long
 def test_deleted_records_count_as_removed_and_are_rejected_again_if_they_are_read_again(
     environment: dict[str, str], start_script: StartScript, run_script: RunScript, query: Query
 ) -> None:
@@ -214,6 +216,7 @@ def test_deleted_records_count_as_removed_and_are_rejected_again_if_they_are_rea
     assert (counters["rejected"], counters["removed"]) == (0, 5)
 
 
+@pytest.mark.long
 def test_records_are_deleted_only_if_the_question_is_answered_with_yes(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:

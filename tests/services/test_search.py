@@ -27,7 +27,7 @@ from tests.services.waiting import eventually
 IS_LEADER = "indexing into OpenSearch"
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
 SELECT_REFUSED = "SELECT index_name, document_id FROM search_refused_documents"
-OUTAGE_SECONDS = 30
+OUTAGE_EVENTS = 2_000
 
 
 def count_events(query: Query) -> int:
@@ -52,10 +52,9 @@ def test_an_outage_under_load_does_not_stop_postgresql(
     traffic = start_script("producer.py", "--rate", "200", "--seed", "1")
     eventually(lambda: count_events(query) > 500)
     own_search.stop()
-    before, stopped = count_events(query), monotonic()
+    before = count_events(query)
     consumer.wait_for_output("PostgreSQL continues, and the index catches up by itself")
-    eventually(lambda: monotonic() > stopped + OUTAGE_SECONDS, OUTAGE_SECONDS + 5)
-    assert count_events(query) > before + 200 * OUTAGE_SECONDS / 2
+    eventually(lambda: count_events(query) > before + OUTAGE_EVENTS)
     own_search.start()
     consumer.wait_for_output(" again\n")
     traffic.send_signal(SIGTERM)
@@ -74,6 +73,8 @@ FAULTS = {
 COUNTED_AS = {"delay_seconds": "delayed"}
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 def test_no_fault_of_opensearch_loses_or_doubles_a_document(
     faults: Faults, environment: dict[str, str], search: dict[str, str], run_script: RunScript
@@ -158,6 +159,8 @@ def _index_viewports(client: OpenSearch, *, ignore_malformed: bool) -> None:
 # == Processes die ==============================================================================
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_a_consumer_killed_before_it_moved_the_checkpoint_leaves_the_index_correct(
     environment: dict[str, str],
     search: dict[str, str],
@@ -179,6 +182,8 @@ def test_a_consumer_killed_before_it_moved_the_checkpoint_leaves_the_index_corre
     assert verified.returncode == 0, verified.stdout
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_another_consumer_becomes_the_leader_when_the_leader_is_killed(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
@@ -253,6 +258,7 @@ def test_an_index_deleted_or_outdated_while_no_consumer_ran_is_backfilled(
     search_oracle.check({**environment, **search})
 
 
+@pytest.mark.local_search
 def test_the_index_can_be_rebuilt_while_a_consumer_runs(
     environment: dict[str, str],
     search: dict[str, str],
@@ -272,6 +278,7 @@ def test_the_index_can_be_rebuilt_while_a_consumer_runs(
     assert consumer.is_running
 
 
+@pytest.mark.local_search
 def test_the_index_follows_sessions_recomputed_by_another_rule(
     environment: dict[str, str], search: dict[str, str], run_script: RunScript
 ) -> None:
@@ -286,18 +293,20 @@ def test_the_index_follows_sessions_recomputed_by_another_rule(
 # == Search turned on later, messages and commands ==============================================
 
 
-def test_search_turned_on_after_50_000_events_indexes_all_of_them(
+def test_search_turned_on_later_indexes_all_events_that_are_stored(
     environment: dict[str, str], search: dict[str, str], run_script: RunScript
 ) -> None:
-    sent = run_script("producer.py", "--events", "50000", "--backfill", "3d", "--seed", "1")
+    sent = run_script("producer.py", "--events", "20000", "--backfill", "3d", "--seed", "1")
     assert sent.returncode == 0
     off = run_script("consumer.py", "--drain")
     assert off.stderr.count("OPENSEARCH_HOST is empty") == 1
     drained = run_script("consumer.py", "--drain", **search)
     assert drained.returncode == 0, drained.stderr
-    assert search_oracle.check({**environment, **search}) > 50_000
+    assert search_oracle.check({**environment, **search}) > 20_000
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_report_and_log_give_the_backlog(
     own_search: SearchServer,
     environment: dict[str, str],
@@ -318,6 +327,7 @@ def test_report_and_log_give_the_backlog(
     assert consumer.wait() == 0
 
 
+@pytest.mark.long
 def test_a_drain_without_opensearch_stores_everything_and_says_what_is_wrong(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
@@ -349,6 +359,7 @@ def test_verify_lists_every_difference(
     assert "4 differences found.\nCompared 4 documents" in verified.stdout
 
 
+@pytest.mark.local_search
 def test_verify_waits_once_for_an_index_that_does_not_move(
     searching: Settings,
     transactions: Connection,
@@ -377,6 +388,8 @@ def test_search_commands_without_a_host_are_misuse(action: str, run_script: RunS
     assert done.stderr == "error: OPENSEARCH_HOST is empty, so there is no index; set it in .env\n"
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_a_stop_waits_only_seconds_for_an_opensearch_that_hangs(
     environment: dict[str, str], search: dict[str, str], start_script: StartScript, query: Query
 ) -> None:

@@ -19,6 +19,7 @@ from tests.services.search_fault_proxy import Faults, SearchFaultProxy, search_f
 from tests.services.search_servers import SearchServer
 from tests.services.waiting import eventually
 
+pytestmark = pytest.mark.local_search
 INDEX = "clickstream-sessions"
 
 

@@ -265,7 +265,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("search", ["local_search"], indirect=True)
+@pytest.mark.local_search
 @pytest.mark.parametrize(("path", "reply"), CASES)
 def test_replies_that_do_not_come_from_opensearch_are_an_outage_and_change_nothing(
     path: str,

@@ -76,6 +76,7 @@ def test_the_module_is_valid_without_warnings(terraform: Terraform) -> None:
     assert "Warning" not in done.stdout
 
 
+@pytest.mark.long
 def test_the_tests_of_the_module_pass(terraform: Terraform) -> None:
     done = terraform("test")
     assert done.returncode == 0, done.stdout + done.stderr
