@@ -33,8 +33,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reading",
         action="store_true",
-        help="accept another EVENT_FIELDS, EVENT_TYPES or MIN_EVENT_TIME for records read from now "
-        "on; stored events stay as they are",
+        help="accept another EVENT_FIELDS, EVENT_TYPES, MIN_EVENT_TIME or IP_ADDRESSES for records "
+        "read from now on; stored events stay as they are",
     )
     parser.add_argument("--drop", action="store_true", help="drop all tables and views")
     parser.add_argument("--yes", action="store_true", help="with --drop: do not ask")

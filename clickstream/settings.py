@@ -245,6 +245,7 @@ class Settings:
     min_event_time: datetime = _setting("1990-01-01", _time)  # noqa: RUF009 - never changed
     event_fields: str = _setting("", _optional)
     event_types: str = _setting("", _optional)
+    ip_addresses: str = _setting("full", _one_of("full", "truncated", "none"))
     # Simulated traffic
     target_active_users: int = _setting("50", _whole(1, 10_000_000))
     session_duration_min: float = _setting("5", _number(0, 1_000_000))

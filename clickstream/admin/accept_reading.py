@@ -1,4 +1,4 @@
-"""Accepting another reading of records: other names of fields and types, or another earliest time.
+"""Accepting another reading of records: other names, earliest time or detail of addresses.
 
 Stored events stay as they are. Consumers with the old settings stop at their next batch.
 """

@@ -17,13 +17,14 @@ from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_reading, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
-# Records with these reasons stay rejected, because their value is not stored completely.
+# Records with these reasons stay rejected, because their value is not stored completely. So do
+# records whose value was not kept because of IP_ADDRESSES.
 INCOMPLETE_REASONS = frozenset({"unreadable", "value_too_large"})
 # Records of one transaction. All their values are in memory, each of up to 1 MiB.
 CHUNK_RECORDS = 500
 
 SELECT_CHUNK = f"""
-    SELECT topic_id, partition, "offset", topic, value, reason, detail,
+    SELECT topic_id, partition, "offset", topic, value, derived_event_id, reason, detail,
            coalesce(record_timestamp, rejected_at)
     FROM rejected_events
     WHERE {IS_SELECTED} AND (topic_id, partition, "offset") > %(after)s
@@ -55,6 +56,7 @@ class RetriedRecord(NamedTuple):
     offset: int
     topic: str
     value: memoryview | None
+    derived_event_id: str | None
     reason: str
     detail: str
     time: datetime
@@ -113,11 +115,18 @@ def _retry_chunk(
 
 
 def _read(record: RetriedRecord, now: datetime, reading: Reading) -> Event | RecordOutcome:
-    if record.reason in INCOMPLETE_REASONS:
+    is_lost = record.value is None and record.reason != "no_value"
+    if is_lost or record.reason in INCOMPLETE_REASONS:
         return RecordOutcome(OutcomeKind.REJECTED, record.reason, record.detail)
     value = None if record.value is None else bytes(record.value)
     origin = (record.topic, record.partition, record.offset)
-    return read_event(value, origin=origin, latest=now + reading.max_future, reading=reading)
+    return read_event(
+        value,
+        origin=origin,
+        latest=now + reading.max_future,
+        reading=reading,
+        derived_event_id=record.derived_event_id,
+    )
 
 
 def _delete_retried(

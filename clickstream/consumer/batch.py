@@ -17,6 +17,7 @@ from clickstream.errors import first_line
 from clickstream.fail_points import FailPoint, reach
 from clickstream.model.events import Event
 from clickstream.model.reading import Reading
+from clickstream.model.rejected_values import kept_value
 from clickstream.storage import (
     outcomes,
     positions,
@@ -118,13 +119,13 @@ def store(
     parsed = parse_batch(batch, assignment, now=now, reading=reading)
     reach(FailPoint.PARSED)
     try:
-        return _store(connection, assignment, batch, parsed, cache)
+        return _store(connection, assignment, batch, parsed, cache, reading)
     except SessionConflictError:
         on_conflict(parsed)
     except errors.DeadlockDetected as error:
         logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
     cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
-    return _store(connection, assignment, batch, parsed, cache, alone=True)
+    return _store(connection, assignment, batch, parsed, cache, reading, alone=True)
 
 
 def _store(
@@ -133,6 +134,7 @@ def _store(
     batch: Batch,
     parsed: ParsedBatch,
     cache: SessionCache,
+    reading: Reading,
     *,
     alone: bool = False,
 ) -> dict[int, PartitionProgress]:
@@ -149,7 +151,8 @@ def _store(
         first_time_visitors = cache.apply(cursor, stored.new_events)
         reach(FailPoint.SESSIONS_UPDATED)
         decided, restored = _compare_with_before(parsed, stored.outcomes, rejected_before)
-        rejected_table.insert(cursor, assignment.topic, list(_rejected_records(parsed, decided)))
+        rejected = list(_rejected_records(parsed, decided, reading))
+        rejected_table.insert(cursor, assignment.topic, rejected)
         rejected_table.delete(cursor, assignment.topic, restored)
         progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
@@ -200,8 +203,11 @@ def _read(record: Record, latest: datetime, reading: Reading) -> Event | RecordO
     value = record.value
     if isinstance(value, UnusableValue):
         return RecordOutcome(OutcomeKind.REJECTED, value.reason, value.detail)
-    origin = (record.topic, record.partition, record.offset)
-    return read_event(value, origin=origin, latest=latest, reading=reading)
+    return read_event(value, origin=_origin(record), latest=latest, reading=reading)
+
+
+def _origin(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _compare_with_before(
@@ -226,18 +232,21 @@ def _compare_with_before(
 
 
 def _rejected_records(
-    parsed: ParsedBatch, decided: Sequence[RecordOutcome]
+    parsed: ParsedBatch, decided: Sequence[RecordOutcome], reading: Reading
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
         if outcome.kind is OutcomeKind.REJECTED:
             value = record.value
+            sent = value.first_bytes if isinstance(value, UnusableValue) else value
+            kept = kept_value(sent, _origin(record), reading)
             yield RejectedRecord(
                 partition=record.partition,
                 offset=record.offset,
                 reason=outcome.reason,
-                detail=outcome.detail,
+                detail=outcome.detail + kept.note,
                 key=record.key,
-                value=value.first_bytes if isinstance(value, UnusableValue) else value,
+                value=kept.value,
+                derived_event_id=kept.derived_event_id,
                 timestamp=record.timestamp,
             )
 

@@ -2,6 +2,7 @@
 
 import re
 import socket
+from enum import StrEnum
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Any
 
@@ -11,6 +12,20 @@ _match_brackets = re.compile(r"\[([^\[\]]*)\](?::([0-9]{1,5}))?").fullmatch
 
 # An IPv4-mapped IPv6 address begins with these bytes.
 IPV4_MAPPED = bytes(10) + b"\xff\xff"
+
+# The bytes of an address that truncation keeps: /24 of IPv4, /48 of IPv6.
+KEPT_IPV4_BYTES = 3
+KEPT_IPV6_BYTES = 6
+# RFC 7239 writes this for an address that is not told.
+UNKNOWN = "unknown"
+
+
+class IpAddresses(StrEnum):
+    """How much of the visitors' IP addresses is stored: the values of IP_ADDRESSES."""
+
+    FULL = "full"
+    TRUNCATED = "truncated"
+    NONE = "none"
 
 
 def is_plain_address(value: Any) -> bool:
@@ -36,14 +51,37 @@ def read_address(value: Any) -> tuple[str | None, bool]:
         return value, False
     if type(value) is not str:
         return None, True
-    entries = [entry.strip() for entry in value.split(",")]
+    entries = value.split(",")
     for entry in entries:
-        host, rest = _without_port(entry)
-        host, _, zone = host.partition("%")
-        address = _address(host)
+        address, has_rest = _read_entry(entry)
         if address is not None:
-            return address, bool(rest or zone or len(entries) > 1)
+            return address, has_rest or len(entries) > 1
     return None, True
+
+
+def truncate_address(address: str) -> str:
+    """Return the /24 network of an IPv4 address or the /48 network of an IPv6 address.
+
+    address: as `read_address` returns it. The result is an address, such as 192.0.2.0.
+    """
+    if ":" in address:
+        kept = socket.inet_pton(socket.AF_INET6, address)[:KEPT_IPV6_BYTES]
+        return socket.inet_ntop(socket.AF_INET6, kept.ljust(16, b"\0"))
+    kept = socket.inet_pton(socket.AF_INET, address)[:KEPT_IPV4_BYTES]
+    return socket.inet_ntop(socket.AF_INET, kept.ljust(4, b"\0"))
+
+
+def truncate_list(text: str) -> str:
+    """Return a list of addresses, each of them truncated; anything else in it becomes UNKNOWN."""
+    addresses = [_read_entry(entry)[0] for entry in text.split(",")]
+    return ", ".join(UNKNOWN if each is None else truncate_address(each) for each in addresses)
+
+
+def _read_entry(entry: str) -> tuple[str | None, bool]:
+    """Return the address in an entry of a list, and True if it has a port or a zone id."""
+    host, port = _without_port(entry.strip())
+    host, _, zone = host.partition("%")
+    return _address(host), bool(port or zone)
 
 
 def _without_port(entry: str) -> tuple[str, str]:

@@ -80,6 +80,26 @@ def write_json(fields: dict[str, Any]) -> str:
         return json.dumps(fields, ensure_ascii=False)
 
 
+def write_as_read(value: Any) -> bytes:
+    """Return what `read_json` returned as JSON, from which it reads the same again.
+
+    Of a key that appeared twice it has the last value.
+    """
+    # A lone surrogate becomes its escape, which is JSON.
+    return _exact_json(value).encode("utf-8", "backslashreplace")
+
+
+def _exact_json(value: Any) -> str:
+    if type(value) is dict:
+        items = [f"{_exact_json(name)}:{_exact_json(item)}" for name, item in value.items()]
+        return f"{{{','.join(items)}}}"
+    if type(value) is list:
+        return f"[{','.join([_exact_json(item) for item in value])}]"
+    if type(value) is SentNumber or type(value) is HugeNumber:
+        return value.text
+    return json.dumps(value, ensure_ascii=False)
+
+
 def kind_of(value: object) -> str:
     """Return the name of a JSON value's kind, with its article."""
     return _KINDS.get(type(value), "a number")

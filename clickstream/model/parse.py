@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from clickstream.model.address_fields import limit_addresses
 from clickstream.model.amounts import read_engaged_ms, read_price, read_quantity
 from clickstream.model.booleans import read_boolean
 from clickstream.model.event_ids import event_id_of_record, read_event_id
@@ -50,19 +51,25 @@ def parse(
     origin: tuple[str, int, int],
     latest: datetime,
     reading: Reading = NATIVE_READING,
+    derived_event_id: str | None = None,
 ) -> Event:
     """Return the event in the value of a record.
 
     origin: topic, partition and offset. latest: the last event time accepted (aware UTC), which
-    is reading.max_future ahead of now.
+    is reading.max_future ahead of now. derived_event_id: for an event without an id, if the value
+    is not the one that was sent (rejected_values.py); None to derive it from the value.
     Raises InvalidEventError.
     """
     event = None if reading.field_names.text else read_strict_form(value, latest, reading)
-    return event or _parse_leniently(value, origin, latest, reading)
+    return event or _parse_leniently(value, origin, latest, reading, derived_event_id)
 
 
 def _parse_leniently(
-    value: bytes | None, origin: tuple[str, int, int], latest: datetime, reading: Reading
+    value: bytes | None,
+    origin: tuple[str, int, int],
+    latest: datetime,
+    reading: Reading,
+    derived_event_id: str | None,
 ) -> Event:
     """Return the event of a record, with repaired fields. Raises InvalidEventError.
 
@@ -70,7 +77,8 @@ def _parse_leniently(
     other limits may have stored it.
     """
     record = read_json(value)
-    selected = reading.field_names.select(record.fields)
+    fields = limit_addresses(record.fields, reading.field_names, reading.ip_addresses)
+    selected = reading.field_names.select(fields)
     refuse_missing(selected)
     limits = TimeLimits(reading.min_event_time, latest, reading.max_future)
     read = read_time(selected.values["timestamp"], limits)
@@ -81,7 +89,9 @@ def _parse_leniently(
     columns["event_time"] = read.time
     columns["event_type"] = _native_type(read_event_type(selected), reading, repairs)
     columns["user_id"] = read_user_id(selected)
-    columns["event_id"] = _event_id(selected, repairs) or event_id_of_record(origin, record.raw)
+    columns["event_id"] = (
+        _event_id(selected, repairs) or derived_event_id or event_id_of_record(origin, record.raw)
+    )
     columns |= _optional_fields(selected, repairs)
     columns["properties"] = write_json(repairs.properties) if repairs.properties else None
     columns["repaired"] = repairs.names

@@ -9,18 +9,21 @@ from clickstream.model.field_names import (
     EventTypes,
     FieldNames,
 )
+from clickstream.model.ip_addresses import IpAddresses
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How records become events: names of fields, event types, and the range of event times.
+    """How records become events: names of fields, event types, range of event times, addresses.
 
-    min_event_time: aware. max_future: how far ahead of the consumer's clock an event may be.
+    min_event_time: aware. ip_addresses: how much of each address is stored.
+    max_future: how far ahead of the consumer's clock an event may be.
     """
 
     field_names: FieldNames = NATIVE_FIELD_NAMES
     event_types: EventTypes = NATIVE_EVENT_TYPES
     min_event_time: datetime = datetime(1990, 1, 1, tzinfo=UTC)
+    ip_addresses: IpAddresses = IpAddresses.FULL
     max_future: timedelta = timedelta(hours=1)
 
 

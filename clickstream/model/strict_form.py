@@ -23,7 +23,7 @@ from clickstream.model.events import (
     TEXT_FIELDS,
     Event,
 )
-from clickstream.model.ip_addresses import is_plain_address
+from clickstream.model.ip_addresses import IpAddresses, is_plain_address, truncate_address
 from clickstream.model.reading import Reading
 
 # A text of this many characters never has more than MAX_NAME_BYTES.
@@ -34,7 +34,7 @@ TIME_CHARACTERS = 26
 # The native fields of a record in the order of the columns; event_time is sent as timestamp.
 NO_VALUES = dict.fromkeys("timestamp" if name == "event_time" else name for name in FIELD_COLUMNS)
 NATIVE = len(NO_VALUES)
-TIME, PRICE = EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("price")
+TIME, ADDRESS, PRICE = map(EVENT_COLUMNS.index, ("event_time", "ip_address", "price"))
 
 _values_of_texts = itemgetter(*map(EVENT_COLUMNS.index, TEXT_FIELDS))
 _values_of_other_types = itemgetter(
@@ -77,6 +77,9 @@ def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) ->
         values[NATIVE:] = _properties(columns, values), None
     except ValueError:
         return None
+    if ip_address is not None and reading.ip_addresses is not IpAddresses.FULL:
+        is_truncated = reading.ip_addresses is IpAddresses.TRUNCATED
+        values[ADDRESS] = truncate_address(ip_address) if is_truncated else None
     return Event._make(values)
 
 

@@ -55,14 +55,25 @@ class StoredRecords:
 
 
 def read_event(
-    value: bytes | None, *, origin: tuple[str, int, int], latest: datetime, reading: Reading
+    value: bytes | None,
+    *,
+    origin: tuple[str, int, int],
+    latest: datetime,
+    reading: Reading,
+    derived_event_id: str | None = None,
 ) -> Event | RecordOutcome:
     """Return the event in a record's value, or the outcome of a record without one.
 
-    origin, latest, reading: see `parse`.
+    origin, latest, reading, derived_event_id: see `parse`.
     """
     try:
-        return parse(value, origin=origin, latest=latest, reading=reading)
+        return parse(
+            value,
+            origin=origin,
+            latest=latest,
+            reading=reading,
+            derived_event_id=derived_event_id,
+        )
     except InvalidEventError as error:
         return RecordOutcome(
             OutcomeKind.REJECTED, error.reason, error.detail, error.event, error.is_too_far_ahead

@@ -15,7 +15,8 @@ MAX_STATEMENT_BYTES = 8 << 20
 
 INSERT_REJECTED = """
     INSERT INTO rejected_events
-        (topic, topic_id, partition, "offset", reason, detail, key, value, record_timestamp)
+        (topic, topic_id, partition, "offset", reason, detail, key, value, derived_event_id,
+         record_timestamp)
     VALUES %s
     ON CONFLICT DO NOTHING
 """
@@ -40,7 +41,7 @@ DELETE_REJECTED = """
 class RejectedRecord:
     """A record with the reason why it is rejected.
 
-    timestamp: the record's own, in milliseconds since 1970.
+    value, derived_event_id: see KeptValue. timestamp: the record's own, in milliseconds since 1970.
     """
 
     partition: int
@@ -49,6 +50,7 @@ class RejectedRecord:
     detail: str
     key: bytes | None
     value: bytes | None
+    derived_event_id: str | None
     timestamp: int | None
 
 
@@ -64,6 +66,7 @@ def insert(cursor: Cursor, topic: TopicIdentity, records: Sequence[RejectedRecor
             record.detail,
             record.key,
             record.value,
+            record.derived_event_id,
             record_time(record.timestamp),
         )
         for record in sorted(records, key=lambda each: (each.partition, each.offset))

@@ -16,17 +16,19 @@ KEY_FIELDS = ("timestamp", "event_id", "user_id")
 CONTENT_FIELDS = ("order_id", "product_id", "price", "quantity")
 
 INSERT_READING = """
-    INSERT INTO record_reading (event_fields, event_types, min_event_time)
-    VALUES (%s, %s, %s)
+    INSERT INTO record_reading (event_fields, event_types, min_event_time, ip_addresses)
+    VALUES (%s, %s, %s, %s)
     ON CONFLICT DO NOTHING
 """
-SELECT_READING = "SELECT event_fields, event_types, min_event_time FROM record_reading"
+SELECT_READING = """
+    SELECT event_fields, event_types, min_event_time, ip_addresses FROM record_reading
+"""
 REPLACE_READING = """
-    INSERT INTO record_reading (event_fields, event_types, min_event_time)
-    VALUES (%s, %s, %s)
+    INSERT INTO record_reading (event_fields, event_types, min_event_time, ip_addresses)
+    VALUES (%s, %s, %s, %s)
     ON CONFLICT (only_row) DO UPDATE
     SET event_fields = excluded.event_fields, event_types = excluded.event_types,
-        min_event_time = excluded.min_event_time
+        min_event_time = excluded.min_event_time, ip_addresses = excluded.ip_addresses
 """
 HAS_RECORDS = "SELECT EXISTS (SELECT FROM stream_positions WHERE records > 0)"
 ADD_RENAMED_FIELDS = """
@@ -36,7 +38,8 @@ ADD_RENAMED_FIELDS = """
 """
 SELECT_RENAMED_FIELDS = "SELECT renamed_fields FROM record_reading"
 
-Values = tuple[str, str, datetime]
+# EVENT_FIELDS, EVENT_TYPES, MIN_EVENT_TIME and IP_ADDRESSES.
+Values = tuple[str, str, datetime, str]
 
 
 def adopt(cursor: Cursor, reading: Reading) -> None:
@@ -83,13 +86,21 @@ def _renamed(old_names: str, reading: Reading) -> list[str]:
 def _stored(cursor: Cursor) -> Values | None:
     cursor.execute(SELECT_READING)
     row = cursor.fetchone()
-    return None if row is None else (row[0], row[1], row[2])
+    return None if row is None else (row[0], row[1], row[2], row[3])
 
 
 def _values(reading: Reading) -> Values:
-    return reading.field_names.text, reading.event_types.text, reading.min_event_time
+    return (
+        reading.field_names.text,
+        reading.event_types.text,
+        reading.min_event_time,
+        reading.ip_addresses.value,
+    )
 
 
 def _text(values: Values) -> str:
-    fields, types, earliest = values
-    return f"EVENT_FIELDS={fields!r} EVENT_TYPES={types!r} MIN_EVENT_TIME={earliest.isoformat()}"
+    fields, types, earliest, addresses = values
+    return (
+        f"EVENT_FIELDS={fields!r} EVENT_TYPES={types!r} MIN_EVENT_TIME={earliest.isoformat()} "
+        f"IP_ADDRESSES={addresses}"
+    )
