@@ -107,6 +107,7 @@ CREATE TABLE IF NOT EXISTS rejected_events (
     value             bytea,
     record_timestamp  timestamptz,
     rejected_at       timestamptz NOT NULL DEFAULT now(),
+    derived_event_id  uuid,
     -- One row for each record, however often it was delivered.
     PRIMARY KEY (topic_id, partition, "offset")
 );
@@ -158,7 +159,8 @@ CREATE TABLE IF NOT EXISTS record_reading (
     event_types       text        NOT NULL,
     min_event_time    timestamptz NOT NULL,
     -- Fields whose names changed after records had been read.
-    renamed_fields    text[]      NOT NULL DEFAULT '{}'
+    renamed_fields    text[]      NOT NULL DEFAULT '{}',
+    ip_addresses      text        NOT NULL DEFAULT 'full'
 );
 
 -- == Retention: from when on events are kept ====================================================
@@ -469,9 +471,14 @@ COMMENT ON COLUMN rejected_events."offset" IS 'Offset of the record in its parti
 COMMENT ON COLUMN rejected_events.reason IS 'Code of the reason, such as not_json.';
 COMMENT ON COLUMN rejected_events.detail IS 'The reason in one sentence.';
 COMMENT ON COLUMN rejected_events.key IS 'Key of the record.';
-COMMENT ON COLUMN rejected_events.value IS 'Value of the record.';
+COMMENT ON COLUMN rejected_events.value IS
+    'Value of the record. If IP_ADDRESSES is not full: its JSON object with limited addresses, and '
+    'NULL for any other value.';
 COMMENT ON COLUMN rejected_events.record_timestamp IS 'The record''s timestamp in Kafka.';
 COMMENT ON COLUMN rejected_events.rejected_at IS 'When the record was rejected.';
+COMMENT ON COLUMN rejected_events.derived_event_id IS
+    'Id that the event gets if it has none, derived from the value as it was sent; NULL if the value '
+    'here is that one.';
 
 COMMENT ON TABLE stream_positions IS
     'Progress of each partition. It moves in the transaction that stores the records before it.';
@@ -518,6 +525,8 @@ COMMENT ON COLUMN record_reading.only_row IS 'Always true.';
 COMMENT ON COLUMN record_reading.event_fields IS 'EVENT_FIELDS, in canonical form.';
 COMMENT ON COLUMN record_reading.event_types IS 'EVENT_TYPES, in canonical form.';
 COMMENT ON COLUMN record_reading.min_event_time IS 'MIN_EVENT_TIME: earlier events are rejected.';
+COMMENT ON COLUMN record_reading.ip_addresses IS
+    'IP_ADDRESSES: how much of each address is stored.';
 COMMENT ON COLUMN record_reading.renamed_fields IS
     'Fields whose names changed after records had been read.';
 

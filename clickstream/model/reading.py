@@ -23,8 +23,8 @@ class Reading:
     field_names: FieldNames = NATIVE_FIELD_NAMES
     event_types: EventTypes = NATIVE_EVENT_TYPES
     min_event_time: datetime = datetime(1990, 1, 1, tzinfo=UTC)
-    ip_addresses: IpAddresses = IpAddresses.FULL
     max_future: timedelta = timedelta(hours=1)
+    ip_addresses: IpAddresses = IpAddresses.FULL
 
 
 NATIVE_READING = Reading()

@@ -11,7 +11,7 @@ from clickstream.model.reading import Reading
 
 
 class KeptValue(NamedTuple):
-    """What is kept of a rejected record's value.
+    """The kept part of a rejected record's value.
 
     value: its bytes, with limited addresses; None if nothing is kept.
     derived_event_id: the id that an event without an id gets from the bytes as they were sent; None

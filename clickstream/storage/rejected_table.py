@@ -41,7 +41,8 @@ DELETE_REJECTED = """
 class RejectedRecord:
     """A record with the reason why it is rejected.
 
-    value, derived_event_id: see KeptValue. timestamp: the record's own, in milliseconds since 1970.
+    value, derived_event_id: as in KeptValue.
+    timestamp: the record's own, in milliseconds since 1970.
     """
 
     partition: int

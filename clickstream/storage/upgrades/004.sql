@@ -50,4 +50,10 @@ CREATE TABLE IF NOT EXISTS event_retention (
 ALTER TABLE session_changes
     ADD COLUMN IF NOT EXISTS removed_events text[] NOT NULL DEFAULT '{}';
 
+-- How much of the addresses is stored, and the ids of rejected events whose value was changed by it.
+ALTER TABLE record_reading
+    ADD COLUMN IF NOT EXISTS ip_addresses text NOT NULL DEFAULT 'full';
+ALTER TABLE rejected_events
+    ADD COLUMN IF NOT EXISTS derived_event_id uuid;
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
