@@ -22,7 +22,7 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from clickstream.storage import positions, stored_reading, stored_rule
+from clickstream.storage import positions, schema_version, stored_reading, stored_rule
 from clickstream.storage.positions import TopicIdentity
 
 APPLICATION = "clickstream consumer"
@@ -76,12 +76,14 @@ class Database:
         """Acquire new epochs of partitions, and begin with an empty cache.
 
         beginning_offsets: the earliest offset that Kafka has of each partition.
-        Raises UserError if the stored sessions follow another rule, if records are read in another
-        way, or if a consumer of another topic or group works on this database; OtherClusterError if
-        one of another Kafka cluster does.
+        Raises UserError if the tables are of another version, if the stored sessions follow another
+        rule, if records are read in another way, or if a consumer of another topic or group works
+        on this database; OtherClusterError if one of another Kafka cluster does.
         """
         self.cache.clear()
         with self.transaction() as cursor:
+            # An upgrade after it changes the version of the rule, which each batch compares.
+            schema_version.require(cursor)
             version = stored_rule.adopt(cursor, self.cache.rule)
         group = self._settings.kafka_group_id
         owner = f"{socket.gethostname()}, process {os.getpid()}"

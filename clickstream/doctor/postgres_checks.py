@@ -20,8 +20,8 @@ from clickstream.doctor.checks import Check
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
-from clickstream.storage import stored_rule
-from clickstream.storage.schema import SCHEMA_VERSION, SELECT_SCHEMA_VERSION, TABLES
+from clickstream.storage import schema_version, stored_rule
+from clickstream.storage.schema import TABLES
 
 APPLICATION = "clickstream doctor"
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
@@ -225,18 +225,7 @@ def _check_rights(connection: Connection) -> str:
 
 def _check_version(connection: Connection) -> str:
     with connection.cursor() as cursor:
-        cursor.execute(SELECT_SCHEMA_VERSION)
-        (version,) = only_row(cursor)
-    if version < SCHEMA_VERSION:
-        raise UserError(
-            f"the tables have version {version} and this program needs {SCHEMA_VERSION}; "
-            "run: python create_schema.py"
-        )
-    if version > SCHEMA_VERSION:
-        raise UserError(
-            f"the tables have version {version} and this program needs {SCHEMA_VERSION}; "
-            "use the newer version of the program"
-        )
+        version = schema_version.require(cursor)
     return f"version {version}"
 
 

@@ -19,7 +19,9 @@ from clickstream.clients.postgres import Connection, Cursor, connect_or_explain,
 from clickstream.clients.privileges import ensure_schema
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
-from clickstream.storage import report_settings
+from clickstream.storage import report_settings, schema_version
+from clickstream.storage.schema_version import SCHEMA_VERSION
+from clickstream.storage.stored_rule import FENCE_CONSUMERS
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,7 @@ logger = logging.getLogger(__name__)
 SCHEMA_FILE = Path(__file__).parents[2] / "schema.sql"
 # 004.sql makes tables of version 3 such of version 4, and so on.
 UPGRADES = Path(__file__).with_name("upgrades")
-# The names and the version in schema.sql.
+# The names in schema.sql.
 TABLES = (
     "clickstream_events",
     "session_metrics",
@@ -53,7 +55,6 @@ VIEWS = (
     "retention_cohorts",
 )
 FUNCTIONS = ("page_path(text)", "report_periods(text)")
-SCHEMA_VERSION = 4
 APPLICATION = "clickstream schema"
 
 # Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives way, and not
@@ -70,8 +71,6 @@ SELECT_EXISTING = """
     WHERE to_regclass(name) IS NOT NULL ORDER BY number
 """
 
-HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
-SELECT_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"
 SELECT_ROLE = "SELECT current_user"
 SELECT_ENCODING = "SELECT current_setting('server_encoding')"
 # All others lack characters of Unicode, and each event with such a character would be refused.
@@ -159,24 +158,10 @@ def _is_current(cursor: Cursor) -> bool:
 
     Raises UserError if the tables are of a newer version.
     """
-    stored = _stored_version(cursor)
+    stored = schema_version.read(cursor)
+    schema_version.refuse_newer(stored)
     names = CREATED_NAME.findall(SCHEMA_FILE.read_text("utf-8"))
     return stored == SCHEMA_VERSION and _existing(cursor, names) == names
-
-
-def _stored_version(cursor: Cursor) -> int:
-    """Return the version of the tables; 0 if there are none. Raises UserError if it is newer."""
-    cursor.execute(HAS_VERSION_TABLE)
-    if not only_row(cursor)[0]:
-        return 0
-    cursor.execute(SELECT_SCHEMA_VERSION)
-    stored = int(only_row(cursor)[0])
-    if stored > SCHEMA_VERSION:
-        raise UserError(
-            f"the tables are of schema version {stored} and this program knows version "
-            f"{SCHEMA_VERSION}; use the newer version of the program"
-        )
-    return stored
 
 
 def _existing(cursor: Cursor, names: Sequence[str]) -> list[str]:
@@ -193,11 +178,23 @@ def _is_hypertable(cursor: Cursor) -> bool:
 def _create(cursor: Cursor, *, has_timescale: bool) -> bool:
     """Upgrade and create what is missing; return True if clickstream_events is a hypertable."""
     ensure_schema(cursor.connection)
-    stored = _stored_version(cursor)  # again, because another process may have upgraded meanwhile
-    for version in range(stored + 1, SCHEMA_VERSION + 1) if stored else ():
-        cursor.execute((UPGRADES / f"{version:03}.sql").read_text("utf-8"))
+    stored = schema_version.read(cursor)  # again: another process may have upgraded meanwhile
+    schema_version.refuse_newer(stored)
+    if 0 < stored < SCHEMA_VERSION:
+        _upgrade(cursor, stored)
     cursor.execute(SCHEMA_FILE.read_text("utf-8"))
     return has_timescale and _create_hypertable(cursor)
+
+
+def _upgrade(cursor: Cursor, stored: int) -> None:
+    """Make the tables of version `stored` such of this program's version.
+
+    A consumer that is running is of the earlier version: at its next batch it finds that it has to
+    acquire its partitions again, and then that the tables are too new for it.
+    """
+    for version in range(stored + 1, SCHEMA_VERSION + 1):
+        cursor.execute((UPGRADES / f"{version:03}.sql").read_text("utf-8"))
+    cursor.execute(FENCE_CONSUMERS)
 
 
 def _change_exclusively(connection: Connection, change: Callable[[Cursor], bool]) -> bool:

@@ -22,6 +22,8 @@ REPLACE_RULE = """
         end_events = excluded.end_events, version = session_rule.version + 1,
         metrics_version = excluded.metrics_version
 """
+# A batch compares the version with that of its consumer's assignment.
+FENCE_CONSUMERS = "UPDATE session_rule SET version = version + 1"
 
 
 def rule_of(settings: Settings) -> Rule:

@@ -9,6 +9,7 @@ from psycopg2 import errors
 
 from clickstream.clients.postgres import Cursor
 from clickstream.errors import UserError
+from clickstream.storage import schema_version
 
 # The number is arbitrary; it spells "click".
 WRITE_LOCK = 0x636C69636B
@@ -43,7 +44,8 @@ def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
 def exclude_consumers(cursor: Cursor) -> None:
     """Keep every consumer out until the transaction ends, and make all of them drop their caches.
 
-    Waits for the batches that are being stored. Raises UserError if one of them does not end.
+    Waits for the batches that are being stored. Raises UserError if one of them does not end, or if
+    the tables are of another version.
     """
     cursor.execute(SET_LOCK_TIMEOUT, (EXCLUSION_TIMEOUT,))
     try:
@@ -53,4 +55,5 @@ def exclude_consumers(cursor: Cursor) -> None:
             f"a consumer or another command has been writing for more than {EXCLUSION_TIMEOUT}: "
             "wait for it, or end its process if it is frozen, and run this again"
         ) from None
+    schema_version.require(cursor)
     cursor.execute(BUMP_EPOCHS)

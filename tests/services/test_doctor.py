@@ -27,6 +27,7 @@ from clickstream.local import kafka_server, processes, server
 from clickstream.model.sessions import METRICS_VERSION
 from clickstream.settings import Settings
 from clickstream.storage import schema
+from clickstream.storage.schema_version import SCHEMA_VERSION
 from tests.pki import NOW, Authority, Pair
 from tests.services.databases import Query
 from tests.services.http_proxy import password_proxy
@@ -198,7 +199,7 @@ def test_a_missing_table_is_named(settings: Settings, query: Query) -> None:
 
 
 def test_tables_of_another_version(settings: Settings, query: Query) -> None:
-    query("INSERT INTO schema_version (version) VALUES (%s)", [schema.SCHEMA_VERSION + 1])
+    query("INSERT INTO schema_version (version) VALUES (%s)", [SCHEMA_VERSION + 1])
     assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
