@@ -35,9 +35,7 @@ WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 day
 -- With many changes a backfill of the index is better: it is done in small steps.
 DELETE FROM search_cursor
 WHERE (SELECT count(*) FROM session_changes WHERE xid = pg_current_xact_id()) > 20000;
--- Consumers of the earlier version, which do not write the columns, lose their partitions; the
--- version of the metrics makes them refuse to go on.
-UPDATE stream_positions SET epoch = epoch + 1;
+-- It also makes consumers of version 3, which do not write the columns, refuse to go on.
 UPDATE session_rule SET metrics_version = 3 WHERE metrics_version = 2;
 
 -- Retention: from when on events are kept; the documents of events that were removed.
