@@ -49,7 +49,7 @@ CHANGED_SESSIONS = """
     SELECT count(entry_referrer), (SELECT count(*) FROM session_changes) FROM session_metrics
 """
 # Sessions of each version's data with a referrer at their entry.
-ENTRY_REFERRERS = {1: 0, 2: 0, 3: 0}
+ENTRY_REFERRERS = {1: 7, 2: 0, 3: 8}
 LAST_SESSION = """
     SELECT user_id, last_event_timestamp, total_events FROM session_metrics
     ORDER BY last_event_timestamp DESC LIMIT 1
