@@ -24,8 +24,8 @@ ORDER_LINE_GAP = 1_000  # microseconds
 # The number of pages that a bot opens in a visit, and its pauses as a share of the range of pauses.
 BOT_PAGES = (20, 60)
 BOT_PAUSE = 0.02
-# The smallest share of the time since the last event in which the page was in use.
-MIN_ATTENTION = 0.3
+# The smallest and largest part of the time since the last event in which the page was in use.
+ATTENTION_PERMILLE = (300, 1_000)
 
 TRIAL_POOL = 1_000
 TRIAL_VISITS = 400
@@ -36,8 +36,9 @@ TRIAL_EVENTS = 20_000
 class _Visit:
     """An active visit.
 
-    happened: time of its last event. attention: the share of the time in which the page is in use;
-    None if that is not measured. leaving: the next action is the logout, which ends the visit.
+    delay_range: the longest pause between actions minus the shortest. attention_permille: the part
+    of the time in which the page is in use; 0 if that is not measured. happened: time of the last
+    event. leaving: the next action is the logout, which ends the visit.
     """
 
     visitor: SimulatedVisitor
@@ -47,7 +48,8 @@ class _Visit:
     page_view_ending: bytes
     other_ending: bytes
     ends_at: int
-    attention: float | None
+    delay_range: float
+    attention_permille: int
     happened: int = 0
     leaving: bool = False
 
@@ -104,9 +106,6 @@ class Schedule:
         self.visits += 1
         journey = begin_journey(self._behaviour.profile, visitor, rng, moment)
         ends_at = moment + (self._draw_crawl() if visitor.is_bot else self._draw_duration())
-        attention = None
-        if visitor.measures_engagement:
-            attention = MIN_ATTENTION + (1 - MIN_ATTENTION) * rng.random()
         page_view_ending, other_ending = visitor.json_endings(rng)
         return _Visit(
             visitor,
@@ -116,7 +115,8 @@ class Schedule:
             page_view_ending,
             other_ending,
             ends_at,
-            attention,
+            self._delay_range * (BOT_PAUSE if visitor.is_bot else 1),
+            rng.randint(*ATTENTION_PERMILLE) if visitor.measures_engagement else 0,
         )
 
     def _event(self, visit: _Visit, action: Action, happened: int) -> SimulatedEvent:
@@ -127,8 +127,10 @@ class Schedule:
             "timestamp": timestamp(time),
             **action.fields,
         }
-        if visit.attention is not None and visit.happened:
-            fields["engaged_ms"] = int((happened - visit.happened) * visit.attention) // 1000
+        if visit.attention_permille and visit.happened:
+            fields["engaged_ms"] = (
+                (happened - visit.happened) * visit.attention_permille // 1_000_000
+            )
         visit.happened = happened
         is_page_view = action.event_type == "page_view"
         ending = visit.page_view_ending if is_page_view else visit.other_ending
@@ -143,7 +145,7 @@ class Schedule:
             return None
         if action.continued:
             return moment + ORDER_LINE_GAP
-        then = moment + self._draw_delay(BOT_PAUSE if visit.visitor.is_bot else 1)
+        then = moment + self._draw_delay(visit.delay_range)
         return then if then <= visit.ends_at else self._leave(visit, max(moment, visit.ends_at))
 
     def _leave(self, visit: _Visit, moment: int) -> int | None:
@@ -166,13 +168,9 @@ class Schedule:
         if moment is not None:
             heappush(self._heap, (moment, next(self._numbers), None))
 
-    def _draw_delay(self, share: float) -> int:
-        """Return the time to the next action: mostly short, on average a quarter of the range.
-
-        share: the part of the range that is used, from its begin on.
-        """
-        chance = self._rng.random() * self._rng.random()
-        return self._min_delay + int(self._delay_range * share * chance)
+    def _draw_delay(self, delay_range: float) -> int:
+        """Return the time to the next action: mostly short, on average a quarter of the range."""
+        return self._min_delay + int(delay_range * self._rng.random() * self._rng.random())
 
     def _draw_duration(self) -> int:
         """Return the length of a visit: mostly short, on average a quarter of the range."""
