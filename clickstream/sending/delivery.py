@@ -1,35 +1,23 @@
 """The destinations of records: Kafka, which acknowledges each one, or standard output."""
 
-import logging
 import sys
 import time
 from collections import deque
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
-from kafka import KafkaAdminClient, KafkaProducer
 from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
-    NoError,
     OutOfOrderSequenceNumberError,
     UnknownProducerIdError,
-    UnknownTopicOrPartitionError,
-    for_code,
 )
-from kafka.partitioner import DefaultPartitioner, murmur2
 
 from clickstream.clients import kafka_private
-from clickstream.clients.addresses import kafka_address
-from clickstream.clients.kafka import check_reachable, connection_options
-from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
+from clickstream.sending.kafka_producer import check_topic, connect_producer, warn_of_weak_acks
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
 
-logger = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_MS = 10_000
 # Longest outage of a broker before records fail.
 DELIVERY_TIMEOUT_MS = 600_000
 # Longest time that one send blocks; the progress display must not stop for longer.
@@ -39,6 +27,11 @@ MAX_RECORD_BYTES = 16 * 1024 * 1024
 # Larger records are compressed, because brokers accept about 1 MiB.
 COMPRESS_FROM_BYTES = 900_000
 CLOSE_TIMEOUT_SECONDS = 10
+DELIVERY = {
+    "delivery_timeout_ms": DELIVERY_TIMEOUT_MS,
+    "max_block_ms": BLOCK_TIMEOUT_MS,
+    "max_request_size": MAX_RECORD_BYTES,
+}
 # kafka-python itself has no limit on its buffer. Overhead: its memory per record, without value.
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 1_000
@@ -106,32 +99,6 @@ class StandardOutputSink:
         self.settle()
 
 
-class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
-    """The default partitioner (murmur2) with a cache, as the hash is slow in Python."""
-
-    def partition(
-        self,
-        topic: str,
-        key: Any,
-        serialized_key: bytes | None,
-        value: Any,
-        serialized_value: bytes | None,
-        cluster: Any,
-    ) -> int:
-        if serialized_key is None:
-            chosen = super().partition(topic, key, None, value, serialized_value, cluster)
-            return int(chosen)
-        partitions = sorted(cluster.partitions_for_topic(topic) or ())
-        if not partitions:
-            raise KafkaTimeoutError("the partitions are unknown at the moment")
-        return int(partitions[_hash(serialized_key) % len(partitions)])
-
-
-@lru_cache(maxsize=100_000)
-def _hash(key: bytes) -> int:
-    return int(murmur2(key) & 0x7FFF_FFFF)
-
-
 class _Pending(NamedTuple):
     """A record that is not acknowledged yet.
 
@@ -163,10 +130,10 @@ class KafkaSink:
         self._resend_at = 0.0
         self._pending_bytes = 0
         self._waiting_since: float | None = None
-        _warn_of_weak_acks(settings)
-        _check_topic(settings)
+        warn_of_weak_acks(settings)
+        check_topic(settings)
         self._settings = settings
-        self._producer = _producer(settings, bootstrap_timeout_ms=CONNECT_TIMEOUT_MS)
+        self._producer = connect_producer(settings, **DELIVERY)
         self._large_producer: Any = None
 
     @property
@@ -252,8 +219,9 @@ class KafkaSink:
     def _compressing_producer(self) -> Any:
         """Return a producer that compresses: a broker limits the compressed size."""
         if self._large_producer is None:
-            self._large_producer = _producer(
+            self._large_producer = connect_producer(
                 self._settings,
+                **DELIVERY,
                 compression_type="gzip",
                 # The broker may be unreachable at the moment.
                 bootstrap_timeout_ms=DELIVERY_TIMEOUT_MS,
@@ -267,70 +235,3 @@ class KafkaSink:
 
 def _is_young(pending: _Pending) -> bool:
     return time.monotonic() - pending.first_sent < DELIVERY_TIMEOUT_MS / 1000
-
-
-def _warn_of_weak_acks(settings: Settings) -> None:
-    if settings.kafka_acks != "all":
-        logger.warning(
-            "KAFKA_ACKS=%s turns idempotence off: a resent event may be stored twice in the topic, "
-            "and exit status 0 no longer means that all replicas have every event",
-            settings.kafka_acks,
-        )
-
-
-def _producer(settings: Settings, **more: Any) -> Any:
-    all_replicas = settings.kafka_acks == "all"
-    try:
-        producer = KafkaProducer(
-            **connection_options(settings),
-            **more,
-            acks="all" if all_replicas else int(settings.kafka_acks),
-            enable_idempotence=all_replicas,
-            batch_size=settings.batch_size,
-            linger_ms=settings.linger_ms,
-            partitioner=_Partitioner(),
-            delivery_timeout_ms=DELIVERY_TIMEOUT_MS,
-            max_block_ms=BLOCK_TIMEOUT_MS,
-            max_request_size=MAX_RECORD_BYTES,
-        )
-        kafka_private.never_create_topics(producer)
-        kafka_private.renew_producer_ids(producer)
-        producer.partitions_for(
-            settings.kafka_topic
-        )  # otherwise the first send would wait for them
-        return producer
-    except (KafkaError, OSError) as error:
-        raise _cannot_reach(settings, error) from None
-
-
-def _check_topic(settings: Settings) -> None:
-    try:
-        check_reachable(settings)
-        admin = KafkaAdminClient(
-            **connection_options(settings), bootstrap_timeout_ms=CONNECT_TIMEOUT_MS
-        )
-        try:
-            described = admin.describe_topics([settings.kafka_topic])
-        finally:
-            admin.close()
-    except (KafkaError, OSError) as error:
-        raise _cannot_reach(settings, error) from None
-    problem = for_code(described[0]["error_code"])
-    if problem is UnknownTopicOrPartitionError:
-        raise UserError(
-            f"topic {settings.kafka_topic!r} does not exist on {kafka_address(settings)}; "
-            "create it with: python create_schema.py"
-        )
-    if problem is not NoError:
-        raise UserError(
-            f"topic {settings.kafka_topic!r} on {kafka_address(settings)} cannot be used: "
-            f"{problem.__name__}; check KAFKA_TOPIC and the rights of the Kafka user"
-        )
-
-
-def _cannot_reach(settings: Settings, error: Exception) -> UserError:
-    return find_refusal(settings) or UserError(
-        f"cannot reach {kafka_address(settings)}: {first_line(error)}; "
-        "find the cause with: python -m clickstream doctor, "
-        "or start local servers with: python -m clickstream stack up"
-    )
