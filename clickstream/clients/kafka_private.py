@@ -123,7 +123,8 @@ def renew_producer_ids(producer: KafkaProducer) -> None:
 
     kafka-python 3.0.12 asks for a new epoch of the same id. A broker that has lost its state, such
     as the local one after a restart, refuses that, and the producer then fails every record, as it
-    does after LOCAL_REFUSALS. There is no public option.
+    does after LOCAL_REFUSALS. After a record that timed out it gives its id up, never asks for
+    another one, and sends nothing any more. There is no public option.
     """
     manager = producer._transaction_manager
     if manager is None:
@@ -137,6 +138,7 @@ def renew_producer_ids(producer: KafkaProducer) -> None:
             bump()
 
     manager.bump_producer_id_and_epoch = renew
+    manager.reset_producer_id = renew
 
 
 # == Reading every batch that a broker accepts ===================================================

@@ -87,9 +87,11 @@ def test_never_create_topics_changes_the_requests_of_both_clients(
     assert not consumer._cluster.metadata_request().allow_auto_topic_creation
 
 
-def test_renew_producer_ids_requests_a_new_id_instead_of_a_new_epoch(
-    options: dict[str, Any],
+@pytest.mark.parametrize("cause", ["bump_producer_id_and_epoch", "reset_producer_id"])
+def test_renew_producer_ids_requests_a_new_id_instead_of_a_new_epoch_or_none(
+    cause: str, options: dict[str, Any]
 ) -> None:
+    """The producer calls the second one after a record that timed out."""
     with closing(KafkaProducer(**options)) as producer:
         kafka_private.abort_pending_records(producer, seconds=10)
         kafka_private.renew_producer_ids(producer)
@@ -97,7 +99,7 @@ def test_renew_producer_ids_requests_a_new_id_instead_of_a_new_epoch(
         manager.set_producer_id_and_epoch(ProducerIdAndEpoch(5, 0))
         manager._current_state = TransactionState.READY
         manager._pending_requests.clear()
-        manager.bump_producer_id_and_epoch()
+        getattr(manager, cause)()
         request = manager.next_request_handler(False).request
     assert (request.producer_id, request.producer_epoch) == (NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
 
