@@ -1,4 +1,4 @@
-# The consumer as a container. All settings are environment variables; KAFKA_CA_CERT and the others
+# The consumer as a container, and with another command the collector. All settings are environment variables; KAFKA_CA_CERT and the others
 # of .env.example hand over certificates as text.
 FROM python:3.13.15-slim-trixie
 
@@ -6,8 +6,8 @@ RUN useradd --no-log-init --uid 10001 --no-create-home clickstream
 WORKDIR /app
 
 # All requirements are wheels, so the image needs no compiler and no second stage.
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --only-binary :all: -r requirements.txt
+COPY requirements.txt requirements-collector.txt ./
+RUN pip install --no-cache-dir --only-binary :all: -r requirements-collector.txt
 
 COPY . .
 

@@ -27,21 +27,31 @@ PACKAGES = {
     "cryptography": "cryptography",
     "tzdata": "tzdata",
 }
+# Those that only the collector needs, as in requirements-collector.txt.
+COLLECTOR_PACKAGES = {
+    "starlette": "starlette",
+    "uvicorn": "uvicorn",
+    "httptools": "httptools",
+}
 
 
-def check() -> None:
-    """End the process with a sentence if Python is too old or a package is missing."""
+def check(more: "dict[str, str] | None" = None) -> None:
+    """End the process with a sentence if Python is too old or a package is missing.
+
+    more: packages that this script needs besides PACKAGES, in the same form.
+    """
     found = sys.version_info[:2]
     if found < OLDEST_PYTHON:
         raise SystemExit(
             f"error: Python {_version(OLDEST_PYTHON)} or later is needed, and {sys.executable} is "
             f"Python {_version(found)}; {_remedy('python' + _version(OLDEST_PYTHON))}"
         )
-    missing = [PACKAGES[name] for name in PACKAGES if importlib.util.find_spec(name) is None]
+    needed = {**PACKAGES, **(more or {})}
+    missing = [needed[name] for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        others = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise SystemExit(
-            f"error: {sys.executable} lacks the packages {', '.join(missing[:3])}{more}; "
+            f"error: {sys.executable} lacks the packages {', '.join(missing[:3])}{others}; "
             f"{_remedy('python3')}"
         )
 

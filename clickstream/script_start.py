@@ -9,10 +9,11 @@ from clickstream import installation
 STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
-def begin_script() -> None:
+def begin_script(more_packages: "dict[str, str] | None" = None) -> None:
     """Let Ctrl-C end the process without a traceback, and open standard streams that are closed.
 
     End the process with a sentence if Python is too old or a package is missing.
+    more_packages: those that only this script needs, in the form of `installation.PACKAGES`.
     `cli.run` handles Ctrl-C from then on. Ctrl-C stays ignored if the shell ignores it, as it does
     for a job in the background.
     """
@@ -23,4 +24,4 @@ def begin_script() -> None:
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
             setattr(sys, name, stream)
-    installation.check()
+    installation.check(more_packages)

@@ -246,6 +246,10 @@ class Settings:
     event_fields: str = _setting("", _optional)
     event_types: str = _setting("", _optional)
     ip_addresses: str = _setting("full", _one_of("full", "truncated", "none"))
+    # The collector. A rate of 0 is no limit.
+    collector_origins: tuple[str, ...] = _setting("*", _names)
+    collector_rate: float = _setting("0", _number(0, 1_000_000))
+    trusted_proxies: int = _setting("0", _whole(0, 100))
     # Simulated traffic
     target_active_users: int = _setting("50", _whole(1, 10_000_000))
     session_duration_min: float = _setting("5", _number(0, 1_000_000))

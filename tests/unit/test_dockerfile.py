@@ -105,7 +105,7 @@ def test_the_image_contains_what_the_commands_read_and_no_credentials() -> None:
     assert patterns[0] == "*"
     included = {each[1:].rstrip("/") for each in patterns if each.startswith("!")}
     assert included == {
-        *("requirements.txt", "*.py", PACKAGE),
+        *("requirements.txt", "requirements-collector.txt", "*.py", PACKAGE),
         str(SCHEMA_FILE.relative_to(ROOT)),
         str(SAVED_OBJECTS_FILE.parent.relative_to(ROOT)),
     }

@@ -10,7 +10,7 @@ import pytest
 from clickstream import installation
 from tests.unit.source_files import PACKAGE, ROOT, SCRIPTS, modules
 
-FILES = ["requirements.txt", "requirements-dev.txt"]
+FILES = ["requirements.txt", "requirements-collector.txt", "requirements-dev.txt"]
 PINNED = re.compile(r"(\[[a-z0-9,]+\])?==[0-9][0-9a-z.]*( ; [^#]+)?( +#.+)?")
 
 
@@ -40,8 +40,9 @@ def test_requirements_are_pinned(file: str) -> None:
 
 
 def test_requirements_txt_lists_all_that_production_imports() -> None:
-    """The local servers need more, which requirements-dev.txt lists."""
-    production = [tree for name, tree in modules().items() if f"{PACKAGE}.local" not in name]
+    """The local servers and the collector need more, which other files list."""
+    others = (f"{PACKAGE}.local", f"{PACKAGE}.collector")
+    production = [tree for name, tree in modules().items() if not name.startswith(others)]
     imported = set().union(*map(imported_packages, production))
     scripts = {name.removesuffix(".py") for name in SCRIPTS}
     only_for_mypy = {"_typeshed"}
@@ -56,6 +57,13 @@ def test_requirements_txt_lists_all_that_production_imports() -> None:
 def test_a_script_checks_that_every_package_of_requirements_txt_is_installed() -> None:
     assert {"crc32c"} | requirements("requirements.txt").keys() == set(
         installation.PACKAGES.values()
+    )
+
+
+def test_the_collector_checks_that_its_packages_are_installed() -> None:
+    """uvloop is not there on Windows."""
+    assert {"uvloop"} | set(installation.COLLECTOR_PACKAGES.values()) == set(
+        requirements("requirements-collector.txt")
     )
 
 

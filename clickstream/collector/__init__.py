@@ -1,0 +1,1 @@
+"""The collector: takes click events from web pages by HTTP and sends them to the topic."""

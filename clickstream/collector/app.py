@@ -1,0 +1,148 @@
+"""The HTTP interface of the collector, as an ASGI application."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from clickstream.collector.client_address import UNKNOWN, client_address, rate_key
+from clickstream.collector.collector_metrics import CollectorMetrics
+from clickstream.collector.kafka_delivery import KafkaDelivery
+from clickstream.collector.origins import AllowedOrigins
+from clickstream.collector.rate_limit import RateLimit
+from clickstream.collector.refused_requests import RequestRefused
+from clickstream.collector.request_body import read_body
+from clickstream.collector.request_events import ServerFields, records_of_body
+from clickstream.model.reading import Reading
+from clickstream.settings import Settings
+
+# Headers in which a content delivery network names the country of the client.
+COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
+NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
+SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+Clock = Callable[[], datetime]
+
+
+class Collector:
+    """Takes events by POST and answers when Kafka has them.
+
+    now: returns the time, aware UTC. monotonic: returns seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reading: Reading,
+        delivery: KafkaDelivery,
+        *,
+        now: Clock = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.metrics = CollectorMetrics(lambda: delivery.pending_bytes)
+        self._reading = reading
+        self._delivery = delivery
+        self._trusted_proxies = settings.trusted_proxies
+        self._origins = AllowedOrigins(settings.collector_origins)
+        self._rate_limit = RateLimit(settings.collector_rate) if settings.collector_rate else None
+        self._now = now
+        self._monotonic = monotonic
+
+    async def collect(self, request: Request) -> Response:
+        """Answer a request with events: 204 if every replica of Kafka has all of them."""
+        answer = await self._answer(request)
+        self.metrics.requests.labels(answer.status_code).inc()
+        return answer
+
+    async def _answer(self, request: Request) -> Response:
+        headers: dict[str, str] = {}
+        try:
+            headers = self._origins.check(request.headers)
+            await self._accept(request)
+        except RequestRefused as refusal:
+            return _refused(refusal, headers)
+        return Response(status_code=204, headers={**SECURITY_HEADERS, **headers})
+
+    async def _accept(self, request: Request) -> None:
+        """Send the events of a request to Kafka. Raises RequestRefused."""
+        peer = request.client.host if request.client else ""
+        address = client_address(request.headers, peer, self._trusted_proxies)
+        began = self._monotonic()
+        self._check_rate(address, began)
+        body = await read_body(request)
+        now = self._now()
+        added = self._server_fields(request.headers, address, now)
+        records = records_of_body(body, added, self._reading, now)
+        if self._rate_limit:
+            self._rate_limit.take(rate_key(address), len(records), began)
+        await self._delivery.deliver(records)
+        self.metrics.events.inc(len(records))
+        self.metrics.acknowledge_seconds.observe(self._monotonic() - began)
+
+    def _check_rate(self, address: str, now: float) -> None:
+        if self._rate_limit is None:
+            return
+        if seconds := self._rate_limit.seconds_to_wait(rate_key(address), now):
+            raise RequestRefused(429, "too many events from this address", retry_after=seconds)
+
+    def _server_fields(self, headers: Headers, address: str, now: datetime) -> ServerFields:
+        """Return what the server knows of the events of a request."""
+        always = {"received_at": now.isoformat(timespec="microseconds").replace("+00:00", "Z")}
+        if address != UNKNOWN:
+            always["ip_address"] = address
+        if_absent = {}
+        if user_agent := headers.get("user-agent"):
+            if_absent["user_agent"] = user_agent
+        if self._trusted_proxies and (country := _country(headers)):
+            if_absent["country"] = country
+        return ServerFields(if_absent, always)
+
+    async def preflight(self, request: Request) -> Response:
+        """Answer the question of a browser whether a page may send JSON."""
+        try:
+            return Response(status_code=204, headers=self._origins.preflight(request.headers))
+        except RequestRefused as refusal:
+            return _refused(refusal, {})
+
+    async def show_metrics(self, _request: Request) -> Response:
+        """Return the metrics for Prometheus."""
+        return Response(self.metrics.as_text(), media_type="text/plain; version=0.0.4")
+
+    async def is_alive(self, _request: Request) -> Response:
+        """Answer 200 as long as requests are answered at all; Kafka may be away."""
+        return Response("OK\n", media_type="text/plain", headers=SECURITY_HEADERS)
+
+
+def build_app(collector: Collector) -> Starlette:
+    """Return the ASGI application of a collector."""
+    return Starlette(
+        routes=[
+            Route("/collect", collector.collect, methods=["POST"]),
+            Route("/collect", collector.preflight, methods=["OPTIONS"]),
+            Route("/livez", collector.is_alive),
+            Route("/metrics", collector.show_metrics),
+        ]
+    )
+
+
+def _country(headers: Headers) -> str | None:
+    """Return the country that a content delivery network in front has found."""
+    found = (headers.get(name, "").strip().upper() for name in COUNTRY_HEADERS)
+    return next((country for country in found if country not in NO_COUNTRY), None)
+
+
+def _refused(refusal: RequestRefused, headers: dict[str, str]) -> Response:
+    content = {"error": refusal.sentence}
+    if refusal.now:
+        content["now"] = refusal.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    headers = {**SECURITY_HEADERS, **headers}
+    if refusal.retry_after is not None:
+        headers["Retry-After"] = str(refusal.retry_after)
+    if refusal.status in (408, 413):  # the rest of the body is not read
+        headers["Connection"] = "close"
+    return JSONResponse(content, refusal.status, headers)

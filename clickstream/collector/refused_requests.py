@@ -1,0 +1,26 @@
+"""Requests that are not accepted."""
+
+from datetime import datetime
+
+
+class RequestRefused(Exception):  # noqa: N818 - an answer to the client, and no failure of the program
+    """A request of which no event was accepted.
+
+    status: of HTTP. sentence: for the developer of the client; it repeats nothing of the request.
+    retry_after: whole seconds after which the client may try again. now: the server's time, for a
+    client with another one.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        *,
+        retry_after: int | None = None,
+        now: datetime | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.retry_after = retry_after
+        self.now = now

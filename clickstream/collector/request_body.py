@@ -1,0 +1,68 @@
+"""The body of a request: read with limits of size and time, decompressed."""
+
+import asyncio
+import zlib
+
+from starlette.requests import ClientDisconnect, Request
+
+from clickstream.collector.refused_requests import RequestRefused
+
+MAX_BODY_BYTES = 1024 * 1024
+# A larger body is read up to here, so that its client reads the answer instead of a reset.
+MAX_READ_BYTES = 2 * MAX_BODY_BYTES
+BODY_SECONDS = 10.0
+CONTENT_TYPES = ("application/json", "text/plain")  # sendBeacon sends the second one
+GZIP = 31  # zlib's code for the frame of gzip
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body of a request, at most MAX_BODY_BYTES after decompression.
+
+    Raises RequestRefused.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type not in CONTENT_TYPES:
+        raise RequestRefused(415, f"send the events as {' or '.join(CONTENT_TYPES)}")
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("gzip", "identity"):
+        raise RequestRefused(415, "send the body without Content-Encoding, or with gzip")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _read(request)
+    except TimeoutError:
+        raise RequestRefused(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+    except ClientDisconnect:
+        raise RequestRefused(400, "the connection ended before the body") from None
+    return _decompressed(body) if encoding == "gzip" else body
+
+
+async def _read(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_READ_BYTES:
+            raise _too_large()
+        if size <= MAX_BODY_BYTES:
+            parts.append(part)
+    if size > MAX_BODY_BYTES:
+        raise _too_large()
+    return b"".join(parts)
+
+
+def _decompressed(body: bytes) -> bytes:
+    decompressor = zlib.decompressobj(GZIP)
+    try:
+        text = decompressor.decompress(body, MAX_BODY_BYTES + 1)
+    except zlib.error:
+        raise RequestRefused(400, "the body is not gzip data") from None
+    if len(text) > MAX_BODY_BYTES:
+        raise _too_large()
+    if not decompressor.eof or decompressor.unused_data:
+        raise RequestRefused(400, "the body is not gzip data, or not all of it")
+    return text
+
+
+def _too_large() -> RequestRefused:
+    return RequestRefused(
+        413, f"the body has more than {MAX_BODY_BYTES} bytes; send fewer events at once"
+    )

@@ -1,0 +1,172 @@
+"""From the body of a request to the records that are sent to the topic.
+
+The bytes of an event are kept as they were sent; fields that the server knows are added to them.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import orjson
+
+from clickstream.collector.refused_requests import RequestRefused
+from clickstream.model.events import InvalidEventError
+from clickstream.model.json_records import BYTE_ORDER_MARK, is_framed, read_json
+from clickstream.model.parse import parse
+from clickstream.model.reading import Reading
+from clickstream.model.required_fields import read_user_id
+from clickstream.model.timestamps import TimeLimits, read_time
+
+MAX_EVENT_BYTES = 256 * 1024
+# More would keep the server from other requests for too long.
+MAX_EVENTS = 5_000
+BLANKS = b" \t\r\n"
+# Reasons of the parser for bytes that are no JSON at all.
+NOT_JSON = ("not_json", "not_utf8", "schema_registry_not_json")
+# An event gets its id from its place in the topic only if it has none, and the id is not used here.
+NO_ORIGIN = ("", 0, 0)
+# Numbers stay text: this decoder only finds where each event of an array ends.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+_match_blanks = re.compile(r"[ \t\r\n]*").match
+
+
+class KafkaRecord(NamedTuple):
+    """A record to send. key: None if no visitor can be read."""
+
+    key: bytes | None
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFields:
+    """The fields that the server adds to each event of a request.
+
+    if_absent: do not replace those that the client sent. always: do.
+    """
+
+    if_absent: Mapping[str, str]
+    always: Mapping[str, str]
+
+
+def records_of_body(
+    body: bytes, added: ServerFields, reading: Reading, now: datetime
+) -> list[KafkaRecord]:
+    """Return a record for each event of a body: one JSON object, or an array of them.
+
+    What is JSON but no event becomes a record too, and the consumer rejects it with the reason.
+    Raises RequestRefused, for all events of the body: 400 if it is not JSON, 413 if an event is too
+    large, 422 if the consumer would refuse the time of an event.
+    """
+    latest = now + reading.max_future
+    limits = TimeLimits(reading.min_event_time, latest, reading.max_future)
+    return [_record(event, added, reading, limits, now) for event in _split(body)]
+
+
+def _split(body: bytes) -> Iterator[bytes]:
+    """Yield the bytes of each event. Raises RequestRefused if an array is not JSON."""
+    text = body.removeprefix(BYTE_ORDER_MARK).strip(BLANKS)
+    if not text.startswith(b"["):
+        yield text
+        return
+    try:
+        for number, element in enumerate(_elements(text.decode())):
+            if number == MAX_EVENTS:
+                raise RequestRefused(
+                    413, f"the array has more than {MAX_EVENTS} events; send fewer at once"
+                )
+            yield element
+    except (ValueError, RecursionError):
+        raise _not_json() from None
+
+
+def _elements(text: str) -> Iterator[bytes]:
+    """Yield the bytes of each element of a JSON array. Raises ValueError if the text is none."""
+    position = _after_blanks(text, 1)
+    if text[position:] == "]":
+        return
+    while True:
+        _, end = _DECODER.raw_decode(text, position)
+        yield text[position:end].encode()
+        position = _after_blanks(text, end)
+        if text[position:] == "]":
+            return
+        if text[position : position + 1] != ",":
+            raise ValueError(position)
+        position = _after_blanks(text, position + 1)
+
+
+def _record(
+    event: bytes, added: ServerFields, reading: Reading, limits: TimeLimits, now: datetime
+) -> KafkaRecord:
+    if len(event) > MAX_EVENT_BYTES:
+        raise RequestRefused(413, f"an event has more than {MAX_EVENT_BYTES} bytes")
+    if is_framed(event):  # only inside Kafka
+        raise _not_json()
+    value = _with_fields(event, added)
+    try:
+        user_id = parse(value, origin=NO_ORIGIN, latest=limits.latest, reading=reading).user_id
+    except InvalidEventError as error:
+        if error.reason in NOT_JSON:
+            raise _not_json() from None
+        _refuse_time(value, reading, limits, now)
+        return KafkaRecord(_readable_key(value, reading), value)
+    return KafkaRecord(user_id.encode(), value)
+
+
+def _with_fields(event: bytes, added: ServerFields) -> bytes:
+    """Return the event with more fields in its object; anything but an object as it is.
+
+    Of a key that appears twice the last one counts, so the order decides.
+    """
+    if not (event.startswith(b"{") and event.endswith(b"}")):
+        return event
+    fields = event[1:-1].strip(BLANKS)
+    parts = (_without_braces(added.if_absent), fields, _without_braces(added.always))
+    return b"{" + b",".join(filter(None, parts)) + b"}"
+
+
+def _without_braces(fields: Mapping[str, str]) -> bytes:
+    return orjson.dumps(fields)[1:-1]
+
+
+def _refuse_time(value: bytes, reading: Reading, limits: TimeLimits, now: datetime) -> None:
+    """Raise RequestRefused if the record has a timestamp and the consumer would refuse it."""
+    try:
+        timestamp = reading.field_names.select(read_json(value).fields).values.get("timestamp")
+    except InvalidEventError:
+        return
+    if timestamp is None:
+        return
+    try:
+        refusal = limits.refusal(read_time(timestamp, limits))
+    except InvalidEventError as error:
+        refusal = error
+    if refusal:
+        raise RequestRefused(
+            422,
+            "the timestamp of an event is no time, before MIN_EVENT_TIME or too far in the future",
+            now=now,
+        )
+
+
+def _readable_key(value: bytes, reading: Reading) -> bytes | None:
+    """Return the key of a record that is no event: its visitor, if that can be read."""
+    try:
+        selected = reading.field_names.select(read_json(value).fields)
+        return read_user_id(selected).encode() if "user_id" in selected.values else None
+    except InvalidEventError:
+        return None
+
+
+def _after_blanks(text: str, position: int) -> int:
+    found = _match_blanks(text, position)
+    return found.end() if found else position
+
+
+def _not_json() -> RequestRefused:
+    return RequestRefused(
+        400, "the body is not JSON: send one event as an object, or an array of events"
+    )

@@ -1,0 +1,60 @@
+"""Running the collector until it is stopped."""
+
+import logging
+import socket
+from typing import Any
+
+from clickstream.clients import kafka_private
+from clickstream.collector.app import Collector, build_app
+from clickstream.collector.http_server import http_server, listening_socket
+from clickstream.collector.kafka_delivery import KafkaDelivery
+from clickstream.errors import UsageError
+from clickstream.model.reading import Reading
+from clickstream.reading_settings import reading_of
+from clickstream.sending.kafka_producer import check_topic, connect_producer
+from clickstream.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# A record that is not acknowledged by then is given up, and its client sends it again.
+DELIVERY_TIMEOUT_MS = 8_000
+REQUEST_TIMEOUT_MS = 5_000
+CLOSE_SECONDS = 1
+# A send waits only while the partitions of the topic are unknown, and then for no longer.
+BLOCK_TIMEOUT_MS = 1
+
+
+def run(settings: Settings, host: str, port: int) -> None:
+    """Serve until SIGINT or SIGTERM, then answer what is being answered, and stop.
+
+    Raises UserError if the address cannot be used or Kafka cannot be reached at the start.
+    """
+    if settings.kafka_acks != "all":
+        raise UsageError(
+            "the collector needs KAFKA_ACKS=all: it answers 204 when every replica has the events"
+        )
+    reading = reading_of(settings)
+    with listening_socket(host, port) as listener:
+        check_topic(settings)
+        producer = connect_producer(
+            settings, delivery_timeout_ms=DELIVERY_TIMEOUT_MS, request_timeout_ms=REQUEST_TIMEOUT_MS
+        )
+        producer.config["max_block_ms"] = BLOCK_TIMEOUT_MS
+        try:
+            _serve(settings, reading, producer, listener)
+        finally:
+            kafka_private.abort_pending_records(producer, CLOSE_SECONDS)
+            producer.close(timeout=CLOSE_SECONDS)
+
+
+def _serve(settings: Settings, reading: Reading, producer: Any, listener: socket.socket) -> None:
+    delivery = KafkaDelivery(producer, settings.kafka_topic)
+    host, port = listener.getsockname()[:2]
+    logger.info(
+        "the collector listens on http://%s:%d and sends to topic %s",
+        f"[{host}]" if ":" in host else host,
+        port,
+        settings.kafka_topic,
+    )
+    http_server(build_app(Collector(settings, reading, delivery))).run(sockets=[listener])
+    logger.info("stopped: all requests are answered")

@@ -1,0 +1,159 @@
+"""From the body of a request to the records for the topic."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clickstream.collector.refused_requests import RequestRefused
+from clickstream.collector.request_events import (
+    MAX_EVENT_BYTES,
+    MAX_EVENTS,
+    ServerFields,
+    records_of_body,
+)
+from clickstream.model.reading import NATIVE_READING
+
+NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+ADDED = ServerFields({"user_agent": "Browser 1"}, {"ip_address": "192.0.2.1"})
+NONE_ADDED = ServerFields({}, {})
+
+
+def records(body: bytes | str, added: ServerFields = NONE_ADDED) -> list[Any]:
+    return records_of_body(
+        body.encode() if isinstance(body, str) else body, added, NATIVE_READING, NOW
+    )
+
+
+def an_event(**fields: Any) -> dict[str, Any]:
+    return {"event_type": "click", "timestamp": NOW.isoformat(), "user_id": "v1", **fields}
+
+
+def refused(body: bytes | str) -> int:
+    with pytest.raises(RequestRefused) as raised:
+        records(body)
+    return raised.value.status
+
+
+def test_the_key_of_a_record_is_the_visitor() -> None:
+    (record,) = records(json.dumps(an_event(user_id=42)))
+    assert record.key == b"42"
+
+
+def test_the_bytes_of_an_event_are_kept_and_fields_of_the_server_added() -> None:
+    sent = b'{ "user_id":"v1",  "event_type":"click", "timestamp":"2026-05-04T12:00:00Z", "n":1.0 }'
+    (record,) = records(b" \n" + sent + b"\t", ADDED)
+    assert sent[1:-1].strip() in record.value
+    assert json.loads(record.value) == {
+        **json.loads(sent),
+        "user_agent": "Browser 1",
+        "ip_address": "192.0.2.1",
+    }
+
+
+def test_an_address_is_replaced_and_a_user_agent_is_not() -> None:
+    """A server that sends for visitors names their browsers; nobody is believed an address."""
+    sent = an_event(user_agent="Browser 2", ip_address="203.0.113.9")
+    (record,) = records(json.dumps(sent), ADDED)
+    read = json.loads(record.value)
+    assert (read["user_agent"], read["ip_address"]) == ("Browser 2", "192.0.2.1")
+
+
+@pytest.mark.parametrize("body", ["[]", " [ ] ", "\ufeff[]"])
+def test_an_empty_array_has_no_events(body: str) -> None:
+    assert records(body) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=8,
+)
+
+
+@given(st.lists(json_values, max_size=6), st.sampled_from([None, 1]))
+def test_each_element_of_an_array_becomes_one_record(values: list[Any], indent: int | None) -> None:
+    sent = json.dumps(values, indent=indent)
+    assert [json.dumps(json.loads(record.value)) for record in records(sent)] == [
+        json.dumps(value) for value in values
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        " ",
+        "{",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[,1]",
+        "[1 2]",
+        "[1]]",
+        "[1] 2",
+        "nonsense",
+        "{'a':1}",
+    ],
+)
+def test_a_body_that_is_no_json_is_refused_with_400(body: str) -> None:
+    assert refused(body) == 400
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"[\xff]", b"\x00\x00\x00\x00\x01{}", b"[" * 100_000])
+def test_bytes_that_are_no_json_are_refused_with_400(body: bytes) -> None:
+    assert refused(body) == 400
+
+
+@pytest.mark.parametrize("value", ['"text"', "5", "null", "{}", '{"user_id":"v1"}', "[[]]"])
+def test_json_that_is_no_event_is_sent_for_the_consumer_to_reject(value: str) -> None:
+    (record,) = records(value)
+    assert record.value == (b"[]" if value == "[[]]" else value.encode())
+
+
+def test_the_visitor_of_what_is_no_event_is_the_key_if_it_can_be_read() -> None:
+    assert [record.key for record in records('[{"user_id":"v1"},{"user_id":{}},7]')] == [
+        b"v1",
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "yesterday",
+        {},
+        "1970-01-01T00:00:00Z",
+        (NOW + NATIVE_READING.max_future + timedelta(microseconds=1)).isoformat(),
+    ],
+)
+def test_a_time_that_the_consumer_would_refuse_is_refused_with_the_time(timestamp: Any) -> None:
+    """Of the whole array nothing is sent, so the client may stamp all of it again."""
+    body = json.dumps([an_event(), an_event(timestamp=timestamp)])
+    with pytest.raises(RequestRefused) as raised:
+        records(body)
+    assert (raised.value.status, raised.value.now) == (422, NOW)
+
+
+def test_the_last_time_that_the_consumer_accepts_is_accepted() -> None:
+    latest = NOW + NATIVE_READING.max_future
+    assert len(records(json.dumps(an_event(timestamp=latest.isoformat())))) == 1
+
+
+def test_an_event_of_the_largest_size_is_sent_and_a_larger_one_refused_with_413() -> None:
+    event = an_event(page_url="")
+    event["page_url"] = "x" * (MAX_EVENT_BYTES - len(json.dumps(event)))
+    assert len(records(json.dumps(event))) == 1
+    event["page_url"] += "x"
+    assert refused(json.dumps(event)) == 413
+    assert refused(json.dumps([event])) == 413
+
+
+def test_an_array_of_too_many_events_is_refused_with_413() -> None:
+    assert len(records("[" + "1," * (MAX_EVENTS - 1) + "1]")) == MAX_EVENTS
+    assert refused("[" + "1," * MAX_EVENTS + "1]") == 413
