@@ -16,7 +16,7 @@ from tests.services.scripts import Script
 from tests.services.waiting import eventually
 
 # `make restarts` sets more.
-RESTARTS = int(os.environ.get("RESTARTS", "3"))
+RESTARTS = int(os.environ.get("RESTARTS", "1"))
 
 
 @pytest.fixture

@@ -239,7 +239,6 @@ def test_a_shopping_visit_in_another_format_is_read_by_the_lines_of_the_readme(
     fields, event_types = NAMES[name]
     names = {"EVENT_FIELDS": fields, "EVENT_TYPES": event_types}
     recorded = "".join(json.dumps(record) + "\n" for record in visit)
-    done(run_script("create_schema.py", **names))
     done(run_script("producer.py", "--replay", "-", stdin=recorded))
     done(run_script("consumer.py", "--drain", **names))
     report = json.loads(done(run_script("summary.py", "--json", **names)))

@@ -126,7 +126,9 @@ def large_values() -> list[Any]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+@pytest.mark.parametrize(
+    "order", ["forward", "shuffled", pytest.param("backward", marks=pytest.mark.slow)]
+)
 def test_a_session_with_more_values_than_are_kept_is_the_same_in_any_order_of_arrival(
     transactions: Connection, order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """The reading of records: stored with the first batch, the same for all consumers, and changed."""
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -52,37 +53,36 @@ def test_a_repaired_event_names_its_fields_and_keeps_their_values(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("name", "value", "shown"),
-    [
-        ("EVENT_FIELDS", "page_url=url", "EVENT_FIELDS='page_url=url'"),
-        ("EVENT_TYPES", "page_view=view", "EVENT_TYPES='page_view=view'"),
-        ("MIN_EVENT_TIME", "1999-12-31", "MIN_EVENT_TIME=1999-12-31T00:00:00+00:00"),
-    ],
-)
 def test_a_consumer_with_another_reading_stops_until_it_is_accepted(
-    environment: dict[str, str],
-    run_script: RunScript,
-    query: Query,
-    name: str,
-    value: str,
-    shown: str,
+    environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
     send(environment, [event("v", 0)])
     assert run_script("consumer.py", "--drain").returncode == 0
     stored = query(READING)
-    for command in (("consumer.py", "--drain"), ("clickstream", "rejected", "retry")):
-        refused = run_script(*command, **{name: value})
-        assert refused.returncode == 1
-        assert shown in refused.stderr
-        assert "create_schema.py --reading" in refused.stderr
-        assert "Traceback" not in refused.stderr
+    shown = {
+        "EVENT_FIELDS": ("page_url=url", "EVENT_FIELDS='page_url=url'"),
+        "EVENT_TYPES": ("page_view=view", "EVENT_TYPES='page_view=view'"),
+        "MIN_EVENT_TIME": ("1999-12-31", "MIN_EVENT_TIME=1999-12-31T00:00:00+00:00"),
+    }
+    for name, (value, words) in shown.items():
+        check_refused(run_script("consumer.py", "--drain", **{name: value}), words)
+    changed = {name: value for name, (value, _) in shown.items()}
+    retried = run_script("clickstream", "rejected", "retry", **changed)
+    check_refused(retried, *(words for _, words in shown.values()))
     assert query(READING) == stored
 
-    assert run_script("create_schema.py", "--reading", **{name: value}).returncode == 0
-    assert query(READING) != stored
-    assert run_script("consumer.py", "--drain", **{name: value}).returncode == 0
+    assert run_script("create_schema.py", "--reading", **changed).returncode == 0
+    assert all(new != old for new, old in zip(query(READING)[0], stored[0], strict=True))
+    assert run_script("consumer.py", "--drain", **changed).returncode == 0
     assert run_script("consumer.py", "--drain").returncode == 1
+
+
+def check_refused(refused: subprocess.CompletedProcess[str], *shown: str) -> None:
+    """Check that a script refused a reading, showed these words, and named the way out."""
+    assert refused.returncode == 1
+    assert all(words in refused.stderr for words in shown)
+    assert "create_schema.py --reading" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_settings_with_the_same_meaning_are_the_same_reading(
@@ -110,24 +110,21 @@ def test_a_running_consumer_stops_when_another_reading_is_accepted(
     assert query("SELECT count(*) FROM clickstream_events") == [(1,)]
 
 
-@pytest.mark.parametrize(
-    ("fields", "consequence"),
-    [
-        ("user_id=uid", "records read before may be stored twice"),
-        ("price=Preis", "stored events may be rejected as event_id_conflict"),
-    ],
-)
 def test_positions_reset_asks_after_a_change_of_names_that_identify_an_event(
-    environment: dict[str, str], run_script: RunScript, fields: str, consequence: str
+    environment: dict[str, str], run_script: RunScript
 ) -> None:
     send(environment, [event("v", 0)])
     assert run_script("consumer.py", "--drain").returncode == 0
-    assert run_script("create_schema.py", "--reading", EVENT_FIELDS=fields).returncode == 0
     reset = ("clickstream", "positions", "reset", "--to", "earliest")
-    refused = run_script(*reset, EVENT_FIELDS=fields)
-    assert refused.returncode == 2
-    assert consequence in refused.stderr
-    assert fields.split("=")[0] in refused.stderr
+    for fields, consequence in (
+        ("price=Preis", "stored events may be rejected as event_id_conflict"),
+        ("price=Preis; user_id=uid", "records read before may be stored twice"),
+    ):
+        assert run_script("create_schema.py", "--reading", EVENT_FIELDS=fields).returncode == 0
+        refused = run_script(*reset, EVENT_FIELDS=fields)
+        assert refused.returncode == 2
+        assert consequence in refused.stderr
+        assert fields.split("=")[0] in refused.stderr
     assert run_script(*reset, "--yes", EVENT_FIELDS=fields).returncode == 0
 
 

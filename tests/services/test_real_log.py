@@ -23,7 +23,9 @@ SESSIONS = """
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["arrival", "shuffled", "reversed"])
+@pytest.mark.parametrize(
+    "order", ["arrival", "shuffled", pytest.param("reversed", marks=pytest.mark.slow)]
+)
 def test_the_real_log_gives_its_reference_sessions(
     order: str,
     environment: dict[str, str],
