@@ -54,18 +54,24 @@ class FieldNames:
     text: str
     paths: Mapping[str, tuple[Path, ...]]
 
+    def find(self, record: Mapping[str, Any], field: str) -> tuple[Path, Any]:
+        """Return the path and the value of a field; an empty path if it is absent."""
+        for path in self.paths[field]:
+            value = record.get(path[0]) if len(path) == 1 else _nested(record, path)
+            if value is not None and not is_absent(value):
+                return path, value
+        return (), None
+
     def select(self, record: Mapping[str, Any]) -> SelectedFields:
         """Return the fields of a record; the record is not changed."""
         values: dict[str, Any] = {}
         sent_as: dict[str, str] = {}
-        for field, paths in self.paths.items():
-            for path in paths:
-                value = record.get(path[0]) if len(path) == 1 else _nested(record, path)
-                if value is not None and not is_absent(value):
-                    values[field] = value
-                    if len(path) == 1:
-                        sent_as[field] = path[0]
-                    break
+        for field in self.paths:
+            path, value = self.find(record, field)
+            if path:
+                values[field] = value
+                if len(path) == 1:
+                    sent_as[field] = path[0]
         others = dict(record)
         for name in sent_as.values():
             others.pop(name, None)  # one value can be that of two fields

@@ -55,7 +55,7 @@ def read_json(value: bytes | None) -> JsonRecord:
         )
     raw = value[FRAME_BYTES:] if is_framed(value) else value
     try:
-        fields = _DECODER.decode(raw.removeprefix(BYTE_ORDER_MARK).decode())
+        fields = decode_json(raw)
     except RecursionError:
         raise _nested_too_deep() from None
     except ValueError as error:
@@ -65,6 +65,14 @@ def read_json(value: bytes | None) -> JsonRecord:
     if type(fields) is not dict:
         raise _not_an_object(fields)
     return JsonRecord(fields, raw)
+
+
+def decode_json(text: bytes) -> Any:
+    """Return the JSON value in a text in UTF-8, which may begin with a byte order mark.
+
+    Raises ValueError, and RecursionError if it is nested too deep.
+    """
+    return _DECODER.decode(text.removeprefix(BYTE_ORDER_MARK).decode())
 
 
 def is_framed(value: bytes) -> bool:

@@ -49,12 +49,20 @@ def read_event_type(selected: SelectedFields) -> str:
 def read_user_id(selected: SelectedFields) -> str:
     """Return the user_id; an integer becomes its digits. Raises InvalidEventError."""
     value = selected.values["user_id"]
-    text = value if type(value) is str else integer_text(value)
-    if type(value) is HugeNumber:
-        text = value.text
+    text = user_id_text(value)
     if text is None:
         raise _wrong_type(selected.label("user_id"), value, "a string or an integer")
     return _checked(selected.label("user_id"), text)
+
+
+def user_id_text(value: Any) -> str | None:
+    """Return the visitor that a JSON value stands for: 42, 42.0 and "42" are the same one.
+
+    Return None for a value that is neither a string nor an integer.
+    """
+    if type(value) is HugeNumber:
+        return value.text
+    return value if type(value) is str else integer_text(value)
 
 
 def _checked(label: str, text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from clickstream.clients.postgres import Cursor
 from clickstream.errors import UserError
-from clickstream.model.field_names import parse_field_names
+from clickstream.model.field_names import NATIVE_FIELD_NAMES, FieldNames, parse_field_names
 from clickstream.model.reading import Reading
 
 # If the name of one of these changes, a record that is read again becomes another event.
@@ -76,6 +76,12 @@ def renamed_fields(cursor: Cursor) -> list[str]:
     cursor.execute(SELECT_RENAMED_FIELDS)
     row = cursor.fetchone()
     return list(row[0]) if row else []
+
+
+def field_names(cursor: Cursor) -> FieldNames:
+    """Return the stored names of fields, or the native ones if no consumer has stored any."""
+    stored = _stored(cursor)
+    return NATIVE_FIELD_NAMES if stored is None else parse_field_names(stored[0])
 
 
 def _renamed(old_names: str, reading: Reading) -> list[str]:
