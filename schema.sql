@@ -175,6 +175,19 @@ CREATE TABLE IF NOT EXISTS event_retention (
     CHECK (removed_before <= kept_from)
 );
 
+-- == Erased visitors: nothing of them is stored any more ========================================
+
+-- The keys of the hashes, mostly one.
+CREATE TABLE IF NOT EXISTS erasure_keys (
+    key               bytea       PRIMARY KEY,
+    created_at        timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE IF NOT EXISTS erased_visitors (
+    visitor_hash      bytea       PRIMARY KEY CHECK (octet_length(visitor_hash) = 32),
+    erased_at         timestamptz NOT NULL DEFAULT now()
+);
+
 -- == Settings of the views: stored, so that they give every client the same days ===============
 
 CREATE TABLE IF NOT EXISTS report_settings (
@@ -537,6 +550,15 @@ COMMENT ON COLUMN event_retention.kept_from IS
     'An earlier event that is not stored is not accepted; it counts as removed.';
 COMMENT ON COLUMN event_retention.removed_before IS
     'Sessions whose last event is earlier are removed, with their events.';
+
+COMMENT ON TABLE erasure_keys IS 'The keys of the hashes in erased_visitors.';
+COMMENT ON COLUMN erasure_keys.key IS 'Key of HMAC-SHA-256.';
+COMMENT ON COLUMN erasure_keys.created_at IS 'When the key was stored.';
+
+COMMENT ON TABLE erased_visitors IS
+    'Visitors that the command erase has erased; records of them count as removed.';
+COMMENT ON COLUMN erased_visitors.visitor_hash IS 'HMAC-SHA-256 of the id.';
+COMMENT ON COLUMN erased_visitors.erased_at IS 'When the visitor was erased.';
 
 COMMENT ON TABLE session_changes IS
     'The change log: the indexer indexes these sessions and their events again.';

@@ -2,8 +2,8 @@
 
 The order makes it safe to interrupt and to run again:
 
-1. One short transaction, which keeps the consumers out: store the hash of each visitor, append it to
-   the journal, and make the consumers drop their caches. From its commit on, nothing of these
+1. One short transaction, which keeps the consumers out: store the hash of each visitor, append it
+   to the journal, and make the consumers drop their caches. From its commit on, nothing of these
    visitors is stored any more.
 2. Delete what is stored, in short steps beside running consumers. After each step the sessions
    still follow from the events.
@@ -20,7 +20,7 @@ from clickstream.admin import erasure_journal
 from clickstream.admin.erasure_journal import JournalEntry
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.model.field_names import FieldNames
-from clickstream.model.named_visitors import names_any, visitors_of_key, visitors_of_value
+from clickstream.model.named_visitors import names_any, visitors_of
 from clickstream.storage import change_log, erased_visitors, removal, stored_reading, write_lock
 from clickstream.storage.erased_visitors import hash_visitor
 from clickstream.storage.query_rows import stream_rows
@@ -220,8 +220,7 @@ def _stored_visitors(connection: Connection, entries: Sequence[JournalEntry]) ->
     names = _field_names(connection)
     for records in _rejected_records(connection):
         for record in records:
-            named = visitors_of_key(record.key) | visitors_of_value(record.value, names)
-            yield from filter(is_erased, named)
+            yield from filter(is_erased, visitors_of(record.key, record.value, names))
 
 
 def _field_names(connection: Connection) -> FieldNames:

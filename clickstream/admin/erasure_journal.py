@@ -55,9 +55,14 @@ def read(path: Path) -> list[JournalEntry]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        raise UserError(f"cannot read {clean(str(path))}: {error.strerror}; check --again") from None
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-    return [_entry(line, f"line {number} of {clean(str(path))}") for number, line in numbered]
+        raise UserError(
+            f"cannot read {clean(str(path))}: {error.strerror}; check --again"
+        ) from None
+    return [
+        _entry(line, f"line {number} of {clean(str(path))}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
 
 
 def _line(entry: JournalEntry, erased_at: datetime) -> str:

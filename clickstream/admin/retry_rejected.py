@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.errors import UserError
 from clickstream.model.events import Event
+from clickstream.model.field_names import FieldNames
+from clickstream.model.named_visitors import visitors_of
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_reading, stored_rule, write_lock
@@ -24,7 +27,7 @@ INCOMPLETE_REASONS = frozenset({"unreadable", "value_too_large"})
 CHUNK_RECORDS = 500
 
 SELECT_CHUNK = f"""
-    SELECT topic_id, partition, "offset", topic, value, derived_event_id, reason, detail,
+    SELECT topic_id, partition, "offset", topic, key, value, derived_event_id, reason, detail,
            coalesce(record_timestamp, rejected_at)
     FROM rejected_events
     WHERE {IS_SELECTED} AND (topic_id, partition, "offset") > %(after)s
@@ -55,11 +58,29 @@ class RetriedRecord(NamedTuple):
     partition: int
     offset: int
     topic: str
+    key: memoryview | None
     value: memoryview | None
     derived_event_id: str | None
     reason: str
     detail: str
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetriedChunk:
+    """The records of one transaction. names: of the fields, by EVENT_FIELDS."""
+
+    records: Sequence[RetriedRecord]
+    names: FieldNames
+
+    def time_of(self, index: int) -> datetime:
+        """Return the time of a record."""
+        return self.records[index].time
+
+    def visitors_of(self, index: int) -> set[str]:
+        """Return the visitors that can be read in key and value of a record."""
+        record = self.records[index]
+        return visitors_of(_bytes(record.key), _bytes(record.value), self.names)
 
 
 def retry(
@@ -105,7 +126,7 @@ def _retry_chunk(
     stored = outcomes.store_records(
         cursor,
         [_read(record, now, reading) for record in records],
-        lambda index: records[index].time,
+        RetriedChunk(records, reading.field_names),
     )
     SessionCache(rule).apply(cursor, stored.new_events)
     _delete_retried(cursor, records, stored.outcomes)
@@ -118,15 +139,18 @@ def _read(record: RetriedRecord, now: datetime, reading: Reading) -> Event | Rec
     is_lost = record.value is None and record.reason != "no_value"
     if is_lost or record.reason in INCOMPLETE_REASONS:
         return RecordOutcome(OutcomeKind.REJECTED, record.reason, record.detail)
-    value = None if record.value is None else bytes(record.value)
     origin = (record.topic, record.partition, record.offset)
     return read_event(
-        value,
+        _bytes(record.value),
         origin=origin,
         latest=now + reading.max_future,
         reading=reading,
         derived_event_id=record.derived_event_id,
     )
+
+
+def _bytes(stored: memoryview | None) -> bytes | None:
+    return None if stored is None else bytes(stored)
 
 
 def _delete_retried(

@@ -16,6 +16,8 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.errors import first_line
 from clickstream.fail_points import FailPoint, reach
 from clickstream.model.events import Event
+from clickstream.model.field_names import NATIVE_FIELD_NAMES, FieldNames
+from clickstream.model.named_visitors import visitors_of
 from clickstream.model.reading import Reading
 from clickstream.model.rejected_values import kept_value
 from clickstream.storage import (
@@ -65,12 +67,14 @@ class ParsedBatch:
     watermarks: by partition, after the records so far; None before the first event.
     records, results: parallel lists; a result is the record's event, or its outcome if it has none.
     late: indexes of the records more than LATE_AFTER behind the watermark of their partition.
+    names: the names of fields that the records were read with.
     """
 
     watermarks: dict[int, datetime | None]
     records: list[Record] = field(default_factory=list)
     results: list[Event | RecordOutcome] = field(default_factory=list)
     late: set[int] = field(default_factory=set)
+    names: FieldNames = NATIVE_FIELD_NAMES
 
     def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
         """Add the next record, and move the watermark of its partition, up to now at most."""
@@ -86,6 +90,11 @@ class ParsedBatch:
     def time_of(self, index: int) -> datetime | None:
         """Return the time that a record has in Kafka; None if it has none."""
         return rejected_table.record_time(self.records[index].timestamp)
+
+    def visitors_of(self, index: int) -> set[str]:
+        """Return the visitors that can be read in key and value of a record."""
+        record = self.records[index]
+        return visitors_of(record.key, _first_bytes(record.value), self.names)
 
 
 def store(
@@ -146,7 +155,7 @@ def _store(
         check_assignment(cursor, assignment, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
-        stored = outcomes.store_records(cursor, parsed.results, parsed.time_of)
+        stored = outcomes.store_records(cursor, parsed.results, parsed)
         reach(FailPoint.INSERTED)
         first_time_visitors = cache.apply(cursor, stored.new_events)
         reach(FailPoint.SESSIONS_UPDATED)
@@ -192,7 +201,7 @@ def parse_batch(
     """Turn records into events or outcomes, and follow the watermark of each partition."""
     latest = now + reading.max_future
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
-    parsed = ParsedBatch(watermarks)
+    parsed = ParsedBatch(watermarks, names=reading.field_names)
     for records in batch.records.values():
         for record in records:
             parsed.add(record, _read(record, latest, reading), now)
@@ -236,9 +245,7 @@ def _rejected_records(
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
         if outcome.kind is OutcomeKind.REJECTED:
-            value = record.value
-            sent = value.first_bytes if isinstance(value, UnusableValue) else value
-            kept = kept_value(sent, _origin(record), reading)
+            kept = kept_value(_first_bytes(record.value), _origin(record), reading)
             yield RejectedRecord(
                 partition=record.partition,
                 offset=record.offset,
@@ -249,6 +256,11 @@ def _rejected_records(
                 derived_event_id=kept.derived_event_id,
                 timestamp=record.timestamp,
             )
+
+
+def _first_bytes(value: bytes | UnusableValue | None) -> bytes | None:
+    """Return the value of a record, or its beginning if it cannot be used."""
+    return value.first_bytes if isinstance(value, UnusableValue) else value
 
 
 def _progress(

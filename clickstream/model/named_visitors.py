@@ -1,9 +1,9 @@
 """Visitors that a record names, also a record that cannot become an event.
 
 `names_any` decides which stored rejected records `erase` deletes. It searches the bytes, so it
-finds a visitor in a record that nobody can parse. `visitors_of_key` and `visitors_of_value` return
-the ids that can be read: a record that is read again is recognised by these alone, because only
-hashes of erased visitors are kept.
+finds a visitor in a record that nobody can parse. `visitors_of` returns the ids that can be read: a
+record that is read again is recognised by these alone, because only hashes of erased visitors are
+kept.
 """
 
 import re
@@ -21,6 +21,14 @@ _CONTROL_CHARACTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # Text has no other control characters than tab, line feed and carriage return.
 _has_binary_bytes = re.compile(rb"[\0-\x08\x0b\x0c\x0e-\x1f]").search
 _BEGINS_LIKE_JSON = re.compile(r'\s*[{\["]').match
+
+
+def visitors_of(key: bytes | None, value: bytes | None, names: FieldNames) -> set[str]:
+    """Return the visitors that can be read in key and value of a record.
+
+    names: of EVENT_FIELDS.
+    """
+    return visitors_of_key(key) | visitors_of_value(value, names)
 
 
 def visitors_of_key(key: bytes | None) -> set[str]:
@@ -65,10 +73,10 @@ def names_any(
     - In a record of another visitor, the id must be a whole JSON string.
     - In any other text, it must not be a part of a longer word, number, date or time: 42 is not in
       421, 4.42 or 12:42.
-    - In bytes that are not text it may stand anywhere.
+    - In bytes that are not text, it may stand anywhere.
     """
     readable = visitors_of_value(value, names)
-    if not visitors_of_key(key).union(readable).isdisjoint(visitors):
+    if not readable.union(visitors_of_key(key)).isdisjoint(visitors):
         return True
     if not value:
         return False

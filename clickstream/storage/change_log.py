@@ -5,7 +5,7 @@ here in the transaction that makes it: refolding, closing, `rejected retry`, a r
 sessions with their events (removal.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,6 +33,14 @@ INSERT_CHANGES = f"""
                 %(regrouped)s::boolean[], %(removed)s::text[])
         AS changes (user_id, from_time, to_time, regrouped, removed)
     WHERE {IS_LOGGED}
+"""  # noqa: S608 - built of constants
+# Ids of sessions are logged without the visitor.
+FORGET_VISITORS = f"""
+    WITH forgotten AS (
+        DELETE FROM session_changes WHERE user_id = ANY (%(visitors)s)
+        RETURNING removed)
+    INSERT INTO session_changes (user_id, from_time, to_time, regrouped, removed)
+    SELECT '', now(), now(), false, removed FROM forgotten WHERE removed <> '{{}}' AND {IS_LOGGED}
 """  # noqa: S608 - built of constants
 DELETE_UNUSED_CHANGES = f"DELETE FROM session_changes WHERE NOT {IS_LOGGED}"  # noqa: S608
 
@@ -67,6 +75,14 @@ def append(cursor: Cursor, changes: Sequence[SessionChange]) -> None:
             "removed": ["{" + ",".join(ids) + "}" for ids in removed],
         },
     )
+
+
+def forget(cursor: Cursor, visitors: Collection[str]) -> None:
+    """Keep of what is logged of visitors only the ids of sessions that no longer exist.
+
+    The caller holds the write lock, shared or alone.
+    """
+    cursor.execute(FORGET_VISITORS, {"visitors": list(visitors)})
 
 
 def prune(cursor: Cursor) -> None:

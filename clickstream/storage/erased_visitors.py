@@ -7,7 +7,7 @@ the key can find out if an id was erased.
 
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from clickstream.clients.postgres import Cursor
@@ -41,7 +41,10 @@ def keys(cursor: Cursor) -> list[bytes]:
 
 
 def ensure_key(cursor: Cursor) -> bytes:
-    """Return the first key, and make one if there is none; the caller holds the write lock alone."""
+    """Return the first key, and make one if there is none.
+
+    The caller holds the write lock alone.
+    """
     for key in keys(cursor):
         return key
     key = secrets.token_bytes(KEY_BYTES)
@@ -60,15 +63,14 @@ def add(cursor: Cursor, hashes: Iterable[str]) -> None:
     cursor.execute(INSERT_ERASED, (list(hashes),))
 
 
-def find(cursor: Cursor, visitors: Iterable[str]) -> dict[str, datetime]:
+def find(
+    cursor: Cursor, stored_keys: Sequence[bytes], visitors: Collection[str]
+) -> dict[str, datetime]:
     """Return those of the visitors that were erased, with the time.
 
-    visitors: iterated only if there are erased visitors at all.
+    stored_keys: as `keys` returns them; empty if no visitor was ever erased.
     """
-    stored_keys = keys(cursor)
-    if not stored_keys:
-        return {}
-    by_hash = {hash_visitor(key, each): each for each in set(visitors) for key in stored_keys}
+    by_hash = {hash_visitor(key, each): each for key in stored_keys for each in visitors}
     if not by_hash:
         return {}
     cursor.execute(SELECT_ERASED, (list(by_hash),))

@@ -3,17 +3,17 @@
 It is decided here alone, for the consumer's batches and for `rejected retry`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from clickstream.clients.postgres import Cursor
 from clickstream.model.events import Event, InvalidEventError, Key
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
-from clickstream.storage import event_retention, event_table
+from clickstream.storage import erased_visitors, event_retention, event_table
 from clickstream.storage.event_table import IDENTITY_COLUMNS, Identity, Insertion, identity
 
 
@@ -54,6 +54,16 @@ class StoredRecords:
     new_events: list[Event]
 
 
+class RecordDetails(Protocol):
+    """What is known of records besides their events; looked at for rejected records only."""
+
+    def time_of(self, index: int) -> datetime | None:
+        """Return the time of the record with an index, if it has one."""
+
+    def visitors_of(self, index: int) -> set[str]:
+        """Return the visitors that can be read in key and value of the record with an index."""
+
+
 def read_event(
     value: bytes | None,
     *,
@@ -83,18 +93,21 @@ def read_event(
 def store_records(
     cursor: Cursor,
     records: Sequence[Event | RecordOutcome],
-    time_of: Callable[[int], datetime | None],
+    details: RecordDetails,
 ) -> StoredRecords:
     """Insert the events among records, and decide the outcome of each record.
 
     Of the events with one key, the first that PostgreSQL accepts is inserted. Events before
     kept_from are only looked up: the record of a stored one is a duplicate, any other is removed,
-    and so is a rejected record before kept_from.
+    and so is a rejected record before kept_from. Events of erased visitors are removed, and so are
+    rejected records that name one.
     records: as `read_event` returns them. An outcome stays as it is, unless an earlier version
     stored the event that is rejected now: then the record is a duplicate.
-    time_of: returns the time of the record with an index, if it has one; for rejected records.
     """
     kept_from = event_retention.read_kept_from(cursor)
+    erasure_keys = erased_visitors.keys(cursor)
+    if erasure_keys:
+        records = _remove_erased(cursor, records, erasure_keys)
     events = [each for each in records if isinstance(each, Event)]
     insertion = _insert(cursor, [event for event in events if not _is_before(event, kept_from)])
     looked_up = [event for event in events if _is_before(event, kept_from)]
@@ -107,8 +120,45 @@ def store_records(
         for each in records
     ]
     if kept_from is not None:
-        _remove_old_rejections(outcomes, records, kept_from, time_of)
+        _remove_old_rejections(outcomes, records, kept_from, details)
+    if erasure_keys:
+        _remove_rejections_of_erased(cursor, outcomes, details, erasure_keys)
     return StoredRecords(outcomes, [insertion.new[key] for key in sorted(insertion.new)])
+
+
+def _remove_erased(
+    cursor: Cursor, records: Sequence[Event | RecordOutcome], keys: Sequence[bytes]
+) -> list[Event | RecordOutcome]:
+    """Return the records with REMOVED in place of the events of erased visitors.
+
+    keys: of the hashes of erased visitors.
+    """
+    visitors = {each.user_id for each in records if isinstance(each, Event)}
+    erased = erased_visitors.find(cursor, keys, visitors)
+    return [
+        REMOVED if isinstance(each, Event) and each.user_id in erased else each for each in records
+    ]
+
+
+def _remove_rejections_of_erased(
+    cursor: Cursor,
+    outcomes: list[RecordOutcome],
+    details: RecordDetails,
+    keys: Sequence[bytes],
+) -> None:
+    """Replace the outcomes of rejected records that name an erased visitor.
+
+    keys: of the hashes of erased visitors.
+    """
+    named = {
+        index: details.visitors_of(index)
+        for index, outcome in enumerate(outcomes)
+        if outcome.kind is OutcomeKind.REJECTED
+    }
+    erased = erased_visitors.find(cursor, keys, set().union(*named.values()))
+    for index, visitors in named.items():
+        if not visitors.isdisjoint(erased):
+            outcomes[index] = REMOVED
 
 
 def _is_before(event: Event, kept_from: datetime | None) -> bool:
@@ -119,13 +169,13 @@ def _remove_old_rejections(
     outcomes: list[RecordOutcome],
     records: Sequence[Event | RecordOutcome],
     kept_from: datetime,
-    time_of: Callable[[int], datetime | None],
+    details: RecordDetails,
 ) -> None:
     """Replace the outcomes of rejected records that are older than kept_from, or their events."""
     for index, (outcome, record) in enumerate(zip(outcomes, records, strict=True)):
         if outcome.kind is OutcomeKind.REJECTED:
             event = record if isinstance(record, Event) else record.event
-            times = (event and event.event_time, time_of(index))
+            times = (event and event.event_time, details.time_of(index))
             if any(time is not None and time < kept_from for time in times):
                 outcomes[index] = REMOVED
 

@@ -38,6 +38,8 @@ TABLES = (
     "session_rule",
     "record_reading",
     "event_retention",
+    "erasure_keys",
+    "erased_visitors",
     "report_settings",
     "session_changes",
     "search_cursor",

@@ -54,4 +54,14 @@ ALTER TABLE record_reading
 ALTER TABLE rejected_events
     ADD COLUMN IF NOT EXISTS derived_event_id uuid;
 
+-- Erased visitors.
+CREATE TABLE IF NOT EXISTS erasure_keys (
+    key               bytea       PRIMARY KEY,
+    created_at        timestamptz NOT NULL DEFAULT now()
+);
+CREATE TABLE IF NOT EXISTS erased_visitors (
+    visitor_hash      bytea       PRIMARY KEY CHECK (octet_length(visitor_hash) = 32),
+    erased_at         timestamptz NOT NULL DEFAULT now()
+);
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
