@@ -9,6 +9,7 @@ from clickstream import cli
 from clickstream.admin import (
     dashboards,
     delete_rejected,
+    erase_command,
     forget_positions,
     position_commands,
     rejected_records,
@@ -36,6 +37,7 @@ def register(commands: cli.Subparsers) -> None:
     _register_rejected(commands)
     _register_positions(commands)
     _register_search(commands)
+    erase_command.register(commands)
 
 
 def _register_rejected(commands: cli.Subparsers) -> None:

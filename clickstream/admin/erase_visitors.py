@@ -69,10 +69,11 @@ class StoredNumbers(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What was erased from PostgreSQL.
+    """Numbers of what was erased from PostgreSQL.
 
     erased_at: when the hashes were stored. visitors: the number of those given, or of those in the
     journal. rejected: rejected records that named one of them. journal: the file with the hashes.
+    is_complete: False if documents may be left in OpenSearch.
     """
 
     erased_at: datetime
@@ -81,6 +82,7 @@ class Erasure:
     events: int
     rejected: int
     journal: str
+    is_complete: bool = False
 
 
 class RejectedBytes(NamedTuple):

@@ -1,6 +1,6 @@
 """Commands on the search index: verify it, rebuild it, send refused documents again."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from opensearchpy import OpenSearch
@@ -10,7 +10,7 @@ from clickstream.clients import opensearch
 from clickstream.clients.addresses import opensearch_address
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UserError
-from clickstream.indexer import checkpoint, index_state, refused_documents
+from clickstream.indexer import checkpoint, index_state, indexes, refused_documents
 from clickstream.indexer.background import running_indexer
 from clickstream.indexer.index_names import IndexNames
 from clickstream.indexer.indexes import IndexSet
@@ -21,9 +21,13 @@ from clickstream.indexer.ownership import (
     describe_refusal,
     refuse_foreign_state,
 )
+from clickstream.plurals import plural
 from clickstream.settings import Settings
 from clickstream.signals import Stop
+from clickstream.storage.snapshot import snapshot
 from clickstream.verify.search_index import IndexVerification, verify_index
+
+MAX_TERMS = 1_000
 
 
 def verify(settings: Settings) -> IndexVerification:
@@ -45,12 +49,12 @@ def rebuild(settings: Settings, *, take_over: bool) -> str:
     are not changed, and UserError is raised. Also raises UserError if a server does not answer.
     """
     with _connections(settings) as (connection, client):
-        indexes = IndexSet(client, IndexNames(settings.opensearch_index_prefix))
+        index_set = IndexSet(client, IndexNames(settings.opensearch_index_prefix))
         database = _database(connection)
         if take_over:
-            indexes.take_over(database)
+            index_set.take_over(database)
         else:
-            indexes.refuse_foreign(database)
+            index_set.refuse_foreign(database)
         with connection, connection.cursor() as cursor:
             checkpoint.forget(cursor)
     _catch_up(settings)
@@ -68,6 +72,44 @@ def retry_refused(settings: Settings) -> tuple[int, int]:
             _catch_up(settings)
         with connection, connection.cursor() as cursor:
             return before, refused_documents.count(cursor)
+
+
+def is_indexed(settings: Settings) -> bool:
+    """Return True if this database has a search index, which is not out of use for days."""
+    with (
+        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
+        snapshot(connection) as cursor,
+    ):
+        return checkpoint.read(cursor) is not None
+
+
+def remove_erased(settings: Settings, visitors: Collection[str]) -> None:
+    """Wait until the index has no document of visitors who were erased from PostgreSQL.
+
+    The indexer of a running consumer deletes the documents, or one in this process.
+    Raises UserError if OpenSearch does not answer, or if it still has such documents.
+    """
+    with _connections(settings) as (connection, client):
+        names = IndexNames(settings.opensearch_index_prefix)
+        refuse_foreign_state(index_state.read(client, names.state), _database(connection))
+    _catch_up(settings)
+    with _connections(settings) as (_, client):
+        found = _count_documents(client, names, sorted(visitors))
+    if found:
+        raise UserError(
+            f"{opensearch_address(settings)} has {found:,} {plural(found, 'document')} of what "
+            "PostgreSQL no longer has; run: python -m clickstream search rebuild"
+        )
+
+
+def _count_documents(client: OpenSearch, names: IndexNames, visitors: Sequence[str]) -> int:
+    number = 0
+    for index in indexes.uuids(client, names):
+        client.indices.refresh(index=index)
+        for start in range(0, len(visitors), MAX_TERMS):
+            terms = {"user_id": list(visitors[start : start + MAX_TERMS])}
+            number += client.count(index=index, body={"query": {"terms": terms}})["count"]
+    return number
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class StoredRecords:
 
 
 class RecordDetails(Protocol):
-    """What is known of records besides their events; looked at for rejected records only."""
+    """Details of records besides their events; looked at for rejected records only."""
 
     def time_of(self, index: int) -> datetime | None:
         """Return the time of the record with an index, if it has one."""
