@@ -42,7 +42,7 @@ SELECT_NEXT_SESSIONS = """
     SELECT session_id
     FROM (SELECT session_id, sum(total_events) OVER (ORDER BY session_id) - total_events AS before
           FROM (SELECT session_id, total_events FROM session_metrics
-                WHERE user_id = ANY (%(visitors)s) LIMIT %(sessions)s) AS some) AS counted
+                WHERE user_id = ANY (%(visitors)s) LIMIT %(sessions)s) AS next) AS counted
     WHERE before < %(events)s
 """
 SELECT_REJECTED = """

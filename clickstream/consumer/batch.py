@@ -94,7 +94,7 @@ class ParsedBatch:
     def visitors_of(self, index: int) -> set[str]:
         """Return the visitors that can be read in key and value of a record."""
         record = self.records[index]
-        return visitors_of(record.key, _first_bytes(record.value), self.names)
+        return visitors_of(record.key, first_bytes(record.value), self.names)
 
 
 def store(
@@ -204,11 +204,15 @@ def parse_batch(
     parsed = ParsedBatch(watermarks, names=reading.field_names)
     for records in batch.records.values():
         for record in records:
-            parsed.add(record, _read(record, latest, reading), now)
+            parsed.add(record, read_record(record, latest, reading), now)
     return parsed
 
 
-def _read(record: Record, latest: datetime, reading: Reading) -> Event | RecordOutcome:
+def read_record(record: Record, latest: datetime, reading: Reading) -> Event | RecordOutcome:
+    """Return the event of a record, or the outcome of a record without one.
+
+    latest: the last event time accepted.
+    """
     value = record.value
     if isinstance(value, UnusableValue):
         return RecordOutcome(OutcomeKind.REJECTED, value.reason, value.detail)
@@ -245,7 +249,7 @@ def _rejected_records(
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
         if outcome.kind is OutcomeKind.REJECTED:
-            kept = kept_value(_first_bytes(record.value), _origin(record), reading)
+            kept = kept_value(first_bytes(record.value), _origin(record), reading)
             yield RejectedRecord(
                 partition=record.partition,
                 offset=record.offset,
@@ -258,7 +262,7 @@ def _rejected_records(
             )
 
 
-def _first_bytes(value: bytes | UnusableValue | None) -> bytes | None:
+def first_bytes(value: bytes | UnusableValue | None) -> bytes | None:
     """Return the value of a record, or its beginning if it cannot be used."""
     return value.first_bytes if isinstance(value, UnusableValue) else value
 

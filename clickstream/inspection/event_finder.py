@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
+from clickstream.durations import format_time
 from clickstream.inspection import stored_events
 from clickstream.inspection.answers import Answer, event_lines, rejection_lines
 from clickstream.inspection.facts import sentence
@@ -11,6 +12,7 @@ from clickstream.inspection.pipeline_status import read_status
 from clickstream.inspection.stored_events import VisitorSession
 from clickstream.model.event_ids import read_event_id
 from clickstream.settings import Settings
+from clickstream.storage import erased_visitors
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clip
 
@@ -39,9 +41,14 @@ def find_visitor(connection: Connection, settings: Settings, user_id: str) -> An
     with snapshot(connection) as cursor:
         sessions = stored_events.sessions_of(cursor, user_id)
         rejections = stored_events.rejections_of(cursor, user_id)
-    if sessions or rejections:
-        return Answer(True, [*_session_lines(sessions), *rejection_lines(rejections)])
+        erased = erased_visitors.find(cursor, erased_visitors.keys(cursor), [user_id])
     shown = clip(user_id, SHOWN_WIDTH)
+    lines = [*_session_lines(sessions), *rejection_lines(rejections)]
+    if erased:
+        erasure = f"Visitor {shown} was erased on {format_time(erased[user_id])}."
+        return Answer(bool(lines), [*sentence(erasure), *lines])
+    if lines:
+        return Answer(True, lines)
     return _not_found(
         f"No event of visitor {shown} is stored, and no rejected record has this key.", settings
     )

@@ -11,6 +11,7 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from clickstream.clients.postgres import Connection
+from clickstream.consumer.batch import first_bytes, read_record
 from clickstream.consumer.failures import describe_outage
 from clickstream.durations import format_time
 from clickstream.errors import UserError
@@ -20,9 +21,11 @@ from clickstream.inspection.facts import fact, sentence
 from clickstream.inspection.stored_events import StoredEvent
 from clickstream.inspection.topic_reader import TopicReader
 from clickstream.model.events import Event
+from clickstream.model.named_visitors import visitors_of
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
-from clickstream.storage.outcomes import RecordOutcome, read_event
+from clickstream.storage import erased_visitors
+from clickstream.storage.outcomes import RecordOutcome
 from clickstream.storage.snapshot import snapshot
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,18 +94,17 @@ def _find_event_of(
 ) -> Answer:
     """Find the row with the event that the consumer's parser reads in a record."""
     reading = reading_of(settings)
-    result = read_event(
-        record.value,
-        origin=(record.topic, record.partition, record.offset),
-        latest=now + reading.max_future,
-        reading=reading,
-    )
+    result = read_record(record, now + reading.max_future, reading)
     event = result if isinstance(result, Event) else result.event
-    if event is not None:
-        with snapshot(connection) as cursor:
-            stored = stored_events.events_by_key(cursor, event.key)
-        if stored:
-            return Answer(True, [*fact("record", _role(record, stored[0])), *event_lines(stored)])
+    with snapshot(connection) as cursor:
+        stored = stored_events.events_by_key(cursor, event.key) if event else []
+        visitors = visitors_of(record.key, first_bytes(record.value), reading.field_names)
+        erased = erased_visitors.find(cursor, erased_visitors.keys(cursor), visitors)
+    if stored:
+        return Answer(True, [*fact("record", _role(record, stored[0])), *event_lines(stored)])
+    if erased:
+        place, erased_at = f"{record.partition}:{record.offset}", format_time(min(erased.values()))
+        return _not_found(f"Record {place} was removed: its visitor was erased on {erased_at}.")
     return _not_found(_describe_missing(record, result))
 
 
