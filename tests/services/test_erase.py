@@ -4,6 +4,7 @@ import json
 import stat
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from opensearchpy import OpenSearch
 
 from clickstream.admin import erase_visitors
 from clickstream.clients.postgres import Connection, Cursor, connect
+from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import erased_visitors, write_lock
 from clickstream.verify.stored_sessions import verify_sessions
@@ -21,11 +23,11 @@ from tests.services.databases import COPY_DATABASE, DROP_DATABASE, Query, query_
 from tests.services.records import event, random_events, send, send_keyed, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.search_oracle import wait_until_equal
-from tests.services.test_search_indexer import RULE
 
 # With what JSON escapes, SQL quotes, a shell expands and a terminal obeys.
 VISITOR = 'o\'Br\\ien "é"/%s\t$(id)\x1b[2J😀'
 OTHER = "visitor-2"
+RULE = Rule(timedelta(minutes=1), frozenset(), frozenset())
 # The key and the content of a record.
 KeyedRecord = tuple[bytes | None, Any]
 # Tables that may hold a visitor's id, as text.
@@ -222,7 +224,7 @@ def test_records_of_an_erased_visitor_are_removed_whatever_else_is_wrong_with_th
     kept = [event("421", 0), {**known, "user_id": "another"}, b'{"user_id": "other", "n": 42}']
     (progress, _) = batches.store([[*removed, *kept], []])
     assert (progress.removed, progress.rejected) == (len(removed), 2)
-    oracle.check_sessions(transactions, timeout=1800)
+    oracle.check_sessions(transactions, timeout=60)
 
 
 def test_a_visitor_with_many_events_is_erased_in_steps_between_which_all_sessions_are_exact(
@@ -244,8 +246,8 @@ def test_a_visitor_with_many_events_is_erased_in_steps_between_which_all_session
     assert len(steps) > 5
     assert set(steps) == {0}
     assert erased.events > 200
-    oracle.check_sessions(transactions, timeout=1800)
+    oracle.check_sessions(transactions, timeout=60)
     batches.acquire()
     (progress, _) = batches.store([[event("visitor-1", 0), event("visitor-0", 50_000)], []])
     assert (progress.removed, progress.duplicates) == (1, 0)
-    oracle.check_sessions(transactions, timeout=1800)
+    oracle.check_sessions(transactions, timeout=60)

@@ -30,7 +30,7 @@ def test_a_line_that_was_cut_is_named_and_damages_no_later_one(tmp_path: Path) -
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     erasure_journal.append(path, [SECOND], NOON)
-    with pytest.raises(UserError, match="^line 2 of .*journal is not an entry"):
+    with pytest.raises(UserError, match=r"^line 2 of .*journal is not an entry"):
         erasure_journal.read(path)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[2])
