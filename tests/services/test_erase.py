@@ -240,8 +240,8 @@ def test_a_visitor_with_many_events_is_erased_in_steps_between_which_all_session
         steps.append(verify_sessions(other).differences.number)
         share(cursor, timeout)
 
-    monkeypatch.setattr(write_lock, "share", begin_step)
-    with closing(connect(settings, application="test")) as other:
+    with closing(connect(settings, application="test")) as other, monkeypatch.context() as patch:
+        patch.setattr(write_lock, "share", begin_step)
         erased = erase_visitors.erase(transactions, {"visitor-1"}, tmp_path / "journal")
     assert len(steps) > 5
     assert set(steps) == {0}
