@@ -19,7 +19,7 @@ from clickstream.clients.postgres import Connection, Cursor, connect_or_explain,
 from clickstream.clients.privileges import ensure_schema
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
-from clickstream.storage import report_settings, schema_version
+from clickstream.storage import report_settings, schema_version, table_indexes
 from clickstream.storage.schema_version import SCHEMA_VERSION
 from clickstream.storage.stored_rule import FENCE_CONSUMERS
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
@@ -66,8 +66,8 @@ RESET_LOCK_TIMEOUT = "SET LOCAL lock_timeout TO DEFAULT"
 LOCK_PATIENCE_SECONDS = 60.0
 LOCK_PAUSE_SECONDS = 0.5
 LOCK_ALL = "LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"
-# The name of each table, index and view in schema.sql.
-CREATED_NAME = re.compile(r"^CREATE (?:OR REPLACE VIEW|(?:TABLE|INDEX) IF NOT EXISTS) (\w+)", re.M)
+# The name of each table and view in schema.sql.
+CREATED_NAME = re.compile(r"^CREATE (?:OR REPLACE VIEW|TABLE IF NOT EXISTS) (\w+)", re.M)
 SELECT_EXISTING = """
     SELECT name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS given (name, number)
     WHERE to_regclass(name) IS NOT NULL ORDER BY number
@@ -109,7 +109,8 @@ DROP_ALL = (
 def apply_tables(settings: Settings) -> str:
     """Create or upgrade tables and views, and return a sentence about the result.
 
-    Locks nothing if all of them exist in the version of this program.
+    Locks nothing if all of them exist in the version of this program. Indexes of tables that exist
+    already are built after the upgrade, while consumers can write.
 
     Raises UserError if PostgreSQL cannot be reached, a right is missing, the tables are of a newer
     version, or somebody uses them all the time.
@@ -125,6 +126,7 @@ def apply_tables(settings: Settings) -> str:
                 create = partial(_create, has_timescale=has_timescale)
                 is_hypertable = _change_exclusively(connection, create)
             report_settings.store(connection, settings.report_timezone)
+            _build_missing_indexes(connection)
         except errors.InsufficientPrivilege as error:
             raise _not_the_owner(connection, settings, error) from None
         except errors.DependentObjectsStillExist as error:
@@ -156,7 +158,7 @@ def _refuse_encoding(cursor: Cursor, settings: Settings) -> None:
 
 
 def _is_current(cursor: Cursor) -> bool:
-    """Return True if everything in schema.sql exists, in the version of this program.
+    """Return True if all tables and views exist, in the version of this program.
 
     Raises UserError if the tables are of a newer version.
     """
@@ -167,7 +169,7 @@ def _is_current(cursor: Cursor) -> bool:
 
 
 def _existing(cursor: Cursor, names: Sequence[str]) -> list[str]:
-    """Return those of the names that a table, an index or a view has."""
+    """Return those of the names that a table or a view has."""
     cursor.execute(SELECT_EXISTING, {"names": list(names)})
     return [name for (name,) in cursor]
 
@@ -184,7 +186,8 @@ def _create(cursor: Cursor, *, has_timescale: bool) -> bool:
     schema_version.refuse_newer(stored)
     if 0 < stored < SCHEMA_VERSION:
         _upgrade(cursor, stored)
-    cursor.execute(SCHEMA_FILE.read_text("utf-8"))
+    schema = SCHEMA_FILE.read_text("utf-8")
+    cursor.execute(table_indexes.without_indexes(schema) if stored else schema)
     return has_timescale and _create_hypertable(cursor)
 
 
@@ -215,12 +218,25 @@ def _change_exclusively(connection: Connection, change: Callable[[Cursor], bool]
                 return change(cursor)
         except errors.LockNotAvailable:
             if monotonic() >= deadline:
-                raise UserError(
-                    f"the tables have been in use for {LOCK_PATIENCE_SECONDS:.0f} s, for example "
-                    "by a report or a dump: wait for it, or end it (the oldest xact_start in "
-                    "pg_stat_activity), and run this again"
-                ) from None
+                raise _tables_in_use() from None
         sleep(LOCK_PAUSE_SECONDS)
+
+
+def _tables_in_use() -> UserError:
+    return UserError(
+        f"the tables have been in use for {LOCK_PATIENCE_SECONDS:.0f} s, for example by a report "
+        "or a dump: wait for it, or end it (the oldest xact_start in pg_stat_activity), and run "
+        "this again"
+    )
+
+
+def _build_missing_indexes(connection: Connection) -> None:
+    """Build the indexes that an upgrade adds, and those that somebody dropped."""
+    schema = SCHEMA_FILE.read_text("utf-8")
+    try:
+        table_indexes.build_missing(connection, schema, LOCK_PATIENCE_SECONDS)
+    except errors.LockNotAvailable:
+        raise _tables_in_use() from None
 
 
 def _lock_all(cursor: Cursor) -> None:

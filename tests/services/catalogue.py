@@ -36,8 +36,9 @@ PARTS = """
     SELECT 'comment', oid::regprocedure::text, obj_description(oid, 'pg_proc')
     FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
-# What stores data; views, functions and comments are created again at each upgrade.
-STORING = ("relation", "column", "constraint", "index")
+# What stores data. Indexes are built after an upgrade; views, functions and comments are created
+# again.
+STORING = ("relation", "column", "constraint")
 
 
 def parts(query: Query) -> dict[tuple[str, str], str]:

@@ -26,6 +26,11 @@ IS_SCHEMA_WAITING = """
                      AND datname = current_database())
 """
 LATIN1 = "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C' TEMPLATE template0"
+INVALID_INDEXES = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+END_SCHEMA = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'clickstream schema' AND datname = current_database()
+"""
 DROP_SOME = """
     DROP VIEW hourly_traffic, open_sessions;
     DROP TABLE search_refused_documents;
@@ -90,6 +95,24 @@ def test_missing_parts_are_created_and_stored_events_stay_while_a_consumer_runs(
     wait_until_read(query, len(events))
     assert consumer.is_running
     oracle.check(environment)
+
+
+def test_an_index_is_built_while_others_write_and_again_after_an_interrupted_build(
+    start_script: StartScript, run_script: RunScript, query: Query, transactions: Connection
+) -> None:
+    query("DROP INDEX session_metrics_start")
+    with transactions, transactions.cursor() as cursor:
+        cursor.execute("DELETE FROM session_metrics")
+        interrupted = start_script("create_schema.py")
+        eventually(lambda: query(IS_SCHEMA_WAITING) == [(True,)])
+        query("SET lock_timeout = '5s'; DELETE FROM session_metrics")
+        query(END_SCHEMA)
+        assert interrupted.wait() == 1
+        assert query(INVALID_INDEXES) == [("session_metrics_start",)]
+    result = run_script("create_schema.py")
+    assert result.returncode == 0, result.stderr
+    assert "session_metrics_start" in relations(query, "i")
+    assert query(INVALID_INDEXES) == []
 
 
 def test_it_does_not_deadlock_with_a_transaction_that_locks_the_tables_in_another_order(

@@ -63,7 +63,7 @@ INSERT_VERSION = "INSERT INTO schema_version (version) VALUES (%s)"
 
 
 def tables_of(schema: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
-    """Return the parts that store data: tables, their columns, constraints and indexes."""
+    """Return the parts that store data: tables, their columns and constraints."""
     views = {name for (kind, name), definition in schema.items() if definition == "v"}
     return {
         (kind, name): definition
