@@ -236,6 +236,197 @@ CREATE TABLE IF NOT EXISTS search_refused_documents (
     PRIMARY KEY (index_name, document_id)
 );
 
+-- == Where visits come from: settings of the views, which you may change =========================
+
+CREATE TABLE IF NOT EXISTS source_categories (
+    source            text        PRIMARY KEY COLLATE "C" CHECK (source = lower(source)),
+    category          text        NOT NULL COLLATE "C" CHECK (
+        category IN ('search', 'social', 'shopping', 'video', 'ai_assistant', 'other')),
+    name              text        COLLATE "C"
+);
+
+CREATE TABLE IF NOT EXISTS site_hosts (
+    host              text        PRIMARY KEY COLLATE "C" CHECK (host ~ '^[a-z0-9._-]+$')
+);
+
+CREATE TABLE IF NOT EXISTS conversion_events (
+    event_type        text        PRIMARY KEY COLLATE "C"
+);
+
+-- == Rows of source_categories and conversion_events ============================================
+-- Well-known sites of the list that Google publishes for GA4's default channel groups (Analytics
+-- Help, answer 9756891; November 2026), and others of the same kinds. Rows that exist stay as they
+-- are.
+
+-- A search engine gives its name to the source: www.google.de is google.
+INSERT INTO source_categories (source, category, name)
+VALUES ('ya.ru', 'search', 'yandex'), ('google shopping', 'shopping', NULL),
+       ('com.google.android.googlequicksearchbox', 'search', 'google')
+ON CONFLICT DO NOTHING;
+INSERT INTO source_categories (source, category, name)
+SELECT source, 'search', substring(source FROM '([^.]+)(?:\.(?:com?\.|ne\.)?[^.]+)?$')
+FROM regexp_split_to_table(trim(E'\n ' FROM '
+    google.* google news.google.com lens.google.com search.google.com play.google.com bing.com bing
+    search.yahoo.com search.yahoo.co.jp yahoo.* yahoo yandex.* yandex duckduckgo.com duckduckgo
+    baidu.com baidu ecosia.org ecosia qwant.com qwant startpage.com startpage search.brave.com brave
+    ask.com ask search.aol.com search.aol.co.uk suche.aol.de aol.* aol msn.com msn naver.com naver
+    daum.net daum sogou.com sogou so.com 360.cn haosou.com seznam.cz seznam centrum.cz firmy.cz
+    search.rakuten.co.jp websearch.rakuten.co.jp goo.ne.jp auone.jp auone biglobe.ne.jp
+    biglobe.co.jp biglobe search.smt.docomo.ne.jp nifty.com excite.com excite.co.jp rambler.ru
+    rambler go.mail.ru search.mail.ru onet.pl onet virgilio.it virgilio libero.it tiscali.it terra
+    terra.com.br globo globo.com busca.uol.com.br ukr.net ukr meta.ua startsiden.no startsiden
+    abcsok.no kvasir.no kvasir eniro.se eniro sesam.no dogpile.com dogpile metacrawler.com
+    webcrawler.com lycos.com lycos info.com mywebsearch.com search.com search-results.com
+    search.xfinity.com comcast conduit.com conduit incredimail.com babylon.com babylon avg.com avg
+    search.avast.com alice.it alice mojeek.com mojeek swisscows.com
+    swisscows metager.de metager metager.org searx.be searxng.org kagi.com kagi presearch.com
+    presearch.org marginalia.nu stract.com gibiru.com searchencrypt.com lukol.com
+    oscobo.com entireweb.com searchlock.com lilo.org ekoru.org givero.com karmasearch.org
+    oceanhero.today ocean.hero gexsi.com coccoc.com coccoc petalsearch.com petalsearch yep.com yep
+    izito.com zapmeta.com teoma.com hotbot.com hotbot t-online.de
+    suche.web.de suche.gmx.net fireball.de search.ch sapo.pt najdi.si najdi zoznam.sk atlas.cz
+    walla.co.il parseek.com yooz.ir zarebin.ir sputnik.ru aport.ru nigma.ru tut.by all.by bigmir.net
+    yamli.com sm.cn toutiao.com youdao.com chinaso.com zhongsou.com zum.com nate.com google-play
+    images.google.com
+'), '\s+') AS source
+ON CONFLICT DO NOTHING;
+
+INSERT INTO source_categories (source, category)
+SELECT source, 'social'
+FROM regexp_split_to_table(trim(E'\n ' FROM '
+    facebook.com facebook fb fb.me fb.com messenger.com messenger com.facebook.katana instagram.com
+    instagram ig com.instagram.android threads.net threads.com threads whatsapp.com whatsapp wa.me
+    com.whatsapp x.com t.co twitter.com twitter com.twitter.android tweetdeck.com tweetdeck
+    linkedin.com linkedin lnkd.in com.linkedin.android pinterest.* pinterest pin.it com.pinterest
+    reddit.com reddit redd.it com.reddit.frontpage tiktok.com tiktok douyin.com douyin snapchat.com
+    snapchat com.snapchat.android tumblr.com tumblr quora.com quora medium.com t.me telegram.org
+    telegram telegram.me org.telegram.messenger discord.com discord discord.gg discordapp.com
+    slack.com slack com.slack teams.microsoft.com viber.com viber signal.org skype.com skype line.me
+    line kakao.com kakao kakaocorp.com zalo.me zalo wechat.com wechat weixin.qq.com qzone.qq.com
+    weibo.com weibo weibo.cn t.cn xiaohongshu.com xiaohongshu xhslink.com zhihu.com zhihu douban.com
+    douban renren.com renren tieba.baidu.com tencent.com tencent vk.com vk vk.ru vkontakte
+    vkontakte.ru ok.ru odnoklassniki.ru odnoklassniki my.mail.ru livejournal.com livejournal dzen.ru
+    zen.yandex.ru pikabu.ru habr.com draugiem.lv mastodon.social mastodon mastodon.online
+    mstdn.social mstdn.jp fosstodon.org hachyderm.io infosec.exchange bsky.app bluesky bsky.social
+    gab.com gettr.com truthsocial.com parler.com minds.com mewe.com nextdoor.com nextdoor
+    clubhouse.com bereal.com lemon8-app.com xing.com xing viadeo.com academia.edu researchgate.net
+    github.com gitlab.com stackoverflow.com stackoverflow stackexchange.com stackexchange
+    serverfault.com serverfault superuser.com superuser askubuntu.com askubuntu stackapps.com dev.to
+    hashnode.com lobste.rs news.ycombinator.com hackernews producthunt.com producthunt
+    indiehackers.com slashdot.org digg.com digg fark.com fark techmeme.com techmeme meneame.net
+    menea.me taringa.net ask.fm ello.co flickr.com flickr 500px.com unsplash.com behance.net
+    dribbble.com deviantart.com deviantart artstation.com pixiv.net imgur.com imgur 9gag.com
+    giphy.com photobucket.com photobucket imageshack.com weheartit.com polyvore.com houzz.com houzz
+    vsco.co blogger.com blogger blogspot.com blogspot wordpress.com wordpress typepad.com typepad
+    substack.com ghost.io weebly.com weebly livedoor.com ameblo.jp ameba.jp hatena.ne.jp hatena
+    note.com fc2.com fc2 exblog.jp cocolog-nifty.com mixi.jp gree.jp plurk.com plurk pixnet.net
+    5ch.net 2ch.sc okwave.jp chiebukuro.yahoo.co.jp blog.naver.com cafe.naver.com kin.naver.com
+    band.us kakaostory.com cyworld.com dcinside.com theqoo.net clien.net over-blog.com canalblog.com
+    skyrock.com skyrock centerblog.net unblog.fr copainsdavant.linternaute.com badoo.com badoo
+    tagged.com tagged hi5.com hi5 myspace.com myspace meetup.com meetup couchsurfing.com
+    internations.org interpals.net italki.com foursquare.com foursquare swarmapp.com yelp.com yelp
+    yelp.co.uk tripadvisor.* tripadvisor trustpilot.com trustpilot glassdoor.com glassdoor
+    ravelry.com ravelry goodreads.com goodreads librarything.com wattpad.com wattpad scribd.com
+    slideshare.net last.fm soundcloud.com bandcamp.com reverbnation.com mubi.com letterboxd.com
+    filmaffinity.com myanimelist.net crunchyroll.com fandom.com wikihow.com instructables.com
+    allrecipes.com epicurious.com strava.com allnurses.com cafemom.com care2.com classmates.com
+    ancestry.com geni.com myheritage.com caringbridge.org patreon.com ko-fi.com buymeacoffee.com
+    linktr.ee linktree bio.link beacons.ai flipboard.com flipboard getpocket.com instapaper.com
+    instapaper feedly.com pinboard.in diigo.com diigo scoop.it paper.li smartnews.com newsbreak.com
+    mix.com disqus.com disqus hootsuite.com hootsuite buffer.com bufferapp.com later.com
+    sharethis.com addthis.com bit.ly ow.ly buff.ly is.gd tinyurl.com tinyurl goo.gl dlvr.it lnk.bio
+    groups.google.com googlegroups.com messages.google.com sites.google.com groups.io workplace.com
+    yammer.com yammer gutefrage.net wer-weiss-was.de suomi24.fi partyflock.nl tuenti.com jappy.de
+    studivz.net nk.pl wykop.pl goldenline.pl hubpages.com buzzfeed.com secondlife.com imvu.com
+    habbo.com gaiaonline.com stardoll.com steamcommunity.com sharechat.com kooapp.com tapatalk.com
+    xanga.com livedoorblog social pinterest.com
+'), '\s+') AS source
+ON CONFLICT DO NOTHING;
+
+INSERT INTO source_categories (source, category)
+SELECT source, 'shopping'
+FROM regexp_split_to_table(trim(E'\n ' FROM '
+    amazon.* amazon smile.amazon.com amazon-adsystem.com amzn.to ebay.* ebay ebay.us etsy.com etsy
+    alibaba.com alibaba aliexpress.com aliexpress aliexpress.ru aliexpress.us 1688.com taobao.com
+    taobao tmall.com tmall jd.com jd pinduoduo.com yangkeduo.com temu.com temu shein.com shein
+    shein.co.uk wish.com wish dhgate.com banggood.com lightinthebox.com walmart.com
+    walmart walmart.ca target.com target costco.com bestbuy.com homedepot.com lowes.com wayfair.com
+    overstock.com newegg.com macys.com kohls.com nordstrom.com sears.com kroger.com samsclub.com
+    bhphotovideo.com zappos.com qvc.com hsn.com chewy.com shopify.com shopify shop.app stripe.com
+    stripe googleshopping google-shopping shopping.google.com igshopping shopping.yahoo.com
+    shopping.yahoo.co.jp paypaymall.yahoo.co.jp shopping.naver.com smartstore.naver.com
+    rakuten.co.jp rakuten.com rakuten.de rakuten.fr kakaku.com mercari.com mercari zozo.jp
+    yodobashi.com coupang.com coupang gmarket.co.kr 11st.co.kr auction.co.kr wemakeprice.com
+    tmon.co.kr lazada.* lazada shopee.* shopee tokopedia.com bukalapak.com blibli.com tiki.vn
+    sendo.vn momoshop.com.tw ruten.com.tw pchome.com.tw flipkart.com flipkart myntra.com ajio.com
+    meesho.com snapdeal.com nykaa.com indiamart.com daraz.pk daraz.com.bd noon.com jumia.* jumia
+    takealot.com konga.com trendyol.com trendyol hepsiburada.com n11.com 
+    sahibinden.com digikala.com mercadolibre.* mercadolibre mercadolivre.com.br mercadolivre
+    americanas.com.br magazineluiza.com.br casasbahia.com.br olx.* olx linio.com falabella.com
+    ripley.cl coppel.com liverpool.com.mx buscape.com.br zoom.com.br ozon.ru ozon wildberries.ru
+    wildberries market.yandex.ru avito.ru sbermegamarket.ru lamoda.ru rozetka.com.ua prom.ua
+    hotline.ua kaspi.kz allegro.pl allegro ceneo.pl empik.com skapiec.pl heureka.cz heureka.sk
+    zbozi.cz alza.cz mall.cz emag.ro emag.hu emag.bg arukereso.hu compari.ro skroutz.gr bestprice.gr
+    idealo.* idealo billiger.de billiger geizhals.de geizhals.at geizhals.eu guenstiger.de
+    preisvergleich.de check24.de ladenzeile.de otto.de zalando.* zalando kaufland.de mediamarkt.de
+    aboutyou.de kleinanzeigen.de willhaben.at galaxus.* galaxus toppreise.ch ricardo.ch digitec.ch
+    bol.com bol marktplaats.nl 2dehands.be coolblue.nl beslist.nl tweakers.net kieskeurig.nl
+    vergelijk.nl cdiscount.com cdiscount fnac.com darty.com leboncoin.fr laredoute.fr manomano.*
+    manomano vinted.* vinted backmarket.* backmarket leguide.com pricerunner.* pricerunner
+    pricespy.co.uk prisjakt.no prisjakt.nu prisguiden.no kelkoo.* kelkoo shopzilla.com shopzilla
+    bizrate.com pricegrabber.com shopping.com shopping.net nextag.com become.com trovaprezzi.it
+    eprice.it subito.it elcorteingles.es pccomponentes.com kuantokusta.pt worten.pt argos.co.uk
+    johnlewis.com asos.com very.co.uk currys.co.uk tesco.com gumtree.com onbuy.com catch.com.au
+    kogan.com trademe.co.nz finn.no blocket.se tradera.com cdon.* cdon elkjop.no komplett.no dba.dk
+    tori.fi reverb.com poshmark.com depop.com stockx.com farfetch.com ssense.com slickdeals.net
+    mydealz.de hotukdeals.com pepper.pl dealabs.com ozbargain.com.au retailmenot.com honey.com
+    joinhoney.com groupon.* groupon simplycodes.com couponfollow.com
+'), '\s+') AS source
+ON CONFLICT DO NOTHING;
+
+INSERT INTO source_categories (source, category)
+SELECT source, 'video'
+FROM regexp_split_to_table(trim(E'\n ' FROM '
+    youtube.com youtube yt youtu.be com.google.android.youtube youtube-nocookie.com vimeo.com vimeo
+    dailymotion.com dailymotion dai.ly twitch.tv twitch kick.com netflix.com netflix hulu.com hulu
+    disneyplus.com disneyplus primevideo.com max.com hbomax.com peacocktv.com paramountplus.com
+    crackle.com crackle tubitv.com pluto.tv curiositystream.com curiositystream nebula.tv ted.com
+    ted wistia.com wistia fast.wistia.net vidyard.com loom.com brightcove.com jwplayer.com
+    kaltura.com vzaar.com sproutvideo.com bilibili.com bilibili b23.tv iqiyi.com iqiyi iq.com
+    youku.com youku tudou.com v.qq.com mgtv.com le.com pptv.com sohu.com ixigua.com kuaishou.com
+    nicovideo.jp niconico nico.ms abema.tv gyao.yahoo.co.jp tver.jp openrec.tv afreecatv.com
+    sooplive.co.kr tv.naver.com chzzk.naver.com tv.kakao.com rutube.ru rutube vkvideo.ru ivi.ru
+    okko.tv kinopoisk.ru smotrim.ru rumble.com rumble bitchute.com bitchute odysee.com odysee d.tube
+    dtube lbry.tv utreon.com utreon playeur.com floatplane.com veoh.com veoh metacafe.com
+    break.com funnyordie.com streamable.com coub.com vlive.tv aparat.com namasha.com
+    hotstar.com jiocinema.com sonyliv.com zee5.com mxplayer.in viki.com wetv.vip viu.com
+    iflix.com vidio.com globoplay.globo.com arte.tv ardmediathek.de zdf.de joyn.de rtlplus.com
+    myvideo.ge tf1.fr 6play.fr france.tv raiplay.it mediasetinfinity.mediaset.it rtve.es itv.com
+    channel4.com my5.tv svtplay.se tv4play.se viaplay.com nrk.no tv2.no dr.dk areena.yle.fi
+    dplay.com discoveryplus.com livestream.com ustream.tv dlive.tv trovo.live caffeine.tv
+    vimeopro.com peertube.tv framatube.org joinpeertube.org triller.co likee.video
+    viadeo.journaldunet.com
+'), '\s+') AS source
+ON CONFLICT DO NOTHING;
+
+-- Google publishes no list of the assistants that GA4 recognizes.
+INSERT INTO source_categories (source, category)
+SELECT source, 'ai_assistant'
+FROM regexp_split_to_table(trim(E'\n ' FROM '
+    chatgpt.com chatgpt chat.openai.com openai com.openai.chatgpt gemini.google.com gemini
+    bard.google.com com.google.android.apps.bard claude.ai claude copilot.microsoft.com copilot
+    copilot.com perplexity.ai perplexity ai.perplexity.app.android grok.com grok x.ai deepseek.com
+    deepseek meta.ai mistral.ai mistral lechat poe.com you.com phind.com pi.ai duck.ai kimi.com
+    kimi.moonshot.cn doubao.com yuanbao.tencent.com tongyi.com qwen.ai chatglm.cn
+    notebooklm.google.com character.ai iask.ai andisearch.com felo.ai genspark.ai manus.im giga.chat
+    alice.yandex.ru
+'), '\s+') AS source
+ON CONFLICT DO NOTHING;
+
+INSERT INTO conversion_events (event_type)
+SELECT 'purchase' WHERE NOT EXISTS (SELECT FROM conversion_events)
+ON CONFLICT DO NOTHING;
+
 -- == Version of this file =======================================================================
 
 CREATE TABLE IF NOT EXISTS schema_version (
@@ -265,6 +456,113 @@ BEGIN ATOMIC
          (VALUES (CASE unit WHEN 'week' THEN interval '7 days' ELSE interval '1 day' END)) AS s (step),
          generate_series(date_trunc(unit, first AT TIME ZONE time_zone),
                          last AT TIME ZONE time_zone, step) AS local;
+END;
+
+-- == Functions for addresses: never an error, whatever the text =================================
+
+-- scheme://host:port of an address, in lower case and without a user's name; NULL without a host.
+CREATE OR REPLACE FUNCTION url_origin(url text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN lower(regexp_replace(
+    substring(url FROM '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]+'), '//.*@', '//') COLLATE "C");
+
+CREATE OR REPLACE FUNCTION url_host(url text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(btrim(substring(url_origin(url) FROM '//(\[.*\]|[^:]*)'), '[]'), '');
+
+-- Text of a query: + is a blank, and %C3%BC is ü. An escape that is not UTF-8 stays as it is, and
+-- so does %00, because a text has no NUL.
+CREATE OR REPLACE FUNCTION url_decoded(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE STRICT
+AS $$
+BEGIN
+    IF value !~ '[%+]' THEN
+        RETURN value;
+    END IF;
+    RETURN (
+        SELECT string_agg(
+            CASE WHEN length(part[1]) > 1 AND starts_with(part[1], '%')
+                 THEN convert_from(decode(replace(part[1], '%', ''), 'hex'), 'UTF8')
+                 ELSE part[1] END, '' ORDER BY number)
+        FROM regexp_matches(replace(value, '+', ' '), '(?x)
+            (?: %0[1-9A-Fa-f] | %[1-7][0-9A-Fa-f]
+              | %[Cc][2-9A-Fa-f]              %[89ABab][0-9A-Fa-f]
+              | %[Dd][0-9A-Fa-f]              %[89ABab][0-9A-Fa-f]
+              | %[Ee]0 %[ABab][0-9A-Fa-f]     %[89ABab][0-9A-Fa-f]
+              | %[Ee][Dd] %[89][0-9A-Fa-f]    %[89ABab][0-9A-Fa-f]
+              | %[Ee][1-9A-CEFa-cef]       (?:%[89ABab][0-9A-Fa-f]){2}
+              | %[Ff]0 %[9ABab][0-9A-Fa-f] (?:%[89ABab][0-9A-Fa-f]){2}
+              | %[Ff][1-3]                 (?:%[89ABab][0-9A-Fa-f]){3}
+              | %[Ff]4 %8[0-9A-Fa-f]       (?:%[89ABab][0-9A-Fa-f]){2}
+            )+ | [^%]+ | %', 'g')
+            WITH ORDINALITY AS parts (part, number));
+END
+$$;
+
+-- The first value of a parameter of an address, decoded; NULL if it is absent or empty. Names are
+-- compared as they are, and a fragment has no parameters.
+CREATE OR REPLACE FUNCTION url_parameter(url text, name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN strpos(url, name || '=') > 0 THEN url_decoded(nullif(split_part(
+    split_part('&' || substring(split_part(url, '#', 1) FROM '\?(.*)'), '&' || name || '=', 2),
+    '&', 1), '')) END;
+
+-- The entries of source_categories and site_hosts that a host matches: itself, the domains that it
+-- is part of (of two to four labels), and name.* if it is that name under any country's domain.
+CREATE OR REPLACE FUNCTION source_keys(source text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[
+    source,
+    substring(source FROM '[^.]+\.[^.]+$'),
+    substring(source FROM '[^.]+\.[^.]+\.[^.]+$'),
+    substring(source FROM '[^.]+\.[^.]+\.[^.]+\.[^.]+$'),
+    substring(source FROM '^(?:(?:www|m)\.)?([^.]+)\.(?:com?\.)?[^.]+$') || '.*'];
+
+-- True if one of two hosts is the other or a part of it; www. does not count.
+CREATE OR REPLACE FUNCTION is_same_site(host text, other_host text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN right('.' || host, length(regexp_replace(other_host, '^www\.', '')) + 1)
+       = '.' || regexp_replace(other_host, '^www\.', '')
+    OR right('.' || other_host, length(regexp_replace(host, '^www\.', '')) + 1)
+       = '.' || regexp_replace(host, '^www\.', '');
+
+-- GA4's default channel group, by the rules and in the order of Google's table (Analytics Help,
+-- answer 9756891; November 2026). As there, letters may be of any case.
+CREATE OR REPLACE FUNCTION default_channel_group(
+    source text, medium text, campaign text, source_category text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT CASE
+        WHEN s = '(direct)' AND m IN ('(not set)', '(none)') THEN 'Direct'
+        WHEN c LIKE '%cross-network%' THEN 'Cross-network'
+        WHEN (source_category = 'shopping' OR is_shopping) AND is_paid THEN 'Paid Shopping'
+        WHEN source_category = 'search' AND is_paid THEN 'Paid Search'
+        WHEN source_category = 'social' AND is_paid THEN 'Paid Social'
+        WHEN source_category = 'video' AND is_paid THEN 'Paid Video'
+        WHEN m IN ('display', 'banner', 'expandable', 'interstitial', 'cpm') THEN 'Display'
+        WHEN is_paid THEN 'Paid Other'
+        WHEN source_category = 'shopping' OR is_shopping THEN 'Organic Shopping'
+        WHEN source_category = 'social'
+          OR m IN ('social', 'social-network', 'social-media', 'sm', 'social network',
+                   'social media') THEN 'Organic Social'
+        WHEN source_category = 'video' OR m ~ '^(.*video.*)$' THEN 'Organic Video'
+        WHEN source_category = 'search' OR m = 'organic' THEN 'Organic Search'
+        WHEN source_category = 'ai_assistant' OR m = 'ai-assistant' THEN 'AI Assistant'
+        WHEN m IN ('referral', 'app', 'link') THEN 'Referral'
+        WHEN s IN ('email', 'e-mail', 'e_mail', 'e mail')
+          OR m IN ('email', 'e-mail', 'e_mail', 'e mail') THEN 'Email'
+        WHEN m = 'affiliate' THEN 'Affiliates'
+        WHEN m = 'audio' THEN 'Audio'
+        WHEN s = 'sms' OR m = 'sms' THEN 'SMS'
+        WHEN m LIKE '%push' OR m LIKE '%mobile%' OR m LIKE '%notification%' OR s = 'firebase'
+            THEN 'Mobile Push Notifications'
+        ELSE 'Unassigned'
+    END
+    FROM (SELECT lower(source COLLATE "C") AS s, lower(medium COLLATE "C") AS m,
+                 lower(campaign COLLATE "C") AS c) AS lowered
+    CROSS JOIN LATERAL (
+        SELECT m ~ '^(.*cp.*|ppc|retargeting|paid.*)$' AS is_paid,
+               c ~ '^(.*(([^a-df-z]|^)shop|shopping).*)$' AS is_shopping) AS matched;
 END;
 
 -- == Views for people ===========================================================================
@@ -381,6 +679,140 @@ CROSS JOIN LATERAL (
     GROUP BY 1
 ) AS counted
 ORDER BY first_day, weeks_later;
+
+-- Where each session came from. A click id that only ads have says so without other parameters;
+-- Meta and Pinterest add theirs to every link, so a referrer says more.
+CREATE OR REPLACE VIEW session_sources AS
+SELECT s.session_id, s.user_id, s.first_event_timestamp, page.referrer_host,
+       found.source, found.medium, page.campaign, page.term, page.content,
+       click.id AS click_id, click.network AS click_network,
+       page_path(s.landing_page) AS landing_path,
+       default_channel_group(found.source, found.medium, page.campaign, site.category) AS channel,
+       NOT EXISTS (
+           SELECT FROM session_metrics earlier
+           WHERE earlier.user_id = s.user_id
+             AND (earlier.first_event_timestamp, earlier.first_event_id)
+               < (s.first_event_timestamp, s.first_event_id)) AS is_new_visitor,
+       (SELECT count(*) FROM session_metrics earlier
+        WHERE earlier.user_id = s.user_id
+          AND (earlier.first_event_timestamp, earlier.first_event_id)
+           <= (s.first_event_timestamp, s.first_event_id)) AS session_number,
+       s.is_bounce, s.orders_count, s.total_revenue, s.engaged_seconds
+FROM session_metrics s
+CROSS JOIN LATERAL (
+    SELECT url_host(s.entry_referrer) AS referrer_host,
+           url_host(s.landing_page) AS landing_host,
+           nullif(btrim(url_parameter(s.landing_page, 'utm_source')), '') AS utm_source,
+           nullif(btrim(url_parameter(s.landing_page, 'utm_medium')), '') AS utm_medium,
+           nullif(btrim(url_parameter(s.landing_page, 'utm_campaign')), '') AS campaign,
+           nullif(btrim(url_parameter(s.landing_page, 'utm_term')), '') AS term,
+           nullif(btrim(url_parameter(s.landing_page, 'utm_content')), '') AS content
+    OFFSET 0) AS page
+LEFT JOIN LATERAL (
+    SELECT id, network, source, medium
+    FROM (VALUES
+        (1, 'gclid', 'Google Ads', 'google', 'cpc'), (2, 'gbraid', 'Google Ads', 'google', 'cpc'),
+        (3, 'wbraid', 'Google Ads', 'google', 'cpc'),
+        (4, 'dclid', 'Google Marketing Platform', 'dfa', 'cpm'),
+        (5, 'msclkid', 'Microsoft Advertising', 'bing', 'cpc'),
+        (6, 'yclid', 'Yandex Direct', 'yandex', 'cpc'), (7, 'ttclid', 'TikTok', 'tiktok', 'cpc'),
+        (8, 'twclid', 'X', 'twitter', 'cpc'), (9, 'li_fat_id', 'LinkedIn', 'linkedin', 'cpc'),
+        (10, 'ScCid', 'Snapchat', 'snapchat', 'cpc'), (11, 'rdt_cid', 'Reddit', 'reddit', 'cpc'),
+        (12, 'qclid', 'Quora', 'quora', 'cpc'), (13, 'fbclid', 'Meta', 'facebook', 'referral'),
+        (14, 'epik', 'Pinterest', 'pinterest', 'referral')
+        ) AS known (number, parameter, network, source, medium)
+    CROSS JOIN LATERAL (SELECT url_parameter(s.landing_page, parameter) AS id OFFSET 0) AS click
+    WHERE strpos(s.landing_page, '?') > 0 AND id IS NOT NULL
+    ORDER BY number LIMIT 1) AS click ON true
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN page.utm_source IS NOT NULL OR page.utm_medium IS NOT NULL THEN 'parameters'
+                WHEN click.medium <> 'referral' THEN 'click'
+                WHEN page.referrer_host IS NOT NULL
+                 AND is_same_site(page.referrer_host, page.landing_host) IS NOT TRUE
+                 AND NOT EXISTS (SELECT FROM site_hosts
+                                 WHERE host = ANY (source_keys(page.referrer_host)))
+                    THEN 'referrer'
+                WHEN click.medium = 'referral' THEN 'click'
+                ELSE 'nothing' END AS known_by
+    OFFSET 0) AS decided
+CROSS JOIN LATERAL (
+    SELECT CASE known_by WHEN 'parameters' THEN coalesce(page.utm_source, '(not set)')
+                         WHEN 'click' THEN click.source
+                         WHEN 'referrer' THEN regexp_replace(page.referrer_host, '^www\.', '')
+                         ELSE '(direct)' END AS source
+    OFFSET 0) AS named
+LEFT JOIN LATERAL (
+    SELECT category, name FROM source_categories
+    WHERE source_categories.source = ANY (source_keys(lower(named.source COLLATE "C")))
+    ORDER BY length(source_categories.source) DESC LIMIT 1) AS site ON true
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN known_by = 'referrer' AND site.category = 'search'
+                THEN coalesce(site.name, named.source) ELSE named.source END AS source,
+           CASE known_by WHEN 'parameters' THEN coalesce(page.utm_medium, '(not set)')
+                         WHEN 'click' THEN click.medium
+                         WHEN 'referrer' THEN CASE site.category
+                             WHEN 'search' THEN 'organic' WHEN 'ai_assistant' THEN 'ai-assistant'
+                             ELSE 'referral' END
+                         ELSE '(none)' END AS medium
+    OFFSET 0) AS found;
+
+-- A row is that of the visitor's first session, so that a filter by first_seen reads an index.
+CREATE OR REPLACE VIEW visitors AS
+SELECT first.user_id, first.first_event_timestamp AS first_seen, total.last_seen, total.sessions,
+       total.events, total.orders, total.revenue,
+       (SELECT count(DISTINCT day)
+        FROM report_settings
+        CROSS JOIN session_metrics each
+        CROSS JOIN LATERAL generate_series(
+            (each.first_event_timestamp AT TIME ZONE time_zone)::date,
+            (each.last_event_timestamp AT TIME ZONE time_zone)::date, interval '1 day') AS day
+        WHERE each.user_id = first.user_id) AS active_days,
+       first.source AS first_source, first.medium AS first_medium, first.channel AS first_channel,
+       last.source AS last_source, last.medium AS last_medium, last.channel AS last_channel
+FROM session_sources first
+CROSS JOIN LATERAL (
+    SELECT max(last_event_timestamp) AS last_seen, count(*) AS sessions,
+           sum(total_events)::bigint AS events, sum(orders_count)::bigint AS orders,
+           sum(total_revenue) AS revenue
+    FROM session_metrics WHERE user_id = first.user_id) AS total
+CROSS JOIN LATERAL (
+    SELECT source, medium, channel FROM session_sources
+    WHERE session_id = (
+        SELECT session_id FROM session_metrics WHERE user_id = first.user_id
+        ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1)
+    OFFSET 0) AS last
+WHERE first.is_new_visitor;
+
+-- The lines of an order are one conversion, at the time of the first of them in the session.
+CREATE OR REPLACE VIEW conversions AS
+SELECT e.event_time AS conversion_time, e.event_type, e.user_id, e.order_id,
+       (SELECT sum(line.price * coalesce(line.quantity, 1))
+        FROM clickstream_events line
+        WHERE line.user_id = e.user_id AND line.event_type = e.event_type
+          AND line.event_time BETWEEN e.event_time AND s.last_event_timestamp
+          AND (line.event_time, line.event_id) <= (s.last_event_timestamp, s.last_event_id)
+          AND (line.order_id = e.order_id
+               OR (line.event_time, line.event_id) = (e.event_time, e.event_id))) AS value,
+       s.session_id, o.source, o.medium, o.campaign, o.channel, o.is_new_visitor
+FROM clickstream_events e
+JOIN session_metrics s
+  ON s.user_id = e.user_id
+ AND s.first_event_timestamp <= e.event_time
+ AND s.last_event_timestamp >= e.event_time
+ AND (e.event_time, e.event_id) BETWEEN (s.first_event_timestamp, s.first_event_id)
+                                    AND (s.last_event_timestamp, s.last_event_id)
+CROSS JOIN LATERAL (
+    SELECT source, medium, campaign, channel, is_new_visitor
+    FROM session_sources WHERE session_id = s.session_id
+    OFFSET 0) AS o
+WHERE e.event_type IN (SELECT event_type FROM conversion_events)
+  AND NOT EXISTS (
+    SELECT FROM clickstream_events before
+    WHERE before.user_id = e.user_id AND before.event_type = e.event_type
+      AND before.order_id = e.order_id
+      AND before.event_time BETWEEN s.first_event_timestamp AND e.event_time
+      AND (before.event_time, before.event_id) >= (s.first_event_timestamp, s.first_event_id)
+      AND (before.event_time, before.event_id) < (e.event_time, e.event_id));
 
 -- == Meaning of tables, views and columns: psql (\d+) and many other tools show it ===============
 
@@ -595,6 +1027,24 @@ COMMENT ON COLUMN search_refused_documents.status IS 'HTTP status of the answer.
 COMMENT ON COLUMN search_refused_documents.reason IS 'Reason that OpenSearch gave.';
 COMMENT ON COLUMN search_refused_documents.refused_at IS 'When the document was refused.';
 
+COMMENT ON TABLE source_categories IS
+    'Kinds of well-known sites. You may add rows, and change the category and name of others; an '
+    'upgrade adds only rows that are missing. A host matches the longest entry that is the host '
+    'itself, a domain that it is part of, or name.*: that name under the domain of any country.';
+COMMENT ON COLUMN source_categories.source IS
+    'Host, in lower case and without www.; name.* for the domains of all countries; or a name that '
+    'utm_source may have, such as fb.';
+COMMENT ON COLUMN source_categories.category IS
+    'search, social, shopping, video, ai_assistant, or other for none of these.';
+COMMENT ON COLUMN source_categories.name IS
+    'Source of the visits that a search engine refers; NULL for the host.';
+COMMENT ON TABLE site_hosts IS
+    'Hosts of your own, and of payment pages: what they refer is not a source. Parts of a host '
+    'belong to it. Without rows, only the host of the landing page is your own.';
+COMMENT ON COLUMN site_hosts.host IS 'Host in lower case, such as shop.example.';
+COMMENT ON TABLE conversion_events IS 'Types of events that the view conversions counts.';
+COMMENT ON COLUMN conversion_events.event_type IS 'Type of event.';
+
 COMMENT ON TABLE schema_version IS 'The versions of schema.sql that were applied.';
 COMMENT ON COLUMN schema_version.version IS 'Number of the version.';
 COMMENT ON COLUMN schema_version.applied_at IS 'When the version was applied.';
@@ -604,6 +1054,16 @@ COMMENT ON COLUMN report_settings.only_row IS 'Always true.';
 COMMENT ON COLUMN report_settings.time_zone IS 'REPORT_TIMEZONE, as create_schema.py last read it.';
 
 COMMENT ON FUNCTION page_path IS 'The path of an address, without origin, query and fragment.';
+COMMENT ON FUNCTION url_origin IS
+    'Scheme, host and port of an address, in lower case; NULL if it has no host.';
+COMMENT ON FUNCTION url_host IS 'The host of an address, in lower case; NULL if it has none.';
+COMMENT ON FUNCTION url_decoded IS 'A text of a query, with + and escapes decoded.';
+COMMENT ON FUNCTION url_parameter IS
+    'The first value of a parameter of an address, decoded; NULL if it is absent or empty.';
+COMMENT ON FUNCTION source_keys IS
+    'Entries of source_categories and site_hosts that a host can match.';
+COMMENT ON FUNCTION is_same_site IS 'True if one of two hosts is the other or a part of it.';
+COMMENT ON FUNCTION default_channel_group IS 'The channel by the default channel groups of GA4.';
 COMMENT ON FUNCTION report_periods IS
     'The days or weeks from the first event to the last one, in the time zone of report_settings.';
 
@@ -617,11 +1077,58 @@ COMMENT ON VIEW daily_traffic IS 'Sessions by the day on which they began, with 
 COMMENT ON VIEW retention_cohorts IS
     'New visitors by the week of their first session, and how many of them had sessions later.';
 
+COMMENT ON VIEW session_sources IS
+    'Where each session came from: docs/sources.md has the rules.';
+COMMENT ON VIEW visitors IS 'One row for each visitor.';
+COMMENT ON VIEW conversions IS
+    'One row for each conversion: an order, or an event of another type of conversion_events.';
+
 COMMENT ON COLUMN events_with_session.page_path IS 'Path of page_url.';
 COMMENT ON COLUMN open_sessions.landing_path IS 'Path of landing_page.';
 COMMENT ON COLUMN open_sessions.exit_path IS 'Path of exit_page.';
 COMMENT ON COLUMN latest_sessions.landing_path IS 'Path of landing_page.';
 COMMENT ON COLUMN latest_sessions.exit_path IS 'Path of exit_page.';
+COMMENT ON COLUMN session_sources.referrer_host IS 'Host of entry_referrer.';
+COMMENT ON COLUMN session_sources.source IS
+    'utm_source, the ad network, the site or search engine of the referrer, or (direct).';
+COMMENT ON COLUMN session_sources.medium IS
+    'utm_medium, or cpc, cpm, organic, referral, ai-assistant or (none).';
+COMMENT ON COLUMN session_sources.campaign IS 'utm_campaign of landing_page.';
+COMMENT ON COLUMN session_sources.term IS 'utm_term of landing_page.';
+COMMENT ON COLUMN session_sources.content IS 'utm_content of landing_page.';
+COMMENT ON COLUMN session_sources.click_id IS 'Id that an ad network gave the click.';
+COMMENT ON COLUMN session_sources.click_network IS 'Ad network that click_id is from.';
+COMMENT ON COLUMN session_sources.landing_path IS 'Path of landing_page.';
+COMMENT ON COLUMN session_sources.channel IS 'Channel by the default channel groups of GA4.';
+COMMENT ON COLUMN session_sources.is_new_visitor IS
+    'True if the session is the visitor''s first one; false for a returning visitor.';
+COMMENT ON COLUMN session_sources.session_number IS 'Number of the session of its visitor, from 1.';
+COMMENT ON COLUMN visitors.user_id IS 'Id of the visitor.';
+COMMENT ON COLUMN visitors.first_seen IS 'Time of the first event.';
+COMMENT ON COLUMN visitors.last_seen IS 'Time of the last event.';
+COMMENT ON COLUMN visitors.sessions IS 'Number of sessions.';
+COMMENT ON COLUMN visitors.events IS 'Number of events.';
+COMMENT ON COLUMN visitors.orders IS 'Number of orders, by session.';
+COMMENT ON COLUMN visitors.revenue IS 'Revenue of all sessions.';
+COMMENT ON COLUMN visitors.active_days IS
+    'Number of days that the sessions touch, in the time zone of report_settings.';
+COMMENT ON COLUMN visitors.first_source IS 'Source of the first session.';
+COMMENT ON COLUMN visitors.first_medium IS 'Medium of the first session.';
+COMMENT ON COLUMN visitors.first_channel IS 'Channel of the first session.';
+COMMENT ON COLUMN visitors.last_source IS 'Source of the last session.';
+COMMENT ON COLUMN visitors.last_medium IS 'Medium of the last session.';
+COMMENT ON COLUMN visitors.last_channel IS 'Channel of the last session.';
+COMMENT ON COLUMN conversions.conversion_time IS
+    'Time of the event; of an order, of its first line in the session.';
+COMMENT ON COLUMN conversions.value IS
+    'Sum of price times quantity of its events in the session; NULL without a price.';
+COMMENT ON COLUMN conversions.session_id IS 'Session of the conversion.';
+COMMENT ON COLUMN conversions.source IS 'Source of the session.';
+COMMENT ON COLUMN conversions.medium IS 'Medium of the session.';
+COMMENT ON COLUMN conversions.campaign IS 'Campaign of the session.';
+COMMENT ON COLUMN conversions.channel IS 'Channel of the session.';
+COMMENT ON COLUMN conversions.is_new_visitor IS
+    'True if the session is the visitor''s first one.';
 COMMENT ON COLUMN conversion_funnel.step IS 'Number of the step, from 1 to 3.';
 COMMENT ON COLUMN conversion_funnel.event_type IS 'Type of event of the step.';
 COMMENT ON COLUMN conversion_funnel.sessions IS 'Sessions with at least one such event.';
@@ -663,7 +1170,8 @@ BEGIN
               AND t.attname = a.attname
             ORDER BY t.attrelid LIMIT 1) AS described
         WHERE a.attrelid IN ('events_with_session'::regclass, 'open_sessions'::regclass,
-                             'latest_sessions'::regclass)
+                             'latest_sessions'::regclass, 'session_sources'::regclass,
+                             'conversions'::regclass)
           AND col_description(a.attrelid, a.attnum) IS NULL
     LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L',

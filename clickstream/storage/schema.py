@@ -41,6 +41,9 @@ TABLES = (
     "erasure_keys",
     "erased_visitors",
     "report_settings",
+    "source_categories",
+    "site_hosts",
+    "conversion_events",
     "session_changes",
     "search_cursor",
     "search_refused_documents",
@@ -55,8 +58,21 @@ VIEWS = (
     "hourly_traffic",
     "daily_traffic",
     "retention_cohorts",
+    "session_sources",
+    "visitors",
+    "conversions",
 )
-FUNCTIONS = ("page_path(text)", "report_periods(text)")
+FUNCTIONS = (
+    "page_path(text)",
+    "report_periods(text)",
+    "url_parameter(text, text)",
+    "url_decoded(text)",
+    "url_host(text)",
+    "url_origin(text)",
+    "source_keys(text)",
+    "is_same_site(text, text)",
+    "default_channel_group(text, text, text, text)",
+)
 APPLICATION = "clickstream schema"
 
 # Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives way, and not

@@ -64,4 +64,20 @@ CREATE TABLE IF NOT EXISTS erased_visitors (
     erased_at         timestamptz NOT NULL DEFAULT now()
 );
 
+-- Settings of the views of sources; schema.sql adds their rows.
+CREATE TABLE IF NOT EXISTS source_categories (
+    source            text        PRIMARY KEY COLLATE "C" CHECK (source = lower(source)),
+    category          text        NOT NULL COLLATE "C" CHECK (
+        category IN ('search', 'social', 'shopping', 'video', 'ai_assistant', 'other')),
+    name              text        COLLATE "C"
+);
+
+CREATE TABLE IF NOT EXISTS site_hosts (
+    host              text        PRIMARY KEY COLLATE "C" CHECK (host ~ '^[a-z0-9._-]+$')
+);
+
+CREATE TABLE IF NOT EXISTS conversion_events (
+    event_type        text        PRIMARY KEY COLLATE "C"
+);
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
