@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from clickstream.clients.postgres import Connection, Cursor, connect_or_explain
 from clickstream.model.sessions import SESSION_COLUMNS, Rule, session_id
 from clickstream.settings import Settings
-from clickstream.storage import change_log, session_rule, stored_rule, write_lock
+from clickstream.storage import (
+    change_log,
+    event_retention,
+    session_rule,
+    stored_rule,
+    write_lock,
+)
 from clickstream.storage.copy_rows import copy, line
 from clickstream.storage.stored_rule import rule_of
 
@@ -114,6 +120,7 @@ def rebuild(connection: Connection, rule: Rule) -> Rebuilt:
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)
         stored_rule.replace(cursor, rule)
+        event_retention.allow_timeout(cursor, rule.timeout)
         _recompute(cursor, rule)
         _add_ids(connection, cursor)
         cursor.execute(CREATE_REBUILT)
