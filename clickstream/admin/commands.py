@@ -31,6 +31,7 @@ from clickstream.settings import Settings, load
 from clickstream.storage.interruptible import interruptible
 from clickstream.storage.outcomes import OutcomeKind
 from clickstream.storage.rejected_table import describe_reasons
+from clickstream.storage.snapshot import snapshot, snapshot_time
 
 APPLICATION = "clickstream admin"
 LOCATION = "PARTITION:OFFSET"
@@ -256,13 +257,15 @@ def _rebuild_index(arguments: argparse.Namespace) -> int:
 
 def _retain(arguments: argparse.Namespace) -> int:
     with _connect(load(arguments.env_file)) as connection:
+        with snapshot(connection) as cursor:
+            kept_from = snapshot_time(cursor) - arguments.days
         if arguments.dry_run:
-            found = interruptible(connection, lambda: retain.survey(connection, arguments.days))
+            found = interruptible(connection, lambda: retain.survey(connection, kept_from))
             lines = survey_lines(found)
         else:
             with removal_progress() as show:
                 found = interruptible(
-                    connection, lambda: retain.retain(connection, arguments.days, show)
+                    connection, lambda: retain.retain(connection, kept_from, show)
                 )
             lines = result_lines(found)
     print(as_json(found) if arguments.json else "\n".join(lines))

@@ -91,17 +91,17 @@ class OldSession(NamedTuple):
     events: int
 
 
-def survey(connection: Connection, age: timedelta) -> RetainReport:
+def survey(connection: Connection, kept_from: datetime) -> RetainReport:
     """Return what `retain` would remove; changes nothing. Raises UserError as `retain` does."""
     with snapshot(connection) as cursor:
-        limits = event_retention.plan(cursor, age, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
         return _survey(cursor, limits, dry_run=True)
 
 
 def retain(
-    connection: Connection, age: timedelta, show: Callable[[RetainReport, int], object]
+    connection: Connection, kept_from: datetime, show: Callable[[RetainReport, int], object]
 ) -> RetainReport:
-    """Remove what is older than an age, and return what was removed.
+    """Remove what is older than kept_from, or what an earlier run left, and return what it was.
 
     1. Store the limits, and make every consumer drop its cache: from then on no consumer accepts an
     older event. 2. Remove sessions. 3. Remove rejected records.
@@ -110,7 +110,7 @@ def retain(
     are gone. Raises UserError if no consumer has stored a session rule, or if somebody writes for
     longer than a minute.
     """
-    limits = _advance(connection, age)
+    limits = _advance(connection, kept_from)
     with snapshot(connection) as cursor:
         found = _survey(cursor, limits, dry_run=False)
     try:
@@ -135,15 +135,15 @@ def _timeout(cursor: Cursor) -> timedelta:
     return rule.timeout
 
 
-def _advance(connection: Connection, age: timedelta) -> Retention:
+def _advance(connection: Connection, kept_from: datetime) -> Retention:
     """Store the limits unless they are stored already, and return them."""
     with connection, connection.cursor() as cursor:
-        limits = event_retention.plan(cursor, age, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
         if limits == event_retention.read(cursor):
             return limits
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)
-        limits = event_retention.plan(cursor, age, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
         event_retention.replace(cursor, limits)
         return limits
 

@@ -17,10 +17,11 @@ from clickstream.clients.network import Endpoint
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import create_rights
 from clickstream.doctor.checks import Check
+from clickstream.durations import format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
-from clickstream.storage import schema_version, stored_rule
+from clickstream.storage import event_retention, schema_version, stored_rule
 from clickstream.storage.schema import TABLES
 
 APPLICATION = "clickstream doctor"
@@ -59,6 +60,7 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("schema", lambda: _with_connection(settings, _check_version))
     check_rule = partial(_check_rule, stored_rule.rule_of(settings))
     yield Check("session rule", lambda: _with_connection(settings, check_rule))
+    yield Check("retention", lambda: _with_connection(settings, _describe_retention))
 
 
 def _root(settings: Settings) -> str:
@@ -235,3 +237,11 @@ def _check_rule(rule: Rule, connection: Connection) -> str:
             return "none stored yet"
         stored_rule.require(cursor, rule)
     return "as in the settings"
+
+
+def _describe_retention(connection: Connection) -> str:
+    with connection.cursor() as cursor:
+        kept_from = event_retention.read_kept_from(cursor)
+    if kept_from is None:
+        return "all events are kept"
+    return f"events before {format_time(kept_from)} are not kept"

@@ -1,6 +1,7 @@
 """Finding an event by its id, and the sessions of a visitor."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from clickstream.admin.text_table import table_lines
 from clickstream.clients.postgres import Connection
@@ -12,7 +13,7 @@ from clickstream.inspection.pipeline_status import read_status
 from clickstream.inspection.stored_events import VisitorSession
 from clickstream.model.event_ids import read_event_id
 from clickstream.settings import Settings
-from clickstream.storage import erased_visitors
+from clickstream.storage import erased_visitors, event_retention
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clip
 
@@ -28,11 +29,14 @@ def find_event(connection: Connection, settings: Settings, sent_id: str) -> Answ
     with snapshot(connection) as cursor:
         events = stored_events.events_by_id(cursor, str(read_event_id(sent_id)))
         rejections = stored_events.rejections_with(cursor, sent_id)
+        kept_from = event_retention.read_kept_from(cursor)
     if events or rejections:
         return Answer(True, [*event_lines(events), *rejection_lines(rejections)])
     shown = clip(sent_id, SHOWN_WIDTH)
     return _not_found(
-        f"No event {shown} is stored, and no rejected record contains this id.", settings
+        f"No event {shown} is stored, and no rejected record contains this id.",
+        settings,
+        kept_from,
     )
 
 
@@ -42,6 +46,7 @@ def find_visitor(connection: Connection, settings: Settings, user_id: str) -> An
         sessions = stored_events.sessions_of(cursor, user_id)
         rejections = stored_events.rejections_of(cursor, user_id)
         erased = erased_visitors.find(cursor, erased_visitors.keys(cursor), [user_id])
+        kept_from = event_retention.read_kept_from(cursor)
     shown = clip(user_id, SHOWN_WIDTH)
     lines = [*_session_lines(sessions), *rejection_lines(rejections)]
     if erased:
@@ -50,12 +55,17 @@ def find_visitor(connection: Connection, settings: Settings, user_id: str) -> An
     if lines:
         return Answer(True, lines)
     return _not_found(
-        f"No event of visitor {shown} is stored, and no rejected record has this key.", settings
+        f"No event of visitor {shown} is stored, and no rejected record has this key.",
+        settings,
+        kept_from,
     )
 
 
-def _not_found(what: str, settings: Settings) -> Answer:
-    """Return an answer that also says how many records are not read yet."""
+def _not_found(what: str, settings: Settings, kept_from: datetime | None) -> Answer:
+    """Return an answer that also says how many records are not read yet.
+
+    kept_from: earlier events are not kept; None if all are.
+    """
     status = read_status(settings)
     if status.kafka_error:
         unread = f"The number of records that are not read yet is unknown: {status.kafka_error}."
@@ -64,7 +74,8 @@ def _not_found(what: str, settings: Settings) -> Answer:
         unread = f"{number:,} {'record is' if number == 1 else 'records are'} not read yet."
     else:
         unread = f"Every record of topic {settings.kafka_topic} is read."
-    return Answer(False, [*sentence(what), *sentence(unread)])
+    removed = f"Events before {format_time(kept_from)} are not kept." if kept_from else ""
+    return Answer(False, [*sentence(what), *sentence(removed), *sentence(unread)])
 
 
 def _session_lines(sessions: Sequence[VisitorSession]) -> list[str]:

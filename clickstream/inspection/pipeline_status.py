@@ -14,6 +14,7 @@ from clickstream.indexer import backlog
 from clickstream.indexer.backlog import Backlog
 from clickstream.inspection.topic_reader import TopicReader, UnreadRecords
 from clickstream.settings import Settings
+from clickstream.storage import event_retention
 from clickstream.storage.positions import IS_OWNER
 from clickstream.storage.query_rows import select_as
 from clickstream.storage.snapshot import snapshot, snapshot_time
@@ -60,7 +61,7 @@ class PipelineStatus:
     """Status of a topic's consumers at one time; the names of the fields are those of the JSON.
 
     total_lag_records: None if Kafka cannot be reached; kafka_error then says why. search_backlog:
-    None if OPENSEARCH_HOST is empty.
+    None if OPENSEARCH_HOST is empty. kept_from: earlier events are not kept; None if all are.
     """
 
     time: datetime
@@ -71,6 +72,7 @@ class PipelineStatus:
     total_lag_records: int | None
     rejected_last_hour: int
     search_backlog: Backlog | None
+    kept_from: datetime | None
     kafka_error: str | None
 
     @property
@@ -108,6 +110,7 @@ class StoredStatus:
     progress: list[StoredProgress]
     rejected_last_hour: int
     search_backlog: Backlog | None
+    kept_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,7 @@ def read_status(settings: Settings) -> PipelineStatus:
         total_lag_records=None if lag.error else sum(each.lag_records or 0 for each in partitions),
         rejected_last_hour=stored.rejected_last_hour,
         search_backlog=stored.search_backlog,
+        kept_from=stored.kept_from,
         kafka_error=lag.error,
     )
 
@@ -156,6 +160,7 @@ def _read_stored(connection: Connection, settings: Settings) -> StoredStatus:
             ),
             rejected_last_hour=rejected,
             search_backlog=backlog.read(cursor) if settings.opensearch_host else None,
+            kept_from=event_retention.read_kept_from(cursor),
         )
 
 

@@ -24,8 +24,9 @@ from clickstream.model.events import Event
 from clickstream.model.named_visitors import visitors_of
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
-from clickstream.storage import erased_visitors
+from clickstream.storage import erased_visitors, event_retention
 from clickstream.storage.outcomes import RecordOutcome
+from clickstream.storage.rejected_table import record_time
 from clickstream.storage.snapshot import snapshot
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,12 +101,13 @@ def _find_event_of(
         stored = stored_events.events_by_key(cursor, event.key) if event else []
         visitors = visitors_of(record.key, first_bytes(record.value), reading.field_names)
         erased = erased_visitors.find(cursor, erased_visitors.keys(cursor), visitors)
+        kept_from = event_retention.read_kept_from(cursor)
     if stored:
         return Answer(True, [*fact("record", _role(record, stored[0])), *event_lines(stored)])
     if erased:
         place, erased_at = f"{record.partition}:{record.offset}", format_time(min(erased.values()))
         return _not_found(f"Record {place} was removed: its visitor was erased on {erased_at}.")
-    return _not_found(_describe_missing(record, result))
+    return _not_found(_describe_missing(record, result, kept_from))
 
 
 def _role(record: Any, stored: StoredEvent) -> str:
@@ -115,8 +117,22 @@ def _role(record: Any, stored: StoredEvent) -> str:
     return "stored, or a duplicate of a record with the same event"
 
 
-def _describe_missing(record: Any, result: Event | RecordOutcome) -> str:
+def _describe_missing(
+    record: Any, result: Event | RecordOutcome, kept_from: datetime | None
+) -> str:
     place = f"Record {record.partition}:{record.offset} was read"
+    event = result if isinstance(result, Event) else result.event
+    if kept_from and event and event.event_time < kept_from:
+        return (
+            f"{place}, and its event {event.event_id} of {format_time(event.event_time)} was "
+            f"removed or never stored: events before {format_time(kept_from)} are not kept."
+        )
+    sent_at = record_time(record.timestamp)
+    if kept_from and isinstance(result, RecordOutcome) and sent_at and sent_at < kept_from:
+        return (
+            f"{place} and rejected, and then removed: rejected records before "
+            f"{format_time(kept_from)} are not kept."
+        )
     if isinstance(result, RecordOutcome):
         return (
             f"{place}, and is no longer among the rejected records. By the settings here it is "

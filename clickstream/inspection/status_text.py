@@ -75,6 +75,8 @@ def _facts(status: PipelineStatus) -> Iterator[str]:
         yield from fact("no owner", _numbers(unowned))
     yield from fact("rejected", f"{status.rejected_last_hour:,} in the last hour")
     yield from fact("search", _search(status))
+    if status.kept_from:
+        yield from fact("kept", f"events before {format_time(status.kept_from)} are not kept")
 
 
 def _lag(status: PipelineStatus) -> str:

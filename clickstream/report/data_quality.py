@@ -3,6 +3,7 @@
 from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
 from clickstream.report.models import DataQuality, RejectionFigures, RepairFigures, SuspectVisitor
+from clickstream.storage import event_retention
 from clickstream.storage.positions import FORGOTTEN, REMOVED
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
@@ -76,6 +77,7 @@ def read_quality(cursor: Cursor) -> DataQuality:
         "repaired_by_field": select_as(RepairFigures, cursor, SELECT_REPAIRS),
         "suspect_visitors": _suspect_visitors(cursor),
         "search": waiting if waiting.begun else None,
+        "kept_from": event_retention.read_kept_from(cursor),
     }
     return as_dataclass(DataQuality, figures)
 

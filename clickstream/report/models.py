@@ -206,6 +206,7 @@ class DataQuality:
 
     repeated_event_ids: rows whose event_id is stored with another time too, without the first row
     of each id. search: rows that wait to be indexed; None if nothing was ever indexed.
+    kept_from: earlier events are not kept; None if all are.
     """
 
     partitions: int
@@ -224,6 +225,7 @@ class DataQuality:
     last_stored: datetime | None
     caught_up: datetime | None
     search: Backlog | None
+    kept_from: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Texts of visitors are as they were sent: html_page.py and terminal.py make them 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import timedelta, tzinfo
 
 from clickstream.durations import format_duration, format_minute, format_time
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
@@ -306,6 +306,7 @@ def _quality(report: Report) -> Section:
         ("last stored", age(figures.last_stored, now, zone)),
         ("caught up", age(figures.caught_up, now, zone)),
         *([("search", _backlog(figures.search))] if figures.search else []),
+        *_retention(figures, zone),
     ]
     return Section("Data quality, since the beginning", facts)
 
@@ -353,6 +354,11 @@ def _backlog(waiting: Backlog) -> str:
         f"{at_least}{number(waiting.rows)} rows to be indexed, the oldest waiting for "
         f"{format_duration(timedelta(seconds=round(waiting.seconds)))}"
     )
+
+
+def _retention(figures: DataQuality, zone: tzinfo) -> Iterator[tuple[str, str]]:
+    if figures.kept_from:
+        yield "kept", f"events before {format_time(figures.kept_from, zone)} are not kept"
 
 
 def _removed(figures: DataQuality) -> str:

@@ -8,10 +8,9 @@ no event that is accepted can belong to a session that was removed.
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from clickstream.clients.postgres import Cursor, only_row
+from clickstream.clients.postgres import Cursor
 
 SELECT_RETENTION = "SELECT kept_from, removed_before FROM event_retention"
-SELECT_NOW = "SELECT now()"
 REPLACE_RETENTION = """
     INSERT INTO event_retention (kept_from, removed_before) VALUES (%s, %s)
     ON CONFLICT (only_row) DO UPDATE
@@ -42,13 +41,11 @@ def read_kept_from(cursor: Cursor) -> datetime | None:
     return stored and stored.kept_from
 
 
-def plan(cursor: Cursor, age: timedelta, timeout: timedelta) -> Retention:
-    """Return the limits that keep events up to this age, none of them before the stored ones.
+def plan(cursor: Cursor, kept_from: datetime, timeout: timedelta) -> Retention:
+    """Return the limits that keep the events from this time on, none before the stored limits.
 
     timeout: of the stored session rule.
     """
-    cursor.execute(SELECT_NOW)
-    kept_from = only_row(cursor)[0] - age
     stored = read(cursor)
     if stored is None:
         return Retention(kept_from, kept_from - timeout)

@@ -19,7 +19,8 @@ from tests.services.records import key_of, value_of
 ALL_TIMES = Reading(min_event_time=datetime.min.replace(tzinfo=UTC))
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
 EMPTY_TABLES = """
-    TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule
+    TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule,
+             event_retention
 """
 
 

@@ -37,6 +37,6 @@ EMPTY = models.Report(
     longest_sessions=[],
     devices=[],
     countries=[],
-    quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None),
+    quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None, None),
     charts=NO_CHARTS,
 )
