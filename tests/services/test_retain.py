@@ -5,11 +5,13 @@ session whose last event is before removed_before goes with all its events. A re
 tests has the time 0 in Kafka, which is before every kept_from.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from math import inf
+from signal import SIGINT
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -31,7 +33,10 @@ from clickstream.verify.stored_sessions import verify_sessions
 from tests.services import oracle
 from tests.services.batches import ALL_TIMES, Batches
 from tests.services.databases import Query
-from tests.services.records import START, event
+from tests.services.records import START, event, send_by_visitor, wait_until_read
+from tests.services.scripts import RunScript, StartScript
+from tests.services.search_oracle import wait_until_equal
+from tests.services.waiting import eventually
 
 TIMEOUTS = (10, 30)
 ROWS = "SELECT user_id, event_time FROM clickstream_events"
@@ -284,3 +289,91 @@ def test_a_retried_record_whose_event_is_not_kept_leaves_the_rejected_records(
     assert +kinds == {OutcomeKind.REMOVED: 1}
     assert query("SELECT * FROM rejected_events") == []
     assert verify_sessions(transactions).differences.first == []
+
+
+DAY = 86_400.0
+DAYS = 90
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'clickstream admin'
+      AND wait_event_type = 'Lock'
+"""
+
+
+def _at(user_id: str, days_ago: float, **fields: Any) -> Any:
+    time = datetime.now(UTC) - timedelta(days=days_ago)
+    return event(user_id, 0, **{"timestamp": time.isoformat(), **fields})
+
+
+def test_beside_a_consumer_old_sessions_go_with_their_documents_and_reading_again_restores_nothing(
+    environment: dict[str, str],
+    search: dict[str, str],
+    start_script: StartScript,
+    run_script: RunScript,
+    query: Query,
+) -> None:
+    """One session across the limit stays whole; its first events are older than the limit."""
+    environment.update(search)
+    quarter_hour = 1 / 96
+    old = [_at("old", 100 - n / DAY) for n in range(50)]
+    across = [_at("across", DAYS + n * quarter_hour) for n in range(6, -3, -1)]
+    consumer = start_script("consumer.py")
+    send_by_visitor(environment, [*old, *across, _at("new", 0.01)])
+    wait_until_read(query, 60)
+
+    planned = json.loads(_retain(run_script, DAYS, "--dry-run", "--json"))
+    assert (planned["dry_run"], planned["sessions"], planned["events"]) == (True, 1, 50)
+    assert planned["first_event"] == old[0]["timestamp"]
+    assert planned["bytes"] > 0
+    assert query("SELECT count(*) FROM clickstream_events") == [(60,)]
+    assert query("SELECT * FROM event_retention") == []
+
+    removed = json.loads(_retain(run_script, DAYS, "--json"))
+    assert (removed["dry_run"], removed["sessions"], removed["events"]) == (False, 1, 50)
+    late = _at("across", DAYS + 0.001)
+    send_by_visitor(environment, [late, _at("across", 0), _at("new", 0)])
+    wait_until_read(query, 63)
+    assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
+    wait_until_read(query, 126)
+    assert consumer.is_running
+    counters = oracle.check(environment)
+    assert (counters["rows"], counters["removed"]) == (12, 50 + 1 + 51)
+    assert query("SELECT total_events FROM session_metrics ORDER BY 1") == [(1,), (2,), (9,)]
+    wait_until_equal(environment, search)
+    _check_mentions(run_script, late["event_id"], removed["kept_from"][:10])
+
+
+def _retain(run_script: RunScript, days: int, *options: str) -> str:
+    result = run_script("clickstream", "retain", "--days", str(days), *options)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def _check_mentions(run_script: RunScript, event_id: str, day: str) -> None:
+    """Assert that each command says from when on events are kept."""
+    for command in (["summary.py"], ["clickstream", "status"], ["clickstream", "find", event_id]):
+        assert f"vents before {day}" in run_script(*command).stdout
+
+
+def test_ctrl_c_while_sessions_are_removed_leaves_them_consistent_and_the_next_run_goes_on(
+    transactions: Connection, start_script: StartScript, run_script: RunScript, query: Query
+) -> None:
+    """The second of three steps waits for a lock, until Ctrl-C."""
+    batches = Batches(transactions, _rule(1_800, boundaries=False))
+    batches.store([[_at(f"v{n}", 2_000 - n) for n in range(1_200)], [b"not JSON"]])
+    with transactions.cursor() as cursor:
+        cursor.execute("SELECT FROM session_metrics WHERE user_id = 'v600' FOR UPDATE")
+        interrupted = start_script("clickstream", "retain", "--days", "900")
+        eventually(lambda: query(WAITING) == [(1,)])
+        interrupted.send_signal(SIGINT)
+        assert interrupted.wait() == 130
+    transactions.rollback()
+    assert interrupted.output == "interrupted\n"
+    assert query("SELECT count(*) FROM session_metrics") == [(700,)]
+    assert verify_sessions(transactions).differences.first == []
+
+    removed = json.loads(_retain(run_script, 900, "--json"))
+    assert (removed["sessions"], removed["events"], removed["rejected_records"]) == (600, 600, 1)
+    assert query("SELECT removed FROM stream_positions WHERE topic = '(removed)'") == [(1_100,)]
+    assert verify_sessions(transactions).differences.first == []
+    assert "Removed: 0 sessions; 0 rejected records; about 0 bytes." in _retain(run_script, 900)

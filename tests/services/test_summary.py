@@ -228,6 +228,7 @@ def test_json_has_the_outcome_of_every_record(run_script: RunScript) -> None:
         "newest_event": (START + timedelta(seconds=260 + 42 * 60)).isoformat(),
         "caught_up": None,
         "search": None,
+        "kept_from": None,
     }
 
 
