@@ -65,9 +65,9 @@ SELECT_OLD_RECORDS = f"""
 
 @dataclass(frozen=True, slots=True)
 class RetainReport:
-    """What was removed, or would be removed; the names of the fields are those of the JSON.
+    """Numbers and times of what is removed; the names of the fields are those of the JSON.
 
-    kept_from: earlier events are not accepted. removed_before: sessions that end earlier are
+    dry_run: True if it only would be removed. kept_from: earlier events are not accepted. removed_before: sessions that end earlier are
     removed. first_event, last_event: of these sessions; None if there are none. bytes: about how
     much they and the rejected records take on disk.
     """

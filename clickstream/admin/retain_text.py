@@ -1,4 +1,4 @@
-"""What `python -m clickstream retain` prints for people."""
+"""Texts of `python -m clickstream retain`: its progress and its result."""
 
 import sys
 from collections.abc import Callable, Iterator
