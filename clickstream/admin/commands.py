@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from clickstream import cli
 from clickstream.admin import (
@@ -13,25 +13,21 @@ from clickstream.admin import (
     forget_positions,
     position_commands,
     rejected_records,
-    retain,
+    retain_command,
     retry_rejected,
     search_commands,
 )
 from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
-from clickstream.admin.retain_text import removal_progress, result_lines, survey_lines
 from clickstream.clients.postgres import Connection, connect_or_explain
-from clickstream.durations import LONGEST
 from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.reading_settings import reading_of
 from clickstream.report.as_json import as_json
 from clickstream.settings import Settings, load
-from clickstream.storage.interruptible import interruptible
 from clickstream.storage.outcomes import OutcomeKind
 from clickstream.storage.rejected_table import describe_reasons
-from clickstream.storage.snapshot import snapshot, snapshot_time
 
 APPLICATION = "clickstream admin"
 LOCATION = "PARTITION:OFFSET"
@@ -43,7 +39,7 @@ def register(commands: cli.Subparsers) -> None:
     _register_positions(commands)
     _register_search(commands)
     erase_command.register(commands)
-    _register_retain(commands)
+    retain_command.register(commands)
 
 
 def _register_rejected(commands: cli.Subparsers) -> None:
@@ -106,26 +102,6 @@ def _register_search(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
     add_database_command(actions, "import", text, _import_dashboards)
-
-
-def _register_retain(commands: cli.Subparsers) -> None:
-    summary = "keep the last N days: remove older sessions, their events, and rejected records"
-    retaining = add_database_command(commands, "retain", summary, _retain)
-    retaining.add_argument(
-        "--days", type=_days, required=True, metavar="N", help="days to keep, counted back from now"
-    )
-    retaining.add_argument(
-        "--dry-run", action="store_true", help="show what would be removed, and change nothing"
-    )
-    retaining.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _days(text: str) -> timedelta:
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= LONGEST.days):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of days from 1 to {LONGEST.days:,}"
-        )
-    return timedelta(days=int(text))
 
 
 def _location(text: str) -> tuple[int, int]:
@@ -252,23 +228,6 @@ def _verify_index(arguments: argparse.Namespace) -> int:
 def _rebuild_index(arguments: argparse.Namespace) -> int:
     settings = _load_with_search(arguments)
     print(search_commands.rebuild(settings, take_over=arguments.take_over))
-    return cli.DONE
-
-
-def _retain(arguments: argparse.Namespace) -> int:
-    with _connect(load(arguments.env_file)) as connection:
-        with snapshot(connection) as cursor:
-            kept_from = snapshot_time(cursor) - arguments.days
-        if arguments.dry_run:
-            found = interruptible(connection, lambda: retain.survey(connection, kept_from))
-            lines = survey_lines(found)
-        else:
-            with removal_progress() as show:
-                found = interruptible(
-                    connection, lambda: retain.retain(connection, kept_from, show)
-                )
-            lines = result_lines(found)
-    print(as_json(found) if arguments.json else "\n".join(lines))
     return cli.DONE
 
 

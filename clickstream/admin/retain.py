@@ -6,7 +6,7 @@ are as consistent as before, and the next run goes on.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from psycopg2 import errors
@@ -67,9 +67,10 @@ SELECT_OLD_RECORDS = f"""
 class RetainReport:
     """Numbers and times of what is removed; the names of the fields are those of the JSON.
 
-    dry_run: True if it only would be removed. kept_from: earlier events are not accepted. removed_before: sessions that end earlier are
-    removed. first_event, last_event: of these sessions; None if there are none. bytes: about how
-    much they and the rejected records take on disk.
+    dry_run: True if it would be removed. kept_from: earlier events are not accepted.
+    removed_before: sessions that end earlier are removed. first_event, last_event: of these
+    sessions; None if there are none. bytes: about how much they and the rejected records take on
+    disk.
     """
 
     dry_run: bool
@@ -94,7 +95,7 @@ class OldSession(NamedTuple):
 def survey(connection: Connection, kept_from: datetime) -> RetainReport:
     """Return what `retain` would remove; changes nothing. Raises UserError as `retain` does."""
     with snapshot(connection) as cursor:
-        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, stored_rule.require_any(cursor).timeout)
         return _survey(cursor, limits, dry_run=True)
 
 
@@ -127,23 +128,15 @@ def retain(
     return replace(found, sessions=sessions, events=events, rejected_records=rejected)
 
 
-def _timeout(cursor: Cursor) -> timedelta:
-    """Return the timeout of the stored session rule."""
-    rule = stored_rule.read(cursor)
-    if rule is None:
-        raise UserError("no consumer has stored a session rule yet; start one: python consumer.py")
-    return rule.timeout
-
-
 def _advance(connection: Connection, kept_from: datetime) -> Retention:
     """Store the limits unless they are stored already, and return them."""
     with connection, connection.cursor() as cursor:
-        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, stored_rule.require_any(cursor).timeout)
         if limits == event_retention.read(cursor):
             return limits
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)
-        limits = event_retention.plan(cursor, kept_from, _timeout(cursor))
+        limits = event_retention.plan(cursor, kept_from, stored_rule.require_any(cursor).timeout)
         event_retention.replace(cursor, limits)
         return limits
 

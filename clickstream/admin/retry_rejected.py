@@ -11,7 +11,6 @@ from psycopg2.extras import execute_batch
 from clickstream.admin.rejected_records import IS_SELECTED, Selection
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.consumer.session_cache import SessionCache
-from clickstream.errors import UserError
 from clickstream.model.events import Event
 from clickstream.model.field_names import FieldNames
 from clickstream.model.named_visitors import visitors_of
@@ -103,16 +102,10 @@ def retry(
             records = [RetriedRecord(*row) for row in cursor.fetchall()]
             if not records:
                 return kinds
-            decided = _retry_chunk(cursor, records, _rule(cursor), now, reading)
+            rule = stored_rule.require_any(cursor)
+            decided = _retry_chunk(cursor, records, rule, now, reading)
         kinds.update(outcome.kind for outcome in decided)
         after = records[-1][:3]
-
-
-def _rule(cursor: Cursor) -> Rule:
-    rule = stored_rule.read(cursor)
-    if rule is None:
-        raise UserError("no consumer has stored a session rule yet; start one: python consumer.py")
-    return rule
 
 
 def _retry_chunk(

@@ -45,6 +45,14 @@ def read(cursor: Cursor) -> Rule | None:
     return Rule(timedelta(seconds=timeout), frozenset(start_events), frozenset(end_events))
 
 
+def require_any(cursor: Cursor) -> Rule:
+    """Return the rule that the stored sessions follow. Raises UserError if there is none yet."""
+    rule = read(cursor)
+    if rule is None:
+        raise UserError("no consumer has stored a session rule yet; start one: python consumer.py")
+    return rule
+
+
 def read_version(cursor: Cursor) -> int:
     """Return the version of the stored rule, or 0 if there is none."""
     cursor.execute(SELECT_RULE)

@@ -295,7 +295,7 @@ DAY = 86_400.0
 DAYS = 90
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'clickstream admin'
+    WHERE datname = current_database() AND application_name = 'clickstream retain'
       AND wait_event_type = 'Lock'
 """
 
