@@ -8,6 +8,8 @@ N      ?= 200
 
 .PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash fuzz guards restarts proof clean
 .DEFAULT_GOAL := help
+# If it is set, Python compiles every module again at each start.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:            ## show this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile

@@ -20,8 +20,9 @@ from tests.crash.schedule import make_schedule
 from tests.crash.servers import running_servers
 
 EVENTS = 3_000
-# A history mostly waits: for the group to agree, for servers to start.
-WORKERS_PER_CORE = 3
+# A history also waits: for the group to agree, for servers to start. More at a time would keep
+# consumers from sending heartbeats within their short session timeout.
+WORKERS_PER_CORE = 2
 LARGEST_SEED = 10**6
 
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
@@ -11,7 +11,7 @@ from tests.crash.short_sessions import HARNESS_VARIABLE
 from tests.services.scripts import PROJECT, Script
 
 PROGRAM = PROJECT / "tests" / "crash" / "short_sessions.py"
-STOP_SECONDS = 60.0
+STOP_SECONDS = 120.0
 STUCK = "is stuck rebalancing"
 
 
@@ -80,11 +80,12 @@ class Consumers:
         """Continue a paused consumer."""
         consumer.send_signal(SIGCONT)
 
-    def leave_stuck_group(self) -> int:
+    def leave_stuck_group(self, wait_for_killed: Callable[[], None]) -> int:
         """Kill all consumers and start as many in another group, if one says that theirs is stuck.
 
         Only the local broker keeps a member that was killed during its join. The consumer's log
-        names this way out. Return the number of consumers that were killed.
+        names this way out. wait_for_killed: called before the others start. Return the number of
+        consumers that were killed.
         """
         is_stuck = any(STUCK in consumer.output for consumer in self._running)
         if not is_stuck or not all(consumer.is_running for consumer in self._running):
@@ -92,6 +93,7 @@ class Consumers:
         stuck = list(self._running)
         for consumer in stuck:
             self.kill(consumer)
+        wait_for_killed()
         self._environment["KAFKA_GROUP_ID"] += "-next"
         for _ in stuck:
             self.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.services.scripts import command, plain_environment
 
-SCRIPT_SECONDS = 120.0
+SCRIPT_SECONDS = 240.0
 
 
 def run_script(

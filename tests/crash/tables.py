@@ -10,6 +10,10 @@ from clickstream.settings import Settings
 
 COUNT_RECORDS = "SELECT coalesce(sum(records), 0)::int FROM stream_positions"
 OWNERS = "SELECT DISTINCT owner FROM stream_positions"
+CONSUMERS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'clickstream consumer'
+"""
 COUNTERS = """
     SELECT sum(position)::int AS positions, sum(records)::int AS records,
            sum(duplicates)::int AS duplicates, sum(rejected)::int AS rejected,
@@ -39,6 +43,10 @@ class Tables:
         """Return True if a process owns no partition; False if PostgreSQL does not answer."""
         rows = self._try(OWNERS)
         return rows is not None and all(not owner.endswith(f" {pid}") for (owner,) in rows)
+
+    def has_no_consumer(self) -> bool:
+        """Return True if PostgreSQL has ended all connections of consumers that were killed."""
+        return self._try(CONSUMERS) == []
 
     def differences(
         self, *, records: int, rejected: int, duplicates: int, repaired: Mapping[str, int]

@@ -27,7 +27,7 @@ class Clone:
             command("clickstream", "stack", *arguments),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
             **self._options,
         )

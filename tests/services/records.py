@@ -106,7 +106,7 @@ def send_keyed(
         ]
         producer.flush()
         for each in sent:
-            each.get(timeout=10)
+            each.get(timeout=DEADLINE_SECONDS)
     return len(sent)
 
 

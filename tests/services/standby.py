@@ -36,7 +36,7 @@ class Standby:
         self._data.mkdir(mode=0o700)
         if account := self._server.account:
             os.chown(self._data, account.uid, account.gid)
-        eventually(self._try_to_copy, 20)
+        eventually(self._try_to_copy)
         (self._data / "standby.signal").touch()
 
     def _try_to_copy(self) -> bool:

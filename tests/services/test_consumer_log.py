@@ -49,10 +49,8 @@ def test_a_drain_begins_with_its_names_and_ends_with_the_number_of_records_by_ou
 def test_a_running_consumer_warns_of_rejected_records_once_in_an_interval_and_at_its_end(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
+    send(environment, [NO_VISITOR, event("a", 0), b"{"])
     consumer = start_script("consumer.py")
-    send(environment, [NO_VISITOR, event("a", 0)])
-    send(environment, [b"{"])
-    wait_until_read(query, 3)
     consumer.wait_for_output(" rejected list")
     interval = "WARNING 2 of 3 records were rejected (1 missing_field, 1 not_json)" + LIST
     assert warnings(consumer.output) == [interval]
@@ -61,7 +59,10 @@ def test_a_running_consumer_warns_of_rejected_records_once_in_an_interval_and_at
     consumer.send_signal(SIGINT)
     assert consumer.wait() == 0
     total = "WARNING 4 records: 1 stored, 3 rejected (2 missing_field, 1 not_json)" + LIST
-    assert warnings(consumer.output) == [interval, total]
+    printed = warnings(consumer.output)
+    assert (printed[0], printed[-1]) == (interval, total)
+    # The fourth record has a warning of its own only if an interval ends before the signal comes.
+    assert len(printed) in {2, 3}
 
 
 def test_most_of_a_batch_ahead_of_the_clock_is_a_warning_that_names_the_clock_of_the_host(
@@ -89,14 +90,14 @@ def test_timestamps_of_the_past_say_nothing_about_the_clock(
 def test_json_lines_have_the_numbers_as_fields(
     environment: dict[str, str], start_script: StartScript
 ) -> None:
-    consumer = start_script("consumer.py", LOG_FORMAT="json")
     send(environment, [event("a", 0), event("a", 1), NO_VISITOR])
-    consumer.wait_for_output("records in ")
+    consumer = start_script("consumer.py", LOG_FORMAT="json")
+    consumer.wait_for_output("3 records in ")
     consumer.send_signal(SIGINT)
     assert consumer.wait() == 0
     lines = [json.loads(line) for line in consumer.output.splitlines()]
     assert lines[0]["database"] == environment["POSTGRES_DATABASE"]
-    progress = next(line for line in lines if "rate" in line)
+    progress = next(line for line in lines if line["message"].startswith("3 records in "))
     assert progress["level"] == "info"
     assert (progress["lag"], progress["sessions_open"]) == (0, 1)
     total = lines[-1]

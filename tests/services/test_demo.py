@@ -38,7 +38,7 @@ def demo(tmp_path: Path, temporary: Path) -> Iterator[Script]:
 
 @pytest.mark.long
 def test_demo_runs_to_the_end_and_leaves_nothing(demo: Script, temporary: Path) -> None:
-    assert demo.wait(180) == 0, demo.output
+    assert demo.wait(300) == 0, demo.output
     assert "Verified 20,000 events" in demo.output
     if search_server.is_available():
         assert "documents: OpenSearch matches PostgreSQL" in demo.output

@@ -20,7 +20,7 @@ from tests.services.waiting import eventually
 
 SMALL_BATCHES = {"CONSUMER_BATCH_EVENTS": "100", "CONSUMER_BATCH_MS": "50"}
 # A fetch of a stopped consumer, which would be answered with the next records, ends before this.
-FETCH_END_SECONDS = 10 * POLL_MS / 1000
+FETCH_END_SECONDS = 20 * POLL_MS / 1000
 COUNT_EVENTS = "SELECT count(*) FROM clickstream_events"
 
 
@@ -175,7 +175,15 @@ def test_every_record_of_a_topic_recreated_while_the_consumer_runs_is_read(
     send(environment, events[:100])
     wait_until_read(query, 100)
     admin.delete_topics([topic])
-    eventually(lambda: admin.create_topics({topic: {"num_partitions": 3}}))
+
+    def is_created() -> bool:
+        try:
+            admin.create_topics({topic: {"num_partitions": 3}})
+        except KafkaError:  # it is still being deleted
+            return False
+        return True
+
+    eventually(is_created)
     send(environment, events[100:])
     eventually(lambda: query(COUNT_EVENTS) == [(1_000,)])
     assert consumer.is_running

@@ -40,11 +40,11 @@ def test_a_consumer_without_servers_says_what_helps_and_ends_at_the_first_ctrl_c
     (clone.folder / ".env").write_text(unreachable_servers())
     consumer = clone.start("consumer.py")
     try:
-        consumer.wait_for_output("python -m clickstream stack up", seconds=5)
+        consumer.wait_for_output("python -m clickstream stack up")
         assert "cannot reach Kafka at 127.0.0.1" in consumer.output
         assert "(Connection refused)" in consumer.output
         consumer.send_signal(SIGINT)
-        assert consumer.wait(seconds=2) == 0
+        assert consumer.wait() == 0
         assert "Traceback" not in consumer.output
     finally:
         consumer.kill()

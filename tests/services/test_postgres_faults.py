@@ -51,11 +51,10 @@ def test_a_consumer_whose_connections_are_terminated_at_random_is_exact(
     traffic = start_script("producer.py", *load)
     eventually(lambda: query(COUNT_EVENTS) > [(0,)])
     terminated = 0
-    while traffic.is_running:
+    while traffic.is_running or terminated < 3:
         ((number,),) = query(DISCONNECT_CONSUMERS)
         terminated += number
         pause(chance.uniform(0.2, 1.5))
-    assert terminated > 2
     wait_until_read(query, 4_000)
     assert re.search(r"WARNING .*PostgreSQL at .*; trying again in", consumer.output)
     check(environment, consumer, 4_000)
@@ -138,6 +137,8 @@ def test_a_lock_on_the_sessions_delays_and_changes_nothing(
         send_by_visitor(environment, events[500:])
         wait_until_blocked(query)
         pause(seconds)
+    if setting:  # the checks may take longer
+        query(f"ALTER DATABASE {environment['POSTGRES_DATABASE']} RESET {setting}")
     wait_until_read(query, len(events))
     assert re.search(REPORTS.format(words), consumer.output)
     check(environment, consumer, len(events))
@@ -163,7 +164,8 @@ def small_disk(maintenance: Callable[[str], None]) -> Iterator[str]:
     maintenance(f"""CREATE TABLESPACE "{folder}" LOCATION '{folder}'""")
     yield folder
     maintenance(f'DROP TABLESPACE "{folder}"')
-    subprocess.run(["umount", folder], check=True)
+    # A backend keeps a file open until its next statement.
+    eventually(lambda: subprocess.run(["umount", folder], check=False).returncode == 0)
     os.rmdir(folder)
 
 

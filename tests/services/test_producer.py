@@ -14,7 +14,7 @@ from clickstream.local import stack
 from clickstream.settings import Settings
 from tests.services.own_server import OwnServer
 from tests.services.scripts import RunScript, StartScript, command, plain_environment
-from tests.services.topic import records, values
+from tests.services.topic import drift, records, values
 from tests.services.waiting import eventually
 
 FIXED = ("--backfill", "1d", "--until", "2025-01-31T12:00:00Z", "--seed", "7")
@@ -98,9 +98,8 @@ def test_records_are_sent_at_the_given_rate(
     sent = run_script("producer.py", "--rate", "1000", "--events", "6000")
     assert sent.returncode == 0, sent.stderr
     times = sorted(record.timestamp for record in records(environment))
-    rates = [1000 * n / (times[n] - times[0]) for n in range(3_000, 6_000, 100)]
-    # On a busy machine it falls behind for a moment and catches up; it is never ahead.
-    assert max(rates) == pytest.approx(1_000, rel=0.02)
+    # One record each millisecond, and at least half of the 6 s between the two halves.
+    assert abs(drift(times, range(6_000))) < 0.02 * 3_000
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -134,7 +133,7 @@ def test_a_broker_that_stops_answering_loses_and_duplicates_nothing(
     script.wait_for_output("acknowledged")
     os.kill(broker.process.pid, signal.SIGSTOP)
     # Longer than the request timeout of 30 s, so that the client sends again.
-    script.wait_for_output("no answer from Kafka for 35 s", seconds=60)
+    script.wait_for_output("no answer from Kafka for 35 s", seconds=180)
     os.kill(broker.process.pid, signal.SIGCONT)
     script.send_signal(signal.SIGINT)
     assert script.wait() == 0
@@ -155,7 +154,7 @@ def test_ctrl_c_gives_up_waiting_for_a_broker_that_has_died(
     own_broker.kill()
     script.wait_for_output("no answer from Kafka")
     script.send_signal(signal.SIGINT)
-    assert script.wait(80) == 1
+    assert script.wait(180) == 1
     counts = re.search(r"sent (\d+), acknowledged (\d+), failed (\d+)\n", script.output)
     assert counts, script.output
     sent, acknowledged, failed = map(int, counts.groups())

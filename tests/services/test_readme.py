@@ -76,7 +76,7 @@ def run(clone: Clone, text: str) -> str:
         input="y\n" * 5,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"

@@ -120,7 +120,7 @@ def test_the_consumer_says_of_kafka_what_the_doctor_says(
     for words, changes in kafka_cases.items():
         sentence = problem_of_kafka({**environment, **changes})
         assert words in sentence
-        assert consumers[words].wait(60) == 1
+        assert consumers[words].wait() == 1
         assert consumers[words].output.splitlines()[-1] == f"error: {sentence}"
         assert "Traceback" not in consumers[words].output
 

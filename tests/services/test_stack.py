@@ -110,7 +110,7 @@ def test_the_lines_for_psql_and_curl_run_when_they_are_pasted(running: Clone) ->
 
 def paste(clone: Clone, line: str) -> list[str]:
     done = subprocess.run(
-        ["sh", "-c", line], cwd=clone.folder, capture_output=True, text=True, timeout=60
+        ["sh", "-c", line], cwd=clone.folder, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -186,7 +186,7 @@ def test_two_concurrent_starts_start_each_server_once(clone: Clone) -> None:
         subprocess.Popen(line, cwd=clone.folder, env=plain_environment({}), stdout=subprocess.PIPE)
         for _ in range(2)
     ]
-    outputs = [process.communicate(timeout=90)[0] for process in running]
+    outputs = [process.communicate(timeout=180)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], outputs
     # Every server of this folder, known to the state file or not, has one of these in its command.
     marks = [f"127.0.0.1:{clone.server(name).port}" for name in ("kafka", "opensearch")]

@@ -1,6 +1,6 @@
 """The records that are in a topic."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -25,6 +25,17 @@ def records(environment: Mapping[str, str]) -> Iterator[Any]:
                 return
             for batch in batches.values():
                 yield from batch
+
+
+def drift(times: Sequence[int], due: Sequence[float]) -> float:
+    """Return how many ms more the second half of the records was late than the first half.
+
+    times: when each was sent, ms. due: when each had to be sent, ms from any zero. In each half the
+    most punctual record counts: a busy machine sends some of them late, but none early.
+    """
+    late = [time - each for time, each in zip(times, due, strict=True)]
+    half = len(late) // 2
+    return min(late[half:]) - min(late[:half])
 
 
 def values(environment: Mapping[str, str]) -> list[bytes]:
