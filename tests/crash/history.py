@@ -27,7 +27,7 @@ from tests.crash.traffic import send, start_producer
 from tests.services.scripts import Script
 from tests.services.waiting import eventually
 
-# Nothing takes longer. A consumer says after 45 s that its group is stuck; so may be the next group.
+# Nothing takes longer, even if a group is stuck, which its consumers say after 45 s.
 PATIENCE_SECONDS = 240.0
 # The local broker may keep members that left during a join. The consumer's log says so, and names
 # the way out: another group.
