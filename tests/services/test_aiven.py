@@ -60,7 +60,7 @@ def run(folder: Path, *line: str, **environment: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"

@@ -77,8 +77,8 @@ def authority() -> Authority:
 
 @pytest.fixture(autouse=True)
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the timeout: servers on this machine answer at once or not at all."""
-    monkeypatch.setattr(network, "TIMEOUT_SECONDS", 2.0)
+    """Shorten the timeout: servers on this machine answer within seconds or not at all."""
+    monkeypatch.setattr(network, "TIMEOUT_SECONDS", 6.0)
 
 
 @pytest.fixture

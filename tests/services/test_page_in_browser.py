@@ -18,7 +18,7 @@ from clickstream.settings import Settings
 from tests.services.batches import Batches
 from tests.services.records import event
 from tests.services.scripts import RunScript
-from tests.services.waiting import DEADLINE_SECONDS
+from tests.services.waiting import DEADLINE_SECONDS, eventually
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -121,12 +121,18 @@ def check(browser: Browser, address: str, width: int, scheme: Any) -> Page:
     page.goto(address)
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true })")
     page.evaluate(NEXT_FRAMES)  # charts whose size has changed are drawn again
+    eventually(lambda: is_complete(page, width))
     assert messages == [address]
+    return page
+
+
+def is_complete(page: Page, width: int) -> bool:
+    """Check that every chart is drawn and that nothing overflows."""
     assert 0 not in page.evaluate(MARKS)
     assert page.evaluate(CLIPPED) == []
     assert page.evaluate(MISSING_NUMBERS) == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    return page
+    return True
 
 
 @pytest.mark.long

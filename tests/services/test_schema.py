@@ -105,7 +105,7 @@ def test_an_index_is_built_while_others_write_and_again_after_an_interrupted_bui
         cursor.execute("DELETE FROM session_metrics")
         interrupted = start_script("create_schema.py")
         eventually(lambda: query(IS_SCHEMA_WAITING) == [(True,)])
-        query("SET lock_timeout = '5s'; DELETE FROM session_metrics")
+        query("SET lock_timeout = '60s'; DELETE FROM session_metrics")
         query(END_SCHEMA)
         assert interrupted.wait() == 1
         assert query(INVALID_INDEXES) == [("session_metrics_start",)]
