@@ -113,6 +113,7 @@ def test_every_block_that_is_not_run_is_in_the_readme() -> None:
     )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("curl")), reason="needs make, curl")
 def test_every_command_of_the_readme_runs_on_the_local_servers(clone: Clone) -> None:
     run(clone, "make up")

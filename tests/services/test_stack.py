@@ -64,6 +64,7 @@ def is_gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.long
 def test_up_twice_down_and_up_again_keeps_data_and_ports(clone: Clone) -> None:
     first = clone.done("up")
     pids = clone.pids()
@@ -132,6 +133,7 @@ def test_a_wrong_password_is_refused(running: Clone) -> None:
         connect(settings, application="test")
 
 
+@pytest.mark.long
 def test_dead_servers_are_reported_and_started_again(clone: Clone) -> None:
     clone.done("up")
     before = clone.pids()
@@ -153,6 +155,7 @@ def test_dead_servers_are_reported_and_started_again(clone: Clone) -> None:
     assert clone.count_events() == 1
 
 
+@pytest.mark.long
 def test_reset_restarts_running_servers_empty_and_deletes_the_data_of_stopped_ones(
     clone: Clone,
 ) -> None:
@@ -234,6 +237,7 @@ def test_lines_added_to_the_env_file_are_kept_and_used(clone: Clone) -> None:
 # == After a crash ==============================================================================
 
 
+@pytest.mark.long
 def test_an_occupied_port_is_replaced_and_the_env_file_updated(clone: Clone) -> None:
     clone.done("up")
     before = load(clone.folder / ".env", environment={})
