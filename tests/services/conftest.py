@@ -171,7 +171,7 @@ def given_search(shared_folder: Path, servers: dict[str, str]) -> GivenSearch:
 def admin(servers: dict[str, str]) -> Iterator[KafkaAdminClient]:
     """Kafka's admin client."""
     options = connection_options(Settings.from_mapping(servers))
-    with closing(KafkaAdminClient(bootstrap_timeout_ms=10_000, **options)) as client:
+    with closing(KafkaAdminClient(bootstrap_timeout_ms=60_000, **options)) as client:
         yield client
 
 

@@ -256,37 +256,32 @@ WRONG_REPLIES = {
     "200, a text": Reply(200, b"ok", "text/plain"),
     "404 of a proxy": Reply(404, b"404 page not found", "text/plain"),
 }
-CASES = [
-    (path, reply)
-    for path in ("_bulk", STATE_INDEX, "_settings")
-    for reply in WRONG_REPLIES
-    # This is what OpenSearch itself replies if there is no index.
-    if (path, reply) != ("_settings", "200, an object")
-]
+# What OpenSearch itself replies if there is no index.
+NO_INDEX = ("_settings", "200, an object")
 
 
+@pytest.mark.long
 @pytest.mark.local_search
-@pytest.mark.parametrize(("path", "reply"), CASES)
+@pytest.mark.parametrize("path", ["_bulk", STATE_INDEX, "_settings"])
 def test_replies_that_do_not_come_from_opensearch_are_an_outage_and_change_nothing(
     path: str,
-    reply: str,
     searching: Settings,
     batches: Batches,
     transactions: Connection,
     client: OpenSearch,
     caplog: pytest.LogCaptureFixture,
+    subtests: pytest.Subtests,
 ) -> None:
     """Something between the indexer and OpenSearch sends them; no index is deleted for that."""
     upstream = (searching.opensearch_host, searching.opensearch_port)
-    is_wrong = threading.Event()
+    wrong: list[Reply] = []  # at most one, for requests of this path
     deletions: list[str] = []
 
     def answer(request: Request) -> Reply:
         if request.method == "DELETE":
             deletions.append(request.path)
-        if is_wrong.is_set() and path in request.path:
-            return WRONG_REPLIES[reply]
-        return forward(upstream, request)
+        reply = next(iter(wrong), None) if path in request.path else None
+        return reply or forward(upstream, request)
 
     with http_proxy(answer) as port:
         indexer = BackgroundIndexer(replace(searching, opensearch_port=port), Random(1))
@@ -294,13 +289,18 @@ def test_replies_that_do_not_come_from_opensearch_are_an_outage_and_change_nothi
         batches.store([[event("a", 0)]])
         eventually(lambda: is_caught_up(transactions))
         deletions.clear()
-        is_wrong.set()
-        batches.store([[event("a", 10)]])
-        eventually(lambda: "cannot index into OpenSearch" in caplog.text)
-        is_wrong.clear()
-        eventually(lambda: is_caught_up(transactions))
+        for number, name in enumerate(WRONG_REPLIES, 1):
+            if (path, name) == NO_INDEX:
+                continue
+            with subtests.test(name):
+                caplog.clear()
+                wrong[:] = [WRONG_REPLIES[name]]
+                batches.store([[event("a", 10 * number)]])
+                eventually(lambda: "cannot index into OpenSearch" in caplog.text)
+                wrong.clear()
+                eventually(lambda: is_caught_up(transactions))
+                search_oracle.check_documents(transactions, client)
         indexer.stop(10)
-    search_oracle.check_documents(transactions, client)
     assert deletions == []
 
 
