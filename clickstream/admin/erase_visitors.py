@@ -16,9 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from psycopg2 import errors
+
 from clickstream.admin import erasure_journal
 from clickstream.admin.erasure_journal import JournalEntry
 from clickstream.clients.postgres import Connection, Cursor, only_row
+from clickstream.errors import UserError
 from clickstream.model.field_names import FieldNames
 from clickstream.model.named_visitors import names_any, visitors_of
 from clickstream.storage import change_log, erased_visitors, removal, stored_reading, write_lock
@@ -32,6 +35,7 @@ STEP_EVENTS = 10_000
 STEP_SESSIONS = 1_000
 # Rejected records that are in memory at once, each of up to 1 MiB.
 STEP_RECORDS = 100
+STEP_TIMEOUT = "60s"
 
 COUNT_STORED = """
     SELECT count(*), coalesce(sum(total_events), 0)::bigint
@@ -156,12 +160,18 @@ def _erase_stored(
 ) -> Erasure:
     """Delete everything that is stored of visitors, in steps."""
     sessions = events = 0
-    while removed := _remove_next_sessions(connection, visitors):
-        sessions, events = sessions + removed.sessions, events + removed.events
-    with connection, connection.cursor() as cursor:
-        write_lock.share(cursor, write_lock.EXCLUSION_TIMEOUT)
-        change_log.forget(cursor, visitors)
-    rejected = _remove_rejected(connection, visitors)
+    try:
+        while removed := _remove_next_sessions(connection, visitors):
+            sessions, events = sessions + removed.sessions, events + removed.events
+        with connection, connection.cursor() as cursor:
+            write_lock.share(cursor, STEP_TIMEOUT)
+            change_log.forget(cursor, visitors)
+        rejected = _remove_rejected(connection, visitors)
+    except errors.LockNotAvailable:
+        raise UserError(
+            f"another command has been writing for more than {STEP_TIMEOUT}: wait for it and run "
+            "this again; what is erased stays so"
+        ) from None
     return Erasure(erased_at, number, sessions, events, rejected, str(journal.absolute()))
 
 
@@ -170,7 +180,7 @@ def _remove_next_sessions(
 ) -> removal.RemovedSessions | None:
     """Delete the next sessions with their events; return None if there are none."""
     with connection, connection.cursor() as cursor:
-        write_lock.share(cursor, write_lock.EXCLUSION_TIMEOUT)
+        write_lock.share(cursor, STEP_TIMEOUT)
         limits = {"events": STEP_EVENTS, "sessions": STEP_SESSIONS}
         cursor.execute(SELECT_NEXT_SESSIONS, {"visitors": list(visitors), **limits})
         ids = [session_id for (session_id,) in cursor.fetchall()]
@@ -189,7 +199,7 @@ def _remove_rejected(connection: Connection, visitors: Collection[str]) -> int:
         ]
         if named:
             with connection, connection.cursor() as cursor:
-                write_lock.share(cursor, write_lock.EXCLUSION_TIMEOUT)
+                write_lock.share(cursor, STEP_TIMEOUT)
                 number += sum(removal.remove_rejected(cursor, named).values())
     return number
 

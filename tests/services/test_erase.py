@@ -44,6 +44,10 @@ REFUSE_DOCUMENTS = """
     SELECT 'clickstream-sessions', session_id::text, 400, user_id FROM session_metrics
     WHERE user_id = %s
 """
+INSERT_CHECKPOINT = """
+    INSERT INTO search_cursor (horizon, token, system_identifier)
+    SELECT pg_current_xact_id(), '', system_identifier::text FROM pg_control_system()
+"""
 
 
 def rows_with(query: Query, visitor: str) -> list[str]:
@@ -200,6 +204,36 @@ def _database(environment: dict[str, str]) -> dict[str, str]:
 def _numbers(report: str) -> dict[str, int]:
     numbers = json.loads(report)
     return {name: numbers[name] for name in ("visitors", "events", "sessions", "rejected")}
+
+
+def test_nothing_is_erased_without_a_yes_or_without_a_journal(
+    run_script: RunScript, transactions: Connection, query: Query, tmp_path: Path
+) -> None:
+    Batches(transactions, RULE).store([[event(VISITOR, n) for n in range(3)], []])
+    journal, missing = tmp_path / "journal", tmp_path / "missing"
+    erase = ("clickstream", "erase", "--journal", str(journal))
+
+    refused = run_script(*erase, "--user-id", VISITOR, stdin="n\n")
+    assert (refused.returncode, refused.stdout) == (1, "Nothing was erased.\n")
+    assert "(3 events in 1 session, and rejected records) for good? [y/N]" in refused.stderr
+    assert "\x1b" not in refused.stderr
+    unanswered = run_script(*erase, "--user-id", VISITOR)
+    assert (unanswered.returncode, "add --yes" in unanswered.stderr) == (2, True)
+    no_ids = run_script(*erase, "--from-file", str(missing))
+    assert (no_ids.returncode, "check --from-file" in no_ids.stderr) == (2, True)
+    assert not journal.exists()
+    no_journal = run_script(
+        *("clickstream", "erase", "--user-id", VISITOR, "--yes"),
+        *("--journal", str(missing / "journal")),
+    )
+    assert (no_journal.returncode, "cannot write the journal" in no_journal.stderr) == (1, True)
+    assert query("SELECT count(*) FROM clickstream_events") == [(3,)]
+    assert query("SELECT count(*) FROM erased_visitors") == [(0,)]
+
+    query(INSERT_CHECKPOINT)
+    without_search = run_script(*erase, "--user-id", VISITOR, stdin="yes\n")
+    assert (without_search.returncode, "OPENSEARCH_HOST is" in without_search.stderr) == (1, True)
+    assert query("SELECT count(*) FROM clickstream_events") == [(0,)]
 
 
 # == In the test's own process ==================================================================
