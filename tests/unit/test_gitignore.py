@@ -16,6 +16,7 @@ SECRET_OR_LOCAL = [
     *("terraform/.terraform/providers/x", "terraform-output.json"),
     *("terraform/terraform-outputs.json", "truth.json", "truth-7d.json", "mine.truth.json"),
     *(".stack/stack.json", ".stack/postgres/PG_VERSION", ".demo/truth", ".venv"),
+    "erased-visitors.jsonl",
 ]
 PART_OF_THE_PROJECT = [
     *(".env.example", "certs/README.md", "terraform/terraform.tfvars.example"),
