@@ -21,6 +21,7 @@ from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.metrics_server import serving_metrics
+from clickstream.consumer.user_agent_thread import parsing_user_agents
 from clickstream.indexer import backlog
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
@@ -58,17 +59,18 @@ def consume(arguments: argparse.Namespace) -> int:
     now = partial(datetime.now, UTC)
     metrics, health = Metrics(now), Health()
     drain = Drain() if arguments.drain else None
-    consumer = Consumer(
-        settings,
-        stop,
-        drain,
-        random=Random(),
-        now=now,
-        metrics=metrics,
-        health=health,
-        read_backlog=backlog.read if settings.opensearch_host else None,
-    )
     with ExitStack() as resources:
+        consumer = Consumer(
+            settings,
+            stop,
+            drain,
+            random=Random(),
+            now=now,
+            metrics=metrics,
+            health=health,
+            new_user_agents=resources.enter_context(parsing_user_agents(settings)),
+            read_backlog=backlog.read if settings.opensearch_host else None,
+        )
         if arguments.metrics_port is not None:
             server = serving_metrics(arguments.metrics_port, metrics.registry, health)
             resources.enter_context(server)

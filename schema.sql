@@ -94,6 +94,23 @@ CREATE INDEX IF NOT EXISTS session_metrics_start ON session_metrics (first_event
 CREATE INDEX IF NOT EXISTS session_metrics_open
     ON session_metrics (first_event_timestamp) WHERE closed_at IS NULL;
 
+-- == User agents: filled outside the transactions that store events =============================
+
+CREATE TABLE IF NOT EXISTS user_agents (
+    user_agent        text        NOT NULL COLLATE "C",
+    browser           text,
+    browser_version   text,
+    os                text,
+    os_version        text,
+    device_type       text,
+    is_bot            boolean     NOT NULL GENERATED ALWAYS AS (bot_reason IS NOT NULL) STORED,
+    bot_reason        text,
+    rules_version     text        NOT NULL,
+    parsed_at         timestamptz NOT NULL DEFAULT now(),
+    -- One row for each text. A B-tree index would refuse texts of more than 2,704 bytes.
+    CONSTRAINT user_agents_key EXCLUDE USING hash (user_agent WITH =)
+);
+
 -- == Rejected records: they could not become an event ===========================================
 
 CREATE TABLE IF NOT EXISTS rejected_events (
@@ -660,6 +677,14 @@ CROSS JOIN LATERAL (
 ) AS counted
 ORDER BY first_day;
 
+-- The columns of user_agents are NULL until its text is parsed.
+CREATE OR REPLACE VIEW session_user_agents AS
+SELECT s.session_id, s.user_id, s.first_event_timestamp, s.total_events, s.orders_count,
+       s.total_revenue, s.is_bounce, s.user_agent, u.browser, u.browser_version, u.os, u.os_version,
+       u.device_type, u.is_bot, u.bot_reason
+FROM session_metrics s
+LEFT JOIN user_agents u USING (user_agent);
+
 -- A visitor belongs to the week of the first session.
 CREATE OR REPLACE VIEW retention_cohorts AS
 SELECT first_day AS cohort_week, weeks_later, visitors,
@@ -908,6 +933,25 @@ COMMENT ON COLUMN session_metrics.xid IS
     'Id of the transaction that last changed the session or one next to it; for consumers, which '
     'write a row only if it is still the one that they have read.';
 
+COMMENT ON TABLE user_agents IS
+    'One row for each distinct user_agent of clickstream_events, written by consumers soon after the '
+    'event. python -m clickstream user-agents refresh parses texts that are missing and those parsed '
+    'by other rules, and deletes those that no event has any more.';
+COMMENT ON COLUMN user_agents.user_agent IS 'The text, as in clickstream_events and session_metrics.';
+COMMENT ON COLUMN user_agents.browser IS
+    'Browser or program, such as Chrome, Mobile Safari or Googlebot; NULL if the rules do not know it.';
+COMMENT ON COLUMN user_agents.browser_version IS 'Version of the browser, such as 128.0.6613.';
+COMMENT ON COLUMN user_agents.os IS 'Operating system, such as Windows, iOS or Android.';
+COMMENT ON COLUMN user_agents.os_version IS
+    'Version of the operating system. Browsers often send a fixed one: 10 for each newer Windows.';
+COMMENT ON COLUMN user_agents.device_type IS 'desktop, mobile, tablet, tv, console, or NULL.';
+COMMENT ON COLUMN user_agents.is_bot IS
+    'Whether it is known as a program that no person looks at: bot_reason is not NULL.';
+COMMENT ON COLUMN user_agents.bot_reason IS
+    'Name of the bot, and in parentheses the list or rule that knows it; NULL if it is no bot.';
+COMMENT ON COLUMN user_agents.rules_version IS 'Versions of the rules by which it was parsed.';
+COMMENT ON COLUMN user_agents.parsed_at IS 'When it was parsed.';
+
 COMMENT ON TABLE rejected_events IS 'One row for each record that could not become an event.';
 COMMENT ON COLUMN rejected_events.topic IS 'Topic of the record.';
 COMMENT ON COLUMN rejected_events.topic_id IS 'Id of the topic; a recreated topic has another one.';
@@ -1070,6 +1114,8 @@ COMMENT ON FUNCTION report_periods IS
 COMMENT ON VIEW events_with_session IS 'Each event with the id of its session.';
 COMMENT ON VIEW open_sessions IS 'Sessions that are not closed.';
 COMMENT ON VIEW latest_sessions IS 'All sessions, the latest first.';
+COMMENT ON VIEW session_user_agents IS
+    'Each session with the browser, operating system and bot mark of its user_agent.';
 COMMENT ON VIEW conversion_funnel IS 'Number of sessions with each step of the shop''s funnel.';
 COMMENT ON VIEW funnel_by_day IS 'The funnel of the sessions that began on each day.';
 COMMENT ON VIEW hourly_traffic IS 'Events by hour of event_time.';
@@ -1129,6 +1175,8 @@ COMMENT ON COLUMN conversions.campaign IS 'Campaign of the session.';
 COMMENT ON COLUMN conversions.channel IS 'Channel of the session.';
 COMMENT ON COLUMN conversions.is_new_visitor IS
     'True if the session is the visitor''s first one.';
+COMMENT ON COLUMN session_user_agents.device_type IS
+    'Device type by the rules for user agents; session_metrics.device_type is as sent.';
 COMMENT ON COLUMN conversion_funnel.step IS 'Number of the step, from 1 to 3.';
 COMMENT ON COLUMN conversion_funnel.event_type IS 'Type of event of the step.';
 COMMENT ON COLUMN conversion_funnel.sessions IS 'Sessions with at least one such event.';
@@ -1166,12 +1214,13 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT col_description(t.attrelid, t.attnum) AS description
             FROM pg_attribute t
-            WHERE t.attrelid IN ('clickstream_events'::regclass, 'session_metrics'::regclass)
+            WHERE t.attrelid IN ('clickstream_events'::regclass, 'session_metrics'::regclass,
+                                 'user_agents'::regclass)
               AND t.attname = a.attname
             ORDER BY t.attrelid LIMIT 1) AS described
         WHERE a.attrelid IN ('events_with_session'::regclass, 'open_sessions'::regclass,
                              'latest_sessions'::regclass, 'session_sources'::regclass,
-                             'conversions'::regclass)
+                             'session_user_agents'::regclass, 'conversions'::regclass)
           AND col_description(a.attrelid, a.attnum) IS NULL
     LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L',

@@ -107,6 +107,7 @@ class Consumer:
             now=NOW,
             reading=Reading(),
             on_conflict=lambda _: None,
+            on_stored=lambda _: None,
         )
         seconds = perf_counter() - started
         self._assignment = self._assignment.advance(progress)

@@ -24,6 +24,7 @@ from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
 from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -137,4 +138,5 @@ def drain(settings: Settings) -> None:
         now=now,
         metrics=Metrics(now),
         health=Health(),
+        new_user_agents=NewUserAgents(),
     ).run()

@@ -26,6 +26,10 @@ PACKAGES = {
     "rich": "rich",
     "cryptography": "cryptography",
     "tzdata": "tzdata",
+    "ua_parser": "ua-parser",
+    "ua_parser_rs": "ua-parser-rs",
+    "ua_parser_builtins": "ua-parser-builtins",
+    "crawleruseragents": "crawler-user-agents",
 }
 # Those that only the collector needs, as in requirements-collector.txt.
 COLLECTOR_PACKAGES = {

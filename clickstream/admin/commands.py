@@ -1,4 +1,4 @@
-"""`python -m clickstream rejected`, `positions`, `search`, `retain` on the command line."""
+"""`python -m clickstream rejected`, `positions`, `search` and others on the command line."""
 
 import argparse
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from clickstream.admin import (
     retain_command,
     retry_rejected,
     search_commands,
+    user_agents,
 )
 from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
@@ -40,6 +41,7 @@ def register(commands: cli.Subparsers) -> None:
     _register_search(commands)
     erase_command.register(commands)
     retain_command.register(commands)
+    _register_user_agents(commands)
 
 
 def _register_rejected(commands: cli.Subparsers) -> None:
@@ -102,6 +104,15 @@ def _register_search(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
     add_database_command(actions, "import", text, _import_dashboards)
+
+
+def _register_user_agents(commands: cli.Subparsers) -> None:
+    actions = cli.add_command_group(commands, "user-agents", "browsers, systems and bots")
+    summary = (
+        "parse the user agents of stored events that are missing or were parsed by other rules, "
+        "and delete those that no event has"
+    )
+    add_database_command(actions, "refresh", summary, _refresh_user_agents)
 
 
 def _location(text: str) -> tuple[int, int]:
@@ -237,6 +248,15 @@ def _load_with_search(arguments: argparse.Namespace) -> Settings:
     if not settings.opensearch_host:
         raise UsageError("OPENSEARCH_HOST is empty, so there is no index; set it in .env")
     return settings
+
+
+def _refresh_user_agents(arguments: argparse.Namespace) -> int:
+    done = user_agents.refresh(load(arguments.env_file))
+    print(
+        f"User agents: {done.added:,} added, {done.updated:,} parsed again, {done.deleted:,} "
+        f"deleted that no event has. Rules: {done.rules_version}."
+    )
+    return cli.DONE
 
 
 def _import_dashboards(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from psycopg2 import errors
@@ -76,6 +77,10 @@ class ParsedBatch:
     late: set[int] = field(default_factory=set)
     names: FieldNames = NATIVE_FIELD_NAMES
 
+    def events(self) -> Iterator[Event]:
+        """Yield the events; they may turn out to be duplicates or conflicts."""
+        return (result for result in self.results if isinstance(result, Event))
+
     def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
         """Add the next record, and move the watermark of its partition, up to now at most."""
         if isinstance(result, Event):
@@ -106,6 +111,7 @@ def store(
     now: datetime,
     reading: Reading,
     on_conflict: Callable[[ParsedBatch], object],
+    on_stored: Callable[[ParsedBatch], object],
 ) -> dict[int, PartitionProgress]:
     """Store a batch, and return the progress of each partition.
 
@@ -122,19 +128,24 @@ def store(
 
     now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
     on_conflict: called before a batch is stored again because of another consumer.
+    on_stored: called after the commit.
     Raises FencedError if another consumer took over. After any exception the cache may be ahead of
     the tables.
     """
     parsed = parse_batch(batch, assignment, now=now, reading=reading)
     reach(FailPoint.PARSED)
+    attempt = partial(_store, connection, assignment, batch, parsed, cache, reading)
     try:
-        return _store(connection, assignment, batch, parsed, cache, reading)
-    except SessionConflictError:
-        on_conflict(parsed)
-    except errors.DeadlockDetected as error:
-        logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
-    cache.drop(result.user_id for result in parsed.results if isinstance(result, Event))
-    return _store(connection, assignment, batch, parsed, cache, reading, alone=True)
+        progress = attempt()
+    except (SessionConflictError, errors.DeadlockDetected) as error:
+        if isinstance(error, SessionConflictError):
+            on_conflict(parsed)
+        else:
+            logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
+        cache.drop(event.user_id for event in parsed.events())
+        progress = attempt(alone=True)
+    on_stored(parsed)
+    return progress
 
 
 def _store(

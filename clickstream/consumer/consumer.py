@@ -16,6 +16,7 @@ from clickstream.consumer.failures import OUTAGES, describe_outage, permanent_fa
 from clickstream.consumer.health import Health
 from clickstream.consumer.loop import Loop
 from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.stream import Stream
 from clickstream.errors import UserError, first_line
@@ -43,7 +44,8 @@ class Consumer:
     """Consumes the topic until it is stopped or drained.
 
     now: returns the current time in UTC. read_backlog: returns the search backlog; None if search
-    is off. metrics, health: the consumer sets them.
+    is off. metrics, health: the consumer sets them. new_user_agents: it adds those of stored
+    events.
     """
 
     def __init__(
@@ -56,13 +58,16 @@ class Consumer:
         now: Callable[[], datetime],
         metrics: Metrics,
         health: Health,
+        new_user_agents: NewUserAgents,
         read_backlog: Callable[[Cursor], SearchBacklog] | None = None,
     ) -> None:
         self._settings = settings
         self._stop = stop
         self._drain = drain
         self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, random)
-        self._loop = Loop(settings, stop, drain, now, read_backlog, metrics)
+        self._loop = Loop(
+            settings, stop, drain, now, read_backlog, metrics, new_user_agents
+        )
         self._health = health
         self._stream: Stream | None = None
         self._failures = 0

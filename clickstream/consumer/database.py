@@ -12,11 +12,12 @@ from clickstream.clients.addresses import postgres_address
 from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.interval import Interval
 from clickstream.consumer.key_watch import KeyWatch
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.postgres_watch import PostgresWatch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.reading_settings import reading_of
@@ -51,6 +52,7 @@ class Database:
     """A connection that is opened at its first use, with the session cache and the counters.
 
     stop: a request to stop, after which a PostgreSQL that does not answer is left.
+    new_user_agents: gets the user agents of stored events.
     now: returns the current time in UTC. clock: returns seconds; it never goes back.
     storing.py says which thread owns a Database.
     After an exception the cache may be ahead of the tables: call `reset`.
@@ -61,6 +63,7 @@ class Database:
         settings: Settings,
         stop: Stop,
         now: Callable[[], datetime],
+        new_user_agents: NewUserAgents,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
@@ -69,6 +72,7 @@ class Database:
         self._reading = reading_of(settings)
         self._settings = settings
         self._now = now
+        self._new_user_agents = new_user_agents
         self._connection: Connection | None = None
         self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
 
@@ -111,10 +115,14 @@ class Database:
                 now=now,
                 reading=self._reading,
                 on_conflict=self._watches.keys.observe_conflict,
+                on_stored=self._add_user_agents,
             )
         self.counters.add(progress)
         self._watches.clock.observe(progress.values(), now)
         return assignment.advance(progress)
+
+    def _add_user_agents(self, stored: ParsedBatch) -> None:
+        self._new_user_agents.add(event.user_agent for event in stored.events())
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:

@@ -19,6 +19,7 @@ from clickstream.consumer.failures import OUTAGES
 from clickstream.consumer.group_watch import GroupWatch
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.monitor import Monitor
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.session_closer import SessionCloser
 from clickstream.consumer.storing import StoringThread
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 class Loop:
     """The steps from Kafka to PostgreSQL; consumer.py says what happens if one fails.
 
-    stop: see Database. now: returns the current time in UTC. read_backlog: returns the search
+    stop, new_user_agents: see Database. now: returns the current time in UTC. read_backlog: returns the search
     backlog; None if search is off.
     """
 
@@ -48,9 +49,10 @@ class Loop:
         now: Callable[[], datetime],
         read_backlog: Callable[[Cursor], SearchBacklog] | None,
         metrics: Metrics,
+        new_user_agents: NewUserAgents,
     ) -> None:
         self._drain = drain
-        self._database = Database(settings, stop, now)
+        self._database = Database(settings, stop, now, new_user_agents)
         self._storing = StoringThread(metrics.outcomes.timed(self._database.store))
         self._assignment: Assignment | None = None
         self._topic_check = TopicCheck(self._database)

@@ -33,6 +33,7 @@ UPGRADES = Path(__file__).with_name("upgrades")
 TABLES = (
     "clickstream_events",
     "session_metrics",
+    "user_agents",
     "rejected_events",
     "stream_positions",
     "session_rule",
@@ -53,6 +54,7 @@ VIEWS = (
     "events_with_session",
     "open_sessions",
     "latest_sessions",
+    "session_user_agents",
     "conversion_funnel",
     "funnel_by_day",
     "hourly_traffic",

@@ -86,6 +86,7 @@ class Batches:
             now=now or datetime.now(UTC),
             reading=self.reading,
             on_conflict=self.conflicts.append,
+            on_stored=lambda _: None,
         )
         return list(progress.values())
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.database import TEMPORARY_TABLES_SECONDS, Database
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from tests.services.batches import TOPIC, Record
@@ -39,7 +40,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
 ) -> None:
     """While one exists, PostgreSQL cannot move datfrozenxid beyond its creation."""
     clock = Clock()
-    database = Database(settings, Stop(), lambda: datetime.now(UTC), clock)
+    database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents(), clock)
     assignment = database.store(database.acquire(TOPIC, {0: 0}), batch_of(0))
     created = query(TEMPORARY_TABLES)
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]

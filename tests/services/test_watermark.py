@@ -12,6 +12,7 @@ from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
 from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -200,6 +201,7 @@ def test_a_drained_consumer_has_closed_all_sessions_that_are_over(
         now=now,
         metrics=Metrics(now),
         health=Health(),
+        new_user_agents=NewUserAgents(),
     ).run()
     assert query(OPEN) == [("open",)]
     assert query(CLOSED_BY_TIMEOUT) == [(f"over {n}",) for n in range(5)]

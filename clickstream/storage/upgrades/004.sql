@@ -80,4 +80,19 @@ CREATE TABLE IF NOT EXISTS conversion_events (
     event_type        text        PRIMARY KEY COLLATE "C"
 );
 
+-- User agents. Those of stored events are parsed by: python -m clickstream user-agents refresh
+CREATE TABLE IF NOT EXISTS user_agents (
+    user_agent        text        NOT NULL COLLATE "C",
+    browser           text,
+    browser_version   text,
+    os                text,
+    os_version        text,
+    device_type       text,
+    is_bot            boolean     NOT NULL GENERATED ALWAYS AS (bot_reason IS NOT NULL) STORED,
+    bot_reason        text,
+    rules_version     text        NOT NULL,
+    parsed_at         timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT user_agents_key EXCLUDE USING hash (user_agent WITH =)
+);
+
 INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
