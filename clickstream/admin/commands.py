@@ -12,11 +12,11 @@ from clickstream.admin import (
     erase_command,
     forget_positions,
     position_commands,
+    refresh_user_agents,
     rejected_records,
     retain_command,
     retry_rejected,
     search_commands,
-    user_agents,
 )
 from clickstream.admin.database_command import add_database_command
 from clickstream.admin.rejected_records import Selection
@@ -251,7 +251,7 @@ def _load_with_search(arguments: argparse.Namespace) -> Settings:
 
 
 def _refresh_user_agents(arguments: argparse.Namespace) -> int:
-    done = user_agents.refresh(load(arguments.env_file))
+    done = refresh_user_agents.refresh(load(arguments.env_file))
     print(
         f"User agents: {done.added:,} added, {done.updated:,} parsed again, {done.deleted:,} "
         f"deleted that no event has. Rules: {done.rules_version}."

@@ -65,9 +65,7 @@ class Consumer:
         self._stop = stop
         self._drain = drain
         self._backoff = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, random)
-        self._loop = Loop(
-            settings, stop, drain, now, read_backlog, metrics, new_user_agents
-        )
+        self._loop = Loop(settings, stop, drain, now, read_backlog, metrics, new_user_agents)
         self._health = health
         self._stream: Stream | None = None
         self._failures = 0

@@ -41,9 +41,10 @@ DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """Warnings about batches and about PostgreSQL, each of which is given once."""
+    """What observes batches and PostgreSQL: warnings, each given once, and new user agents."""
 
     postgres: PostgresWatch
+    user_agents: NewUserAgents
     clock: ClockWatch = field(default_factory=ClockWatch)
     keys: KeyWatch = field(default_factory=KeyWatch)
 
@@ -68,11 +69,10 @@ class Database:
     ) -> None:
         self.cache = SessionCache(stored_rule.rule_of(settings))
         self.counters = Counters()
-        self._watches = Watches(PostgresWatch(postgres_address(settings), stop))
+        self._watches = Watches(PostgresWatch(postgres_address(settings), stop), new_user_agents)
         self._reading = reading_of(settings)
         self._settings = settings
         self._now = now
-        self._new_user_agents = new_user_agents
         self._connection: Connection | None = None
         self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
 
@@ -122,7 +122,7 @@ class Database:
         return assignment.advance(progress)
 
     def _add_user_agents(self, stored: ParsedBatch) -> None:
-        self._new_user_agents.add(event.user_agent for event in stored.events())
+        self._watches.user_agents.add(event.user_agent for event in stored.events())
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:

@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 class Loop:
     """The steps from Kafka to PostgreSQL; consumer.py says what happens if one fails.
 
-    stop, new_user_agents: see Database. now: returns the current time in UTC. read_backlog: returns the search
-    backlog; None if search is off.
+    stop, new_user_agents: see Database. now: returns the current time in UTC. read_backlog: returns
+    the search backlog; None if search is off.
     """
 
     def __init__(

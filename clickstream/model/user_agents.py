@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Protocol
 
 import ua_parser
-from ua_parser import Domain, Resolver
+from ua_parser import OS, Domain, Matchers, PartialResult, Resolver, UserAgent
+from ua_parser.core import Matcher
 from ua_parser.lazy import UserAgentMatcher
 
 # Raise this number when a rule in this module changes.
@@ -34,7 +34,7 @@ PATTERNS_OF_PEOPLE = frozenset(
     }
 )
 # Crawlers name a page about themselves: "(+https://example.com/bot)".
-CONTACT = re.compile(r"\+ ?https?://")
+CONTACT = re.compile(r"\+ ?(https?://[^\s;,()]{1,200})")
 # The first one that is found decides.
 DEVICE_TYPES = (
     ("console", re.compile("PlayStation|Xbox|Nintendo")),
@@ -72,21 +72,15 @@ class ParsedUserAgent:
         return self.bot_reason is not None
 
 
-class Versioned(Protocol):
-    """The parts of a version, as ua-parser gives them."""
-
-    major: str | None
-    minor: str | None
-    patch: str | None
-
-
 class UserAgentParser:
     """The rules, ready to use. Building it takes 0.2 s and 60 MB of memory."""
 
     def __init__(self) -> None:
         self.rules_version = rules_version()
         self._resolver = _resolver(ua_parser.load_lazy_builtins())
-        matchers = [UserAgentMatcher(f"({pattern})") for pattern in bot_patterns()]
+        matchers: list[Matcher[UserAgent]] = [
+            UserAgentMatcher(f"({pattern})") for pattern in bot_patterns()
+        ]
         self._bots = _resolver((matchers, [], []))
 
     def parse(self, text: str) -> ParsedUserAgent:
@@ -102,14 +96,14 @@ class UserAgentParser:
             bot_reason=self._bot_reason(text, found),
         )
 
-    def _bot_reason(self, text: str, found: ua_parser.PartialResult) -> str | None:
+    def _bot_reason(self, text: str, found: PartialResult) -> str | None:
         listed = self._bots(text, Domain.USER_AGENT).user_agent
         if listed:
             return f"{listed.family.strip(' /;()')} (crawler-user-agents)"
-        name = found.user_agent.family if found.user_agent else "unnamed"
         if found.device and found.device.family == "Spider":
-            return f"{name} (ua-parser)"
-        return f"{name} (page about a crawler)" if CONTACT.search(text) else None
+            return f"{found.user_agent.family if found.user_agent else 'unnamed'} (ua-parser)"
+        contact = CONTACT.search(text)
+        return f"{contact[1]} (contact page)" if contact else None
 
 
 def rules_version() -> str:
@@ -122,17 +116,21 @@ def rules_version() -> str:
 
 def bot_patterns() -> list[str]:
     """Return the regular expressions of crawler-user-agents, without PATTERNS_OF_PEOPLE."""
+    return [pattern for pattern in listed_patterns() if pattern not in PATTERNS_OF_PEOPLE]
+
+
+def listed_patterns() -> list[str]:
+    """Return all regular expressions of crawler-user-agents."""
     # Read here, because the package reads its file in the encoding of the locale.
     listed = files("crawleruseragents").joinpath("crawler-user-agents.json")
-    patterns = [each["pattern"] for each in json.loads(listed.read_text(encoding="utf-8"))]
-    return [pattern for pattern in patterns if pattern not in PATTERNS_OF_PEOPLE]
+    return [each["pattern"] for each in json.loads(listed.read_text(encoding="utf-8"))]
 
 
-def _resolver(matchers: ua_parser.Matchers) -> Resolver:
+def _resolver(matchers: Matchers) -> Resolver:
     return ua_parser.BestAvailableResolver(matchers)
 
 
-def _version(found: Versioned) -> str | None:
+def _version(found: UserAgent | OS) -> str | None:
     return ".".join(filter(None, (found.major, found.minor, found.patch))) or None
 
 
