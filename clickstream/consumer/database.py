@@ -41,7 +41,7 @@ DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
 
 @dataclass(frozen=True, slots=True)
 class Watches:
-    """What observes batches and PostgreSQL: warnings, each given once, and new user agents."""
+    """Observers of batches and PostgreSQL: for warnings, each given once, and new user agents."""
 
     postgres: PostgresWatch
     user_agents: NewUserAgents
