@@ -135,17 +135,29 @@ def store(
     parsed = parse_batch(batch, assignment, now=now, reading=reading)
     reach(FailPoint.PARSED)
     attempt = partial(_store, connection, assignment, batch, parsed, cache, reading)
-    try:
-        progress = attempt()
-    except (SessionConflictError, errors.DeadlockDetected) as error:
-        if isinstance(error, SessionConflictError):
-            on_conflict(parsed)
-        else:
-            logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
-        cache.drop(event.user_id for event in parsed.events())
-        progress = attempt(alone=True)
+    progress = _try_twice(attempt, parsed, cache, on_conflict)
     on_stored(parsed)
     return progress
+
+
+def _try_twice(
+    attempt: Callable[..., dict[int, PartitionProgress]],
+    parsed: ParsedBatch,
+    cache: SessionCache,
+    on_conflict: Callable[[ParsedBatch], object],
+) -> dict[int, PartitionProgress]:
+    """Store a parsed batch, and once more alone if another consumer was in the way.
+
+    attempt: `_store` with all its arguments but `alone`.
+    """
+    try:
+        return attempt()
+    except SessionConflictError:
+        on_conflict(parsed)
+    except errors.DeadlockDetected as error:
+        logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
+    cache.drop(event.user_id for event in parsed.events())
+    return attempt(alone=True)
 
 
 def _store(
