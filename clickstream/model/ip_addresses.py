@@ -72,9 +72,12 @@ def truncate_address(address: str) -> str:
 
 
 def truncate_list(text: str) -> str:
-    """Return a list of addresses, each of them truncated; anything else in it becomes UNKNOWN."""
+    """Return the addresses of a list, each of them truncated; UNKNOWN if it has none.
+
+    The result is never much longer than the text, so that a value of the largest size stays one.
+    """
     addresses = [_read_entry(entry)[0] for entry in text.split(",")]
-    return ", ".join(UNKNOWN if each is None else truncate_address(each) for each in addresses)
+    return ",".join(truncate_address(each) for each in addresses if each) or UNKNOWN
 
 
 def _read_entry(entry: str) -> tuple[str | None, bool]:
