@@ -17,6 +17,7 @@ from clickstream.clients.credentials import Pem, check_ca
 from clickstream.clients.network import Endpoint
 from clickstream.clients.opensearch import connect
 from clickstream.doctor.checks import Check
+from clickstream.doctor.sizes import format_bytes
 from clickstream.errors import UserError
 from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings
@@ -38,6 +39,8 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("rights", lambda: _with_client(settings, check_rights), False)
     check_templates = partial(_check_templates, names)
     yield Check("templates", lambda: _with_client(settings, check_templates), False)
+    check_size = partial(_check_size, names)
+    yield Check("size", lambda: _with_client(settings, check_size), False)
 
 
 def _check_tls(settings: Settings, endpoint: Endpoint) -> str:
@@ -103,3 +106,14 @@ def _check_templates(names: IndexNames, client: OpenSearch) -> str:
             f"there is no index template for {' and '.join(missing)}; run: python create_schema.py"
         )
     return f"present for {' and '.join(names.patterns)}"
+
+
+def _check_size(names: IndexNames, client: OpenSearch) -> str:
+    """Describe how large the indexes are on all nodes, replicas included."""
+    try:
+        stats = client.indices.stats(index=",".join(names.patterns), metric="docs,store")
+    except AuthorizationException:
+        return "not known, because the user may not read the statistics of the indexes"
+    found = stats["_all"]
+    documents = found["primaries"]["docs"]["count"]
+    return f"{format_bytes(found['total']['store']['size_in_bytes'])}, {documents:,} documents"

@@ -18,6 +18,8 @@ from clickstream.clients.postgres import Connection, connect, connection_failure
 from clickstream.clients.privileges import create_rights
 from clickstream.doctor.checks import Check
 from clickstream.durations import format_time
+from clickstream.doctor.connection_limits import check_limits
+from clickstream.doctor.table_sizes import check_growth, check_size
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
@@ -61,6 +63,10 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     check_rule = partial(_check_rule, stored_rule.rule_of(settings))
     yield Check("session rule", lambda: _with_connection(settings, check_rule))
     yield Check("retention", lambda: _with_connection(settings, _describe_retention))
+    check_connections = partial(check_limits, settings)
+    yield Check("connections", lambda: _with_connection(settings, check_connections), False)
+    yield Check("size", lambda: _with_connection(settings, check_size), False)
+    yield Check("growth", lambda: _with_connection(settings, check_growth), False)
 
 
 def _root(settings: Settings) -> str:
