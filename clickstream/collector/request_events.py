@@ -1,6 +1,7 @@
 """From the body of a request to the records that are sent to the topic.
 
 The bytes of an event are kept as they were sent; fields that the server knows are added to them.
+Only if IP_ADDRESSES limits addresses, the event is written again.
 """
 
 import json
@@ -17,6 +18,7 @@ from clickstream.model.events import InvalidEventError
 from clickstream.model.json_records import BYTE_ORDER_MARK, is_framed, read_json
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
+from clickstream.model.rejected_values import kept_value
 from clickstream.model.required_fields import read_user_id
 from clickstream.model.timestamps import TimeLimits, read_time
 
@@ -106,6 +108,8 @@ def _record(
     if is_framed(event):  # only inside Kafka
         raise _not_json()
     value = _with_fields(event, added)
+    # IP_ADDRESSES holds for what Kafka gets, too. The consumer rejects a value that is no object.
+    value = kept_value(value, NO_ORIGIN, reading).value or value
     try:
         user_id = parse(value, origin=NO_ORIGIN, latest=limits.latest, reading=reading).user_id
     except InvalidEventError as error:

@@ -12,12 +12,12 @@ from opensearchpy.exceptions import (
     OpenSearchException,
 )
 
+from clickstream.byte_sizes import format_bytes
 from clickstream.clients import network
 from clickstream.clients.credentials import Pem, check_ca
 from clickstream.clients.network import Endpoint
 from clickstream.clients.opensearch import connect
 from clickstream.doctor.checks import Check
-from clickstream.doctor.sizes import format_bytes
 from clickstream.errors import UserError
 from clickstream.indexer.index_names import IndexNames
 from clickstream.settings import Settings

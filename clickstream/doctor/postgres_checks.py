@@ -17,9 +17,9 @@ from clickstream.clients.network import Endpoint
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import create_rights
 from clickstream.doctor.checks import Check
-from clickstream.durations import format_time
 from clickstream.doctor.connection_limits import check_limits
-from clickstream.doctor.table_sizes import check_growth, check_size
+from clickstream.doctor.database_size import check_growth, check_size
+from clickstream.durations import format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings

@@ -1,4 +1,4 @@
-"""The value of a rejected record, as IP_ADDRESSES lets it be kept."""
+"""The value of a record as a whole, as IP_ADDRESSES lets it be kept if the record is rejected."""
 
 from typing import NamedTuple
 

@@ -9,7 +9,7 @@ import pytest
 
 from clickstream.clients.postgres import Connection
 from clickstream.doctor.connection_limits import check_limits
-from clickstream.doctor.table_sizes import SAMPLED_PAGES, check_growth, check_size
+from clickstream.doctor.database_size import SAMPLED_PAGES, check_growth, check_size
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from tests.services.databases import Query
@@ -39,7 +39,7 @@ def test_size_and_growth_are_those_of_the_stored_events(
     assert pages > SAMPLED_PAGES
     assert f"events {total / 1e6:.0f} MB (about {EVENTS:,} rows)" in check_size(connection)
     found = re.fullmatch(
-        r"about ([0-9.]+) MB and ([0-9,]+) events a day, by the last 7\.0 days; .+ in 30 days",
+        r"about ([0-9.]+) MB and ([0-9,]+) events a day, measured over 7\.0 days; .+ in 30 days",
         check_growth(connection),
     )
     assert found

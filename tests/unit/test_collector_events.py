@@ -15,7 +15,8 @@ from clickstream.collector.request_events import (
     ServerFields,
     records_of_body,
 )
-from clickstream.model.reading import NATIVE_READING
+from clickstream.model.ip_addresses import IpAddresses
+from clickstream.model.reading import NATIVE_READING, Reading
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 ADDED = ServerFields({"user_agent": "Browser 1"}, {"ip_address": "192.0.2.1"})
@@ -60,6 +61,21 @@ def test_an_address_is_replaced_and_a_user_agent_is_not() -> None:
     (record,) = records(json.dumps(sent), ADDED)
     read = json.loads(record.value)
     assert (read["user_agent"], read["ip_address"]) == ("Browser 2", "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("kept", "address"), [(IpAddresses.TRUNCATED, b"192.0.2.0"), (IpAddresses.NONE, None)]
+)
+def test_kafka_gets_no_full_address_if_addresses_are_limited(
+    kept: IpAddresses, address: bytes | None
+) -> None:
+    """Neither that of the client nor one in the event."""
+    body = json.dumps(an_event(ip="203.0.113.9", ip_address="203.0.113.9", n=1)).encode()
+    (record,) = records_of_body(body, ADDED, Reading(ip_addresses=kept), NOW)
+    assert b"203.0.113.9" not in record.value
+    assert b"192.0.2.1" not in record.value
+    assert address is None or address in record.value
+    assert json.loads(record.value)["n"] == 1
 
 
 @pytest.mark.parametrize("body", ["[]", " [ ] ", "\ufeff[]"])

@@ -1,9 +1,9 @@
-"""Checks of the tables' sizes, and of how much a day adds. They read no whole table."""
+"""How large the tables are, and how much a day adds. No large table is read as a whole."""
 
 from dataclasses import dataclass
 
+from clickstream.byte_sizes import format_bytes
 from clickstream.clients.postgres import Connection, Cursor, only_row
-from clickstream.doctor.sizes import format_bytes
 from clickstream.storage.query_rows import select_as
 from clickstream.storage.schema import TABLES
 
@@ -80,10 +80,10 @@ def check_growth(connection: Connection) -> str:
         return "no events in the last 7 days"
     events = recent * 100 / percent / days
     stored_bytes = sizes[EVENTS].total_bytes + sizes[SESSIONS].total_bytes
-    a_day = stored_bytes * recent / sampled / days
+    a_day = int(stored_bytes * recent / sampled / days)
     return (
-        f"about {format_bytes(a_day)} and {_rounded(events):,} events a day, "
-        f"by the last {days:.1f} days; {format_bytes(30 * a_day)} in 30 days"
+        f"about {format_bytes(a_day)} and {_rounded(events):,} events a day, measured over "
+        f"{days:.1f} days; {format_bytes(30 * a_day)} in 30 days"
     )
 
 
