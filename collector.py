@@ -31,6 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="TCP port to listen on (default: %(default)s)",
     )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="also serve a small shop that sends its clicks, at /demo; it shows each visitor's "
+        "session, so keep it on this machine",
+    )
     return parser
 
 
@@ -38,7 +44,7 @@ def collect(arguments: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
-    run(settings, arguments.host, arguments.port)
+    run(settings, arguments.host, arguments.port, with_shop=arguments.demo)
     return cli.DONE
 
 

@@ -1,7 +1,7 @@
 """The HTTP interface of the collector, as an ASGI application."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from clickstream.collector.rate_limit import RateLimit
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_body import read_body
 from clickstream.collector.request_events import ServerFields, records_of_body
+from clickstream.collector.website_files import show_snippet
 from clickstream.model.reading import Reading
 from clickstream.settings import Settings
 
@@ -118,14 +119,16 @@ class Collector:
         return Response("OK\n", media_type="text/plain", headers=SECURITY_HEADERS)
 
 
-def build_app(collector: Collector) -> Starlette:
+def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> Starlette:
     """Return the ASGI application of a collector."""
     return Starlette(
         routes=[
             Route("/collect", collector.collect, methods=["POST"]),
             Route("/collect", collector.preflight, methods=["OPTIONS"]),
+            Route("/clickstream.js", show_snippet),
             Route("/livez", collector.is_alive),
             Route("/metrics", collector.show_metrics),
+            *more_routes,
         ]
     )
 

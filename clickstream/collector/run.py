@@ -8,6 +8,8 @@ from clickstream.clients import kafka_private
 from clickstream.collector.app import Collector, build_app
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.kafka_delivery import KafkaDelivery
+from clickstream.collector.own_session import session_route
+from clickstream.collector.website_files import SHOP_ROUTES
 from clickstream.errors import UsageError
 from clickstream.model.reading import Reading
 from clickstream.reading_settings import reading_of
@@ -24,9 +26,10 @@ CLOSE_SECONDS = 1
 BLOCK_TIMEOUT_MS = 1
 
 
-def run(settings: Settings, host: str, port: int) -> None:
+def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is being answered, and stop.
 
+    with_shop: serve the demo shop, too, which reads the visitor's session from PostgreSQL.
     Raises UserError if the address cannot be used or Kafka cannot be reached at the start.
     """
     if settings.kafka_acks != "all":
@@ -41,20 +44,22 @@ def run(settings: Settings, host: str, port: int) -> None:
         )
         producer.config["max_block_ms"] = BLOCK_TIMEOUT_MS
         try:
-            _serve(settings, reading, producer, listener)
+            _serve(settings, reading, producer, listener, with_shop=with_shop)
         finally:
             kafka_private.abort_pending_records(producer, CLOSE_SECONDS)
             producer.close(timeout=CLOSE_SECONDS)
 
 
-def _serve(settings: Settings, reading: Reading, producer: Any, listener: socket.socket) -> None:
+def _serve(
+    settings: Settings, reading: Reading, producer: Any, listener: socket.socket, *, with_shop: bool
+) -> None:
     delivery = KafkaDelivery(producer, settings.kafka_topic)
     host, port = listener.getsockname()[:2]
-    logger.info(
-        "the collector listens on http://%s:%d and sends to topic %s",
-        f"[{host}]" if ":" in host else host,
-        port,
-        settings.kafka_topic,
-    )
-    http_server(build_app(Collector(settings, reading, delivery))).run(sockets=[listener])
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    logger.info("the collector listens on %s and sends to topic %s", url, settings.kafka_topic)
+    if with_shop:
+        logger.info("open the demo shop: %s/demo", url)
+    shop = [session_route(settings), *SHOP_ROUTES] if with_shop else []
+    app = build_app(Collector(settings, reading, delivery), shop)
+    http_server(app).run(sockets=[listener])
     logger.info("stopped: all requests are answered")

@@ -3,59 +3,29 @@
 import gzip
 import json
 import socket
-from collections.abc import Mapping
 from signal import SIGKILL, SIGTERM
-from typing import Any
 
 import pytest
-import urllib3
 
 from clickstream.collector.http_server import MAX_HEADER_BYTES
 from clickstream.collector.request_body import MAX_BODY_BYTES, MAX_READ_BYTES
 from clickstream.local.ports import free_port
 from tests.services import oracle
+from tests.services.collector_site import JSON, StartSite
 from tests.services.databases import Query
 from tests.services.fault_proxy import kafka_fault_proxy
 from tests.services.records import event
-from tests.services.scripts import RunScript, Script, StartScript
+from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
-
-JSON = {"Content-Type": "application/json"}
-NO_RETRIES = urllib3.Retry(total=False, redirect=False)
-
-
-class Site:
-    """A client of a running collector."""
-
-    def __init__(self, script: Script, port: int) -> None:
-        self.script = script
-        self.port = port
-        self._http = urllib3.PoolManager(retries=NO_RETRIES, timeout=60)
-
-    def post(self, body: Any, headers: Mapping[str, str] = JSON) -> urllib3.BaseHTTPResponse:
-        """Send events; anything but bytes becomes JSON."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.request("POST", "/collect", body=content, headers=headers)
-
-    def request(self, method: str, path: str, **more: Any) -> urllib3.BaseHTTPResponse:
-        return self._http.request(method, f"http://127.0.0.1:{self.port}{path}", **more)
 
 
 @pytest.fixture
-def start_site(start_script: StartScript) -> Any:
-    """Starts a collector, and returns when it listens: `start_site(TRUSTED_PROXIES="1")`."""
-
-    def start(port: int | None = None, **settings: str) -> Site:
-        chosen = port or free_port()
-        script = start_script("collector.py", "--port", str(chosen), **settings)
-        script.wait_for_output("the collector listens on")
-        return Site(script, chosen)
-
-    return start
+def start_site(start_script: StartScript) -> StartSite:
+    return StartSite(start_script)
 
 
 def test_accepted_events_are_stored_with_what_the_server_knows(
-    start_site: Any, run_script: RunScript, query: Query, environment: dict[str, str]
+    start_site: StartSite, run_script: RunScript, query: Query, environment: dict[str, str]
 ) -> None:
     site = start_site(TRUSTED_PROXIES="1")
     headers = {
@@ -87,7 +57,7 @@ def test_accepted_events_are_stored_with_what_the_server_knows(
     ]
 
 
-def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site: Any) -> None:
+def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site: StartSite) -> None:
     site = start_site(COLLECTOR_ORIGINS="https://shop.example", COLLECTOR_RATE="1")
     own = {**JSON, "Origin": "https://shop.example"}
     bomb = gzip.compress(b"[" + b" " * MAX_BODY_BYTES + b"]")
@@ -118,7 +88,7 @@ def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site:
     assert site.script.is_running
 
 
-def test_a_client_of_endless_headers_is_disconnected(start_site: Any) -> None:
+def test_a_client_of_endless_headers_is_disconnected(start_site: StartSite) -> None:
     site = start_site()
     with socket.create_connection(("127.0.0.1", site.port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
@@ -132,7 +102,7 @@ def test_a_client_of_endless_headers_is_disconnected(start_site: Any) -> None:
 
 
 def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_killed(
-    start_site: Any, run_script: RunScript, environment: dict[str, str]
+    start_site: StartSite, run_script: RunScript, environment: dict[str, str]
 ) -> None:
     """A client sends an event until it is answered with 204; some are sent several times."""
     events = [event(f"v{n % 5}", n) for n in range(60)]
@@ -147,7 +117,7 @@ def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_k
         eventually(lambda: site.post(events[20:40]).status == 204)
         site.script.send_signal(SIGKILL)
         site.script.wait()
-        site = start_site(site.port, **proxy.environment)
+        site = start_site.on_port(site.port, **proxy.environment)
         for sent in ([each] for each in events[30:]):
             assert site.post(sent).status == 204
         proxy.stall()
