@@ -49,6 +49,7 @@ lint: $(READY)   ## check style, types and imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/oxlint clickstream/collector tests
 
 crash: $(READY)  ## run N (200) random histories of crashes; SEED=S repeats some
 	@$(BIN)/python -m tests.crash $(N) $(if $(SEED),--seed $(SEED))

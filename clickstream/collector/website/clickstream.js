@@ -78,11 +78,13 @@
 
   // == Visitor and consent =======================================================================
 
-  // UUIDv7: its text sorts by time, so the names of queued events do, too.
+  let lastIdTime = 0;
+
+  // UUIDv7: its text sorts by time. Events of one millisecond keep their order.
   const newId = () => {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const now = Date.now();
-    for (let n = 0; n < 6; n++) bytes[n] = Math.floor(now / 256 ** (5 - n)) & 255;
+    lastIdTime = Math.max(Date.now(), lastIdTime + 1);
+    for (let n = 0; n < 6; n++) bytes[n] = Math.floor(lastIdTime / 256 ** (5 - n)) & 255;
     bytes[6] = (bytes[6] & 15) | 112;
     bytes[8] = (bytes[8] & 63) | 128;
     const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -156,14 +158,23 @@
     for (const name of storage.names("event.")) {
       const text = storage.get(name);
       if (batch.length === most || (batch.length && size + text?.length > MAX_BATCH_CHARACTERS)) break;
-      try {
-        batch.push({ name, ...JSON.parse(text) });
+      const entry = parsed(text);
+      if (entry?.event) {
+        batch.push({ name, ...entry });
         size += text.length;
-      } catch {
+      } else {
         storage.remove(name); // another program has changed it
       }
     }
-    return batch.filter(({ event }) => event);
+    return batch;
+  };
+
+  const parsed = (text) => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      return null;
+    }
   };
 
   const body = (batch) => JSON.stringify(batch.map(({ event }) => event));

@@ -1,0 +1,219 @@
+// The script for websites: what it queues, sends, sends again and gives up.
+"use strict";
+
+const assert = require("node:assert/strict");
+const { test } = require("node:test");
+
+const { FakePage } = require("./fake_page.js");
+
+const SOON = 1_000; // milliseconds
+const LONG = 10 * 60_000;
+const UUID_7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+const types = (events) => events.map((event) => event.event_type);
+
+test("a page view has its id and its time from the moment when it happened", async () => {
+  const page = new FakePage();
+  const happened = new Date(page.now).toISOString();
+  await page.pass(SOON);
+  const [{ address, events }] = page.requests;
+  assert.equal(address, "https://collector.example/collect");
+  assert.equal(events.length, 1);
+  assert.match(events[0].event_id, UUID_7);
+  assert.match(events[0].user_id, UUID_7);
+  assert.equal(events[0].timestamp, happened);
+  assert.equal(events[0].page_url, "https://shop.example/?utm_source=mail");
+  assert.equal(events[0].referrer, "https://search.example/");
+  assert.equal(events[0].viewport_size, "390x844");
+});
+
+test("events that happen together are sent in one request, in their order", async () => {
+  const page = new FakePage();
+  page.clickstream.track("search", { search_query: "socks" });
+  page.now += 5;
+  page.clickstream.track("add_to_cart");
+  await page.pass(SOON);
+  assert.deepEqual(page.requests.map(({ events }) => types(events)), [
+    ["page_view", "search", "add_to_cart"],
+  ]);
+  assert.deepEqual(page.queued, []);
+});
+
+for (const answer of [{ offline: true }, { status: 503 }, { status: 500 }, { status: 429 }, { status: 408 }]) {
+  test(`an event stays queued and unchanged after ${JSON.stringify(answer)}`, async () => {
+    const page = new FakePage({ answers: [answer, answer] });
+    const [first] = page.queued;
+    await page.pass(SOON);
+    assert.deepEqual(page.queued, [first]);
+    await page.pass(LONG);
+    assert.deepEqual(page.queued, []);
+    assert.deepEqual(page.requests.map(({ events }) => events), [[first], [first], [first]]);
+  });
+}
+
+test("the collector says when to try again, and more events change nothing about it", async () => {
+  const page = new FakePage({ answers: [{ status: 503, headers: { "Retry-After": "30" } }] });
+  await page.pass(SOON);
+  const refused = page.requests[0].at;
+  page.clickstream.track("click");
+  await page.pass(LONG);
+  assert.ok(page.requests[1].at - refused >= 30_000);
+});
+
+test("the pauses between tries grow to a minute", async () => {
+  const page = new FakePage({ answers: Array.from({ length: 12 }, () => ({ offline: true })) });
+  await page.pass(20 * 60_000);
+  const pauses = page.requests.slice(1).map(({ at }, n) => at - page.requests[n].at);
+  assert.ok(Math.max(...pauses) <= 60_000 && pauses[9] >= 30_000 && pauses[0] <= 2_000);
+});
+
+test("a page that comes back online tries at once", async () => {
+  const page = new FakePage({ answers: [{ offline: true }] });
+  await page.pass(SOON);
+  page.dispatch("online");
+  await page.pass(1);
+  assert.deepEqual(page.queued, []);
+});
+
+test("what one page could not send, the next page of the site sends", async () => {
+  const first = new FakePage({ answers: [{ offline: true }] });
+  const [event] = first.queued;
+  await first.pass(SOON);
+  const next = new FakePage({ stored: first.stored, later: 60_000 });
+  await next.pass(SOON);
+  assert.deepEqual(next.requests[0].events[0], event);
+  assert.equal(next.requests[0].events[1].user_id, event.user_id, "the visitor is the same");
+});
+
+test("of a refused batch only the event that is refused alone gets another time", async () => {
+  const page = new FakePage({
+    answers: [
+      { status: 422, content: { now: "2026-05-01T12:00:00.000Z" } },
+      { status: 204 }, // the page view alone
+      { status: 422, content: { now: "2026-05-01T12:00:10.000Z" } },
+    ],
+  });
+  page.now += 100;
+  page.clickstream.track("click");
+  const [view, click] = page.queued;
+  await page.pass(5 * SOON);
+  const sent = page.requests.map(({ events }) => events);
+  assert.deepEqual(sent.slice(0, 3), [[view, click], [view], [click]]);
+  assert.equal(sent[3][0].event_id, click.event_id);
+  assert.ok(sent[3][0].timestamp <= "2026-05-01T12:00:10.000Z");
+  assert.ok(sent[3][0].timestamp > "2026-05-01T12:00:00.000Z");
+  page.clickstream.track("later");
+  assert.ok(page.queued[0].timestamp.startsWith("2026-05-01T12:00:"), "the offset is kept");
+});
+
+for (const status of [400, 403, 413, 415, 422]) {
+  test(`an event that is refused alone with ${status} is given up, and others go on`, async () => {
+    const page = new FakePage({ answers: [{ status }, { status }] });
+    page.now += 5;
+    page.clickstream.track("click");
+    await page.pass(5 * SOON);
+    assert.deepEqual(types(page.requests.at(-1).events), ["click"]);
+    assert.deepEqual(page.queued, []);
+  });
+}
+
+test("a beacon is one more try: its events stay queued", async () => {
+  const page = new FakePage({ answers: [{ offline: true }] });
+  page.now += 3_000;
+  page.document.visibilityState = "hidden";
+  page.dispatch("visibilitychange");
+  const sent = JSON.parse(page.beacons[0].body);
+  assert.deepEqual(types(sent), ["page_view", "engagement"]);
+  assert.equal(sent[1].engaged_ms, 3_000);
+  assert.deepEqual(page.queued, sent);
+});
+
+test("the time without attention is not counted", async () => {
+  const page = new FakePage();
+  page.now += 1_500;
+  page.document.hasFocus = () => false;
+  page.dispatch("blur");
+  page.now += 60_000;
+  page.document.hasFocus = () => true;
+  page.dispatch("focus");
+  page.now += 500;
+  page.clickstream.track("click");
+  assert.equal(page.queued[1].engaged_ms, 2_000);
+});
+
+test("the queue keeps the latest 500 events", () => {
+  const page = new FakePage({ answers: [{ offline: true }] });
+  for (let n = 0; n < 600; n++) {
+    page.now += 1;
+    page.clickstream.track("click", { n });
+  }
+  assert.equal(page.queued.length, 500);
+  assert.equal(page.queued.at(-1).n, 599);
+});
+
+test("without localStorage the memory of the page is the queue", async () => {
+  const page = new FakePage({ isFull: true, answers: [{ offline: true }] });
+  page.now += 5;
+  page.clickstream.track("click");
+  await page.pass(LONG);
+  const events = page.requests.at(-1).events;
+  assert.deepEqual(types(events), ["page_view", "click"]);
+  assert.equal(events[0].user_id, events[1].user_id);
+});
+
+test("a value that another program left in the queue is removed", async () => {
+  const page = new FakePage({ stored: new Map([["clickstream.event.1", "{"], ["clickstream.event.2", "5"]]) });
+  await page.pass(5 * SOON);
+  assert.deepEqual([...page.stored.keys()], ["clickstream.visitor"]);
+});
+
+test("navigation without loading is a page view, whose referrer is the page before", async () => {
+  const page = new FakePage();
+  page.window.history.pushState(null, "", "https://shop.example/cart");
+  page.window.history.pushState(null, "", "https://shop.example/cart");
+  page.dispatch("pageshow", { persisted: true });
+  assert.deepEqual(
+    page.queued.map((event) => [event.page_url, event.referrer]),
+    [
+      ["https://shop.example/?utm_source=mail", "https://search.example/"],
+      ["https://shop.example/cart", "https://shop.example/?utm_source=mail"],
+      ["https://shop.example/cart", "https://shop.example/cart"],
+    ],
+  );
+});
+
+test("a click on an element with data-track has its data as fields", () => {
+  const page = new FakePage();
+  const element = { id: "buy", dataset: { track: "add_to_cart", productId: "p1", price: "9.99" } };
+  page.dispatch("click", { target: { closest: () => element } });
+  page.dispatch("click", { target: { closest: () => null } });
+  page.dispatch("click", { target: {} });
+  const [, click] = page.queued;
+  assert.equal(page.queued.length, 2);
+  assert.deepEqual(
+    [click.event_type, click.element_id, click.product_id, click.price],
+    ["add_to_cart", "buy", "p1", "9.99"],
+  );
+});
+
+for (const navigator of [{ globalPrivacyControl: true }, { doNotTrack: "1" }]) {
+  test(`nothing is stored or sent with ${JSON.stringify(navigator)}`, async () => {
+    const page = new FakePage({ navigator });
+    page.clickstream.consent(true);
+    page.clickstream.track("click");
+    await page.pass(LONG);
+    assert.deepEqual(page.requests, []);
+    assert.deepEqual(page.queued, []);
+    assert.equal(page.stored.has("clickstream.visitor"), false);
+  });
+}
+
+test("a visitor gets a new id after the days of data-visitor-days", () => {
+  const first = new FakePage({ options: { visitorDays: "1" } });
+  const again = new FakePage({ stored: first.stored });
+  again.now += 86_400_000;
+  again.clickstream.track("click");
+  const visitors = again.queued.map((event) => event.user_id);
+  assert.equal(visitors[0], visitors[1]);
+  assert.notEqual(visitors[2], visitors[0]);
+});
