@@ -3,19 +3,10 @@
 from clickstream.admin.rejected_records import IS_SELECTED, Selection
 from clickstream.clients.postgres import Connection
 from clickstream.storage import write_lock
+from clickstream.storage.positions import FORGOTTEN
+from clickstream.storage.removal import rejected_deletion
 
-# Deletes the selected records and moves their number to another counter; returns it by reason.
-DELETE_SELECTED = f"""
-    WITH deleted AS (
-        DELETE FROM rejected_events WHERE {IS_SELECTED} RETURNING topic, partition, reason),
-    moved AS (
-        UPDATE stream_positions AS p
-        SET rejected = p.rejected - gone.number, removed = p.removed + gone.number
-        FROM (SELECT topic, partition, count(*) AS number FROM deleted GROUP BY topic, partition)
-            AS gone
-        WHERE (p.topic, p.partition) = (gone.topic, gone.partition))
-    SELECT reason, count(*) FROM deleted GROUP BY reason
-"""  # noqa: S608 - built of constants
+DELETE_SELECTED = rejected_deletion(IS_SELECTED)
 
 
 def delete(connection: Connection, selection: Selection) -> dict[str, int]:
@@ -27,5 +18,5 @@ def delete(connection: Connection, selection: Selection) -> dict[str, int]:
     """
     with connection, connection.cursor() as cursor:
         write_lock.exclude_consumers(cursor)
-        cursor.execute(DELETE_SELECTED, selection.parameters())
+        cursor.execute(DELETE_SELECTED, {**selection.parameters(), "forgotten": FORGOTTEN})
         return dict(cursor.fetchall())

@@ -18,6 +18,7 @@ from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.storage import outcomes, stored_reading, stored_rule, write_lock
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
+from clickstream.storage.positions import FORGOTTEN
 
 # Records with these reasons stay rejected, because their value is not stored completely. So do
 # records whose value was not kept because of IP_ADDRESSES.
@@ -40,10 +41,15 @@ UPDATE_REASON = """
 DELETE_RETRIED = """
     DELETE FROM rejected_events WHERE (topic_id, partition, "offset") = (%s, %s, %s)
 """
+# In the row of the partition, or in that of the forgotten ones.
 MOVE_COUNTERS = """
     UPDATE stream_positions
-    SET rejected = rejected - %s, duplicates = duplicates + %s, removed = removed + %s
-    WHERE topic = %s AND partition = %s
+    SET rejected = rejected - %(left)s, duplicates = duplicates + %(duplicates)s,
+        removed = removed + %(removed)s
+    WHERE (topic, partition) = (%(topic)s, %(partition)s)
+       OR topic = %(forgotten)s AND NOT EXISTS (
+            SELECT FROM stream_positions
+            WHERE (topic, partition) = (%(topic)s, %(partition)s))
 """
 
 
@@ -174,15 +180,19 @@ def _move_counters(
     cursor: Cursor, records: Sequence[RetriedRecord], decided: Sequence[RecordOutcome]
 ) -> None:
     """Subtract the records from the rejected ones, and add the duplicate and the removed ones."""
-    left: Counter[tuple[str, int]] = Counter()
-    duplicates: Counter[tuple[str, int]] = Counter()
-    removed: Counter[tuple[str, int]] = Counter()
+    kinds: dict[tuple[str, int], Counter[OutcomeKind]] = {}
     for record, outcome in zip(records, decided, strict=True):
-        left[record.topic, record.partition] += outcome.kind is not OutcomeKind.REJECTED
-        duplicates[record.topic, record.partition] += outcome.kind is OutcomeKind.DUPLICATE
-        removed[record.topic, record.partition] += outcome.kind is OutcomeKind.REMOVED
-    execute_batch(
-        cursor,
-        MOVE_COUNTERS,
-        [(number, duplicates[key], removed[key], *key) for key, number in sorted(left.items())],
-    )
+        if outcome.kind is not OutcomeKind.REJECTED:
+            kinds.setdefault((record.topic, record.partition), Counter())[outcome.kind] += 1
+    moves = [
+        {
+            "topic": topic,
+            "partition": partition,
+            "forgotten": FORGOTTEN,
+            "left": numbers.total(),
+            "duplicates": numbers[OutcomeKind.DUPLICATE],
+            "removed": numbers[OutcomeKind.REMOVED],
+        }
+        for (topic, partition), numbers in sorted(kinds.items())
+    ]
+    execute_batch(cursor, MOVE_COUNTERS, moves)

@@ -22,7 +22,7 @@ from clickstream.consumer.stream import Stream
 from clickstream.errors import UserError, first_line
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from clickstream.storage.positions import FencedError, OtherClusterError
+from clickstream.storage.positions import FencedError, IncreasedEpochsError, OtherClusterError
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,9 @@ class Consumer:
             if self._failures > TOLERATED_REFUSALS:
                 raise UserError(str(error)) from None
             self._start_over_as_fenced(error)
+        except IncreasedEpochsError as error:
+            logger.info("dropping the cache: %s", error)
+            self._start_over()
         except FencedError as error:
             self._start_over_as_fenced(error)
         except OUTAGES as error:

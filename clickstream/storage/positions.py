@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from psycopg2 import errors
 from psycopg2.extras import execute_values
 
-from clickstream.clients.postgres import Connection, Cursor
+from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
 from clickstream.storage import write_lock
 
@@ -77,6 +77,11 @@ SELECT_OTHER_OWNER = f"""
     LIMIT 1
 """  # noqa: S608 - built of constants
 SELECT_OWNED_PARTITIONS = f"SELECT p.partition FROM {_OWNED} WHERE p.topic = %s"  # noqa: S608
+# The number of these partitions that still name this backend as their owner.
+COUNT_OWN_PARTITIONS = f"""
+    SELECT count(*) FROM {_OWNED}
+    WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s) AND a.pid = pg_backend_pid()
+"""  # noqa: S608 - built of constants
 # Taken to acquire partitions, so that of two owners the second one sees the first. The number is
 # arbitrary; it spells "owner".
 ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({0x6F776E6572})"
@@ -142,6 +147,13 @@ class FencedError(Exception):
     """Raised when a consumer may no longer write: its epochs or its session rule are not current.
 
     The consumer drops its cache and acquires its partitions again.
+    """
+
+
+class IncreasedEpochsError(FencedError):
+    """Raised when a command has increased the epochs of partitions that nobody else has acquired.
+
+    Every consumer has to drop its cache; none has lost its partitions.
     """
 
 
@@ -346,12 +358,16 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool =
     """Lock the rows of all owned partitions until the transaction ends.
 
     epochs: by partition, as acquired. alone: keep all other batches out, too.
-    Raises FencedError if an epoch has changed since.
+    Raises FencedError if an epoch has changed since; IncreasedEpochsError if by a command.
     """
     write_lock.hold_for_batch(cursor, alone=alone)
-    cursor.execute(LOCK_POSITIONS, {"topic": topic, "partitions": list(epochs)})
+    values = {"topic": topic, "partitions": list(epochs)}
+    cursor.execute(LOCK_POSITIONS, values)
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):
+        cursor.execute(COUNT_OWN_PARTITIONS, values)
+        if only_row(cursor)[0] == len(epochs):
+            raise IncreasedEpochsError(f"a command has increased the epochs of topic {topic}")
         raise FencedError(
             f"another consumer or a command has increased the epochs of topic {topic}: they are "
             f"{stored}, not {dict(epochs)}"

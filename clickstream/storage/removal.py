@@ -69,26 +69,37 @@ LOCK_POSITIONS_OF_RECORDS = f"""
     WHERE (topic, partition) IN (SELECT r.topic, partition FROM {_CHOSEN_RECORDS})
     ORDER BY topic, partition FOR UPDATE
 """  # noqa: S608 - built of constants
-# Deletes rejected records and moves their number to another counter: in the row of their partition,
-# or in that of the forgotten ones. Returns the number by reason.
-DELETE_REJECTED = f"""
-    WITH deleted AS (
-        DELETE FROM rejected_events
-        WHERE (topic_id, partition, "offset") IN
-              (SELECT topic_id, partition, "offset" FROM {_CHOSEN_RECORDS})
-        RETURNING topic, partition, reason),
-    gone AS (
-        SELECT CASE WHEN p.topic IS NULL THEN %(forgotten)s ELSE d.topic END AS topic,
-               CASE WHEN p.topic IS NULL THEN 0 ELSE d.partition END AS partition,
-               count(*) AS number
-        FROM deleted d LEFT JOIN stream_positions p USING (topic, partition)
-        GROUP BY 1, 2),
-    moved AS (
-        UPDATE stream_positions AS p
-        SET rejected = p.rejected - gone.number, removed = p.removed + gone.number
-        FROM gone WHERE (p.topic, p.partition) = (gone.topic, gone.partition))
-    SELECT reason, count(*) FROM deleted GROUP BY reason
-"""  # noqa: S608 - built of constants
+
+
+def rejected_deletion(condition: str) -> str:
+    """Return a statement that deletes rejected records, and gives their number by reason.
+
+    Their number moves to another counter: in the row of their partition, or in that of the
+    forgotten ones. condition: on a row of rejected_events. The statement has the parameter
+    forgotten, which is FORGOTTEN.
+    """
+    return f"""
+        WITH deleted AS (
+            DELETE FROM rejected_events WHERE {condition} RETURNING topic, partition, reason),
+        gone AS (
+            SELECT coalesce(p.topic, %(forgotten)s) AS topic,
+                   CASE WHEN p.topic IS NULL THEN 0 ELSE d.partition END AS partition,
+                   count(*) AS number
+            FROM deleted d
+            LEFT JOIN stream_positions p ON (p.topic, p.partition) = (d.topic, d.partition)
+            GROUP BY 1, 2),
+        moved AS (
+            UPDATE stream_positions AS p
+            SET rejected = p.rejected - gone.number, removed = p.removed + gone.number
+            FROM gone WHERE (p.topic, p.partition) = (gone.topic, gone.partition))
+        SELECT reason, count(*) FROM deleted GROUP BY reason
+    """  # noqa: S608 - conditions are constants
+
+
+DELETE_REJECTED = rejected_deletion(
+    f"""(topic_id, partition, "offset") IN
+        (SELECT topic_id, partition, "offset" FROM {_CHOSEN_RECORDS})"""  # noqa: S608
+)
 
 
 class RemovedSessions(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,8 @@ from psycopg2 import DataError
 from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
 from clickstream.model.sessions import SESSION_COLUMNS, Rule
-from clickstream.storage import stored_rule
+from clickstream.plurals import plural
+from clickstream.storage import event_retention, stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean
@@ -30,6 +31,12 @@ CREATE_TRUE_SESSIONS = """
 INSERT_TRUE_SESSIONS = """
     INSERT INTO true_sessions
     SELECT * FROM jsonb_populate_recordset(NULL::session_metrics, %s::jsonb)
+"""
+# The sessions of the truth file that retention removes. Returns their number and that of events.
+DELETE_REMOVED_SESSIONS = """
+    WITH removed AS (
+        DELETE FROM true_sessions WHERE last_event_timestamp < %s RETURNING total_events)
+    SELECT count(*), coalesce(sum(total_events), 0)::bigint FROM removed
 """
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
@@ -52,16 +59,22 @@ COUNT_REJECTED = "SELECT reason, count(*) FROM rejected_events GROUP BY reason"
 
 @dataclass(frozen=True, slots=True)
 class TruthComparison:
-    """Result of a comparison with a truth file."""
+    """Result of a comparison with a truth file.
+
+    not_kept: the number of its sessions that are left out, because they are not kept.
+    """
 
     path: Path
     differences: Differences
+    not_kept: int
 
     def lines(self) -> list[str]:
         """Return the result as lines to print."""
+        left_out = f"{self.not_kept:,} {plural(self.not_kept, 'session')}"
+        notes = [f"Not compared: {left_out} that retain removes."] if self.not_kept else []
         if self.differences.number:
-            return self.differences.lines()
-        return [f"The tables hold exactly what {clean(str(self.path))} says."]
+            return [*notes, *self.differences.lines()]
+        return [*notes, f"The tables hold exactly what {clean(str(self.path))} says."]
 
 
 def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
@@ -73,13 +86,15 @@ def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
     with snapshot(connection, read_only=False) as cursor:
         cursor.execute(CREATE_TRUE_SESSIONS)
         totals = _load(cursor, path)
+        not_kept, events = _leave_out_removed(cursor)
+        totals = replace(totals, events=totals.events - events)
         cursor.execute(ANALYZE_TRUE_SESSIONS)
         sentences = chain(
             _rule_difference(totals.rule, stored_rule.read(cursor)),
             _count_differences(cursor, totals),
             _session_differences(connection),
         )
-        return TruthComparison(path, collect(sentences))
+        return TruthComparison(path, collect(sentences), not_kept)
 
 
 def _load(cursor: Cursor, path: Path) -> TruthTotals:
@@ -97,6 +112,16 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
             f"{path} has a session whose values do not fit the columns of session_metrics; "
             "write the file again with: python producer.py --truth"
         ) from None
+
+
+def _leave_out_removed(cursor: Cursor) -> tuple[int, int]:
+    """Delete the true sessions that are not kept; return their number and that of their events."""
+    limits = event_retention.read(cursor)
+    if limits is None:
+        return 0, 0
+    cursor.execute(DELETE_REMOVED_SESSIONS, (limits.removed_before,))
+    sessions, events = only_row(cursor)
+    return sessions, events
 
 
 def _rule_difference(truth: Rule, stored: Rule | None) -> Iterator[str]:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from clickstream.admin.retain import retain
 from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
@@ -137,3 +139,14 @@ def test_a_file_that_is_not_a_complete_truth_file_is_refused(
         pytest.raises(UserError, match=r"some\.json"),
     ):
         compare_with_truth(connection, path)
+
+
+def test_sessions_that_are_not_kept_are_left_out_and_counted(
+    settings: Settings, truth: Path
+) -> None:
+    with closing(connect(settings, application="test")) as connection:
+        kept_from = datetime.now(UTC) - timedelta(hours=12)
+        removed = retain(connection, kept_from, lambda _found, _gone: None)
+        found = compare_with_truth(connection, truth)
+    assert found.not_kept == removed.sessions > 0
+    assert found.differences == Differences(0, [])

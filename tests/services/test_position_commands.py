@@ -45,6 +45,8 @@ def test_partitions_of_a_deleted_topic_can_be_forgotten_and_their_records_still_
     assert query("SELECT topic, records, rejected FROM stream_positions") == [("(forgotten)", 2, 1)]
     assert run_script("summary.py", "--verify").returncode == 0
     assert "2 read from 0 partitions" in run_script("summary.py").stdout
+    assert run_script("clickstream", "rejected", "delete", "--yes").returncode == 0
+    assert run_script("summary.py", "--verify").returncode == 0
     again = run_script("clickstream", "positions", "forget", "deleted")
     assert again.returncode == 1
     assert "no such position is stored" in again.stderr

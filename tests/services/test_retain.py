@@ -336,6 +336,7 @@ def test_beside_a_consumer_old_sessions_go_with_their_documents_and_reading_agai
     assert run_script("clickstream", "positions", "reset", "--to", "earliest").returncode == 0
     wait_until_read(query, 126)
     assert consumer.is_running
+    assert "starting over" not in consumer.output
     counters = oracle.check(environment)
     assert (counters["rows"], counters["removed"]) == (12, 50 + 1 + 51)
     assert query("SELECT total_events FROM session_metrics ORDER BY 1") == [(1,), (2,), (9,)]
