@@ -272,7 +272,8 @@ def _rejected_records(
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
         if outcome.kind is OutcomeKind.REJECTED:
-            kept = kept_value(first_bytes(record.value), _origin(record), reading)
+            sent = first_bytes(record.value)
+            kept = kept_value(sent, _origin(record), reading)
             yield RejectedRecord(
                 partition=record.partition,
                 offset=record.offset,
