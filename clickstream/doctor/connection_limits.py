@@ -7,8 +7,8 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage.query_rows import select_as
 
-# consumer/database.py
-CONSUMER_CONNECTIONS = 1
+# consumer/database.py, consumer/user_agent_thread.py
+CONSUMER_CONNECTIONS = 2
 # indexer/leadership.py; each consumer has one, the leader or not.
 INDEXER_CONNECTIONS = 1
 # The report, the live view, and a command or a psql of an operator.
