@@ -7,7 +7,13 @@ from datetime import UTC, datetime
 
 from clickstream import cli
 from clickstream.clients.addresses import kafka_address, opensearch_address, postgres_address
-from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks, settings_checks
+from clickstream.doctor import (
+    kafka_checks,
+    opensearch_checks,
+    position_checks,
+    postgres_checks,
+    settings_checks,
+)
 from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
@@ -32,12 +38,21 @@ def run(arguments: argparse.Namespace) -> int:
         return cli.FAILED
     problems = 0
     for title, checks in all_checks(settings, sources, datetime.now(UTC)):
-        print(title)
-        for finding in run_checks(checks):
-            print(_line(finding), flush=True)
-            problems += finding.status is CheckStatus.PROBLEM
+        problems += _report(title, checks)
+    if not problems:  # they need Kafka and PostgreSQL
+        problems += _report("Positions", position_checks.checks(settings))
     print(f"{problems} problem{'s' * (problems > 1)} found." if problems else "All is well.")
     return cli.FAILED if problems else cli.DONE
+
+
+def _report(title: str, checks: Iterator[Check]) -> int:
+    """Run the checks, print their findings, and return the number of problems."""
+    print(title)
+    problems = 0
+    for finding in run_checks(checks):
+        print(_line(finding), flush=True)
+        problems += finding.status is CheckStatus.PROBLEM
+    return problems
 
 
 def all_checks(

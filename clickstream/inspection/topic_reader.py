@@ -72,14 +72,18 @@ class TopicReader:
     ) -> None:
         self._consumer.close(autocommit=False, timeout_ms=REQUEST_TIMEOUT_MS)
 
+    def beginning_offsets(self) -> dict[int, int]:
+        """Return the earliest offset that Kafka has of every partition."""
+        self._assign(self.topic.partitions())
+        return self.topic.beginning_offsets()
+
     def unread(self, positions: Mapping[int, int]) -> dict[int, UnreadRecords]:
         """Return the unread records of every partition.
 
         positions: offset of the next record to read, by partition. A partition without one, or
         that does not have this offset, counts from its beginning.
         """
-        self._assign(self.topic.partitions())
-        beginnings = self.topic.beginning_offsets()
+        beginnings = self.beginning_offsets()
         firsts = {n: max(positions.get(n, 0), first) for n, first in beginnings.items()}
         self._seek(firsts)
         oldest: dict[int, Any] = {}

@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaAdminClient
 
 from clickstream.admin import setup
 from clickstream.clients import network
 from clickstream.clients.kafka_handshake import endpoints
-from clickstream.doctor import kafka_checks, opensearch_checks, postgres_checks
+from clickstream.doctor import (
+    kafka_checks,
+    opensearch_checks,
+    position_checks,
+    postgres_checks,
+)
 from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.indexer.index_names import IndexNames
 from clickstream.local import kafka_server, processes, server
@@ -39,6 +45,10 @@ from tests.services.waiting import eventually
 NAMES = IndexNames("clickstream")
 # Every problem ends with what to do.
 REMEDY = r"; .{10,}"
+
+INSERT_POSITION = """
+    INSERT INTO stream_positions (topic, topic_id, partition, position) VALUES (%s, %s, 1, %s)
+"""
 
 Checks = Callable[[Settings, datetime], Iterator[Check]]
 StartProxy = Callable[..., int]
@@ -203,6 +213,20 @@ def test_tables_of_another_version(settings: Settings, query: Query) -> None:
     assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
+
+
+def test_records_that_retention_removed_unread(
+    settings: Settings, admin: KafkaAdminClient, query: Query
+) -> None:
+    """The local broker removes none, so the position is one before its first record."""
+    (unread,) = run_checks(position_checks.checks(settings))
+    assert unread.status is CheckStatus.OK
+    topic_id = str(admin.describe_topics([settings.kafka_topic])[0]["topic_id"])
+    query(INSERT_POSITION, (settings.kafka_topic, topic_id, -7))
+    (unread,) = run_checks(position_checks.checks(settings))
+    assert unread.status is CheckStatus.PROBLEM
+    assert "removed 7 records of topic" in unread.text
+    assert "(partition 1: offsets -7 to -1); the consumer continues after them" in unread.text
 
 
 def test_a_session_rule_that_differs_from_the_stored_one(settings: Settings, query: Query) -> None:

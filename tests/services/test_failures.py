@@ -230,14 +230,15 @@ def test_partitions_added_while_the_consumer_runs_are_read_from_their_beginnings
 
 
 @pytest.mark.parametrize("consumer_runs", [False, True])
-def test_the_number_of_records_that_retention_removed_unread_is_logged(
+def test_the_number_of_records_that_retention_removed_unread_is_said(
     consumer_runs: bool,
     environment: dict[str, str],
     admin: KafkaAdminClient,
     start_script: StartScript,
+    run_script: RunScript,
     query: Query,
 ) -> None:
-    """The consumer continues at the earliest record left."""
+    """The consumer continues at the earliest record left. The local broker removes no records."""
     events = [event("visitor", 60 * n) for n in range(100)]
     consumer = start_script("consumer.py")
     send(environment, events[:10])
@@ -253,6 +254,9 @@ def test_the_number_of_records_that_retention_removed_unread_is_logged(
     if consumer_runs:
         consumer.send_signal(SIGCONT)
     else:
+        doctor = run_script("clickstream", "doctor")
+        assert "removed 50 records" in doctor.stdout
+        assert "partition 0: offsets 10 to 59" in doctor.stdout
         consumer = start_script("consumer.py")
     consumer.wait_for_output("LOST: 50 records of partition 0")
     assert "offsets 10 to 59" in consumer.output
