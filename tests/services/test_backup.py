@@ -63,7 +63,7 @@ def test_a_dump_made_in_mid_traffic_and_restored_into_a_fresh_server_refills_exa
     assert consumer.is_running
     consumer.kill()
 
-    moved = {**environment, **search, **own_postgres.environment}
+    moved = {**environment, **own_postgres.environment, **search}
     run_client(own_postgres, moved, "createdb", "restored")
     moved["POSTGRES_DATABASE"] = "restored"
     run_client(own_postgres, moved, "pg_restore", "--no-owner", "--dbname=restored", dump)
