@@ -70,13 +70,14 @@ def test_a_dump_made_in_mid_traffic_and_restored_into_a_fresh_server_refills_exa
     ((restored,),) = query_of(moved)(COUNT_EVENTS)
     assert 300 < restored < 1500
 
-    def run(*command: str) -> str:
+    def run(*command: str) -> None:
         done = run_script(*command, **moved)
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stderr
 
     run("create_schema.py")
-    assert "search rebuild --take-over" in run("consumer.py", "--drain")
+    without_search = run_script("consumer.py", "--drain", **moved)
+    assert without_search.returncode == 1
+    assert "search rebuild --take-over" in without_search.stderr
     run("summary.py", "--compare", truth)
     oracle.check(moved)
     run("clickstream", "search", "rebuild", "--take-over")
