@@ -831,13 +831,13 @@ CROSS JOIN LATERAL (
     FROM session_sources WHERE session_id = s.session_id
     OFFSET 0) AS o
 WHERE e.event_type IN (SELECT event_type FROM conversion_events)
-  AND NOT EXISTS (
+  AND (e.order_id IS NULL OR NOT EXISTS (
     SELECT FROM clickstream_events before
     WHERE before.user_id = e.user_id AND before.event_type = e.event_type
       AND before.order_id = e.order_id
       AND before.event_time BETWEEN s.first_event_timestamp AND e.event_time
       AND (before.event_time, before.event_id) >= (s.first_event_timestamp, s.first_event_id)
-      AND (before.event_time, before.event_id) < (e.event_time, e.event_id));
+      AND (before.event_time, before.event_id) < (e.event_time, e.event_id)));
 
 -- == Meaning of tables, views and columns: psql (\d+) and many other tools show it ===============
 
