@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from clickstream.clients.postgres import Connection, Cursor, only_row
 from clickstream.errors import UserError
 from clickstream.model.sessions import SESSION_COLUMNS, Rule
 from clickstream.plurals import plural
-from clickstream.storage import event_retention, stored_rule
+from clickstream.storage import erased_visitors, event_retention, stored_rule
 from clickstream.storage.query_rows import stream_rows
 from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean
@@ -32,12 +32,18 @@ INSERT_TRUE_SESSIONS = """
     INSERT INTO true_sessions
     SELECT * FROM jsonb_populate_recordset(NULL::session_metrics, %s::jsonb)
 """
-# The sessions of the truth file that retention removes. Returns their number and that of events.
+SELECT_TRUE_VISITORS = "SELECT DISTINCT user_id FROM true_sessions"
+# The sessions of the truth file that are not kept, because of their time or their visitor. Returns
+# their number and that of events.
 DELETE_REMOVED_SESSIONS = """
     WITH removed AS (
-        DELETE FROM true_sessions WHERE last_event_timestamp < %s RETURNING total_events)
+        DELETE FROM true_sessions
+        WHERE last_event_timestamp < %(removed_before)s OR user_id = ANY (%(erased)s)
+        RETURNING total_events)
     SELECT count(*), coalesce(sum(total_events), 0)::bigint FROM removed
 """
+# Visitors that are in memory at once.
+VISITORS_PER_LOOKUP = 10_000
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
 # A truth file has neither session ids nor the status.
@@ -71,7 +77,7 @@ class TruthComparison:
     def lines(self) -> list[str]:
         """Return the result as lines to print."""
         left_out = f"{self.not_kept:,} {plural(self.not_kept, 'session')}"
-        notes = [f"Not compared: {left_out} that retain removes."] if self.not_kept else []
+        notes = [f"Not compared: {left_out} that retain or erase removes."] if self.not_kept else []
         if self.differences.number:
             return [*notes, *self.differences.lines()]
         return [*notes, f"The tables hold exactly what {clean(str(self.path))} says."]
@@ -86,7 +92,7 @@ def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
     with snapshot(connection, read_only=False) as cursor:
         cursor.execute(CREATE_TRUE_SESSIONS)
         totals = _load(cursor, path)
-        not_kept, events = _leave_out_removed(cursor)
+        not_kept, events = _leave_out_removed(connection, cursor)
         totals = replace(totals, events=totals.events - events)
         cursor.execute(ANALYZE_TRUE_SESSIONS)
         sentences = chain(
@@ -114,14 +120,25 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
         ) from None
 
 
-def _leave_out_removed(cursor: Cursor) -> tuple[int, int]:
+def _leave_out_removed(connection: Connection, cursor: Cursor) -> tuple[int, int]:
     """Delete the true sessions that are not kept; return their number and that of their events."""
     limits = event_retention.read(cursor)
-    if limits is None:
-        return 0, 0
-    cursor.execute(DELETE_REMOVED_SESSIONS, (limits.removed_before,))
+    removed = {
+        "removed_before": limits and limits.removed_before,
+        "erased": list(_erased_visitors(connection, cursor)),
+    }
+    cursor.execute(DELETE_REMOVED_SESSIONS, removed)
     sessions, events = only_row(cursor)
     return sessions, events
+
+
+def _erased_visitors(connection: Connection, cursor: Cursor) -> Iterator[str]:
+    """Yield the visitors of the truth file who were erased."""
+    keys = erased_visitors.keys(cursor)
+    if keys:
+        visitors = (each for (each,) in stream_rows(connection, SELECT_TRUE_VISITORS))
+        while part := list(islice(visitors, VISITORS_PER_LOOKUP)):
+            yield from erased_visitors.find(cursor, keys, part)
 
 
 def _rule_difference(truth: Rule, stored: Rule | None) -> Iterator[str]:

@@ -97,6 +97,12 @@ def test_an_erased_visitor_is_gone_everywhere_and_stays_so_when_the_topic_is_rea
     assert "documents may be left in the search index" in unreachable.stderr
     assert "run the same command again" in unreachable.stderr
     assert rows_with(query, VISITOR) == []
+    stray = {"index": "clickstream-sessions", "id": "of nobody"}
+    client.index(**stray, body={"user_id": VISITOR})
+    incomplete = run_script(*command, **search)
+    assert incomplete.returncode == 1
+    assert "has 1 document of what PostgreSQL no longer has" in incomplete.stderr
+    client.delete(**stray)
     erased = run_script(*command, "--json", **search)
     assert erased.returncode == 0, erased.stderr
     numbers = json.loads(erased.stdout)
