@@ -72,6 +72,8 @@ def kept_rejections() -> list[KeyedRecord]:
     return [(OTHER.encode(), b"no JSON"), (None, event(OTHER, 0, timestamp="never"))]
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_an_erased_visitor_is_gone_everywhere_and_stays_so_when_the_topic_is_read_again(
     environment: dict[str, str],
     search: dict[str, str],

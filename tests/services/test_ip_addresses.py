@@ -91,6 +91,8 @@ def test_no_full_address_is_stored_also_after_a_retry_and_a_redelivery(
     oracle.check_sessions(transactions, timeout=RULE.timeout.total_seconds())
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_stored_addresses_stay_full_until_the_documented_statement_truncates_them(
     environment: dict[str, str],
     search: dict[str, str],

@@ -15,6 +15,7 @@ from signal import SIGINT
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -305,6 +306,8 @@ def _at(user_id: str, days_ago: float, **fields: Any) -> Any:
     return event(user_id, 0, **{"timestamp": time.isoformat(), **fields})
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_beside_a_consumer_old_sessions_go_with_their_documents_and_reading_again_restores_nothing(
     environment: dict[str, str],
     search: dict[str, str],

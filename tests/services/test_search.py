@@ -205,6 +205,7 @@ def test_another_consumer_becomes_the_leader_when_the_leader_is_killed(
 # == Indexes are missing or outdated ============================================================
 
 
+@pytest.mark.local_search
 @pytest.mark.parametrize(
     ("gone", "reason"),
     [
@@ -233,6 +234,8 @@ def test_a_deleted_index_is_backfilled_by_the_running_consumer(
     wait_until_equal(environment, search)
 
 
+@pytest.mark.long
+@pytest.mark.local_search
 def test_an_index_deleted_or_outdated_while_no_consumer_ran_is_backfilled(
     environment: dict[str, str],
     search: dict[str, str],

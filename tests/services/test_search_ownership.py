@@ -74,6 +74,7 @@ def everything(client: OpenSearch) -> dict[str, Any]:
 # == Indexes of another owner are not changed ===================================================
 
 
+@pytest.mark.local_search
 @pytest.mark.long
 def test_a_consumer_of_another_database_leaves_the_index_as_it_is(
     searching: Settings,
