@@ -26,6 +26,7 @@ from clickstream.report.models import (
     IngestOverTime,
     Report,
     SegmentFigures,
+    UserAgentFigures,
 )
 from clickstream.report.number_format import minutes, money, number, percent
 from clickstream.report.sections import (
@@ -393,15 +394,29 @@ def _audience(report: Report, charts: ChartFigures, texts: Mapping[str, Section]
     yield from _categories("Articles by device", charts.articles)
     yield from _segments("Countries", report.countries, texts)
     yield from _categories("Products by device", charts.products)
+    if report.user_agents:
+        yield from _user_agents(report.user_agents, texts)
+
+
+def _user_agents(figures: UserAgentFigures, texts: Mapping[str, Section]) -> Iterable[Card]:
+    note = "By sessions, without bots, as their user agents say."
+    yield from _segments("Browsers", figures.browsers, texts, note)
+    yield from _segments("Operating systems", figures.operating_systems, texts, note)
+    yield from _segments("Device types", figures.device_types, texts, note)
+    yield from _segments("Top bots", figures.bots, texts)
+    yield _card(texts["Bots"])
 
 
 def _segments(
-    title: str, segments: Sequence[SegmentFigures], texts: Mapping[str, Section]
+    title: str,
+    segments: Sequence[SegmentFigures],
+    texts: Mapping[str, Section],
+    note: str = "By sessions.",
 ) -> Iterable[Card]:
     if segments:
         yield Card(
             title,
-            "By sessions.",
+            note,
             BarChart(
                 [each.name or NOT_KNOWN for each in segments],
                 [each.sessions for each in segments],

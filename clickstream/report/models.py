@@ -159,13 +159,46 @@ class SessionSummary:
 
 @dataclass(frozen=True, slots=True)
 class SegmentFigures:
-    """Sessions with the same device type or country. name: None if it is not known."""
+    """Sessions with the same device type, country, browser, operating system or bot.
+
+    name: None if it is not known.
+    """
 
     name: str | None
     sessions: int
     share: float
     bounce_rate: float
     revenue: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficFigures:
+    """Totals of some sessions."""
+
+    sessions: int
+    events: int
+    bounce_rate: float
+    orders: int
+    revenue: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class UserAgentFigures:
+    """Figures by what the user agents of the sessions say.
+
+    without_bots: sessions without a known bot; None if there are only bots. unparsed_sessions:
+    sessions whose user agent is not parsed yet; refresh_command parses it. bots: by bot_reason.
+    browsers, operating_systems, device_types: of parsed sessions without bots.
+    """
+
+    all_sessions: TrafficFigures
+    without_bots: TrafficFigures | None
+    unparsed_sessions: int
+    refresh_command: str
+    bots: list[SegmentFigures]
+    browsers: list[SegmentFigures]
+    operating_systems: list[SegmentFigures]
+    device_types: list[SegmentFigures]
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +378,7 @@ class Report:
 
     since: events that happened and sessions that began from then on; None for all of them.
     time_zone: buckets, weekdays and hours are of its wall clock. latest_orders: the latest sessions
-    with an order. charts: None if they were not asked for.
+    with an order. user_agents: None if no session has one. charts: None if they were not asked for.
     """
 
     database: str
@@ -366,5 +399,6 @@ class Report:
     longest_sessions: list[SessionSummary]
     devices: list[SegmentFigures]
     countries: list[SegmentFigures]
+    user_agents: UserAgentFigures | None
     quality: DataQuality
     charts: ChartFigures | None = None

@@ -23,6 +23,7 @@ from clickstream.report.models import (
     VisitorFigures,
 )
 from clickstream.report.traffic_over_time import read_traffic
+from clickstream.report.user_agent_figures import read_user_agents
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
 from clickstream.storage.snapshot import snapshot, snapshot_time
 from clickstream.storage.stored_rule import SELECT_RULE
@@ -215,6 +216,7 @@ def read_report(
             longest_sessions=select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
             devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
             countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
+            user_agents=read_user_agents(cursor, values),
             quality=read_quality(cursor),
             charts=read_charts(cursor, traffic, values, zone) if charts else None,
         )

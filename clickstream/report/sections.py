@@ -9,7 +9,13 @@ from datetime import timedelta, tzinfo
 
 from clickstream.durations import format_duration, format_minute, format_time
 from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
-from clickstream.report.models import DataQuality, Report, SegmentFigures, TrafficOverTime
+from clickstream.report.models import (
+    DataQuality,
+    Report,
+    SegmentFigures,
+    TrafficOverTime,
+    UserAgentFigures,
+)
 from clickstream.report.number_format import age, minutes, money, number, percent
 from clickstream.report.what_if import WhatIf
 from clickstream.untrusted_text import clip
@@ -88,6 +94,7 @@ def sections(report: Report) -> list[Section]:
         _longest_sessions(report),
         _segments("Devices", "device", report.devices),
         _segments("Countries", "country", report.countries),
+        *(_user_agents(report.user_agents) if report.user_agents else ()),
         _quality(report),
     ]
     return [section for section in all_sections if section.facts or section.rows]
@@ -285,6 +292,40 @@ def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Se
             for each in segments
         ],
         bars=bar_lengths([each.sessions for each in segments]),
+    )
+
+
+def _user_agents(figures: UserAgentFigures) -> Iterator[Section]:
+    yield _bots(figures)
+    yield _segments("Top bots", "bot", figures.bots)
+    yield _segments("Browsers", "browser", figures.browsers)
+    yield _segments("Operating systems", "operating system", figures.operating_systems)
+    yield _segments("Device types", "device type", figures.device_types)
+
+
+def _bots(figures: UserAgentFigures) -> Section:
+    unparsed = number(figures.unparsed_sessions)
+    facts = (
+        ("not known", f"the user agents of {unparsed} sessions are not parsed; to do it:"),
+        ("not known", figures.refresh_command),
+    )
+    totals = {"all": figures.all_sessions, "without bots": figures.without_bots}
+    return Section(
+        "Bots",
+        facts if figures.unparsed_sessions else (),
+        columns=("traffic", "sessions", "events", "bounces", "orders", "revenue"),
+        rows=[
+            (
+                name,
+                number(each.sessions),
+                number(each.events),
+                percent(each.bounce_rate),
+                number(each.orders),
+                money(each.revenue),
+            )
+            for name, each in totals.items()
+            if each
+        ],
     )
 
 

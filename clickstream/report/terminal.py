@@ -79,4 +79,9 @@ def _pasteable(report: Report) -> Report:
         replace(each, list_command=pasteable(each.list_command))
         for each in report.quality.rejected_by_reason
     ]
-    return replace(report, quality=replace(report.quality, rejected_by_reason=rejected))
+    agents = report.user_agents
+    return replace(
+        report,
+        quality=replace(report.quality, rejected_by_reason=rejected),
+        user_agents=agents and replace(agents, refresh_command=pasteable(agents.refresh_command)),
+    )
