@@ -1,7 +1,9 @@
 """Queries of the report. Each scans its table at most once."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Connection, Cursor
@@ -210,16 +212,23 @@ def read_report(
             funnel=_funnel(sessions),
             revenue=_revenue(sessions, products),
             products=[as_dataclass(ProductFigures, row) for row in products],
-            pages=select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
-            visitors=select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
-            latest_orders=select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
-            longest_sessions=select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
-            devices=select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
-            countries=select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
+            **_lists(cursor, values),
             user_agents=read_user_agents(cursor, values),
             quality=read_quality(cursor),
             charts=read_charts(cursor, traffic, values, zone) if charts else None,
         )
+
+
+def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
+    """Return the lists that need one statement each, by field of Report."""
+    return {
+        "pages": select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
+        "visitors": select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
+        "latest_orders": select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
+        "longest_sessions": select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
+        "devices": select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
+        "countries": select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
+    }
 
 
 def _overview(event_types: list[Row], sessions: Row) -> Overview:
