@@ -70,11 +70,13 @@ def test_a_dump_made_in_mid_traffic_and_restored_into_a_fresh_server_refills_exa
     ((restored,),) = query_of(moved)(COUNT_EVENTS)
     assert 300 < restored < 1500
 
-    def run(*command: str) -> None:
+    def run(*command: str) -> str:
         done = run_script(*command, **moved)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     run("create_schema.py")
+    assert "Kafka has every record that is not read yet" in run("clickstream", "doctor")
     without_search = run_script("consumer.py", "--drain", **moved)
     assert without_search.returncode == 1
     assert "search rebuild --take-over" in without_search.stderr
