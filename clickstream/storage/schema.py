@@ -27,7 +27,7 @@ from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 logger = logging.getLogger(__name__)
 
 SCHEMA_FILE = Path(__file__).parents[2] / "schema.sql"
-# 004.sql makes tables of version 3 such of version 4, and so on.
+# 004.sql upgrades tables of version 3 to version 4, and so on.
 UPGRADES = Path(__file__).with_name("upgrades")
 # The names in schema.sql.
 TABLES = (
@@ -210,10 +210,10 @@ def _create(cursor: Cursor, *, has_timescale: bool) -> bool:
 
 
 def _upgrade(cursor: Cursor, stored: int) -> None:
-    """Make the tables of version `stored` such of this program's version.
+    """Upgrade the tables from version `stored` to that of this program.
 
-    A consumer that is running is of the earlier version: at its next batch it finds that it has to
-    acquire its partitions again, and then that the tables are too new for it.
+    A running consumer of the earlier version is fenced at its next batch. When it acquires its
+    partitions again, it finds that the tables are too new for it.
     """
     for version in range(stored + 1, SCHEMA_VERSION + 1):
         cursor.execute((UPGRADES / f"{version:03}.sql").read_text("utf-8"))

@@ -1,7 +1,8 @@
 """Indexes of existing tables, built while consumers write.
 
-To build an index of a large table takes minutes, and outside a transaction nobody has to wait for
-it. A build that was interrupted leaves an invalid index: the next run drops it and builds it again.
+Building an index of a large table takes minutes. CREATE INDEX CONCURRENTLY keeps nobody waiting,
+but cannot be part of a transaction. If it is interrupted, it leaves an invalid index: the next run
+drops that and builds it again.
 """
 
 import logging
@@ -14,14 +15,14 @@ from clickstream.clients.postgres import Connection, Cursor, only_row
 logger = logging.getLogger(__name__)
 
 CREATE_INDEX = re.compile(r"^CREATE INDEX IF NOT EXISTS (\w+)(\s[^;]+);\n", re.M)
-# In the order given. An index that is being built is not valid either.
+# The names in the order given. An index that is being built is not valid either.
 SELECT_NOT_VALID = """
     SELECT name FROM unnest(%s::text[]) WITH ORDINALITY AS given (name, number)
     WHERE NOT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass(name) AND indisvalid)
     ORDER BY number
 """
-# Never waited for: the builder would wait for the transaction of whoever waits. The number is
-# arbitrary; it spells "index".
+# Nobody waits for this lock: the process that builds an index waits for all transactions, also for
+# one that waits for the lock. The number is arbitrary; it spells "index".
 TRY_BUILD_LOCK = f"SELECT pg_try_advisory_lock({0x696E646578})"
 SET_LOCK_TIMEOUT = "SET lock_timeout = %s"
 
@@ -62,5 +63,5 @@ def _build(cursor: Cursor, name: str, definition: str) -> None:
     cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
     try:
         cursor.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} {definition}")
-    except errors.FeatureNotSupported:  # a hypertable's
+    except errors.FeatureNotSupported:  # the table is a hypertable
         cursor.execute(f"CREATE INDEX IF NOT EXISTS {name} {definition}")
