@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -77,11 +78,13 @@ def _session_facts(detail: SessionDetail) -> Facts:
         ("last event", format_time(metrics["last_event_timestamp"], zone)),
         ("ended", detail.ended),
         ("duration", minutes(metrics["session_duration_minutes"])),
+        ("attention", _attention(metrics["engaged_seconds"])),
         ("events", f"{number(metrics['total_events'])}: {_counts(metrics['event_type_counts'])}"),
         ("bounce", "yes" if metrics["is_bounce"] else "no"),
         ("revenue", f"{money(metrics['total_revenue'])} in {_orders(metrics['orders_count'])}"),
         ("pages", f"{metrics['unique_pages_count']} different"),
         ("landing page", metrics["landing_page"]),
+        ("came from", metrics["entry_referrer"]),
         ("exit page", metrics["exit_page"]),
         ("products", f"{metrics['products_viewed_count']} viewed"),
         ("searches", ", ".join(metrics["search_queries"])),
@@ -92,6 +95,10 @@ def _session_facts(detail: SessionDetail) -> Facts:
         ("user agent", metrics["user_agent"]),
     ]
     return [(name, clip(value, FACT_CHARACTERS)) for name, value in status if value]
+
+
+def _attention(seconds: Decimal | None) -> str | None:
+    return None if seconds is None else minutes(float(seconds) / 60)
 
 
 def _orders(orders: int) -> str:
