@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.services.databases import Query
 from tests.services.scripts import PROJECT, RunScript
 
 README = (PROJECT / "README.md").read_text()
@@ -95,6 +96,7 @@ def ga4(seconds: int, name: str, **columns: Any) -> dict[str, Any]:
         "geo": {"country": "Germany", "city": "Berlin"},
         "page_location": f"{SHOP}/p/1",
         "page_referrer": None,
+        "engagement_time_msec": 1_200,
         "ecommerce": None,
         "items": [],
         **columns,
@@ -233,7 +235,7 @@ def test_the_readme_has_the_lines_of_every_format() -> None:
 
 @pytest.mark.parametrize("name", VISITS)
 def test_a_shopping_visit_in_another_format_is_read_by_the_lines_of_the_readme(
-    name: str, run_script: RunScript
+    name: str, run_script: RunScript, query: Query
 ) -> None:
     visit, types, pages, orders, revenue = VISITS[name]
     fields, event_types = NAMES[name]
@@ -248,6 +250,8 @@ def test_a_shopping_visit_in_another_format_is_read_by_the_lines_of_the_readme(
     assert Decimal(overview["revenue"]) == Decimal(revenue)
     assert [step["sessions"] for step in report["funnel"]] == [1, 1, 1, 1]
     assert len(report["pages"]) == pages
+    engaged = Decimal(6) if name == "GA4" else None
+    assert query("SELECT engaged_seconds FROM session_metrics") == [(engaged,)]
     done(run_script("summary.py", "--verify", **names))
 
 
