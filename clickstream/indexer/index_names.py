@@ -5,6 +5,11 @@ Databases with different prefixes can share one OpenSearch.
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+# The events before this month share the index of this period.
+FIRST_MONTH = datetime(2020, 1, 1, tzinfo=UTC)
+OLDER = "older"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,16 @@ class IndexNames:
     def query_parameters(self) -> dict[str, str]:
         """Return the parameters of the queries of documents.py that are names of indexes."""
         return {"event_index": self.events, "session_index": self.sessions}
+
+    def ended_before(self, name: str, time: datetime) -> bool:
+        """Return True if every event of an event index is before a time, by the index's name.
+
+        time: in UTC.
+        """
+        period = name.removeprefix(f"{self.events}-")
+        if period == OLDER:
+            return time >= FIRST_MONTH
+        return name != self.sessions and period < f"{time:%Y.%m}"
 
     def is_of_documents(self, name: str) -> bool:
         """Return True if the indexer uses this name for an index of events or sessions.

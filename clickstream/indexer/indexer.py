@@ -35,6 +35,7 @@ from clickstream.indexer.parallel_bulk import SENDING_ERRORS, send_in_parallel
 from clickstream.indexer.steps import IndexStep, next_step
 from clickstream.plurals import plural
 from clickstream.settings import Settings
+from clickstream.storage import event_retention
 
 logger = logging.getLogger(__name__)
 
@@ -125,8 +126,8 @@ class Indexer:
     def _index(self, connection: Connection, step: IndexStep) -> None:
         """Index the documents of a step.
 
-        1. Announce the step in PostgreSQL, and then in OpenSearch. 2. Send the documents.
-        3. Advance the checkpoint.
+        1. Announce the step in PostgreSQL, and then in OpenSearch. 2. Send the documents, and
+        delete indexes that retention has emptied. 3. Advance the checkpoint.
 
         If PostgreSQL loses its last commits, in a failover or by a restored backup, OpenSearch may
         have documents of rows that are gone, with versions that will be used again. Then PostgreSQL
@@ -134,8 +135,11 @@ class Indexer:
         """
         with connection, connection.cursor() as cursor:
             number = checkpoint.announce(cursor, step.after)
+            kept_from = event_retention.read_kept_from(cursor)
         self._indexes.announce(number)
         sent, refusals = self._send(connection, step)
+        if kept_from is not None:
+            self._indexes.delete_empty(kept_from)
         reach(FailPoint.DOCUMENTS_SENT)
         with connection, connection.cursor() as cursor:
             checkpoint.advance(cursor, step.after)
@@ -173,8 +177,10 @@ class Indexer:
         """
         actions = read_actions(connection, step, self._names, self._indexes.alias_suffix)
         for index_name, action in actions:
-            if is_delete(action) and not self._indexes.has(index_name):
-                continue
+            if is_delete(action):
+                if not self._indexes.has(index_name):
+                    continue
+                self._indexes.mark_reduced(index_name)
             self._indexes.ensure(index_name)
             yield action
 

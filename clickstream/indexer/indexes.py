@@ -6,6 +6,7 @@ earlier backfill, however late it arrives, finds no such alias.
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
 from time import time_ns
 from typing import Any
 
@@ -67,6 +68,7 @@ class IndexSet:
         self._client = client
         self._names = names
         self._state = UNKNOWN_STATE
+        self._reduced: set[str] = set()
 
     @property
     def alias_suffix(self) -> str:
@@ -123,6 +125,22 @@ class IndexSet:
         """Return True if the state lists the index of this name."""
         return name in self._state.indexes
 
+    def mark_reduced(self, name: str) -> None:
+        """Note that documents of the index of this name are deleted."""
+        self._reduced.add(name)
+
+    def delete_empty(self, kept_from: datetime) -> None:
+        """Delete the event indexes whose last document was deleted and that end before a time.
+
+        They get no document again, because no event before it is accepted.
+        """
+        for name in sorted(self._reduced):
+            if self.has(name) and self._names.ended_before(name, kept_from):
+                self._client.indices.refresh(index=name)
+                if not self._client.count(index=name)["count"]:
+                    self._delete_listed(name)
+        self._reduced.clear()
+
     def ensure(self, name: str) -> None:
         """Create the index of this name unless the state lists it.
 
@@ -164,6 +182,12 @@ class IndexSet:
             "mappings": {**mappings, "_meta": meta},
             "aliases": {f"{name}{self.alias_suffix}": {}},
         }
+
+    def _delete_listed(self, name: str) -> None:
+        """Delete an index that the state lists, first from the state."""
+        others = {each: uuid for each, uuid in self._state.indexes.items() if each != name}
+        self._write(replace(self._state, indexes=others))
+        self._delete([name])
 
     def _delete(self, names: Iterable[str]) -> None:
         """Delete the indexes of these names."""

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from opensearchpy import OpenSearch
 
 from clickstream.admin import retain, retry_rejected
 from clickstream.admin.rebuild_sessions import rebuild
@@ -27,6 +28,7 @@ from clickstream.clients.postgres import Connection
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
+from clickstream.settings import Settings
 from clickstream.storage import event_retention
 from clickstream.storage.event_retention import Retention
 from clickstream.storage.outcomes import OutcomeKind
@@ -34,12 +36,14 @@ from clickstream.verify.stored_sessions import verify_sessions
 from tests.services import oracle
 from tests.services.batches import ALL_TIMES, Batches
 from tests.services.databases import Query
+from tests.services.indexers import ManualClock, assert_indexed, open_indexer
 from tests.services.records import START, event, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.search_oracle import wait_until_equal
 from tests.services.waiting import eventually
 
 TIMEOUTS = (10, 30)
+DAY = 86_400.0
 ROWS = "SELECT user_id, event_time FROM clickstream_events"
 COUNTERS = """
     SELECT sum(records)::int, sum(duplicates)::int, sum(rejected)::int, sum(removed)::int
@@ -292,7 +296,30 @@ def test_a_retried_record_whose_event_is_not_kept_leaves_the_rejected_records(
     assert verify_sessions(transactions).differences.first == []
 
 
-DAY = 86_400.0
+def test_the_index_of_a_month_is_deleted_with_its_last_document(
+    transactions: Connection, searching: Settings, client: OpenSearch
+) -> None:
+    """The index of June is not: one session of it goes on in July, where the limit is."""
+    batches = Batches(transactions, _rule(7_200, boundaries=False), partitions=[0])
+    month_end = (datetime(2025, 7, 1, tzinfo=UTC) - START).total_seconds()
+    times = [-15 * DAY, 0, month_end - 1, month_end + 3_600, month_end + 2 * DAY]
+    with open_indexer(searching, clock=ManualClock()) as indexer:
+        batches.store([[event("a", time) for time in times]])
+        assert_indexed(indexer, transactions, client)
+        retain.retain(transactions, datetime(2025, 7, 1, 2, tzinfo=UTC), lambda *_: None)
+        assert_indexed(indexer, transactions, client)
+        names = client.indices.get(index="clickstream-events-*")
+        assert sorted(names) == ["clickstream-events-2025.06", "clickstream-events-2025.07"]
+        retain.retain(transactions, datetime(2025, 7, 2, tzinfo=UTC), lambda *_: None)
+        assert_indexed(indexer, transactions, client)
+        assert list(client.indices.get(index="clickstream-events-*")) == [
+            "clickstream-events-2025.07"
+        ]
+        batches.acquire()
+        batches.store([[event("b", month_end + 3 * DAY), event("b", 0)]])
+        assert_indexed(indexer, transactions, client)
+
+
 DAYS = 90
 WAITING = """
     SELECT count(*) FROM pg_stat_activity
@@ -381,3 +408,14 @@ def test_ctrl_c_while_sessions_are_removed_leaves_them_consistent_and_the_next_r
     assert query("SELECT removed FROM stream_positions WHERE topic = '(removed)'") == [(1_100,)]
     assert verify_sessions(transactions).differences.first == []
     assert "Removed: 0 sessions; 0 rejected records; about 0 bytes." in _retain(run_script, 900)
+    _check_read_only(run_script, query)
+
+
+def _check_read_only(run_script: RunScript, query: Query) -> None:
+    """Assert that a read-only database is reported in one sentence."""
+    ((database,),) = query("SELECT quote_ident(current_database())")
+    query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    refused = run_script("clickstream", "retain", "--days", "900")
+    assert refused.returncode == 1
+    assert "in a read-only transaction); run: python -m clickstream doctor" in refused.stderr
+    assert refused.stderr.count("\n") == 1
