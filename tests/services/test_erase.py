@@ -16,6 +16,7 @@ from clickstream.clients.postgres import Connection, Cursor, connect
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import erased_visitors, write_lock
+from clickstream.storage.positions import FencedError
 from clickstream.verify.stored_sessions import verify_sessions
 from tests.services import oracle
 from tests.services.batches import Batches
@@ -289,6 +290,8 @@ def test_a_visitor_with_many_events_is_erased_in_steps_between_which_all_session
     assert set(steps) == {0}
     assert erased.events > 200
     oracle.check_sessions(transactions, timeout=60)
+    with pytest.raises(FencedError):  # its cache may have the visitor
+        batches.store([[event("visitor-1", 1)], []])
     batches.acquire()
     (progress, _) = batches.store([[event("visitor-1", 0), event("visitor-0", 50_000)], []])
     assert (progress.removed, progress.duplicates) == (1, 0)
