@@ -115,5 +115,7 @@ def _check_size(names: IndexNames, client: OpenSearch) -> str:
     except AuthorizationException:
         return "not known, because the user may not read the statistics of the indexes"
     found = stats["_all"]
+    if not found["primaries"]:
+        return "no indexes yet"
     documents = found["primaries"]["docs"]["count"]
     return f"{format_bytes(found['total']['store']['size_in_bytes'])}, {documents:,} documents"

@@ -22,8 +22,9 @@ from clickstream.doctor.database_size import check_growth, check_size
 from clickstream.durations import format_time
 from clickstream.errors import UserError
 from clickstream.model.sessions import Rule
+from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
-from clickstream.storage import event_retention, schema_version, stored_rule
+from clickstream.storage import event_retention, schema_version, stored_reading, stored_rule
 from clickstream.storage.schema import TABLES
 
 APPLICATION = "clickstream doctor"
@@ -62,6 +63,8 @@ def checks(settings: Settings, now: datetime) -> Iterator[Check]:
     yield Check("schema", lambda: _with_connection(settings, _check_version))
     check_rule = partial(_check_rule, stored_rule.rule_of(settings))
     yield Check("session rule", lambda: _with_connection(settings, check_rule))
+    check_reading = partial(_check_reading, settings)
+    yield Check("reading", lambda: _with_connection(settings, check_reading), False)
     yield Check("retention", lambda: _with_connection(settings, _describe_retention))
     check_connections = partial(check_limits, settings)
     yield Check("connections", lambda: _with_connection(settings, check_connections), False)
@@ -242,6 +245,13 @@ def _check_rule(rule: Rule, connection: Connection) -> str:
         if not stored_rule.read_version(cursor):
             return "none stored yet"
         stored_rule.require(cursor, rule)
+    return "as in the settings"
+
+
+def _check_reading(settings: Settings, connection: Connection) -> str:
+    """Check that consumers with these settings read records as the stored reading says."""
+    with connection.cursor() as cursor:
+        stored_reading.require(cursor, reading_of(settings))
     return "as in the settings"
 
 

@@ -108,6 +108,10 @@ def test_stored_addresses_stay_full_until_the_documented_statement_truncates_the
     assert refused.returncode == 1
     assert "IP_ADDRESSES=full" in refused.stderr
     assert "create_schema.py --reading" in refused.stderr
+    doctor = run_script("clickstream", "doctor", **truncated)
+    assert re.search(
+        r"PROBLEM +reading .*IP_ADDRESSES=full.*create_schema.py --reading", doctor.stdout
+    )
     assert run_script("create_schema.py", "--reading", **truncated).returncode == 0
     assert len(full_addresses(transactions)) == 6
 

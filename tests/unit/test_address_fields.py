@@ -61,6 +61,8 @@ def test_an_address_becomes_its_network(address: str, truncated: str) -> None:
     reading = replace(NATIVE_READING, ip_addresses=IpAddresses.TRUNCATED)
     strict, lenient = record({"ip_address": address}), record({"ip_address": f" {address}"})
     assert [read(each, reading=reading).ip_address for each in (strict, lenient)] == [truncated] * 2
+    nothing = replace(reading, ip_addresses=IpAddresses.NONE)
+    assert [read(each, reading=nothing).ip_address for each in (strict, lenient)] == [None] * 2
 
 
 @given(st.ip_addresses())
