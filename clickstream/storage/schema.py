@@ -215,6 +215,7 @@ def _upgrade(cursor: Cursor, stored: int) -> None:
     A running consumer of the earlier version is fenced at its next batch. When it acquires its
     partitions again, it finds that the tables are too new for it.
     """
+    logger.info("upgrading the tables from schema version %d to %d", stored, SCHEMA_VERSION)
     for version in range(stored + 1, SCHEMA_VERSION + 1):
         cursor.execute((UPGRADES / f"{version:03}.sql").read_text("utf-8"))
     cursor.execute(FENCE_CONSUMERS)

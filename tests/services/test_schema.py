@@ -10,6 +10,7 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage import schema
 from clickstream.storage.schema import TABLES, VIEWS
+from clickstream.storage.table_indexes import TRY_BUILD_LOCK
 from tests.services import oracle
 from tests.services.databases import CREATE_DATABASE, DROP_DATABASE, Query
 from tests.services.records import random_events, send_by_visitor, wait_until_read
@@ -113,6 +114,17 @@ def test_an_index_is_built_while_others_write_and_again_after_an_interrupted_bui
     assert result.returncode == 0, result.stderr
     assert "session_metrics_start" in relations(query, "i")
     assert query(INVALID_INDEXES) == []
+
+
+def test_it_does_not_wait_for_another_process_that_builds_the_indexes(
+    settings: Settings, query: Query, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    query("DROP INDEX session_metrics_start")
+    with connection.cursor() as cursor:
+        cursor.execute(TRY_BUILD_LOCK)
+    schema.apply_tables(settings)
+    assert "another process is building the missing indexes" in caplog.text
+    assert "session_metrics_start" not in relations(query, "i")
 
 
 def test_it_does_not_deadlock_with_a_transaction_that_locks_the_tables_in_another_order(
