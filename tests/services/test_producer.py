@@ -129,7 +129,7 @@ def test_a_broker_that_stops_answering_loses_and_duplicates_nothing(
     setup.apply_topic(Settings.from_mapping(environment))
     (broker,) = [each for each in stack.status(tmp_path / "own-broker") if each.process]
     assert broker.process
-    script = start_script("producer.py", "--rate", "100", **environment)
+    script = start_script("producer.py", "--rate", "50", **environment)
     script.wait_for_output("acknowledged")
     os.kill(broker.process.pid, signal.SIGSTOP)
     # Longer than the request timeout of 30 s, so that the client sends again.
@@ -149,7 +149,7 @@ def test_ctrl_c_gives_up_waiting_for_a_broker_that_has_died(
     environment = {**own_broker.environment, "KAFKA_TOPIC": "events"}
     setup.apply_topic(Settings.from_mapping(environment))
     truth = tmp_path / "truth.json"
-    script = start_script("producer.py", "--rate", "100", "--truth", str(truth), **environment)
+    script = start_script("producer.py", "--rate", "50", "--truth", str(truth), **environment)
     script.wait_for_output("acknowledged")
     own_broker.kill()
     script.wait_for_output("no answer from Kafka")
