@@ -107,16 +107,16 @@ class ShopVisit(_SiteVisit):
 
     __slots__ = ("_cart", "_linked", "_product")
 
-    MORE_ON_THE_PAGE = 0.485
+    MORE_ON_THE_PAGE = 0.497
     # On each page, also for visitors who are logged in: the shop asks for the password again.
-    LOG_IN = 0.063
-    SEARCH = 0.137
-    ADD_TO_CART = 0.39
+    LOG_IN = 0.066
+    SEARCH = 0.144
+    ADD_TO_CART = 0.415
     # After each product that is put into the cart.
-    CHECK_OUT = 0.275
+    CHECK_OUT = 0.274
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
-    CLICK_TO_NEXT_PAGE = 0.475
+    CLICK_TO_NEXT_PAGE = 0.5
     # Of the orders: paid on another site, which the visitor comes back from.
     PAID_ELSEWHERE = 0.4
 
