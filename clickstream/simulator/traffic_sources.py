@@ -1,8 +1,8 @@
 """The sources of the simulated visits: how often each occurs, and what its visits send.
 
-Each source states the values that a session which begins with it must get: the channel is Google
-Analytics 4's default channel group. They are written down here and not derived from the address, so
-that they can judge the rules that derive them.
+Each source states the values that a session which begins with it must get; the channel is one of
+Google Analytics 4's default channel groups. They are written down here and not derived from an
+address, so that they can judge the rules which do that.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,24 @@ class TrafficSource(NamedTuple):
     campaign: str | None = None
     term: str | None = None
     content: str | None = None
+    click_network: str | None = None
 
 
 DIRECT = TrafficSource("(direct)", "(none)", "Direct")
+MIX_SIZE = 1_000
+
+GOOGLE = "https://www.google.com/"
+BING = "https://www.bing.com/"
+FACEBOOK = "https://l.facebook.com/"
+# Parameters with a click id, and whose they are.
+NETWORKS = {
+    "gclid": "Google Ads",
+    "gbraid": "Google Ads",
+    "dclid": "Google Marketing Platform",
+    "msclkid": "Microsoft Advertising",
+    "ttclid": "TikTok",
+    "fbclid": "Meta",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +76,26 @@ def _search(visits: int, site: str, name: str) -> Arrival:
     return Arrival(visits, source, f"https://{site}/")
 
 
-def _link(
-    visits: int, channel: str, site: str, path: str = "", click_id: str | None = None
-) -> Arrival:
+def _link(visits: int, channel: str, url: str, medium: str = "referral") -> Arrival:
     """Return visits from a link on another site."""
-    source = TrafficSource(site, "referral", channel)
-    return Arrival(visits, source, f"https://{site}/{path}", click_id=click_id)
+    host = url.split("/")[2].removeprefix("www.")
+    return Arrival(visits, TrafficSource(host, medium, channel), url)
 
 
-def _ad_click(visits: int, name: str, site: str, click_id: str) -> Arrival:
-    """Return visits from ads whose network marks the address by a click id alone."""
-    source = TrafficSource(name, "cpc", "Paid Search")
-    return Arrival(visits, source, f"https://{site}/", click_id=click_id, later_source=source)
+def _link_of_facebook(visits: int) -> Arrival:
+    """Return visits from links of Facebook, which adds a click id to all of them."""
+    source = TrafficSource(
+        "l.facebook.com", "referral", "Organic Social", click_network=NETWORKS["fbclid"]
+    )
+    # Without the referrer, the click id alone says that it was Facebook.
+    later_source = source._replace(source="facebook")
+    return Arrival(visits, source, FACEBOOK, click_id="fbclid", later_source=later_source)
+
+
+def _ad_of_google(visits: int, click_id: str) -> Arrival:
+    """Return visits from ads of Google, which marks the address by a click id alone."""
+    source = TrafficSource("google", "cpc", "Paid Search", click_network=NETWORKS[click_id])
+    return Arrival(visits, source, GOOGLE, click_id=click_id, later_source=source)
 
 
 def _campaign(
@@ -90,6 +113,8 @@ def _campaign(
         "utm_content": source.content,
     }
     query = urlencode({name: value for name, value in tags.items() if value})
+    if click_id is not None:
+        source = source._replace(click_network=NETWORKS[click_id])
     return Arrival(visits, source, referrer, query, click_id, later_source=source)
 
 
@@ -98,28 +123,24 @@ def _own_page(visits: int, site: str) -> Arrival:
     return Arrival(visits, referrer=f"{site}/")
 
 
-MIX_SIZE = 1_000
-GOOGLE, BING, FACEBOOK = (
-    "https://www.google.com/",
-    "https://www.bing.com/",
-    "https://l.facebook.com/",
-)
-
 SHOP_ARRIVALS = (
-    Arrival(270),
+    Arrival(252),
     _own_page(20, SHOP_SITE),
     _search(220, "www.google.com", "google"),
     _search(40, "www.bing.com", "bing"),
     _search(25, "duckduckgo.com", "duckduckgo"),
-    _link(45, "Organic Social", "l.facebook.com", click_id="fbclid"),
-    _link(40, "Organic Social", "www.instagram.com"),
-    _link(15, "Organic Social", "www.pinterest.com", "pin/4711/"),
-    _link(20, "Organic Video", "www.youtube.com"),
-    _link(12, "Organic Shopping", "www.etsy.com"),
-    _link(25, "Referral", "blog.example.org", "the-ten-best-gifts"),
-    _link(10, "Referral", "www.theguardian.com", "lifeandstyle"),
-    _ad_click(45, "google", "www.google.com", "gclid"),
-    _ad_click(10, "google", "www.google.com", "gbraid"),
+    _link_of_facebook(45),
+    _link(40, "Organic Social", "https://www.instagram.com/"),
+    _link(15, "Organic Social", "https://www.pinterest.com/pin/4711/"),
+    _link(20, "Organic Video", "https://www.youtube.com/"),
+    _link(12, "Organic Shopping", "https://www.etsy.com/"),
+    _link(25, "Referral", "https://blog.example.org/the-ten-best-gifts"),
+    _link(10, "Referral", "https://www.theguardian.com/lifeandstyle"),
+    # Webmail: a link of a mail without campaign parameters.
+    _link(8, "Referral", "https://mail.google.com/"),
+    _link(10, "AI Assistant", "https://chatgpt.com/", "ai-assistant"),
+    _ad_of_google(45, "gclid"),
+    _ad_of_google(10, "gbraid"),
     _campaign(
         25,
         TrafficSource("bing", "cpc", "Paid Search", "brand", "example shop", "headline-b"),
@@ -159,18 +180,19 @@ SHOP_ARRIVALS = (
 )
 
 NEWS_ARRIVALS = (
-    Arrival(330),
+    Arrival(320),
     _own_page(30, NEWS_SITE),
     _search(180, "www.google.com", "google"),
     _search(35, "www.bing.com", "bing"),
     _search(15, "duckduckgo.com", "duckduckgo"),
-    _link(90, "Organic Social", "l.facebook.com", click_id="fbclid"),
-    _link(50, "Organic Social", "t.co"),
-    _link(40, "Organic Social", "www.reddit.com"),
-    _link(20, "Organic Social", "www.linkedin.com"),
-    _link(20, "Organic Video", "www.youtube.com"),
-    _link(35, "Referral", "www.theguardian.com", "world"),
-    _link(20, "Referral", "blog.example.org", "what-we-read"),
+    _link_of_facebook(90),
+    _link(50, "Organic Social", "https://t.co/"),
+    _link(40, "Organic Social", "https://www.reddit.com/"),
+    _link(20, "Organic Social", "https://www.linkedin.com/"),
+    _link(20, "Organic Video", "https://www.youtube.com/"),
+    _link(35, "Referral", "https://www.theguardian.com/world"),
+    _link(20, "Referral", "https://blog.example.org/what-we-read"),
+    _link(10, "AI Assistant", "https://chatgpt.com/", "ai-assistant"),
     _campaign(70, TrafficSource("newsletter", "email", "Email", "morning", content="top story")),
     _campaign(25, TrafficSource("app", "push", "Mobile Push Notifications", "breaking")),
     _campaign(
@@ -179,12 +201,12 @@ NEWS_ARRIVALS = (
         FACEBOOK,
         "fbclid",
     ),
-    _ad_click(15, "google", "www.google.com", "gclid"),
+    _ad_of_google(15, "gclid"),
     _campaign(5, TrafficSource("podcast", "audio", "Audio", "daily")),
 )
 
 # The page of a payment provider that visitors come back from in the middle of a visit.
-PAYMENT_PAGE = _link(0, "Referral", "www.paypal.com", "checkoutnow")
+PAYMENT_PAGE = _link(0, "Referral", "https://www.paypal.com/checkoutnow")
 
 
 def mix(arrivals: tuple[Arrival, ...]) -> tuple[Arrival, ...]:

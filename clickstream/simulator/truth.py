@@ -17,6 +17,8 @@ import orjson
 
 from clickstream.errors import UserError
 from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
+from clickstream.simulator.identities import BOT_USER_AGENTS
+from clickstream.simulator.traffic_sources import TrafficSource
 
 TRUTH_VERSION = 1
 MAX_LISTED = 1_000
@@ -37,10 +39,15 @@ class _Payload(NamedTuple):
 
 @dataclass(slots=True)
 class _Session:
-    """A session with the values that its metrics are computed from."""
+    """A session with the values that its metrics are computed from.
+
+    number: of the sessions of its visitor, from 1.
+    """
 
     first: _Payload
     last: _Payload
+    source: TrafficSource
+    number: int
     types: Counter[str] = field(default_factory=Counter)
     pages: set[str] = field(default_factory=set)
     landing_page: str | None = None
@@ -78,7 +85,7 @@ class _Session:
             self.searches.add(payload["search_query"])
 
     def metrics(self) -> dict[str, Any]:
-        """Return the metrics by their column names in session_metrics."""
+        """Return the metrics by their column names in session_metrics, and those of its views."""
         first, last = self.first.fields, self.last.fields
         engaged = (
             self.last.time - self.first.time > MIN_ENGAGED_TIME
@@ -108,6 +115,9 @@ class _Session:
             **{name: first[name] for name in VISITOR_FIELDS},
             "is_bounce": not engaged,
             "engaged_seconds": _seconds(self.engaged_ms),
+            **self.source._asdict(),
+            "session_number": self.number,
+            "is_bot": first["user_agent"] in BOT_USER_AGENTS,
         }
 
 
@@ -140,7 +150,8 @@ class TruthWriter:
 
     timeout: of the session rule, seconds. start_events, end_events: types that split sessions.
     Sessions that no event can join any more go to a temporary file in the same folder; memory
-    holds the open ones only. Raises UserError if the folder is not writable.
+    holds the open ones, and a number for each visitor. Raises UserError if the folder is not
+    writable.
     """
 
     def __init__(
@@ -158,6 +169,8 @@ class TruthWriter:
         self._events = 0
         # By visitor; the session with the oldest last event comes first.
         self._open: dict[bytes, _Session] = {}
+        # Sessions begun, by visitor.
+        self._numbers: Counter[bytes] = Counter()
         if path.is_dir():
             raise UserError(f"cannot write {path}: it is a folder; give --truth a file")
         try:
@@ -218,7 +231,8 @@ class TruthWriter:
         if session is None or self._starts_new(session, parsed):
             if session:
                 self._close(session)
-            session = _Session(parsed, parsed)
+            self._numbers[event.key] += 1
+            session = _Session(parsed, parsed, event.source, self._numbers[event.key])
         session.add(parsed)
         self._open[event.key] = session
 

@@ -44,9 +44,9 @@ def test_a_past_has_exactly_the_given_number_of_events(events: int, days: float)
 
 
 def test_a_past_with_a_given_number_of_events_lasts_until_its_end() -> None:
-    ends = [past(2, events=3_000, seed=seed)[-1].due for seed in range(8, 16)]
-    # With so few events, there are times without any visitor.
-    assert sorted(UNTIL - end for end in ends)[-2] < 600 * SECOND
+    ends = [past(2, events=3_000, seed=seed)[-1].due for seed in range(8)]
+    # With so few events, there are times without any visitor: in a quarter of the pasts the end is.
+    assert median(UNTIL - end for end in ends) < 60 * SECOND
 
 
 def test_a_past_has_more_events_in_the_evening_than_at_night() -> None:

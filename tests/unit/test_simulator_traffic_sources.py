@@ -14,6 +14,7 @@ from clickstream.simulator.schedule import BOT_PAGES
 from clickstream.simulator.traffic_sources import (
     DIRECT,
     MIX_SIZE,
+    NETWORKS,
     NEWS_ARRIVALS,
     SHOP_ARRIVALS,
     Arrival,
@@ -25,7 +26,15 @@ ARRIVALS = {"shop": SHOP_ARRIVALS, "news": NEWS_ARRIVALS}
 CHANNELS = {
     *("Direct", "Cross-network", "Paid Shopping", "Paid Search", "Paid Social", "Paid Video"),
     *("Display", "Organic Shopping", "Organic Social", "Organic Video", "Organic Search"),
-    *("Referral", "Email", "Affiliates", "Audio", "SMS", "Mobile Push Notifications"),
+    *(
+        "AI Assistant",
+        "Referral",
+        "Email",
+        "Affiliates",
+        "Audio",
+        "SMS",
+        "Mobile Push Notifications",
+    ),
     "Unassigned",
 }
 
@@ -79,6 +88,7 @@ def test_the_first_event_says_where_its_visit_comes_from(
     profile: str, visits_of_people: list[list[SimulatedEvent]]
 ) -> None:
     def sent(arrival: Arrival) -> tuple[Any, ...]:
+        assert arrival.source.click_network == NETWORKS.get(arrival.click_id or "")
         return arrival.source, arrival.referrer, arrival.click_id
 
     known = {sent(each) for each in ARRIVALS[profile]}
@@ -100,12 +110,12 @@ def test_a_later_event_on_the_landing_page_keeps_the_source_of_its_address(
     kept = 0
     for first, *later in visits_of_people:
         tagged = parameters(first)
-        is_paid = "utm_source" in tagged or "gclid" in tagged or "gbraid" in tagged
+        has_tags = first.source.click_network is not None or "utm_source" in tagged
         for event in later:
             if "referrer" in event.payload:
-                assert event.source.source == "www.paypal.com"
-            elif is_paid and event.payload["page_url"] == first.payload["page_url"]:
-                assert event.source == first.source
+                assert event.source.source == "paypal.com"
+            elif has_tags and event.payload["page_url"] == first.payload["page_url"]:
+                assert event.source.channel == first.source.channel
                 kept += 1
             else:
                 assert event.source == DIRECT

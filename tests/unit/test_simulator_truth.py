@@ -1,7 +1,7 @@
 """The truth file is compared with a second, simpler computation from the same events."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ import pytest
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import SECOND, SimulatedEvent, timestamp
+from clickstream.simulator.identities import BOTS
 from clickstream.simulator.truth import TruthWriter
 from tests.unit.simulated import by_visit, live
 
@@ -68,6 +69,7 @@ def metrics(session: list[SimulatedEvent]) -> dict[str, Any]:
         and payload["event_type"] not in ("purchase", "remove_from_cart", "share")
     }
     referrers = {payload["referrer"] for payload in payloads if "referrer" in payload}
+    engaged = [payload["engaged_ms"] for payload in payloads if "engaged_ms" in payload]
     revenue = sum(Decimal(str(line["price"])) * line["quantity"] for line in bought)
     return {
         "user_id": payloads[0]["user_id"],
@@ -93,7 +95,9 @@ def metrics(session: list[SimulatedEvent]) -> dict[str, Any]:
         "is_bounce": session[-1].time - session[0].time <= 10 * SECOND
         and not bought
         and kinds.count("page_view") < 2,
-        "engaged_seconds": None,
+        "engaged_seconds": f"{sum(engaged) / 1_000:.3f}" if engaged else None,
+        **session[0].source._asdict(),
+        "is_bot": any(agent.user_agent == payloads[0]["user_agent"] for agent in BOTS),
     }
 
 
@@ -131,7 +135,11 @@ def test_sessions_and_metrics_agree_with_a_second_computation(
     }
     assert (found["events"], found["duplicates"]) == (15_000, 3)
     assert found["rejected"] == {"not_json": 2}
-    expected = [metrics(session) for session in sessions(events, timeout, starts, ends)]
+    numbers = Counter[bytes]()
+    expected = []
+    for session in sessions(events, timeout, starts, ends):
+        numbers[session[0].key] += 1
+        expected.append(metrics(session) | {"session_number": numbers[session[0].key]})
 
     def key(session: dict[str, Any]) -> tuple[str, str]:
         return session["user_id"], session["first_event_timestamp"]
