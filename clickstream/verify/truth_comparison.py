@@ -21,6 +21,12 @@ from clickstream.storage.snapshot import snapshot
 from clickstream.untrusted_text import clean
 from clickstream.verify.differences import Differences, collect, different_fields
 from clickstream.verify.truth_file import TruthReader, TruthTotals
+from clickstream.verify.visit_comparison import (
+    analyze_true_visits,
+    create_true_visits,
+    insert_true_visits,
+    visit_differences,
+)
 
 # The sessions of the truth file, for the comparison.
 CREATE_TRUE_SESSIONS = """
@@ -91,14 +97,17 @@ def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
     """
     with snapshot(connection, read_only=False) as cursor:
         cursor.execute(CREATE_TRUE_SESSIONS)
+        create_true_visits(cursor)
         totals = _load(cursor, path)
         not_kept, events = _leave_out_removed(connection, cursor)
         totals = replace(totals, events=totals.events - events)
         cursor.execute(ANALYZE_TRUE_SESSIONS)
+        analyze_true_visits(cursor)
         sentences = chain(
             _rule_difference(totals.rule, stored_rule.read(cursor)),
             _count_differences(cursor, totals),
             _session_differences(connection),
+            visit_differences(connection),
         )
         return TruthComparison(path, collect(sentences), not_kept)
 
@@ -109,7 +118,9 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
         with path.open("rb") as file:
             truth = TruthReader(file, str(path))
             for sessions in truth.sessions():
-                cursor.execute(INSERT_TRUE_SESSIONS, [orjson.dumps(sessions).decode()])
+                text = orjson.dumps(sessions).decode()
+                cursor.execute(INSERT_TRUE_SESSIONS, [text])
+                insert_true_visits(cursor, text)
             return truth.totals()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check --compare") from None

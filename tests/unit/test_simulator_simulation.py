@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from itertools import islice, pairwise
+from statistics import median
 from typing import Any
 from uuid import UUID
 

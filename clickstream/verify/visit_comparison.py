@@ -1,0 +1,106 @@
+"""Comparison of sources, session numbers and bots with those of a truth file.
+
+A truth file of an earlier version does not have them; then nothing is compared. Sessions that are
+missing are found by the comparison of the sessions.
+"""
+
+import json
+from collections.abc import Iterator
+
+from clickstream.clients.postgres import Connection, Cursor, only_row
+from clickstream.storage.query_rows import stream_rows
+from clickstream.verify.differences import different_fields
+
+# By their names in the truth file and in the view session_sources.
+SOURCE_COLUMNS = ("source", "medium", "channel", "campaign", "term", "content", "click_network")
+COMPARED_COLUMNS = (*SOURCE_COLUMNS, "session_number")
+
+# What the truth file says of each session beside its metrics.
+CREATE_TRUE_VISITS = """
+    CREATE TEMPORARY TABLE true_visits (
+        user_id text COLLATE "C", first_event_timestamp timestamptz, first_event_id uuid,
+        source text, medium text, channel text, campaign text, term text, content text,
+        click_network text, session_number bigint, is_bot boolean
+    ) ON COMMIT DROP
+"""
+INSERT_TRUE_VISITS = """
+    INSERT INTO true_visits
+    SELECT * FROM jsonb_populate_recordset(NULL::true_visits, %s::jsonb) WHERE source IS NOT NULL
+"""
+# Without statistics the comparison would be planned for a small table.
+ANALYZE_TRUE_VISITS = "ANALYZE true_visits"
+# Sessions with another source or number, by visitor and time. The sources are computed once for
+# each session, before they are joined.
+SELECT_DIFFERENT_SOURCES = f"""
+    WITH stored AS MATERIALIZED (
+        SELECT first_event_id, {", ".join(f"o.{name}" for name in SOURCE_COLUMNS)},
+               user_id, s.first_event_timestamp,
+               row_number() OVER (PARTITION BY user_id
+                                  ORDER BY s.first_event_timestamp, first_event_id)
+                   AS session_number
+        FROM session_metrics s
+        JOIN (SELECT session_id, {", ".join(SOURCE_COLUMNS)} FROM session_sources) AS o
+            USING (session_id)
+        WHERE EXISTS (SELECT FROM true_visits))
+    SELECT user_id, to_json(first_event_timestamp) #>> '{{}}',
+           (to_jsonb(t) - ARRAY['is_bot'])::text, to_jsonb(s)::text
+    FROM true_visits t
+    JOIN stored s USING (user_id, first_event_timestamp, first_event_id)
+    WHERE ({", ".join(f"t.{name}" for name in COMPARED_COLUMNS)})
+          IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COMPARED_COLUMNS)})
+    ORDER BY user_id, first_event_timestamp
+"""  # noqa: S608 - built of column names
+# Sessions that are marked as a bot's or as a person's, and are not; unparsed texts are left out.
+SELECT_DIFFERENT_BOTS = """
+    SELECT t.user_id, to_json(t.first_event_timestamp) #>> '{}', t.is_bot, s.user_agent
+    FROM true_visits t
+    JOIN session_user_agents s ON (s.user_id, s.first_event_timestamp)
+                                = (t.user_id, t.first_event_timestamp)
+    WHERE s.is_bot <> t.is_bot
+    ORDER BY t.user_id, t.first_event_timestamp
+"""
+# Sessions whose user agent is not parsed yet.
+COUNT_UNPARSED = """
+    SELECT count(*)
+    FROM true_visits t
+    JOIN session_user_agents s ON (s.user_id, s.first_event_timestamp)
+                                = (t.user_id, t.first_event_timestamp)
+    WHERE t.is_bot IS NOT NULL AND s.is_bot IS NULL
+"""
+
+
+def create_true_visits(cursor: Cursor) -> None:
+    """Create the temporary table of the comparison; it lasts until the end of the transaction."""
+    cursor.execute(CREATE_TRUE_VISITS)
+
+
+def insert_true_visits(cursor: Cursor, sessions: str) -> None:
+    """Copy sessions of a truth file into the temporary table. sessions: as a JSON array."""
+    cursor.execute(INSERT_TRUE_VISITS, [sessions])
+
+
+def analyze_true_visits(cursor: Cursor) -> None:
+    """Let the comparison be planned for the number of sessions that were copied."""
+    cursor.execute(ANALYZE_TRUE_VISITS)
+
+
+def visit_differences(connection: Connection) -> Iterator[str]:
+    """Yield a sentence for each session with another source or number, and for each wrong bot."""
+    for user_id, began, *sides in stream_rows(connection, SELECT_DIFFERENT_SOURCES, {}):
+        truth, stored = map(json.loads, sides)
+        yield f"source of the session of {user_id} from {began}: {different_fields(truth, stored)}"
+    for user_id, began, is_bot, agent in stream_rows(connection, SELECT_DIFFERENT_BOTS, {}):
+        truth, mark = ("a bot", "a person") if is_bot else ("a person", "a bot")
+        yield f"session of {user_id} from {began}: of {truth}, but marked as {mark}: {agent}"
+
+
+def unparsed_note(cursor: Cursor) -> list[str]:
+    """Return a sentence about sessions whose user agent is not parsed, if there are some."""
+    cursor.execute(COUNT_UNPARSED)
+    number = only_row(cursor)[0]
+    if not number:
+        return []
+    return [
+        f"The user agents of {number:,} sessions are not parsed yet, so bots are not compared in "
+        "these; to parse them: python -m clickstream user-agents refresh"
+    ]
