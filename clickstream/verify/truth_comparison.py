@@ -23,6 +23,7 @@ from clickstream.verify.differences import Differences, collect, different_field
 from clickstream.verify.truth_file import TruthReader, TruthTotals
 from clickstream.verify.visit_comparison import (
     analyze_true_visits,
+    count_unparsed,
     create_true_visits,
     insert_true_visits,
     visit_differences,
@@ -74,16 +75,24 @@ class TruthComparison:
     """Result of a comparison with a truth file.
 
     not_kept: the number of its sessions that are left out, because they are not kept.
+    unparsed: the number of sessions whose user agent is not parsed yet.
     """
 
     path: Path
     differences: Differences
     not_kept: int
+    unparsed: int
 
     def lines(self) -> list[str]:
         """Return the result as lines to print."""
         left_out = f"{self.not_kept:,} {plural(self.not_kept, 'session')}"
         notes = [f"Not compared: {left_out} that retain or erase removes."] if self.not_kept else []
+        if self.unparsed:
+            agents = f"the user agents of {self.unparsed:,} {plural(self.unparsed, 'session')}"
+            notes.append(
+                f"Not compared: which of {agents} are bots; they are parsed by: "
+                "python -m clickstream user-agents refresh"
+            )
         if self.differences.number:
             return [*notes, *self.differences.lines()]
         return [*notes, f"The tables hold exactly what {clean(str(self.path))} says."]
@@ -109,7 +118,7 @@ def compare_with_truth(connection: Connection, path: Path) -> TruthComparison:
             _session_differences(connection),
             visit_differences(connection),
         )
-        return TruthComparison(path, collect(sentences), not_kept)
+        return TruthComparison(path, collect(sentences), not_kept, count_unparsed(cursor))
 
 
 def _load(cursor: Cursor, path: Path) -> TruthTotals:

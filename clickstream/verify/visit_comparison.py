@@ -29,25 +29,23 @@ INSERT_TRUE_VISITS = """
 """
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_VISITS = "ANALYZE true_visits"
-# Sessions with another source or number, by visitor and time. The sources are computed once for
-# each session, before they are joined.
+# Sessions with another source or number, by visitor and time. A missing session would change the
+# numbers of others, so they are compared only if the visitor has as many sessions as in the truth.
 SELECT_DIFFERENT_SOURCES = f"""
     WITH stored AS MATERIALIZED (
-        SELECT first_event_id, {", ".join(f"o.{name}" for name in SOURCE_COLUMNS)},
-               user_id, s.first_event_timestamp,
-               row_number() OVER (PARTITION BY user_id
-                                  ORDER BY s.first_event_timestamp, first_event_id)
-                   AS session_number
-        FROM session_metrics s
-        JOIN (SELECT session_id, {", ".join(SOURCE_COLUMNS)} FROM session_sources) AS o
-            USING (session_id)
-        WHERE EXISTS (SELECT FROM true_visits))
+        SELECT m.user_id, m.first_event_timestamp, m.first_event_id, {", ".join(COMPARED_COLUMNS)},
+               count(*) OVER (PARTITION BY m.user_id) AS sessions
+        FROM session_metrics m JOIN session_sources USING (session_id)
+        WHERE EXISTS (SELECT FROM true_visits)),
+    expected AS (
+        SELECT *, count(*) OVER (PARTITION BY user_id) AS sessions FROM true_visits)
     SELECT user_id, to_json(first_event_timestamp) #>> '{{}}',
            (to_jsonb(t) - ARRAY['is_bot'])::text, to_jsonb(s)::text
-    FROM true_visits t
+    FROM expected t
     JOIN stored s USING (user_id, first_event_timestamp, first_event_id)
-    WHERE ({", ".join(f"t.{name}" for name in COMPARED_COLUMNS)})
-          IS DISTINCT FROM ({", ".join(f"s.{name}" for name in COMPARED_COLUMNS)})
+    WHERE ({", ".join(f"t.{name}" for name in SOURCE_COLUMNS)})
+          IS DISTINCT FROM ({", ".join(f"s.{name}" for name in SOURCE_COLUMNS)})
+       OR (t.sessions = s.sessions AND t.session_number <> s.session_number)
     ORDER BY user_id, first_event_timestamp
 """  # noqa: S608 - built of column names
 # Sessions that are marked as a bot's or as a person's, and are not; unparsed texts are left out.
@@ -94,13 +92,7 @@ def visit_differences(connection: Connection) -> Iterator[str]:
         yield f"session of {user_id} from {began}: of {truth}, but marked as {mark}: {agent}"
 
 
-def unparsed_note(cursor: Cursor) -> list[str]:
-    """Return a sentence about sessions whose user agent is not parsed, if there are some."""
+def count_unparsed(cursor: Cursor) -> int:
+    """Return the number of sessions whose user agent is not parsed yet, so bots are not known."""
     cursor.execute(COUNT_UNPARSED)
-    number = only_row(cursor)[0]
-    if not number:
-        return []
-    return [
-        f"The user agents of {number:,} sessions are not parsed yet, so bots are not compared in "
-        "these; to parse them: python -m clickstream user-agents refresh"
-    ]
+    return int(only_row(cursor)[0])

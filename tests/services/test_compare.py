@@ -58,6 +58,7 @@ def test_each_difference_is_one_sentence_and_counted_once(
 ) -> None:
     assert differences() == Differences(0, [])
     first, second, third = json.loads(truth.read_text(encoding="utf-8"))["sessions"][:3]
+    _check_visits(differences, query, truth)
     one = "WHERE first_event_id = %s"
     query(f"UPDATE session_metrics SET total_revenue = 7, is_bounce = NOT is_bounce {one}",
           [first["first_event_id"]])  # fmt: skip
@@ -81,6 +82,29 @@ def test_each_difference_is_one_sentence_and_counted_once(
     assert "session of somebody from " in found
     assert found.count(": not in the truth") == 1
     assert counted.number == len(found.splitlines()) == 8
+
+
+def _check_visits(differences: Compare, query: Query, truth: Path) -> None:
+    """Change sources and bots, and check that each session with another one is a difference."""
+    sessions = json.loads(truth.read_text(encoding="utf-8"))["sessions"]
+    assert {each["session_number"] for each in sessions} >= {1, 2}
+    searched = [
+        each for each in sessions if (each["source"], each["medium"]) == ("google", "organic")
+    ]
+    engine = "UPDATE source_categories SET name = %s WHERE source = 'google.*'"
+    query(engine, ["elgoog"])
+    counted = differences()
+    assert counted.number == len(searched) > 0
+    assert all('source is "elgoog", not "google"' in each for each in counted.first)
+    query(engine, ["google"])
+    agent = sessions[0]["user_agent"]
+    query("DELETE FROM user_agents")
+    query("INSERT INTO user_agents (user_agent, bot_reason, rules_version) VALUES (%s, 'x', '')",
+          [agent])  # fmt: skip
+    counted = differences()
+    assert counted.number == sum(each["user_agent"] == agent for each in sessions)
+    assert all(f"of a person, but marked as a bot: {agent}" in each for each in counted.first)
+    query("DELETE FROM user_agents")
 
 
 def test_events_that_the_truth_file_does_not_count_are_named(
