@@ -25,7 +25,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN_WIDTH = 50
 NOT_ERASED = (
     "Kafka has the records until its retention ends. A consumer that reads them again counts them "
-    "as removed; only in a rejected record that is not JSON it cannot recognise the visitor. "
+    "as removed; in rejected records that are not JSON it cannot recognise the visitor. "
     "Backups and the write-ahead log have the rows until they expire. The space is used again "
     "after VACUUM, which autovacuum runs."
 )
