@@ -67,8 +67,7 @@ def _outdated(reader: Connection, rules_version: str) -> Iterator[Sequence[Outda
 
 
 def _change(writer: Connection, outdated: Sequence[OutdatedText], parser: UserAgentParser) -> None:
-    texts = [each.text for each in outdated if each.is_used]
-    parsed = [parser.parse(text) for text in texts]
+    parsed = {each.text: parser.parse(each.text) for each in outdated if each.is_used}
     with writer, writer.cursor() as cursor:
         user_agent_table.delete(cursor, [each.text for each in outdated if each.is_stored])
-        user_agent_table.insert(cursor, texts, parsed, parser.rules_version)
+        user_agent_table.insert(cursor, parsed, parser.rules_version)

@@ -91,11 +91,11 @@ class UserAgentThread:
     def _store(self, texts: list[str]) -> None:
         if self._parser is None:
             self._parser = UserAgentParser()
-        parsed = [self._parser.parse(text) for text in texts]
+        parsed = {text: self._parser.parse(text) for text in texts}
         if self._connection is None:
             self._connection = connect(self._settings, application=APPLICATION)
         with self._connection, self._connection.cursor() as cursor:
-            user_agent_table.insert(cursor, texts, parsed, self._parser.rules_version)
+            user_agent_table.insert(cursor, parsed, self._parser.rules_version)
 
     def _warn(self, warning: str) -> None:
         """Warn once of each kind of failure."""

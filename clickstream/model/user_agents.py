@@ -33,6 +33,8 @@ PATTERNS_OF_PEOPLE = frozenset(
         "coccoc",  # a browser
     }
 )
+# A pattern can match nearly the whole text.
+MAX_NAME_CHARACTERS = 100
 # Crawlers name a page about themselves: "(+https://example.com/bot)".
 CONTACT = re.compile(r"\+ ?(https?://[^\s;,()]{1,200})")
 # The first one that is found decides.
@@ -99,7 +101,8 @@ class UserAgentParser:
     def _bot_reason(self, text: str, found: PartialResult) -> str | None:
         listed = self._bots(text, Domain.USER_AGENT).user_agent
         if listed:
-            return f"{listed.family.strip(' /;()')} (crawler-user-agents)"
+            name = listed.family[:MAX_NAME_CHARACTERS].strip(" /;()")
+            return f"{name} (crawler-user-agents)"
         if found.device and found.device.family == "Spider":
             return f"{found.user_agent.family if found.user_agent else 'unnamed'} (ua-parser)"
         contact = CONTACT.search(text)

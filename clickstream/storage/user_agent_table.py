@@ -1,11 +1,11 @@
 """The table user_agents: one row for each distinct user-agent text of the events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 
 from clickstream.clients.postgres import Cursor
 from clickstream.model.user_agents import ParsedUserAgent
 
-# Another process may have inserted the same text at the same time.
+# Another process may insert the same text at the same time.
 INSERT_USER_AGENTS = """
     INSERT INTO user_agents
         (user_agent, browser, browser_version, os, os_version, device_type, bot_reason,
@@ -35,20 +35,17 @@ SELECT_OUTDATED = """
 PARSED_COLUMNS = ("browser", "browser_version", "os", "os_version", "device_type", "bot_reason")
 
 
-def insert(
-    cursor: Cursor, texts: Sequence[str], parsed: Sequence[ParsedUserAgent], rules_version: str
-) -> int:
-    """Insert texts with what they say; return the number of those that were not stored yet.
+def insert(cursor: Cursor, parsed: Mapping[str, ParsedUserAgent], rules_version: str) -> None:
+    """Insert those texts that are not stored yet.
 
-    texts, parsed: parallel. rules_version: of the rules that parsed them.
+    parsed: what each text says. rules_version: of the rules by which it was parsed.
     """
-    columns = {name: [getattr(each, name) for each in parsed] for name in PARSED_COLUMNS}
-    values = {"user_agent": list(texts), "rules_version": rules_version, **columns}
+    texts = sorted(parsed)  # two processes that insert in another order can deadlock
+    columns = {name: [getattr(parsed[text], name) for text in texts] for name in PARSED_COLUMNS}
+    values = {"user_agent": texts, "rules_version": rules_version, **columns}
     cursor.execute(INSERT_USER_AGENTS, values)
-    return int(cursor.rowcount)
 
 
-def delete(cursor: Cursor, texts: Iterable[str]) -> int:
-    """Delete the rows of texts, and return their number."""
+def delete(cursor: Cursor, texts: Iterable[str]) -> None:
+    """Delete the rows of texts."""
     cursor.execute(DELETE_USER_AGENTS, {"user_agents": list(texts)})
-    return int(cursor.rowcount)

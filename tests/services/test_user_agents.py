@@ -2,10 +2,11 @@
 
 import json
 import signal
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -136,20 +137,17 @@ def test_the_report_shows_sessions_with_and_without_bots_and_how_to_parse_the_re
 def test_consumers_that_store_the_same_texts_at_once_store_each_once(
     settings: Settings, query: Query
 ) -> None:
-    texts = [f"Browser/{n}" for n in range(2_000)]
     parser = UserAgentParser()
-    parsed = [parser.parse(text) for text in texts]
+    texts = [f"Browser/{n}" for n in range(2_000)]
 
-    def store_all() -> None:
+    def store_all(seed: int) -> None:
+        shuffled = Random(seed).sample(texts, len(texts))
         with closing(connect(settings, application="test")) as connection:
             for start in range(0, len(texts), 100):
-                part = slice(start, start + 100)
+                parsed = {text: parser.parse(text) for text in shuffled[start : start + 100]}
                 with connection, connection.cursor() as cursor:
-                    user_agent_table.insert(cursor, texts[part], parsed[part], "1")
+                    user_agent_table.insert(cursor, parsed, "1")
 
-    threads = [threading.Thread(target=store_all) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as executor:
+        assert list(executor.map(store_all, range(3))) == [None] * 3
     assert query("SELECT count(*), count(DISTINCT user_agent) FROM user_agents") == [(2_000, 2_000)]
