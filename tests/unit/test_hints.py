@@ -17,7 +17,7 @@ from clickstream.sending import arguments
 
 ROOT = Path(__file__).parents[2]
 # The end of a command in a message: punctuation, a placeholder, or the text that follows.
-COMMAND = re.compile(r"python (-m clickstream(?: [a-z]+)*|[a-z_]+\.py)((?: --[a-z-]+)*)")
+COMMAND = re.compile(r"python (-m clickstream(?: [a-z][a-z-]*)*|[a-z_]+\.py)((?: --[a-z-]+)*)")
 
 
 def named_commands() -> set[str]:
