@@ -1,4 +1,4 @@
-"""Accepting another reading of records: other names, earliest time or detail of addresses.
+"""Accepting another reading of records: other names, another earliest time or IP_ADDRESSES.
 
 Stored events stay as they are. Consumers with the old settings stop at their next batch.
 """

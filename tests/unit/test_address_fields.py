@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from clickstream.errors import UsageError
@@ -176,6 +177,7 @@ def test_no_full_address_remains_in_a_row_or_a_rejected_value(
         assert mark not in json.dumps(json.loads(kept))
 
 
+@examples(max_examples=examples().max_examples // 2)
 @given(st.data(), st.sampled_from([TRUNCATED, NONE]))
 def test_a_retry_of_a_rejected_value_reads_the_event_that_was_sent(
     data: st.DataObject, reading: Reading
@@ -189,6 +191,7 @@ def test_a_retry_of_a_rejected_value_reads_the_event_that_was_sent(
     check_storable(sent)
 
 
+@examples(max_examples=examples().max_examples // 2)
 @given(any_fields, st.sampled_from([TRUNCATED, NONE]))
 def test_a_retry_of_any_rejected_object_gives_the_same_reason(
     fields: dict[str, Any], reading: Reading
