@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from clickstream.clients.postgres import Cursor
+from clickstream.durations import format_duration
+from clickstream.errors import UserError
 
 SELECT_RETENTION = "SELECT kept_from, removed_before FROM event_retention"
 REPLACE_RETENTION = """
@@ -16,8 +18,10 @@ REPLACE_RETENTION = """
     ON CONFLICT (only_row) DO UPDATE
     SET kept_from = excluded.kept_from, removed_before = excluded.removed_before
 """
+# Returns True if no event of the present would be accepted.
 ADVANCE_KEPT_FROM = """
     UPDATE event_retention SET kept_from = greatest(kept_from, removed_before + %s)
+    RETURNING kept_from > now()
 """
 
 
@@ -61,6 +65,12 @@ def replace(cursor: Cursor, retention: Retention) -> None:
 def allow_timeout(cursor: Cursor, timeout: timedelta) -> None:
     """Move kept_from forward if a new session timeout is longer than its distance to what is gone.
 
-    The caller keeps consumers out.
+    The caller keeps consumers out. Raises UserError if kept_from would be in the future.
     """
     cursor.execute(ADVANCE_KEPT_FROM, (timeout,))
+    if cursor.fetchone() == (True,):
+        raise UserError(
+            f"with a timeout of {format_duration(timeout)}, events of now could belong to sessions "
+            "that retain has removed; set a shorter SESSION_TIMEOUT_SECONDS, or wait until the "
+            "removed sessions are older than that"
+        )

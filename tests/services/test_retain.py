@@ -26,6 +26,7 @@ from clickstream.admin.rebuild_sessions import rebuild
 from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.errors import UserError
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
@@ -277,6 +278,17 @@ def test_after_a_longer_timeout_no_event_is_accepted_that_would_belong_to_a_remo
         transactions, _clicks(39), ("retain", 50), ("rebuild", 30), _clicks(50, 69, 70)
     )
     assert [each.second for each in history.oracle.stored] == [70]
+
+
+def test_a_timeout_under_which_new_events_could_belong_to_removed_sessions_is_refused(
+    transactions: Connection,
+) -> None:
+    history = _history(transactions, _clicks(39), ("retain", 50))
+    decades = Rule(timedelta(days=20_000), frozenset(), frozenset())
+    with pytest.raises(UserError, match="set a shorter SESSION_TIMEOUT_SECONDS"):
+        rebuild(transactions, decades)
+    history.run(_clicks(50))
+    history.check()
 
 
 def test_a_retried_record_whose_event_is_not_kept_leaves_the_rejected_records(
