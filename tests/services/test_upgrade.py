@@ -74,7 +74,7 @@ def tables_of(schema: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
 
 
 def test_the_numbered_steps_alone_make_all_tables_of_the_current_version(query: Query) -> None:
-    """So the next step can rely on what the steps before it made."""
+    """A step can rely on what the steps before it made."""
     new = parts(query)
     load(query, 1)
     for step in range(2, SCHEMA_VERSION + 1):
