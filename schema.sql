@@ -253,7 +253,7 @@ CREATE TABLE IF NOT EXISTS search_refused_documents (
     PRIMARY KEY (index_name, document_id)
 );
 
--- == Where visits come from: settings of the views, which you may change =========================
+-- == Settings of the views of sources, which you may change ======================================
 
 CREATE TABLE IF NOT EXISTS source_categories (
     source            text        PRIMARY KEY COLLATE "C" CHECK (source = lower(source)),
@@ -705,8 +705,9 @@ CROSS JOIN LATERAL (
 ) AS counted
 ORDER BY first_day, weeks_later;
 
--- Where each session came from. A click id that only ads have says so without other parameters;
--- Meta and Pinterest add theirs to every link, so a referrer says more.
+-- The source of each session. Ten ad networks mark only ads, so that their click id is enough. Meta
+-- and Pinterest mark every link, so that a referrer says more. OFFSET 0 keeps PostgreSQL from
+-- computing a value once for each place that uses it.
 CREATE OR REPLACE VIEW session_sources AS
 SELECT s.session_id, s.user_id, s.first_event_timestamp, page.referrer_host,
        found.source, found.medium, page.campaign, page.term, page.content,
@@ -781,7 +782,8 @@ CROSS JOIN LATERAL (
                          ELSE '(none)' END AS medium
     OFFSET 0) AS found;
 
--- A row is that of the visitor's first session, so that a filter by first_seen reads an index.
+-- A row is that of the visitor's first session, so that a filter by first_seen reads an index. With
+-- OFFSET 0 the last source is computed only for the visitors that are left.
 CREATE OR REPLACE VIEW visitors AS
 SELECT first.user_id, first.first_event_timestamp AS first_seen, total.last_seen, total.sessions,
        total.events, total.orders, total.revenue,
@@ -1124,7 +1126,7 @@ COMMENT ON VIEW retention_cohorts IS
     'New visitors by the week of their first session, and how many of them had sessions later.';
 
 COMMENT ON VIEW session_sources IS
-    'Where each session came from: docs/sources.md has the rules.';
+    'The source of each session; docs/sources.md has the rules.';
 COMMENT ON VIEW visitors IS 'One row for each visitor.';
 COMMENT ON VIEW conversions IS
     'One row for each conversion: an order, or an event of another type of conversion_events.';

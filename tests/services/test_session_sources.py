@@ -1,4 +1,4 @@
-"""Where visits come from: addresses, GA4's channels, and the source of each session."""
+"""Sources of visits: addresses, GA4's channels, and the source of each session."""
 
 import csv
 import re
