@@ -33,6 +33,7 @@ PACKAGES = {
 }
 # Those that only the collector needs, as in requirements-collector.txt.
 COLLECTOR_PACKAGES = {
+    "confluent_kafka": "confluent-kafka",
     "starlette": "starlette",
     "uvicorn": "uvicorn",
     "httptools": "httptools",

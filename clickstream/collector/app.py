@@ -45,7 +45,7 @@ class Collector:
         now: Clock = lambda: datetime.now(UTC),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.metrics = CollectorMetrics(lambda: delivery.pending_bytes)
+        self.metrics = CollectorMetrics(lambda: delivery.pending_records)
         self._reading = reading
         self._delivery = delivery
         self._trusted_proxies = settings.trusted_proxies

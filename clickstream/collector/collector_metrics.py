@@ -17,7 +17,7 @@ ACKNOWLEDGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 class CollectorMetrics:
     """Counters of requests and events, the time until Kafka acknowledged, and what is pending."""
 
-    def __init__(self, pending_bytes: Callable[[], int]) -> None:
+    def __init__(self, pending_records: Callable[[], int]) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         self.requests = Counter(
@@ -38,10 +38,10 @@ class CollectorMetrics:
             registry=self._registry,
         )
         Gauge(
-            "clickstream_collector_pending_bytes",
-            "Memory of the events that Kafka has neither acknowledged nor refused",
+            "clickstream_collector_pending_events",
+            "Events that Kafka has neither acknowledged nor refused",
             registry=self._registry,
-        ).set_function(pending_bytes)
+        ).set_function(pending_records)
 
     def as_text(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""

@@ -5,9 +5,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from threading import Thread
 
-from kafka.errors import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_events import KafkaRecord
@@ -17,9 +18,17 @@ logger = logging.getLogger(__name__)
 
 # The client gets an answer after this time, also if Kafka gives none.
 ANSWER_SECONDS = 9.0
-MAX_PENDING_BYTES = 64 * 1024 * 1024
-# The memory of a pending record besides its value.
-RECORD_OVERHEAD_BYTES = 1_000
+POLL_SECONDS = 0.2
+# The broker accepts nothing from this producer any more: it lost its state, or another epoch of the
+# producer is there. The local broker also answers so after records that timed out.
+REFUSALS = (
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError._FENCED,  # noqa: SLF001 - a public code; its underscore says that it is the client's
+    KafkaError._FATAL,  # noqa: SLF001
+)
 RETRY_AFTER_SECONDS = 5
 LOG_SECONDS = 10.0
 
@@ -32,10 +41,10 @@ class _Request:
 
     def __init__(self, records: int) -> None:
         self.pending = records
-        self.error: Exception | None = None
+        self.error: str | None = None
         self.answered = asyncio.get_running_loop().create_future()
 
-    def count(self, error: Exception | None) -> None:
+    def count(self, error: str | None) -> None:
         """Count the answer to one record."""
         self.pending -= 1
         self.error = self.error or error
@@ -46,20 +55,33 @@ class _Request:
 class KafkaDelivery:
     """Sends records and waits until all replicas have them.
 
-    pending_bytes: the memory of the records that Kafka has not acknowledged or given up yet.
+    The memory of pending records is bounded by the producer. A thread of its own receives the
+    answers of Kafka until `close`.
     """
 
     def __init__(
-        self, producer: Any, topic: str, monotonic: Callable[[], float] = time.monotonic
+        self,
+        create_producer: Callable[[], Producer],
+        topic: str,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.pending_bytes = 0
+        self._create_producer = create_producer
+        self._producer = create_producer()
+        self._is_refused = False
+        self._topic = topic
         self._monotonic = monotonic
         self._silent_until = 0.0
-        self._producer = producer
-        self._topic = topic
-        # Answers from the producer's thread, for the event loop.
-        self._answers: deque[tuple[_Request, int, Exception | None]] = deque()
+        # Answers from the thread, for the event loop.
+        self._answers: deque[tuple[_Request, str | None]] = deque()
         self._is_woken = False
+        self._is_closed = False
+        self._thread = Thread(target=self._receive_answers, name="kafka answers", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending_records(self) -> int:
+        """The number of records that Kafka has neither acknowledged nor refused."""
+        return len(self._producer)
 
     async def deliver(self, records: Sequence[KafkaRecord]) -> None:
         """Return when every replica has all records.
@@ -69,32 +91,43 @@ class KafkaDelivery:
         """
         if not records:
             return
-        if self.pending_bytes + sum(map(_memory, records)) > MAX_PENDING_BYTES:
-            raise self._unavailable(f"{self.pending_bytes} bytes are pending")
+        if self._is_refused:
+            self._replace_producer()
         request = _Request(len(records))
+        answer = partial(self._answer, request)
         for record in records:
-            self._send(record, request)
+            try:
+                self._producer.produce(self._topic, record.value, record.key, on_delivery=answer)
+            except (BufferError, KafkaException) as error:
+                request.count(first_line(error))
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await request.answered
         except TimeoutError:
             raise self._unavailable(f"no answer within {ANSWER_SECONDS:.0f} s") from None
         if request.error:
-            raise self._unavailable(first_line(request.error))
+            raise self._unavailable(request.error)
 
-    def _send(self, record: KafkaRecord, request: _Request) -> None:
-        try:
-            future = self._producer.send(self._topic, record.value, record.key)
-        except (KafkaError, ValueError) as error:  # for example while the partitions are unknown
-            request.count(error)
-            return
-        self.pending_bytes += _memory(record)
-        future.add_both(self._answer, request, _memory(record))
+    def close(self) -> None:
+        """Stop the thread; records that are still pending are given up."""
+        self._is_closed = True
+        self._thread.join()
 
-    def _answer(self, request: _Request, memory: int, result: object) -> None:
-        """Pass an answer to the event loop. Is called in the producer's thread."""
-        error = result if isinstance(result, Exception) else None
-        self._answers.append((request, memory, error))
+    def _replace_producer(self) -> None:
+        """Continue with a new producer; what is pending in the old one is given up."""
+        self._is_refused = False
+        self._producer.purge()
+        self._producer.poll(0)
+        self._producer = self._create_producer()
+
+    def _receive_answers(self) -> None:
+        while not self._is_closed:
+            self._producer.poll(POLL_SECONDS)
+
+    def _answer(self, request: _Request, error: KafkaError | None, _message: Message) -> None:
+        """Pass an answer to the event loop. Is called in the thread."""
+        self._is_refused |= error is not None and error.code() in REFUSALS
+        self._answers.append((request, error.str() if error else None))
         if not self._is_woken:
             self._is_woken = True
             request.answered.get_loop().call_soon_threadsafe(self._count_answers)
@@ -102,8 +135,7 @@ class KafkaDelivery:
     def _count_answers(self) -> None:
         self._is_woken = False  # before the last look, so that no later answer waits
         while self._answers:
-            request, memory, error = self._answers.popleft()
-            self.pending_bytes -= memory
+            request, error = self._answers.popleft()
             request.count(error)
 
     def _unavailable(self, reason: str) -> RequestRefused:
@@ -121,7 +153,3 @@ class KafkaDelivery:
             "the events could not be stored; send them again",
             retry_after=RETRY_AFTER_SECONDS,
         )
-
-
-def _memory(record: KafkaRecord) -> int:
-    return len(record.value) + RECORD_OVERHEAD_BYTES

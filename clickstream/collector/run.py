@@ -2,28 +2,21 @@
 
 import logging
 import socket
-from typing import Any
+from functools import partial
 
-from clickstream.clients import kafka_private
 from clickstream.collector.app import Collector, build_app
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.kafka_delivery import KafkaDelivery
+from clickstream.collector.librdkafka import create_producer
 from clickstream.collector.own_session import session_route
 from clickstream.collector.website_files import SHOP_ROUTES
 from clickstream.errors import UsageError
 from clickstream.model.reading import Reading
 from clickstream.reading_settings import reading_of
-from clickstream.sending.kafka_producer import check_topic, connect_producer
+from clickstream.sending.kafka_producer import check_topic
 from clickstream.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-# A record that is not acknowledged by then is given up, and its client sends it again.
-DELIVERY_TIMEOUT_MS = 8_000
-REQUEST_TIMEOUT_MS = 5_000
-CLOSE_SECONDS = 1
-# A send waits only while the partitions of the topic are unknown, and then for no longer.
-BLOCK_TIMEOUT_MS = 1
 
 
 def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) -> None:
@@ -39,21 +32,13 @@ def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) ->
     reading = reading_of(settings)
     with listening_socket(host, port) as listener:
         check_topic(settings)
-        producer = connect_producer(
-            settings, delivery_timeout_ms=DELIVERY_TIMEOUT_MS, request_timeout_ms=REQUEST_TIMEOUT_MS
-        )
-        producer.config["max_block_ms"] = BLOCK_TIMEOUT_MS
-        try:
-            _serve(settings, reading, producer, listener, with_shop=with_shop)
-        finally:
-            kafka_private.abort_pending_records(producer, CLOSE_SECONDS)
-            producer.close(timeout=CLOSE_SECONDS)
+        _serve(settings, reading, listener, with_shop=with_shop)
 
 
 def _serve(
-    settings: Settings, reading: Reading, producer: Any, listener: socket.socket, *, with_shop: bool
+    settings: Settings, reading: Reading, listener: socket.socket, *, with_shop: bool
 ) -> None:
-    delivery = KafkaDelivery(producer, settings.kafka_topic)
+    delivery = KafkaDelivery(partial(create_producer, settings), settings.kafka_topic)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     logger.info("the collector listens on %s and sends to topic %s", url, settings.kafka_topic)
@@ -61,5 +46,8 @@ def _serve(
         logger.info("open the demo shop: %s/demo", url)
     shop = [session_route(settings), *SHOP_ROUTES] if with_shop else []
     app = build_app(Collector(settings, reading, delivery), shop)
-    http_server(app).run(sockets=[listener])
+    try:
+        http_server(app).run(sockets=[listener])
+    finally:
+        delivery.close()
     logger.info("stopped: all requests are answered")

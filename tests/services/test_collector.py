@@ -6,12 +6,14 @@ import socket
 from signal import SIGKILL, SIGTERM
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clickstream.collector.http_server import MAX_HEADER_BYTES
 from clickstream.collector.request_body import MAX_BODY_BYTES, MAX_READ_BYTES
 from clickstream.local.ports import free_port
 from tests.services import oracle
-from tests.services.collector_site import JSON, StartSite
+from tests.services.collector_site import JSON, Site, StartSite
 from tests.services.databases import Query
 from tests.services.fault_proxy import kafka_fault_proxy
 from tests.services.records import event
@@ -22,6 +24,12 @@ from tests.services.waiting import eventually
 @pytest.fixture
 def start_site(start_script: StartScript) -> StartSite:
     return StartSite(start_script)
+
+
+@pytest.fixture
+def site(start_site: StartSite) -> Site:
+    """A collector with a proxy in front that is trusted."""
+    return start_site(TRUSTED_PROXIES="1")
 
 
 def test_accepted_events_are_stored_with_what_the_server_knows(
@@ -127,8 +135,45 @@ def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_k
     assert oracle.check(environment)["rows"] == len(events)
 
 
+json_texts = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=10,
+).map(lambda value: json.dumps(value).encode())
+HEADERS = [
+    "Content-Type",
+    "Content-Encoding",
+    "Origin",
+    "X-Forwarded-For",
+    "User-Agent",
+    "CF-IPCountry",
+]
+header_values = st.sampled_from(["application/json", "text/plain", "gzip", "1.2.3.4"]) | st.text(
+    st.characters(min_codepoint=32, max_codepoint=126), max_size=40
+)
+
+
+@given(
+    body=st.binary(max_size=2_000) | json_texts,
+    headers=st.dictionaries(st.sampled_from(HEADERS), header_values),
+    raw=st.binary(max_size=300),
+)
+@settings(max_examples=250)
+def test_no_request_makes_the_collector_fail(
+    site: Site, body: bytes, headers: dict[str, str], raw: bytes
+) -> None:
+    assert site.post(body, headers).status < 500
+    with socket.create_connection(("127.0.0.1", site.port), timeout=60) as client:
+        client.sendall(raw + b"\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(100)
+    assert not answer.startswith(b"HTTP/1.1 5")
+    assert site.script.is_running
+    assert "Traceback" not in site.script.output
+
+
 @pytest.mark.parametrize(
-    ("settings", "status", "sentence"),
+    ("changed", "status", "sentence"),
     [
         ({"KAFKA_ACKS": "1"}, 2, "error: the collector needs KAFKA_ACKS=all"),
         ({"KAFKA_TOPIC": "missing"}, 1, "topic 'missing' does not exist"),
@@ -136,9 +181,9 @@ def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_k
     ],
 )
 def test_a_collector_that_cannot_start_says_why(
-    settings: dict[str, str], status: int, sentence: str, run_script: RunScript
+    changed: dict[str, str], status: int, sentence: str, run_script: RunScript
 ) -> None:
-    result = run_script("collector.py", "--port", str(free_port()), **settings)
+    result = run_script("collector.py", "--port", str(free_port()), **changed)
     assert result.returncode == status
     assert sentence in result.stderr
     assert "Traceback" not in result.stderr
