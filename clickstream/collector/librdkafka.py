@@ -1,13 +1,14 @@
 """The collector's Kafka producer: librdkafka, which takes a record in a tenth of the time."""
 
-import logging
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import Any
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
+from clickstream.collector.request_events import KafkaRecord
 from clickstream.settings import Settings
-
-logger = logging.getLogger(__name__)
 
 # A record that is not acknowledged by then is given up, and its client sends it again.
 DELIVERY_TIMEOUT_MS = 8_000
@@ -16,6 +17,66 @@ REQUEST_TIMEOUT_MS = 5_000
 LINGER_MS = 2
 MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
+POLL_SECONDS = 0.2
+# The broker accepts nothing from this producer any more: it lost its state, or another epoch of the
+# producer is there. The local broker also answers so after records that timed out.
+REFUSALS = (
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError._FENCED,  # noqa: SLF001 - a public code; its underscore says that it is the client's
+    KafkaError._FATAL,  # noqa: SLF001
+)
+# Is called with the reason if a record failed, else with None.
+OnAnswer = Callable[[str | None], None]
+
+
+class AnsweringProducer:
+    """A producer that calls back for each record, in a thread of its own, until it is closed.
+
+    The memory of the records without an answer is bounded.
+    """
+
+    def __init__(self, create: Callable[[], Producer]) -> None:
+        self._create = create
+        self._producer = create()
+        self._is_refused = False
+        self._is_closed = False
+        self._thread = Thread(target=self._receive_answers, name="kafka answers", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending_records(self) -> int:
+        """The number of records that Kafka has neither acknowledged nor refused."""
+        return len(self._producer)
+
+    def send(self, topic: str, record: KafkaRecord, on_answer: OnAnswer) -> None:
+        """Send a record, without waiting. Raises BufferError and KafkaException."""
+        if self._is_refused:
+            self._replace_producer()
+        answer = partial(self._answer, on_answer)
+        self._producer.produce(topic, record.value, record.key, on_delivery=answer)
+
+    def close(self) -> None:
+        """Stop the thread; records without an answer are given up."""
+        self._is_closed = True
+        self._thread.join()
+
+    def _answer(self, on_answer: OnAnswer, error: KafkaError | None, _message: Message) -> None:
+        self._is_refused |= error is not None and error.code() in REFUSALS
+        on_answer(error.str() if error else None)
+
+    def _replace_producer(self) -> None:
+        """Continue with a new producer; what is pending in the old one is given up."""
+        self._is_refused = False
+        self._producer.purge()
+        self._producer.poll(0)
+        self._producer = self._create()
+
+    def _receive_answers(self) -> None:
+        while not self._is_closed:
+            self._producer.poll(POLL_SECONDS)
 
 
 def create_producer(settings: Settings) -> Producer:

@@ -7,7 +7,7 @@ from functools import partial
 from clickstream.collector.app import Collector, build_app
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.kafka_delivery import KafkaDelivery
-from clickstream.collector.librdkafka import create_producer
+from clickstream.collector.librdkafka import AnsweringProducer, create_producer
 from clickstream.collector.own_session import session_route
 from clickstream.collector.website_files import SHOP_ROUTES
 from clickstream.errors import UsageError
@@ -38,7 +38,8 @@ def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) ->
 def _serve(
     settings: Settings, reading: Reading, listener: socket.socket, *, with_shop: bool
 ) -> None:
-    delivery = KafkaDelivery(partial(create_producer, settings), settings.kafka_topic)
+    producer = AnsweringProducer(partial(create_producer, settings))
+    delivery = KafkaDelivery(producer, settings.kafka_topic)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     logger.info("the collector listens on %s and sends to topic %s", url, settings.kafka_topic)
@@ -49,5 +50,5 @@ def _serve(
     try:
         http_server(app).run(sockets=[listener])
     finally:
-        delivery.close()
+        producer.close()
     logger.info("stopped: all requests are answered")
