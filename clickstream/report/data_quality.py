@@ -4,7 +4,7 @@ from clickstream.clients.postgres import Cursor
 from clickstream.indexer import backlog
 from clickstream.report.models import DataQuality, RejectionFigures, RepairFigures, SuspectVisitor
 from clickstream.storage import event_retention
-from clickstream.storage.positions import FORGOTTEN, REMOVED
+from clickstream.storage.positions import FORGOTTEN, REMOVED_EVENTS
 from clickstream.storage.query_rows import as_dataclass, select_as, select_row, select_rows
 
 LIST_REJECTED = "python -m clickstream rejected list --reason {}"
@@ -70,7 +70,7 @@ def read_quality(cursor: Cursor) -> DataQuality:
     rejections = _rejections(cursor)
     waiting = backlog.read(cursor)
     figures = {
-        **select_row(cursor, SELECT_COUNTERS, {"others": [FORGOTTEN, REMOVED]}),
+        **select_row(cursor, SELECT_COUNTERS, {"others": [FORGOTTEN, REMOVED_EVENTS]}),
         **select_row(cursor, SELECT_STORED),
         "rejected": sum(each.records for each in rejections),
         "rejected_by_reason": rejections,

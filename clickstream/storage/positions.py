@@ -140,7 +140,7 @@ FROZEN_AFTER = timedelta(seconds=15)
 # In place of a topic in the rows that count forgotten partitions and removed events: no topic can
 # have parentheses in its name.
 FORGOTTEN = "(forgotten)"
-REMOVED = "(removed)"
+REMOVED_EVENTS = "(removed)"
 
 
 class FencedError(Exception):

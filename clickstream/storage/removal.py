@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.storage.change_log import EVENT_DOCUMENT_ID, IS_LOGGED
-from clickstream.storage.positions import FORGOTTEN, REMOVED
+from clickstream.storage.positions import FORGOTTEN, REMOVED_EVENTS
 
 # Ids in one row of the change log. The indexer reads many rows in one step.
 LOGGED_IDS = 100
@@ -129,7 +129,7 @@ def remove_sessions(cursor: Cursor, session_ids: Collection[str]) -> RemovedSess
     cursor.execute(DELETE_SESSIONS, ids)
     removed = RemovedSessions(*only_row(cursor))
     if removed.events:
-        cursor.execute(COUNT_REMOVED, {"topic": REMOVED, "number": removed.events})
+        cursor.execute(COUNT_REMOVED, {"topic": REMOVED_EVENTS, "number": removed.events})
     return removed
 
 

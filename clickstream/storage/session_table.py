@@ -105,11 +105,12 @@ UPSERT_SESSIONS = f"""
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
 # True if another transaction has stored a session of these visitors. Only another consumer can do
-# so, and it has a position. LIMIT makes PostgreSQL use the index: usually there is no such session,
-# but PostgreSQL expects to find one soon in any order.
+# so, and it owns a position. LIMIT makes PostgreSQL use the index: usually there is no such
+# session, but PostgreSQL expects to find one soon in any order.
 HAVE_OTHER_SESSIONS = """
     SELECT EXISTS (SELECT FROM stream_positions
-                   WHERE NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
+                   WHERE owner IS NOT NULL
+                     AND NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
        AND EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
                    CROSS JOIN LATERAL (
                        SELECT FROM session_metrics

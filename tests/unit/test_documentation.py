@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
-    *("docs/guarantees.md", "docs/backup.md", "docs/sources.md"),
+    *("docs/guarantees.md", "docs/backup.md", "docs/retention.md", "docs/sources.md"),
 ]
 LONGEST_PAGE = 200
 LONGEST_GLOSSARY = 30
