@@ -25,7 +25,7 @@ from clickstream.storage.event_retention import Retention
 from clickstream.storage.removal import RejectedKey
 from clickstream.storage.snapshot import snapshot
 
-# Removed in one transaction. A session is removed in one transaction, however many events it has.
+# The most that one transaction removes. A session is removed in one, however many events it has.
 STEP_EVENTS = 5_000
 STEP_SESSIONS = 500
 STEP_RECORDS = 500
@@ -102,7 +102,7 @@ def survey(connection: Connection, kept_from: datetime) -> RetainReport:
 def retain(
     connection: Connection, kept_from: datetime, show: Callable[[RetainReport, int], object]
 ) -> RetainReport:
-    """Remove what is older than kept_from, or what an earlier run left, and return what it was.
+    """Remove what is older than kept_from, and return what was removed.
 
     1. Store the limits, and make every consumer drop its cache: from then on no consumer accepts an
     older event. 2. Remove sessions. 3. Remove rejected records.

@@ -63,7 +63,7 @@ def replace(cursor: Cursor, retention: Retention) -> None:
 
 
 def allow_timeout(cursor: Cursor, timeout: timedelta) -> None:
-    """Move kept_from forward if a new session timeout is longer than its distance to what is gone.
+    """Move kept_from forward if it is less than a new session timeout after removed_before.
 
     The caller keeps consumers out. Raises UserError if kept_from would be in the future.
     """

@@ -121,7 +121,7 @@ def remove_sessions(cursor: Cursor, session_ids: Collection[str]) -> RemovedSess
     """Delete sessions, each with all its events, and make the indexer delete their documents.
 
     The caller holds the write lock, shared or alone. A consumer that has one of the sessions in its
-    cache must drop it before: see `write_lock.exclude_consumers`.
+    cache must drop the session first: see `write_lock.exclude_consumers`.
     """
     ids = {"ids": list(session_ids)}
     # In a statement of its own, so that the next one sees what was committed while this one waited.
