@@ -26,6 +26,7 @@ from clickstream.report.models import (
     IngestOverTime,
     Report,
     SegmentFigures,
+    SourceFigures,
     UserAgentFigures,
 )
 from clickstream.report.number_format import minutes, money, number, percent
@@ -87,6 +88,7 @@ def groups(report: Report) -> list[Group]:
     texts = {section.title: section for section in sections(report)}
     found = {
         "Traffic": _traffic(report, charts, texts),
+        "Where visits come from": _sources(report, texts),
         "Visitors and sessions": _visits(report, charts, texts),
         "Pages": _pages(report, charts),
         "Shop": _shop(report, charts, texts),
@@ -167,6 +169,21 @@ def _hours(charts: ChartFigures, zone: ZoneInfo) -> Card:
     )
 
 
+# == Where visits come from =====================================================================
+
+
+def _sources(report: Report, texts: Mapping[str, Section]) -> Iterable[Card]:
+    figures = report.visit_sources
+    if figures is None:
+        return
+    note = "By sessions; GA4's default channel groups."
+    yield from _segments("Channels", figures.channels, texts, note)
+    yield from _segments("Sources", figures.sources, texts)
+    yield from _segments("Campaigns", figures.campaigns, texts)
+    if figures.conversions:
+        yield _card(texts["Conversions"])
+
+
 # == Visitors and sessions ======================================================================
 
 
@@ -193,6 +210,7 @@ def _visits(report: Report, charts: ChartFigures, texts: Mapping[str, Section]) 
 
 def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
     figures, buckets = charts.engagement, charts.sessions_over_time
+    groups = report.visit_sources.new_and_returning if report.visit_sources else ()
     first = [each.first for each in buckets]
     later = [each.sessions - each.first for each in buckets]
     return Card(
@@ -207,6 +225,7 @@ def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
         facts=(
             ("new visitors", number(figures.new_visitors)),
             ("returning visitors", number(figures.returning_visitors)),
+            *((each.name, _session_figures(each)) for each in groups),
         ),
         table=Table(
             ("from", "first sessions", "later sessions"),
@@ -219,6 +238,13 @@ def _new_and_returning(report: Report, charts: ChartFigures) -> Card:
                 for each in buckets
             ],
         ),
+    )
+
+
+def _session_figures(figures: SourceFigures) -> str:
+    return (
+        f"{number(figures.sessions)}: {percent(figures.bounce_rate)} bounces, "
+        f"{number(figures.orders)} orders, revenue {money(figures.revenue)}"
     )
 
 
@@ -409,7 +435,7 @@ def _user_agents(figures: UserAgentFigures, texts: Mapping[str, Section]) -> Ite
 
 def _segments(
     title: str,
-    segments: Sequence[SegmentFigures],
+    segments: Sequence[SegmentFigures | SourceFigures],
     texts: Mapping[str, Section],
     note: str = "By sessions.",
 ) -> Iterable[Card]:

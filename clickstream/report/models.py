@@ -172,6 +172,46 @@ class SegmentFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFigures:
+    """Sessions with the same channel, source and medium, or campaign; or of new visitors."""
+
+    name: str
+    sessions: int
+    share: float
+    bounce_rate: float
+    orders: int
+    revenue: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionFigures:
+    """Conversions of one event type; the lines of an order in a session are one conversion.
+
+    value: None if no event has a price.
+    """
+
+    event_type: str
+    conversions: int
+    visitors: int
+    value: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class VisitSourceFigures:
+    """Sessions by where they come from, as the view session_sources says.
+
+    channels: all of them. sources: by source and medium. new_and_returning: the sessions that are
+    the first of a visitor, and the later ones.
+    """
+
+    channels: list[SourceFigures]
+    sources: list[SourceFigures]
+    campaigns: list[SourceFigures]
+    new_and_returning: list[SourceFigures]
+    conversions: list[ConversionFigures]
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficFigures:
     """Totals of some sessions."""
 
@@ -378,7 +418,8 @@ class Report:
 
     since: events that happened and sessions that began from then on; None for all of them.
     time_zone: buckets, weekdays and hours are of its wall clock. latest_orders: the latest sessions
-    with an order. user_agents: None if no session has one. charts: None if they were not asked for.
+    with an order. visit_sources: None if there are no sessions. user_agents: None if no session has
+    one. charts: None if they were not asked for.
     """
 
     database: str
@@ -399,6 +440,7 @@ class Report:
     longest_sessions: list[SessionSummary]
     devices: list[SegmentFigures]
     countries: list[SegmentFigures]
+    visit_sources: VisitSourceFigures | None
     user_agents: UserAgentFigures | None
     quality: DataQuality
     charts: ChartFigures | None = None

@@ -24,6 +24,7 @@ from clickstream.report.models import (
     SessionSummary,
     VisitorFigures,
 )
+from clickstream.report.source_figures import read_visit_sources
 from clickstream.report.traffic_over_time import read_traffic
 from clickstream.report.user_agent_figures import read_user_agents
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
@@ -213,6 +214,7 @@ def read_report(
             revenue=_revenue(sessions, products),
             products=[as_dataclass(ProductFigures, row) for row in products],
             **_lists(cursor, values),
+            visit_sources=read_visit_sources(cursor, values),
             user_agents=read_user_agents(cursor, values),
             quality=read_quality(cursor),
             charts=read_charts(cursor, traffic, values, zone) if charts else None,

@@ -13,8 +13,10 @@ from clickstream.report.models import (
     DataQuality,
     Report,
     SegmentFigures,
+    SourceFigures,
     TrafficOverTime,
     UserAgentFigures,
+    VisitSourceFigures,
 )
 from clickstream.report.number_format import age, minutes, money, number, percent
 from clickstream.report.what_if import WhatIf
@@ -94,6 +96,7 @@ def sections(report: Report) -> list[Section]:
         _longest_sessions(report),
         _segments("Devices", "device", report.devices),
         _segments("Countries", "country", report.countries),
+        *(_visit_sources(report.visit_sources) if report.visit_sources else ()),
         *(_user_agents(report.user_agents) if report.user_agents else ()),
         _quality(report),
     ]
@@ -292,6 +295,40 @@ def _segments(title: str, column: str, segments: Sequence[SegmentFigures]) -> Se
             for each in segments
         ],
         bars=bar_lengths([each.sessions for each in segments]),
+    )
+
+
+def _visit_sources(figures: VisitSourceFigures) -> Iterator[Section]:
+    yield _sources("Channels", "channel", figures.channels)
+    yield _sources("Sources", "source / medium", figures.sources)
+    yield _sources("Campaigns", "campaign", figures.campaigns)
+    yield _sources("New and returning visitors", "visit", figures.new_and_returning)
+    yield Section(
+        "Conversions",
+        columns=("event type", "conversions", "visitors", "value"),
+        rows=[
+            (each.event_type, *map(number, (each.conversions, each.visitors)), money(each.value))
+            for each in figures.conversions
+        ],
+    )
+
+
+def _sources(title: str, column: str, sources: Sequence[SourceFigures]) -> Section:
+    return Section(
+        title,
+        columns=(column, "sessions", "share", "bounces", "orders", "revenue"),
+        rows=[
+            (
+                each.name,
+                number(each.sessions),
+                percent(each.share),
+                percent(each.bounce_rate),
+                number(each.orders),
+                money(each.revenue),
+            )
+            for each in sources
+        ],
+        bars=bar_lengths([each.sessions for each in sources]),
     )
 
 

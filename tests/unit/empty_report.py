@@ -37,6 +37,7 @@ EMPTY = models.Report(
     longest_sessions=[],
     devices=[],
     countries=[],
+    visit_sources=None,
     user_agents=None,
     quality=models.DataQuality(0, 0, 0, 0, 0, [], [], 0, [], 0, 0, 0, None, None, None, None, None),
     charts=NO_CHARTS,

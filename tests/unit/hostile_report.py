@@ -22,6 +22,7 @@ def hostile_report(text: str) -> models.Report:
         pages=[models.PageFigures(text, text, 1, 1, 1, 1)],
         visitors=[models.VisitorFigures(text, 1, 3, Decimal("5"), NOW)],
         devices=[models.SegmentFigures(text, 1, 1.0, 0.0, Decimal("5"))],
+        visit_sources=_visit_sources(text),
         quality=replace(
             EMPTY.quality,
             records=4,
@@ -31,6 +32,12 @@ def hostile_report(text: str) -> models.Report:
         ),
         charts=_charts(text),
     )
+
+
+def _visit_sources(text: str) -> models.VisitSourceFigures:
+    sources = [models.SourceFigures(text, 1, 1.0, 0.0, 1, Decimal("5"))]
+    conversions = [models.ConversionFigures(text, 1, 1, Decimal("5"))]
+    return models.VisitSourceFigures(sources, sources, sources, sources, conversions)
 
 
 def _charts(text: str) -> models.ChartFigures:

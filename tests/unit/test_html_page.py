@@ -52,7 +52,7 @@ def test_texts_of_visitors_are_shown_and_are_no_markup() -> None:
     )
     tags = [tag for tag, _ in plain.elements]
     assert [tag for tag, _ in hostile.elements] == tags
-    assert len(hostile.charts) == len(plain.charts) == 17
+    assert len(hostile.charts) == len(plain.charts) == 20
     shown = '\ufffd]0;owned\ufffd\ufffd31m[bold red]:bomb:<script>"&\ufffd\ufffd'
     assert shown in hostile.texts
     charts = {chart["kind"]: chart for chart in hostile.charts}

@@ -1,0 +1,73 @@
+"""Queries of the report about where visits come from, new visitors and conversions."""
+
+from collections.abc import Mapping
+
+from clickstream.clients.postgres import Cursor
+from clickstream.report.models import (
+    ConversionFigures,
+    SourceFigures,
+    VisitSourceFigures,
+)
+from clickstream.storage.query_rows import as_dataclass, select_as, select_rows
+
+NEW, RETURNING = "first sessions", "later sessions"
+
+# Sessions by channel, by source and medium, by campaign, and by new or returning visitor.
+# MATERIALIZED: the source of a session is derived once.
+SELECT_SOURCES = """
+    WITH visits AS MATERIALIZED (
+        SELECT channel, source || ' / ' || medium AS source, campaign,
+               CASE WHEN is_new_visitor THEN %(new)s ELSE %(returning)s END AS visitor,
+               is_bounce, orders_count, total_revenue
+        FROM session_sources
+        WHERE first_event_timestamp >= %(since)s)
+    SELECT kind, name, sessions, share, bounce_rate, orders, revenue
+    FROM (
+        SELECT kind, name, count(*) AS sessions,
+               count(*)::double precision / (SELECT count(*) FROM visits) AS share,
+               avg(is_bounce::integer)::double precision AS bounce_rate,
+               sum(orders_count)::bigint AS orders, sum(total_revenue) AS revenue,
+               row_number() OVER (PARTITION BY kind ORDER BY count(*) DESC, name COLLATE "C")
+                   AS place
+        FROM visits
+        CROSS JOIN LATERAL (VALUES ('channel', channel), ('source', source),
+                                   ('campaign', campaign), ('visitor', visitor))
+            AS part (kind, name)
+        WHERE name IS NOT NULL
+        GROUP BY kind, name) AS ranked
+    WHERE place <= %(rows)s OR kind = 'channel'
+    ORDER BY kind, place
+"""
+# Conversions by type of event: the lines of an order in a session are one conversion.
+SELECT_CONVERSIONS = """
+    SELECT event_type, count(*) AS conversions, count(DISTINCT user_id) AS visitors,
+           sum(value) AS value
+    FROM (SELECT user_id, event_type, sum(price * coalesce(quantity, 1)) AS value
+          FROM clickstream_events
+          JOIN conversion_events USING (event_type)
+          WHERE event_time >= %(since)s
+          GROUP BY user_id, event_type, coalesce(order_id, event_id::text)) AS found
+    GROUP BY event_type
+    ORDER BY conversions DESC, event_type COLLATE "C"
+    LIMIT %(rows)s
+"""
+
+
+def read_visit_sources(cursor: Cursor, values: Mapping[str, object]) -> VisitSourceFigures | None:
+    """Return the figures by source; None if there are no sessions.
+
+    values: since, the earliest beginning of a session; rows, the limit of each list.
+    """
+    groups: dict[str, list[SourceFigures]] = {}
+    names = {"new": NEW, "returning": RETURNING}
+    for row in select_rows(cursor, SELECT_SOURCES, {**values, **names}):
+        groups.setdefault(row["kind"], []).append(as_dataclass(SourceFigures, row))
+    if not groups:
+        return None
+    return VisitSourceFigures(
+        channels=groups["channel"],
+        sources=groups["source"],
+        campaigns=groups.get("campaign", []),
+        new_and_returning=groups["visitor"],
+        conversions=select_as(ConversionFigures, cursor, SELECT_CONVERSIONS, values),
+    )
