@@ -185,7 +185,7 @@ class SourceFigures:
 
 @dataclass(frozen=True, slots=True)
 class ConversionFigures:
-    """Conversions of one event type; the lines of an order in a session are one conversion.
+    """Conversions of one event type; the lines of an order are one conversion of its visitor.
 
     value: None if no event has a price.
     """

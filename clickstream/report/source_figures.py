@@ -38,14 +38,14 @@ SELECT_SOURCES = """
     WHERE place <= %(rows)s OR kind = 'channel'
     ORDER BY kind, place
 """
-# Conversions by type of event: the lines of an order in a session are one conversion.
+# Conversions by type of event: the lines of an order are one conversion of its visitor.
 SELECT_CONVERSIONS = """
     SELECT event_type, count(*) AS conversions, count(DISTINCT user_id) AS visitors,
            sum(value) AS value
     FROM (SELECT user_id, event_type, sum(price * coalesce(quantity, 1)) AS value
           FROM clickstream_events
-          JOIN conversion_events USING (event_type)
-          WHERE event_time >= %(since)s
+          WHERE event_type = ANY (ARRAY(SELECT event_type FROM conversion_events))
+            AND event_time >= %(since)s
           GROUP BY user_id, event_type, coalesce(order_id, event_id::text)) AS found
     GROUP BY event_type
     ORDER BY conversions DESC, event_type COLLATE "C"

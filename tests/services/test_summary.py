@@ -140,6 +140,25 @@ def test_json_has_every_figure(run_script: RunScript) -> None:
         (HOSTILE, 1),
     }
     assert report["countries"][0]["share"] == 0.6
+    figures = ("name", "sessions", "share", "bounce_rate", "orders", "revenue")
+    by_source = {
+        kind: [tuple(each[name] for name in figures) for each in groups]
+        for kind, groups in report["visit_sources"].items()
+        if kind != "conversions"
+    }
+    linked, direct = (1, 0.2, 0.0, 1, "6.0000"), (4, 0.8, 1.0, 0, "0.0000")
+    assert by_source == {
+        "channels": [("Direct", *direct), ("Referral", *linked)],
+        "sources": [("(direct) / (none)", *direct), ("r / referral", *linked)],
+        "campaigns": [],
+        "new_and_returning": [
+            ("later sessions", 3, 0.6, 1.0, 0, "0.0000"),
+            ("first sessions", 2, 0.4, 0.5, 1, "6.0000"),
+        ],
+    }
+    assert report["visit_sources"]["conversions"] == [
+        {"event_type": "purchase", "conversions": 1, "visitors": 1, "value": "6.0000"}
+    ]
 
 
 def test_json_has_the_figures_of_every_chart(batches: Batches, run_script: RunScript) -> None:
@@ -247,6 +266,10 @@ def test_the_report_is_text_of_80_columns(run_script: RunScript) -> None:
         "Longest sessions",
         "Devices",
         "Countries",
+        "Channels",
+        "Sources",
+        "New and returning visitors",
+        "Conversions",
         "Data quality, since the beginning",
     ):
         assert f"\n{title}\n" in done.stdout
@@ -412,6 +435,10 @@ def test_since_a_time_counts_later_events_and_sessions(run_script: RunScript) ->
     assert report["overview"]["sessions"] == 3
     assert Decimal(report["overview"]["revenue"]) == 0
     assert report["quality"]["rows"] == 10
+    sources = report["visit_sources"]
+    assert [(each["name"], each["sessions"]) for each in sources["channels"]] == [("Direct", 3)]
+    assert [each["name"] for each in sources["new_and_returning"]] == ["later sessions"]
+    assert sources["conversions"] == []
 
 
 @pytest.mark.usefixtures("stored")
