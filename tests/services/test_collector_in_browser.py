@@ -127,7 +127,8 @@ def test_each_click_is_stored_once_whatever_happens_to_collector_network_and_tab
     eventually(lambda: _let_messages_in(page) and sent == [204])
     visit.context.set_offline(True)
     page.click("#add-p3")
-    page.close(run_before_unload=True)
+    with page.expect_event("close"):
+        page.close(run_before_unload=True)
     visit.context.set_offline(False)
     page = visit.open()
     page.click("a[href='/demo/cart']")
