@@ -50,7 +50,7 @@ def test_status_shows_position_end_lag_watermark_and_owner_of_each_partition(
     assert third["watermark"] == START.replace(minute=1).isoformat()
     assert first["owner"].endswith(f"process {consumer.pid}")
     committed = datetime.fromisoformat(first["last_commit"])
-    assert 0 <= (datetime.now(UTC) - committed).total_seconds() < 90
+    assert 0 <= (datetime.now(UTC) - committed).total_seconds() < 600
     shown = run_script("clickstream", "status")
     check_width(shown)
     assert "lag       none: every record is read" in shown.stdout
@@ -68,7 +68,7 @@ def test_status_fails_if_records_wait_and_no_consumer_runs(
     assert re.search(r"none is running; start one with: \S+ \S*consumer\.py\n", done.stdout)
     first, *_ = status_of(run_script)["partitions"]
     assert (first["position"], first["end"], first["lag_records"]) == (None, 4, 4)
-    assert 0 <= first["lag_seconds"] < 90
+    assert 0 <= first["lag_seconds"] < 600
     assert first["owner"] is None
 
 

@@ -26,7 +26,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def run_program(*command: str) -> subprocess.CompletedProcess[str]:
     buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
     return subprocess.run(
-        command, cwd=ROOT, env=buffered, capture_output=True, text=True, timeout=60
+        command, cwd=ROOT, env=buffered, capture_output=True, text=True, timeout=180
     )
 
 
@@ -68,7 +68,7 @@ def test_a_broken_env_file_is_misuse_and_one_sentence_with_its_line(
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
@@ -106,7 +106,7 @@ def test_ctrl_c_during_the_imports_ends_the_script_without_a_traceback(
     assert script.stdout
     assert script.stdout.readline() == "importing\n"
     script.send_signal(signal.SIGINT)
-    _, errors = script.communicate(timeout=60)
+    _, errors = script.communicate(timeout=180)
     assert (script.returncode, errors) == (-signal.SIGINT, "")  # 130 in a shell
 
 
@@ -142,7 +142,7 @@ def test_an_error_in_a_deleted_working_directory_is_one_sentence(tmp_path: Path)
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: cannot connect to PostgreSQL at 127.0.0.1:1 ")

@@ -81,7 +81,7 @@ def test_sigterm_reaches_the_consumer(start: Callable[[int], subprocess.Popen[st
     assert process.stdout
     assert process.stdout.readline() == "started consumer.py\n"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[0] == "stopped\n"
+    assert process.communicate(timeout=120)[0] == "stopped\n"
     assert process.returncode == 0
 
 
@@ -95,7 +95,7 @@ def test_the_consumer_does_not_start_without_its_tables(
     start: Callable[[int], subprocess.Popen[str]],
 ) -> None:
     process = start(1)
-    assert process.communicate(timeout=30)[0] == ""
+    assert process.communicate(timeout=120)[0] == ""
     assert process.returncode == 1
 
 

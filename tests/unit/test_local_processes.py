@@ -45,7 +45,7 @@ def test_a_process_that_ignores_the_signal_is_killed_with_its_children(tmp_path:
     process = processes.start(
         [sys.executable, "-c", f"{child}; {IGNORES_SIGTERM}; {WAIT}"], log=log, folder=tmp_path
     )
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "ready" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
@@ -109,7 +109,7 @@ def test_shared_locks_exclude_an_exclusive_lock_but_not_each_other(tmp_path: Pat
         waiting.start()
         waiting.join(0.2)
         order.append("shared")
-    waiting.join(10)
+    waiting.join(60)
     assert order == ["shared", "exclusive"]
 
 
@@ -123,17 +123,17 @@ def test_after_the_lock_file_is_deleted_a_waiting_process_locks_the_next_file(
     def take() -> None:
         with locked(path):
             took.set()
-            leave.wait(10)
+            leave.wait(60)
 
     waiting = threading.Thread(target=take)
     with locked(path):
         waiting.start()
         waiting.join(0.2)
         path.unlink()
-    assert took.wait(10)
+    assert took.wait(60)
     assert path.exists()
     leave.set()
-    waiting.join(10)
+    waiting.join(60)
 
 
 @pytest.mark.parametrize("missing", ["psutil", "fcntl"])

@@ -26,7 +26,7 @@ class Store:
         self.stored: list[tuple[Assignment, Batch]] = []
 
     def __call__(self, assignment: Assignment, batch: Batch) -> Assignment:
-        assert self.may_end.wait(30)
+        assert self.may_end.wait(120)
         if self.error:
             raise self.error
         self.stored.append((assignment, batch))

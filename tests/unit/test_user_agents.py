@@ -288,4 +288,4 @@ def test_a_text_of_any_length_takes_little_time(parser: UserAgentParser, text: s
     began = process_time()
     for _ in range(10):
         parser.parse(longest)
-    assert process_time() - began < 0.5
+    assert process_time() - began < 2
