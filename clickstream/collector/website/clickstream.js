@@ -25,15 +25,34 @@
   const MAX_QUEUED = 500; // the oldest events go first
   const MAX_BATCH = 20;
   const MAX_BATCH_CHARACTERS = 30000; // browsers limit what may be sent while a page is closed
+  const MAX_KEEPALIVE_BYTES = 60000; // browsers refuse more than 64 KiB if the page may be closed
   const SEND_AFTER = 300; // milliseconds; events that happen together are sent together
+  const ANSWER_WITHIN = 30000;
   const MAX_BACKOFF = 60000;
+  const MAX_WAIT = 3600000;
   const DAY = 86400000;
   const MIN_ENGAGED = 1000;
 
+  // Statuses of the collector for an event that it will never accept.
+  const NEVER = [400, 413, 422];
+  // Data attributes that are no fields: a click keeps its own id, type, time and visitor.
+  const NO_FIELDS = ["track", "eventId", "eventType", "timestamp", "userId"];
+
   const script = document.currentScript;
   const options = script ? script.dataset : {};
-  const address = options.collector || new URL("/collect", script ? script.src : location.href).href;
+  const address = options.collector || new URL("/collect", script?.src || location.href).href;
   const isRefused = navigator.globalPrivacyControl === true || navigator.doNotTrack === "1";
+
+  // The page goes on whatever happens here.
+  const quietly =
+    (task) =>
+    (...given) => {
+      try {
+        return task(...given);
+      } catch (error) {
+        console.warn("clickstream:", error);
+      }
+    };
 
   // == Storage: localStorage, or the memory of this page if that cannot be used ==================
 
@@ -50,7 +69,9 @@
     set(name, value) {
       try {
         localStorage.setItem(PREFIX + name, value);
+        memory.delete(name);
       } catch {
+        this.remove(name); // an older value would be found first
         memory.set(name, value);
       }
     },
@@ -67,7 +88,7 @@
       try {
         for (let n = 0; n < localStorage.length; n++) {
           const key = localStorage.key(n);
-          if (key.startsWith(PREFIX)) found.push(key.slice(PREFIX.length));
+          if (key?.startsWith(PREFIX)) found.push(key.slice(PREFIX.length));
         }
       } catch {
         // all of them are in the memory
@@ -95,21 +116,28 @@
     const [id, expires] = (storage.get("visitor") ?? "").split(" ");
     if (id && Number(expires) > Date.now()) return id;
     const fresh = newId();
-    storage.set("visitor", `${fresh} ${Date.now() + Number(options.visitorDays || 390) * DAY}`);
+    const days = options.visitorDays > 0 ? options.visitorDays : 390;
+    storage.set("visitor", `${fresh} ${Date.now() + days * DAY}`);
     return fresh;
   };
 
+  const isAsked = options.consent === "required";
+
   const isAllowed = () =>
-    !isRefused && (options.consent !== "required" || storage.get("consent") === "yes");
+    !isRefused && (isAsked ? storage.get("consent") === "yes" : storage.get("consent") !== "no");
 
   const consent = (given) => {
     if (given) {
       const before = isAllowed();
       storage.set("consent", "yes");
-      if (!before && isAllowed()) trackPage();
+      if (!before && isAllowed()) {
+        takeEngaged(); // without consent
+        trackPage();
+      }
       return;
     }
     for (const name of storage.names("")) storage.remove(name);
+    if (!isAsked) storage.set("consent", "no");
   };
 
   // == Engaged time: the page is visible and has the focus =======================================
@@ -133,18 +161,26 @@
   // == The queue: one key for each event, so that tabs do not overwrite each other's =============
 
   let clockOffset = 0; // milliseconds that the collector's clock is ahead of this one
+  let clockStart = 0; // of the clock that this holds for
+
+  const startOfClock = () => Date.now() - performance.now(); // changes if the clock is set
+
+  const collectorTime = () => {
+    if (startOfClock() < clockStart - 60000) clockOffset = 0; // somebody has set the clock back
+    return Date.now() + clockOffset;
+  };
 
   const track = (type, fields = {}) => {
     if (!isAllowed()) return;
     const event = {
-      event_id: newId(),
       event_type: String(type),
-      timestamp: new Date(Date.now() + clockOffset).toISOString(),
       user_id: visitorId(),
       page_url: location.href,
       viewport_size: `${innerWidth}x${innerHeight}`,
       engaged_ms: takeEngaged(),
       ...fields,
+      event_id: newId(),
+      timestamp: new Date(collectorTime()).toISOString(),
     };
     storage.set(`event.${event.event_id}`, JSON.stringify({ event, offset: clockOffset }));
     const queued = storage.names("event.");
@@ -160,7 +196,7 @@
       if (batch.length === most || (batch.length && size + text?.length > MAX_BATCH_CHARACTERS)) break;
       const entry = parsed(text);
       if (entry?.event) {
-        batch.push({ name, ...entry });
+        batch.push({ name, text, ...entry });
         size += text.length;
       } else {
         storage.remove(name); // another program has changed it
@@ -177,19 +213,20 @@
     }
   };
 
-  const body = (batch) => JSON.stringify(batch.map(({ event }) => event));
+  // Each event by itself: old libraries change how arrays become JSON.
+  const body = (batch) => `[${batch.map(({ event }) => JSON.stringify(event)).join()}]`;
 
   // == Sending ===================================================================================
 
   let timer = null;
   let isSending = false;
   let failures = 0;
-  let notBefore = 0; // after a failure: the time of the next try
+  let notBefore = 0; // after a failure: performance.now() of the next try
   let most = MAX_BATCH; // 1 after a refused batch, to find the event that is the cause
 
   const sendSoon = (delay) => {
     clearTimeout(timer);
-    timer = setTimeout(send, Math.max(delay, notBefore - Date.now()));
+    timer = setTimeout(send, Math.max(delay, notBefore - performance.now()));
   };
 
   const send = async () => {
@@ -197,7 +234,7 @@
     isSending = true;
     try {
       // One tab at a time: the others would send the same events.
-      if (navigator.locks) await navigator.locks.request(`${PREFIX}send`, sendBatch);
+      if (navigator.locks) await navigator.locks.request(`${PREFIX}send`, sendBatch).catch(sendBatch);
       else await sendBatch();
     } finally {
       isSending = false;
@@ -205,21 +242,25 @@
   };
 
   const sendBatch = async () => {
+    try {
+      await sendQueued();
+    } catch {
+      retry(0); // the network, or an answer that cannot be read
+    }
+  };
+
+  const sendQueued = async () => {
     const batch = isAllowed() ? queuedEvents(most) : [];
     if (!batch.length) return;
-    let answer;
-    try {
-      answer = await fetch(address, {
-        method: "POST",
-        body: body(batch),
-        headers: { "Content-Type": "text/plain" },
-        credentials: "omit",
-        keepalive: true,
-      });
-    } catch {
-      retry(0);
-      return;
-    }
+    const text = body(batch);
+    const answer = await fetch(address, {
+      method: "POST",
+      body: text,
+      headers: { "Content-Type": "text/plain" },
+      credentials: "omit",
+      keepalive: new Blob([text]).size <= MAX_KEEPALIVE_BYTES,
+      signal: AbortSignal.timeout?.(ANSWER_WITHIN),
+    });
     await handle(answer, batch);
   };
 
@@ -230,15 +271,13 @@
       failures = notBefore = 0;
       most = MAX_BATCH;
       sendSoon(0);
-    } else if (status >= 500 || status === 429 || status === 408) {
-      retry(Number(answer.headers.get("Retry-After") ?? 0) * 1000);
+    } else if (!NEVER.includes(status)) {
+      retry(Number(answer.headers.get("Retry-After")) * 1000 || 0);
     } else if (batch.length > 1) {
       most = 1;
       sendSoon(0);
-    } else if (status === 422 && (await correctClock(answer, batch[0]))) {
-      sendSoon(0);
     } else {
-      storage.remove(batch[0].name); // no collector will ever accept it
+      if (status !== 422 || !(await correctClock(answer, batch[0]))) storage.remove(batch[0].name);
       sendSoon(0);
     }
   };
@@ -246,20 +285,25 @@
   const retry = (wait) => {
     failures += 1;
     const backoff = Math.min(MAX_BACKOFF, 1000 * 2 ** failures) * (0.5 + Math.random() / 2);
-    notBefore = Date.now() + Math.max(wait, backoff);
+    notBefore = performance.now() + Math.min(MAX_WAIT, Math.max(wait, backoff));
     sendSoon(0);
   };
 
-  // The collector refused this event alone, so it never accepted it: it may get another time.
-  const correctClock = async (answer, { name, event, offset }) => {
+  // The collector refused this event alone, so it never accepted it: it may get another time, once.
+  const correctClock = async (answer, { name, text, event, offset, isCorrected }) => {
     const now = Date.parse((await answer.json().catch(() => ({}))).now);
-    if (Number.isNaN(now)) return false;
+    if (Number.isNaN(now) || isCorrected) return false;
     const better = now - Date.now();
-    if (Math.abs(better - offset) < 1000) return false; // the clock is not the cause
-    const happened = Date.parse(event.timestamp) - offset + better;
-    event.timestamp = new Date(Math.min(happened, now)).toISOString();
+    // If the clock is right by now, nothing tells how wrong it was.
+    const isRight = !(Math.abs(better - offset) >= 1000);
+    const happened = isRight ? now : Date.parse(event.timestamp) - offset + better;
+    event.timestamp = new Date(Math.min(happened || now, now)).toISOString();
     clockOffset = better;
-    storage.set(name, JSON.stringify({ event, offset: better }));
+    clockStart = startOfClock();
+    // Another tab may have sent or corrected it, and the visitor may have withdrawn the consent.
+    if (storage.get(name) === text) {
+      storage.set(name, JSON.stringify({ event, offset: better, isCorrected: true }));
+    }
     return true;
   };
 
@@ -277,6 +321,7 @@
   let lastPage = null;
 
   const trackPage = () => {
+    if (!isAllowed()) return;
     const referrer = lastPage ?? document.referrer;
     lastPage = location.href;
     track("page_view", referrer ? { referrer } : {});
@@ -289,34 +334,37 @@
   const trackClick = ({ target }) => {
     const element = target.closest?.("[data-track]");
     if (!element) return;
-    const fields = element.id ? { element_id: element.id } : {};
+    const fields = element.id ? { element_id: String(element.id) } : {};
     for (const [name, value] of Object.entries(element.dataset)) {
-      if (name !== "track") fields[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
+      if (NO_FIELDS.includes(name)) continue;
+      fields[name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
     }
     track(element.dataset.track || "click", fields);
   };
 
+  const listen = (target, name, listener) => target.addEventListener(name, quietly(listener), true);
+
   const pushState = history.pushState;
   history.pushState = function (...state) {
     const result = pushState.apply(this, state);
-    trackNavigation();
+    quietly(trackNavigation)();
     return result;
   };
-  addEventListener("popstate", trackNavigation);
-  addEventListener("pageshow", ({ persisted }) => persisted && trackPage());
-  addEventListener("focus", countEngaged);
-  addEventListener("blur", countEngaged);
-  addEventListener("online", () => {
+  listen(globalThis, "popstate", trackNavigation);
+  listen(globalThis, "pageshow", ({ persisted }) => persisted && trackPage());
+  listen(globalThis, "focus", countEngaged);
+  listen(globalThis, "blur", countEngaged);
+  listen(globalThis, "online", () => {
     notBefore = 0;
     sendSoon(0);
   });
-  document.addEventListener("click", trackClick, true);
-  document.addEventListener("visibilitychange", () => {
+  listen(document, "click", trackClick);
+  listen(document, "visibilitychange", () => {
     if (document.visibilityState === "hidden") sendBeforeLeaving();
     else countEngaged();
   });
 
-  globalThis.clickstream = { track, consent };
-  countEngaged();
-  trackPage();
+  globalThis.clickstream = { track: quietly(track), consent: quietly(consent) };
+  quietly(countEngaged)();
+  quietly(trackPage)();
 })();

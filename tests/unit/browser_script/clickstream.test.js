@@ -39,7 +39,7 @@ test("events that happen together are sent in one request, in their order", asyn
   assert.deepEqual(page.queued, []);
 });
 
-for (const answer of [{ offline: true }, { status: 503 }, { status: 500 }, { status: 429 }, { status: 408 }]) {
+for (const answer of [{ offline: true }, ...[503, 500, 429, 408, 403, 404, 200].map((status) => ({ status }))]) {
   test(`an event stays queued and unchanged after ${JSON.stringify(answer)}`, async () => {
     const page = new FakePage({ answers: [answer, answer] });
     const [first] = page.queued;
@@ -106,7 +106,7 @@ test("of a refused batch only the event that is refused alone gets another time"
   assert.ok(page.queued[0].timestamp.startsWith("2026-05-01T12:00:"), "the offset is kept");
 });
 
-for (const status of [400, 403, 413, 415, 422]) {
+for (const status of [400, 413, 422]) {
   test(`an event that is refused alone with ${status} is given up, and others go on`, async () => {
     const page = new FakePage({ answers: [{ status }, { status }] });
     page.now += 5;
@@ -216,4 +216,138 @@ test("a visitor gets a new id after the days of data-visitor-days", () => {
   const visitors = again.queued.map((event) => event.user_id);
   assert.equal(visitors[0], visitors[1]);
   assert.notEqual(visitors[2], visitors[0]);
+});
+
+for (const wait of ["Wed, 21 Oct 2026 07:28:00 GMT", "99999999999", "-5"]) {
+  test(`a Retry-After of ${wait} is neither a loop nor a stop`, async () => {
+    const page = new FakePage({ answers: [{ status: 503, headers: { "Retry-After": wait } }] });
+    await page.pass(3_600_000 + SOON);
+    assert.equal(page.requests.length, 2);
+    assert.ok(page.requests[1].at - page.requests[0].at >= 1_000);
+    assert.deepEqual(page.queued, []);
+  });
+}
+
+test("a clock that is set back delays no try", async () => {
+  const page = new FakePage({ answers: [{ offline: true }] });
+  await page.pass(SOON);
+  page.clockAhead = -365 * 86_400_000;
+  await page.pass(LONG);
+  assert.deepEqual(page.queued, []);
+});
+
+test("what is too large for a request that outlives its page is sent without that", async () => {
+  const page = new FakePage();
+  page.clickstream.track("note", { text: "x".repeat(100_000) });
+  for (let n = 0; n < 20; n++) page.clickstream.track("note", { text: "語".repeat(1_400) });
+  await page.pass(LONG);
+  assert.deepEqual(page.queued, []);
+  assert.equal(page.requests.flatMap(({ events }) => events).length, 22);
+});
+
+test("an event that is refused with its new time, too, is given up", async () => {
+  const page = new FakePage({
+    answers: Array.from({ length: 50 }, (_, n) => ({
+      status: 422,
+      content: { now: new Date(Date.UTC(2026, 4, 1, n)).toISOString() },
+    })),
+  });
+  await page.pass(LONG);
+  assert.equal(page.requests.length, 2);
+  assert.deepEqual(page.queued, []);
+});
+
+test("an event of a wrong clock gets the time of the collector though the clock is right by now", async () => {
+  const contentNow = () => new Date(page.now).toISOString();
+  const page = new FakePage({ answers: [422, 204, 422].map((status) => ({ status, contentNow })) });
+  page.clockAhead = 2 * 86_400_000;
+  page.clickstream.track("click");
+  page.clockAhead = 0;
+  await page.pass(LONG);
+  const last = page.requests.at(-1).events[0];
+  assert.equal(last.event_type, "click");
+  assert.ok(Math.abs(Date.parse(last.timestamp) - Date.UTC(2026, 4, 4, 12)) < LONG);
+});
+
+test("a clock that is corrected while the page is open does not move later events", async () => {
+  const now = new Date(Date.UTC(2026, 4, 2, 12)).toISOString();
+  const page = new FakePage({ answers: [{ status: 422, content: { now } }] });
+  await page.pass(SOON);
+  page.clockAhead = -2 * 86_400_000;
+  page.clickstream.track("click");
+  assert.ok(page.queued.at(-1).timestamp.startsWith("2026-05-02T12:"));
+});
+
+test("storage that is full in the middle keeps the newest value of an event", async () => {
+  const now = "2026-05-01T12:00:00.000Z";
+  const page = new FakePage({ answers: [{ status: 422, content: { now } }] });
+  page.isFull = true;
+  await page.pass(LONG);
+  assert.equal(page.requests.length, 2);
+  assert.ok(page.requests[1].events[0].timestamp.startsWith("2026-05-01T11:59:59"));
+  assert.deepEqual(page.queued, []);
+});
+
+test("a consent that is withdrawn while an event is sent leaves nothing behind", async () => {
+  const page = new FakePage({
+    options: { consent: "required" },
+    answers: [
+      { status: 422, contentNow: () => (page.clickstream.consent(false), "2026-05-01T12:00:00.000Z") },
+    ],
+  });
+  page.now += 5_000;
+  page.clickstream.consent(true);
+  const [view] = page.queued;
+  assert.equal(view.referrer, "https://search.example/", "the visit keeps its source");
+  assert.equal(view.engaged_ms, 0, "the time before the consent is not told");
+  await page.pass(LONG);
+  assert.equal(page.requests.length, 1);
+  assert.deepEqual([...page.stored.keys()], []);
+});
+
+test("a visitor who objects is not tracked, also where nobody asks first", async () => {
+  const page = new FakePage();
+  page.clickstream.consent(false);
+  const next = new FakePage({ stored: page.stored, later: 5_000 });
+  await page.pass(SOON);
+  await next.pass(SOON);
+  assert.deepEqual([page.requests, next.requests], [[], []]);
+  assert.deepEqual([...next.stored.keys()], ["clickstream.consent"]);
+  next.clickstream.consent(true);
+  assert.equal(next.queued.length, 1);
+});
+
+test("nothing is thrown into the page", async () => {
+  const page = new FakePage({
+    navigator: {
+      sendBeacon: () => {
+        throw new TypeError("no scheme");
+      },
+      locks: { request: () => Promise.reject(new Error("SecurityError")) },
+    },
+  });
+  const circle = {};
+  circle.circle = circle;
+  page.clickstream.track("click", circle);
+  page.clickstream.track("click", { n: 1n });
+  page.dispatch("click", { target: { closest: () => ({ id: "svg" }) } });
+  page.document.visibilityState = "hidden";
+  page.dispatch("visibilitychange");
+  assert.equal(page.warnings.length, 4);
+  await page.pass(SOON);
+  assert.deepEqual(page.queued, [], "without the lock it is sent, too");
+});
+
+test("a click keeps its own id, time and visitor whatever the data attributes are", () => {
+  const page = new FakePage({ options: { visitorDays: "many" } });
+  const dataset = { track: "", eventId: "1", timestamp: "never", userId: "friend", eventType: "x" };
+  page.dispatch("click", { target: { closest: () => ({ id: {}, dataset }) } });
+  page.clickstream.track("click", { event_id: "1", timestamp: "never", n: 1 });
+  const [view, click, tracked] = page.queued;
+  assert.deepEqual(Object.keys(click).sort(), [...Object.keys(view), "element_id"].filter((name) => name !== "referrer").sort());
+  for (const each of [click, tracked]) {
+    assert.match(each.event_id, UUID_7);
+    assert.equal(each.timestamp, view.timestamp);
+    assert.equal(each.user_id, view.user_id);
+  }
 });

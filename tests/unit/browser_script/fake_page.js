@@ -10,7 +10,7 @@ const SCRIPT = path.join(__dirname, "../../../clickstream/collector/website/clic
 
 class FakePage {
   // answers: what the collector answers, in this order, and then 204. stored: of an earlier page.
-  // later: milliseconds after the first page. isFull: localStorage takes no more.
+  // later: milliseconds after the first page. isFull: localStorage takes no more. more: globals.
   constructor({
     answers = [],
     stored = new Map(),
@@ -18,11 +18,15 @@ class FakePage {
     options = {},
     navigator = {},
     isFull = false,
+    more = {},
   } = {}) {
     this.now = Date.UTC(2026, 4, 4, 12) + later;
+    this.clockAhead = 0;
     this.stored = stored;
+    this.isFull = isFull;
     this.requests = [];
     this.beacons = [];
+    this.warnings = [];
     this.timers = [];
     this.listeners = {};
     this.document = {
@@ -35,10 +39,10 @@ class FakePage {
     const page = this;
     class FakeDate extends Date {
       constructor(...given) {
-        super(...(given.length ? given : [page.now]));
+        super(...(given.length ? given : [FakeDate.now()]));
       }
       static now() {
-        return page.now;
+        return page.now + page.clockAhead;
       }
     }
     const sandbox = {
@@ -46,7 +50,7 @@ class FakePage {
       location: { href: "https://shop.example/?utm_source=mail" },
       history: { pushState: (_state, _title, address) => (sandbox.location.href = address) },
       navigator: { sendBeacon: (address, body) => this.beacons.push({ address, body }), ...navigator },
-      localStorage: this.fakeStorage(isFull),
+      localStorage: this.fakeStorage(),
       crypto: webcrypto,
       performance: { now: () => this.now },
       innerWidth: 390,
@@ -57,18 +61,23 @@ class FakePage {
       fetch: (address, request) => this.answer(address, request, answers),
       URL,
       Date: FakeDate,
+      Blob,
+      AbortSignal,
+      console: { warn: (...words) => this.warnings.push(words) },
+      ...more,
     };
     this.window = vm.createContext(sandbox);
     vm.runInContext(readFileSync(SCRIPT, "utf8"), this.window);
     this.clickstream = sandbox.clickstream;
   }
 
-  fakeStorage(isFull) {
+  fakeStorage() {
+    const page = this;
     const { stored } = this;
     return {
       getItem: (key) => stored.get(key) ?? null,
       setItem: (key, value) => {
-        if (isFull) throw new Error("QuotaExceededError");
+        if (page.isFull) throw new Error("QuotaExceededError");
         stored.set(key, value);
       },
       removeItem: (key) => stored.delete(key),
@@ -90,11 +99,13 @@ class FakePage {
   async answer(address, request, answers) {
     this.requests.push({ address, at: this.now, events: JSON.parse(request.body) });
     const answer = answers.shift() ?? { status: 204 };
+    const bytes = Buffer.byteLength(request.body);
+    if (request.keepalive && bytes > 65536) throw new TypeError("Failed to fetch");
     if (answer.offline) throw new TypeError("Failed to fetch");
     return {
       status: answer.status,
       headers: { get: (name) => answer.headers?.[name] ?? null },
-      json: async () => answer.content ?? {},
+      json: async () => (answer.contentNow ? { now: answer.contentNow() } : (answer.content ?? {})),
     };
   }
 
