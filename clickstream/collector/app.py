@@ -79,6 +79,7 @@ class Collector:
         now = self._now()
         added = self._server_fields(request.headers, address, now)
         records = records_of_body(body, added, self._reading, now)
+        self._check_rate(address, began)  # others of this address may have arrived meanwhile
         if self._rate_limit:
             self._rate_limit.take(rate_key(address), len(records), began)
         await self._delivery.deliver(records)

@@ -20,6 +20,7 @@ KEEP_ALIVE_SECONDS = 30
 SHUTDOWN_SECONDS = 8
 MAX_CONNECTIONS = 2_000
 BACKLOG = 1_024
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -74,13 +75,14 @@ class HttpServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals without raising them again, as uvicorn does."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._stop)
         yield
 
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.should_exit = True
-        signal.signal(number, signal.SIG_DFL)
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def http_server(app: Any) -> HttpServer:

@@ -8,6 +8,8 @@ from clickstream.collector.refused_requests import RequestRefused
 
 ANY = "*"
 PREFLIGHT_SECONDS = "86400"
+# A page reads of an answer from another origin only the headers that are named here.
+READABLE = {"Access-Control-Expose-Headers": "Retry-After"}
 
 
 class AllowedOrigins:
@@ -23,13 +25,13 @@ class AllowedOrigins:
         status 403 for any other origin that is not in the list.
         """
         if ANY in self._origins:
-            return {"Access-Control-Allow-Origin": ANY}
+            return {"Access-Control-Allow-Origin": ANY, **READABLE}
         origin = headers.get("origin")
         if origin is None:
             return {}
         if origin not in self._origins:
             raise RequestRefused(403, "this origin is not in COLLECTOR_ORIGINS")
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **READABLE}
 
     def preflight(self, headers: Headers) -> dict[str, str]:
         """Return the headers that let a page send JSON. Raises RequestRefused with status 403."""

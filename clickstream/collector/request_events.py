@@ -87,13 +87,14 @@ def _split(body: bytes) -> Iterator[bytes]:
 def _elements(text: str) -> Iterator[bytes]:
     """Yield the bytes of each element of a JSON array. Raises ValueError if the text is none."""
     position = _after_blanks(text, 1)
-    if text[position:] == "]":
+    last = len(text) - 1
+    if position == last and text[last] == "]":
         return
     while True:
         _, end = _DECODER.raw_decode(text, position)
         yield text[position:end].encode()
         position = _after_blanks(text, end)
-        if text[position:] == "]":
+        if position == last and text[last] == "]":
             return
         if text[position : position + 1] != ",":
             raise ValueError(position)
