@@ -12,25 +12,38 @@ from clickstream.storage.query_rows import as_dataclass, select_as, select_rows
 
 NEW, RETURNING = "first sessions", "later sessions"
 
-# Sessions by channel, by source and medium, by campaign, and by new or returning visitor.
-# MATERIALIZED: the source of a session is derived once.
+# Sessions by channel, by source and medium, by campaign, and by new or returning visitor. A source
+# follows from landing_page and entry_referrer, so it is derived for one session of each pair.
 SELECT_SOURCES = """
-    WITH visits AS MATERIALIZED (
+    WITH entries AS MATERIALIZED (
+        SELECT (array_agg(session_id))[1] AS session_id, session_number = 1 AS is_first,
+               count(*) AS sessions, count(*) FILTER (WHERE is_bounce) AS bounces,
+               sum(orders_count) AS orders, sum(total_revenue) AS revenue
+        FROM (SELECT session_id, first_event_timestamp, landing_page, entry_referrer, is_bounce,
+                     orders_count, total_revenue,
+                     row_number() OVER (PARTITION BY user_id
+                                        ORDER BY first_event_timestamp, first_event_id)
+                         AS session_number
+              FROM session_metrics) AS numbered
+        WHERE first_event_timestamp >= %(since)s
+        GROUP BY landing_page, entry_referrer, is_first),
+    visits AS MATERIALIZED (
         SELECT channel, source || ' / ' || medium AS source, campaign,
-               CASE WHEN is_new_visitor THEN %(new)s ELSE %(returning)s END AS visitor,
-               is_bounce, orders_count, total_revenue
-        FROM session_sources
-        WHERE first_event_timestamp >= %(since)s)
+               CASE WHEN is_first THEN %(new)s ELSE %(returning)s END AS visitor,
+               sessions, bounces, orders, revenue
+        FROM entries
+        JOIN (SELECT session_id, channel, source, medium, campaign FROM session_sources) AS found
+            USING (session_id))
     SELECT kind, name, sessions, share, bounce_rate, orders, revenue
     FROM (
-        SELECT kind, name, count(*) AS sessions,
-               count(*)::double precision / (SELECT count(*) FROM visits) AS share,
-               avg(is_bounce::integer)::double precision AS bounce_rate,
-               sum(orders_count)::bigint AS orders, sum(total_revenue) AS revenue,
-               row_number() OVER (PARTITION BY kind ORDER BY count(*) DESC, name COLLATE "C")
-                   AS place
+        SELECT kind, name, sum(visits.sessions)::bigint AS sessions,
+               sum(visits.sessions)::double precision / (SELECT sum(sessions) FROM visits) AS share,
+               sum(bounces)::double precision / sum(visits.sessions) AS bounce_rate,
+               sum(visits.orders)::bigint AS orders, sum(visits.revenue) AS revenue,
+               row_number() OVER (PARTITION BY kind
+                                  ORDER BY sum(visits.sessions) DESC, name COLLATE "C") AS place
         FROM visits
-        CROSS JOIN LATERAL (VALUES ('channel', channel), ('source', source),
+        CROSS JOIN LATERAL (VALUES ('channel', channel), ('source', visits.source),
                                    ('campaign', campaign), ('visitor', visitor))
             AS part (kind, name)
         WHERE name IS NOT NULL
