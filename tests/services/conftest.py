@@ -8,6 +8,7 @@ for the whole run if there is a Java for it.
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import uuid
@@ -15,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kafka import KafkaAdminClient
@@ -54,7 +55,10 @@ from tests.services.search_servers import (
     shared_real_search,
 )
 from tests.services.server_scripts import INSTALL_SECONDS
-from tests.services.waiting import eventually
+from tests.services.waiting import DEADLINE_MILLISECONDS, eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 GIVEN_BY = {
     "kafka": "TEST_KAFKA_BOOTSTRAP_SERVERS",
@@ -407,6 +411,19 @@ def own_broker(tmp_path: Path) -> Iterator[OwnServer]:
     folder = tmp_path / "own-broker"
     with temporary_stack(folder, ["kafka"]):
         yield OwnServer(folder, "kafka")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Chromium, which the tests of a file share; they are skipped if there is none in the PATH."""
+    from playwright.sync_api import sync_playwright  # slow to import, and few tests need it
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip("no Chromium in the PATH")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, timeout=DEADLINE_MILLISECONDS)
 
 
 @pytest.fixture

@@ -1,23 +1,16 @@
 """Clicks in Chromium to sessions in PostgreSQL: each click is stored exactly once."""
 
-import shutil
-from collections.abc import Iterator
 from signal import SIGKILL
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.services import oracle
 from tests.services.collector_site import Site, StartSite
 from tests.services.databases import Query
 from tests.services.scripts import StartScript
-from tests.services.waiting import DEADLINE_SECONDS, eventually
+from tests.services.waiting import DEADLINE_MILLISECONDS, eventually
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium in the PATH")
-DEADLINE_MILLISECONDS = 1_000 * DEADLINE_SECONDS
 # Tells the test the id of each event when it is queued.
 NOTE_EVENTS = """
   const setItem = Storage.prototype.setItem;
@@ -38,13 +31,6 @@ CONSENT_PAGE = """<!doctype html><title>Consent</title>
 <button id="no" onclick="clickstream.consent(false)">No</button>"""
 STORED = "SELECT event_id::text FROM clickstream_events"
 QUEUED = """() => Object.keys(localStorage).filter((key) => key.startsWith("clickstream.event."))"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, which the tests of this file share."""
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, timeout=DEADLINE_MILLISECONDS)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ T = TypeVar("T")
 
 # Long enough for a machine four times as slow as a laptop. A test of a promise gives its own limit.
 DEADLINE_SECONDS = 90.0
+DEADLINE_MILLISECONDS = 1_000 * DEADLINE_SECONDS
 
 
 def eventually(check: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
