@@ -14,6 +14,7 @@ from clickstream.admin.erase_visitors import Erasure
 from clickstream.admin.erasure_journal import JOURNAL_FILE
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError, UserError
+from clickstream.model.json_records import BYTE_ORDER_MARK
 from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.report.as_json import as_json
@@ -21,7 +22,6 @@ from clickstream.settings import Settings, load
 from clickstream.untrusted_text import clean, clip
 
 APPLICATION = "clickstream erase"
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHOWN_WIDTH = 50
 NOT_ERASED = (
     "Kafka has the records until its retention ends. A consumer that reads them again counts them "

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from clickstream.collector.client_address import UNKNOWN, client_address, rate_key
+from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.collector_metrics import CollectorMetrics
 from clickstream.collector.kafka_delivery import KafkaDelivery
 from clickstream.collector.origins import AllowedOrigins
@@ -19,6 +19,7 @@ from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_body import read_body
 from clickstream.collector.request_events import ServerFields, records_of_body
 from clickstream.collector.website_files import show_snippet
+from clickstream.model.ip_addresses import UNKNOWN
 from clickstream.model.reading import Reading
 from clickstream.settings import Settings
 

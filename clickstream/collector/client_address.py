@@ -4,9 +4,7 @@ from ipaddress import ip_address
 
 from starlette.datastructures import Headers
 
-from clickstream.model.ip_addresses import read_address
-
-UNKNOWN = "unknown"
+from clickstream.model.ip_addresses import UNKNOWN, read_address
 
 
 def client_address(headers: Headers, peer: str, trusted_proxies: int) -> str:

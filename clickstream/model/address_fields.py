@@ -13,7 +13,7 @@ from clickstream.model.ip_addresses import UNKNOWN, IpAddresses, truncate_list
 
 FIELD = "ip_address"
 # Returned in place of a value that is left out of its object.
-REMOVED = object()
+LEFT_OUT = object()
 
 
 def limit_addresses(fields: dict[str, Any], names: FieldNames, kept: IpAddresses) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def shared_names(names: FieldNames) -> dict[str, str]:
 
 
 def _limit(value: Any, *, path: Path, names: FieldNames, kept: IpAddresses) -> Any:
-    """Return what is kept of the value at a path of ip_address; REMOVED for nothing.
+    """Return what is kept of the value at a path of ip_address; LEFT_OUT for nothing.
 
     Of an object, the values are kept that are fields themselves: an address among them has a path
     of its own.
@@ -51,7 +51,7 @@ def _limit(value: Any, *, path: Path, names: FieldNames, kept: IpAddresses) -> A
         if inner:
             return inner
     if kept is IpAddresses.NONE:
-        return REMOVED
+        return LEFT_OUT
     return truncate_list(value) if type(value) is str else UNKNOWN
 
 
@@ -66,6 +66,6 @@ def _replace(outer: Any, path: Path, change: Callable[[Any], Any]) -> Any:
     if type(outer) is not dict or name not in outer:
         return outer
     inner = _replace(outer[name], tuple(rest), change) if rest else change(outer[name])
-    if inner is REMOVED:
+    if inner is LEFT_OUT:
         return {other: value for other, value in outer.items() if other != name}
     return {**outer, name: inner}

@@ -19,7 +19,7 @@ TEXTS = """
         GROUP BY user_agent)
 """
 # Figures with and without bots; no row if there is no session.
-SELECT_TRAFFIC = f"""{TEXTS}
+SELECT_BOT_TOTALS = f"""{TEXTS}
     SELECT with_bots, sum(sessions)::bigint AS sessions, sum(events)::bigint AS events,
            (sum(bounces) / sum(sessions))::double precision AS bounce_rate,
            sum(orders)::bigint AS orders, sum(revenue) AS revenue,
@@ -58,7 +58,7 @@ def read_user_agents(cursor: Cursor, values: Mapping[str, object]) -> UserAgentF
 
     values: since, the earliest beginning of a session; rows, the limit of each list.
     """
-    traffic = {row["with_bots"]: row for row in select_rows(cursor, SELECT_TRAFFIC, values)}
+    traffic = {row["with_bots"]: row for row in select_rows(cursor, SELECT_BOT_TOTALS, values)}
     if not traffic or not traffic[True]["with_text"]:
         return None
     segments: dict[str, list[SegmentFigures]] = {}

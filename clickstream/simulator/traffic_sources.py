@@ -34,7 +34,7 @@ GOOGLE = "https://www.google.com/"
 BING = "https://www.bing.com/"
 FACEBOOK = "https://l.facebook.com/"
 # Parameters with a click id, and whose they are.
-NETWORKS = {
+CLICK_NETWORKS = {
     "gclid": "Google Ads",
     "gbraid": "Google Ads",
     "dclid": "Google Marketing Platform",
@@ -85,7 +85,7 @@ def _link(visits: int, channel: str, url: str, medium: str = "referral") -> Arri
 def _link_of_facebook(visits: int) -> Arrival:
     """Return visits from links of Facebook, which adds a click id to all of them."""
     source = TrafficSource(
-        "l.facebook.com", "referral", "Organic Social", click_network=NETWORKS["fbclid"]
+        "l.facebook.com", "referral", "Organic Social", click_network=CLICK_NETWORKS["fbclid"]
     )
     # Without the referrer, the click id alone says that it was Facebook.
     later_source = source._replace(source="facebook")
@@ -94,7 +94,7 @@ def _link_of_facebook(visits: int) -> Arrival:
 
 def _ad_of_google(visits: int, click_id: str) -> Arrival:
     """Return visits from ads of Google, which marks the address by a click id alone."""
-    source = TrafficSource("google", "cpc", "Paid Search", click_network=NETWORKS[click_id])
+    source = TrafficSource("google", "cpc", "Paid Search", click_network=CLICK_NETWORKS[click_id])
     return Arrival(visits, source, GOOGLE, click_id=click_id, later_source=source)
 
 
@@ -114,7 +114,7 @@ def _campaign(
     }
     query = urlencode({name: value for name, value in tags.items() if value})
     if click_id is not None:
-        source = source._replace(click_network=NETWORKS[click_id])
+        source = source._replace(click_network=CLICK_NETWORKS[click_id])
     return Arrival(visits, source, referrer, query, click_id, later_source=source)
 
 

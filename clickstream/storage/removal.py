@@ -96,7 +96,7 @@ def rejected_deletion(condition: str) -> str:
     """  # noqa: S608 - conditions are constants
 
 
-DELETE_REJECTED = rejected_deletion(
+DELETE_CHOSEN_RECORDS = rejected_deletion(
     f"""(topic_id, partition, "offset") IN
         (SELECT topic_id, partition, "offset" FROM {_CHOSEN_RECORDS})"""  # noqa: S608
 )
@@ -145,5 +145,5 @@ def remove_rejected(cursor: Cursor, keys: Sequence[RejectedKey]) -> dict[str, in
         "forgotten": FORGOTTEN,
     }
     cursor.execute(LOCK_POSITIONS_OF_RECORDS, values)
-    cursor.execute(DELETE_REJECTED, values)
+    cursor.execute(DELETE_CHOSEN_RECORDS, values)
     return dict(cursor.fetchall())

@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from clickstream.collector import rate_limit
-from clickstream.collector.client_address import UNKNOWN, client_address, rate_key
+from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import BURST_SECONDS, RateLimit
 from clickstream.collector.refused_requests import RequestRefused
+from clickstream.model.ip_addresses import UNKNOWN
 
 
 def address(forwarded: str | None, trusted_proxies: int, peer: str = "198.51.100.1") -> str:

@@ -12,9 +12,9 @@ from clickstream.simulator.event_json import SECOND, SimulatedEvent
 from clickstream.simulator.identities import MEASURED_ENGAGEMENT, VISITORS_PER_BOT
 from clickstream.simulator.schedule import BOT_PAGES
 from clickstream.simulator.traffic_sources import (
+    CLICK_NETWORKS,
     DIRECT,
     MIX_SIZE,
-    NETWORKS,
     NEWS_ARRIVALS,
     SHOP_ARRIVALS,
     Arrival,
@@ -88,7 +88,7 @@ def test_the_first_event_says_where_its_visit_comes_from(
     profile: str, visits_of_people: list[list[SimulatedEvent]]
 ) -> None:
     def sent(arrival: Arrival) -> tuple[Any, ...]:
-        assert arrival.source.click_network == NETWORKS.get(arrival.click_id or "")
+        assert arrival.source.click_network == CLICK_NETWORKS.get(arrival.click_id or "")
         return arrival.source, arrival.referrer, arrival.click_id
 
     known = {sent(each) for each in ARRIVALS[profile]}
