@@ -1,5 +1,6 @@
 """The HTTP interface of the collector, as an ASGI application."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from starlette.routing import Route
 
 from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.collector_metrics import CollectorMetrics
-from clickstream.collector.kafka_delivery import KafkaDelivery
+from clickstream.collector.kafka_delivery import RETRY_AFTER_SECONDS, KafkaDelivery
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import RateLimit
 from clickstream.collector.refused_requests import RequestRefused
@@ -26,7 +27,10 @@ from clickstream.settings import Settings
 # Headers in which a content delivery network names the country of the client.
 COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
 NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
-SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+NOT_CACHED = {"Cache-Control": "no-store"}
+STOPPED = RequestRefused(
+    503, "the collector stops; send the events again", retry_after=RETRY_AFTER_SECONDS
+)
 
 Clock = Callable[[], datetime]
 
@@ -57,7 +61,10 @@ class Collector:
 
     async def collect(self, request: Request) -> Response:
         """Answer a request with events: 204 if every replica of Kafka has all of them."""
-        answer = await self._answer(request)
+        try:
+            answer = await self._answer(request)
+        except asyncio.CancelledError:  # the server stops and waits no longer
+            answer = _refused(STOPPED, {})
         self.metrics.requests.labels(answer.status_code).inc()
         return answer
 
@@ -68,7 +75,7 @@ class Collector:
             await self._accept(request)
         except RequestRefused as refusal:
             return _refused(refusal, headers)
-        return Response(status_code=204, headers={**SECURITY_HEADERS, **headers})
+        return Response(status_code=204, headers={**NOT_CACHED, **headers})
 
     async def _accept(self, request: Request) -> None:
         """Send the events of a request to Kafka. Raises RequestRefused."""
@@ -118,7 +125,7 @@ class Collector:
 
     async def is_alive(self, _request: Request) -> Response:
         """Answer 200 as long as requests are answered at all; Kafka may be away."""
-        return Response("OK\n", media_type="text/plain", headers=SECURITY_HEADERS)
+        return Response("OK\n", media_type="text/plain", headers=NOT_CACHED)
 
 
 def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> Starlette:
@@ -145,7 +152,7 @@ def _refused(refusal: RequestRefused, headers: dict[str, str]) -> Response:
     content = {"error": refusal.sentence}
     if refusal.now:
         content["now"] = refusal.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    headers = {**SECURITY_HEADERS, **headers}
+    headers = {**NOT_CACHED, **headers}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status in (408, 413):  # the rest of the body is not read

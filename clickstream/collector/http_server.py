@@ -1,20 +1,24 @@
 """The HTTP server of the collector: uvicorn, with limits for slow clients and large headers."""
 
 import asyncio
+import logging
 import signal
 import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from clickstream.errors import UserError
 
 HEADER_SECONDS = 10.0
 MAX_HEADER_BYTES = 32 * 1024
+# The bytes around each chunk of a chunked body; a chunk may be that small.
+CHUNK_FRAME_BYTES = 16
 KEEP_ALIVE_SECONDS = 30
 # Requests that are being answered take at most 9 s (kafka_delivery).
 SHUTDOWN_SECONDS = 8
@@ -31,8 +35,10 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        # Bytes of the request that are not its body: headers, frames of chunks, trailers.
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
+        self._unanswered: deque[RequestResponseCycle] = deque()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -40,20 +46,45 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._answer_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._is_idle and self._header_timer is None:
             self._expect_headers()
-        if self._header_timer is not None:
-            self._header_bytes += len(data)
+        self._header_bytes += len(data)
         super().data_received(data)
-        if self._header_timer is not None and self._header_bytes > MAX_HEADER_BYTES:
-            self.transport.abort()
+        if self._header_bytes > MAX_HEADER_BYTES:
+            self._abort()
+
+    def on_message_begin(self) -> None:
+        self._header_bytes = 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
         super().on_headers_complete()
+        while self._unanswered and self._unanswered[0].response_complete:
+            self._unanswered.popleft()
+        self._unanswered.append(self.cycle)
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_idle:  # what follows an answer is limited, too
+            self._header_bytes = max(0, self._header_bytes - len(body) - CHUNK_FRAME_BYTES)
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        self._answer_no_more()
+        super().send_400_response(msg)
+
+    def _abort(self) -> None:
+        self._answer_no_more()
+        self.transport.abort()
+
+    def _answer_no_more(self) -> None:
+        """Drop the answers to requests that are in work; writing them would raise RuntimeError."""
+        for cycle in self._unanswered:
+            cycle.disconnected = True
 
     @property
     def _is_idle(self) -> bool:
@@ -61,7 +92,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _expect_headers(self) -> None:
         self._header_bytes = 0
-        self._header_timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._abort)
 
     def _stop_timer(self) -> None:
         if self._header_timer is not None:
@@ -95,6 +126,8 @@ def http_server(app: Any) -> HttpServer:
             lifespan="off",
             log_config=None,
             access_log=False,
+            log_level=logging.ERROR,  # no line for each request that is refused
+            headers=[("X-Content-Type-Options", "nosniff")],
             proxy_headers=False,
             server_header=False,
             limit_concurrency=MAX_CONNECTIONS,

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaException
@@ -91,7 +92,8 @@ class KafkaDelivery:
         self._answers.append((request, error))
         if not self._is_woken:
             self._is_woken = True
-            request.answered.get_loop().call_soon_threadsafe(self._count_answers)
+            with suppress(RuntimeError):  # the server has stopped, and nobody waits
+                request.answered.get_loop().call_soon_threadsafe(self._count_answers)
 
     def _count_answers(self) -> None:
         self._is_woken = False  # before the last look, so that no later answer waits

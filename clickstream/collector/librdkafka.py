@@ -5,7 +5,7 @@ from functools import partial
 from threading import Thread
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from clickstream.collector.request_events import KafkaRecord
 from clickstream.settings import Settings
@@ -56,7 +56,11 @@ class AnsweringProducer:
         if self._is_refused:
             self._replace_producer()
         answer = partial(self._answer, on_answer)
-        self._producer.produce(topic, record.value, record.key, on_delivery=answer)
+        try:
+            self._producer.produce(topic, record.value, record.key, on_delivery=answer)
+        except KafkaException as refusal:
+            self._is_refused |= refusal.args[0].code() in REFUSALS
+            raise
 
     def close(self) -> None:
         """Stop the thread; records without an answer are given up."""
@@ -82,7 +86,7 @@ class AnsweringProducer:
 def create_producer(settings: Settings) -> Producer:
     """Return an idempotent producer that waits for all replicas.
 
-    Raises ValueError if certificates cannot be used.
+    Raises KafkaException if certificates cannot be used.
     """
     options: dict[str, Any] = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,

@@ -58,7 +58,7 @@ def _decompressed(body: bytes) -> bytes:
     if len(text) > MAX_BODY_BYTES:
         raise _too_large()
     if not decompressor.eof or decompressor.unused_data:
-        raise RequestRefused(400, "the body is not gzip data, or not all of it")
+        raise RequestRefused(400, "the body is not gzip data of one member, or not all of it")
     return text
 
 

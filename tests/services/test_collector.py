@@ -96,17 +96,32 @@ def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site:
     assert site.script.is_running
 
 
-def test_a_client_of_endless_headers_is_disconnected(start_site: StartSite) -> None:
+POST = b"POST /collect HTTP/1.1\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
+
+
+def test_a_client_of_endless_headers_or_trailers_is_disconnected(start_site: StartSite) -> None:
+    site = start_site()
+    for begin in (b"GET / HTTP/1.1\r\n", POST + b"\r\n1\r\n[\r\n0\r\n"):
+        with socket.create_connection(("127.0.0.1", site.port), timeout=60) as client:
+            client.sendall(begin)
+            headers = (b"x-header: " + b"x" * 990 + b"\r\n") * (100 * MAX_HEADER_BYTES // 1_000)
+            try:
+                client.sendall(headers)
+                assert client.recv(1) == b""
+            except ConnectionError:  # it depends on how much of this was on its way
+                pass
+        assert site.request("GET", "/livez").status == 200
+
+
+def test_a_request_that_stops_being_http_is_no_failure_of_the_collector(
+    start_site: StartSite,
+) -> None:
     site = start_site()
     with socket.create_connection(("127.0.0.1", site.port), timeout=60) as client:
-        client.sendall(b"GET / HTTP/1.1\r\n")
-        headers = (b"x-header: " + b"x" * 990 + b"\r\n") * (100 * MAX_HEADER_BYTES // 1_000)
-        try:
-            client.sendall(headers)
-            assert client.recv(1) == b""
-        except ConnectionError:  # it depends on how much of this was on its way
-            pass
-    assert site.request("GET", "/livez").status == 200
+        client.sendall(POST + b"\r\nnonsense\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert site.post(event("v", 0)).status == 204
+    assert "Traceback" not in site.script.output
 
 
 def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_killed(
