@@ -51,6 +51,15 @@ DELETE_REMOVED_SESSIONS = """
 """
 # Visitors that are in memory at once.
 VISITORS_PER_LOOKUP = 10_000
+# Metrics that a truth file of an earlier version lacks: they are not compared then.
+ADDED_METRICS = ("entry_referrer", "engaged_seconds")
+COPY_ADDED_METRICS = """
+    UPDATE true_sessions t
+    SET entry_referrer = s.entry_referrer, engaged_seconds = s.engaged_seconds
+    FROM session_metrics s
+    WHERE (s.user_id, s.first_event_timestamp, s.first_event_id)
+        = (t.user_id, t.first_event_timestamp, t.first_event_id)
+"""
 # Without statistics the comparison would be planned for a small table.
 ANALYZE_TRUE_SESSIONS = "ANALYZE true_sessions"
 # A truth file has neither session ids nor the status.
@@ -126,10 +135,14 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
     try:
         with path.open("rb") as file:
             truth = TruthReader(file, str(path))
+            has_added = False
             for sessions in truth.sessions():
+                has_added = has_added or any(ADDED_METRICS[0] in session for session in sessions)
                 text = orjson.dumps(sessions).decode()
                 cursor.execute(INSERT_TRUE_SESSIONS, [text])
                 insert_true_visits(cursor, text)
+            if not has_added:
+                cursor.execute(COPY_ADDED_METRICS)
             return truth.totals()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; check --compare") from None

@@ -14,7 +14,8 @@ from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.verify.differences import KEPT_DIFFERENCES, Differences
-from clickstream.verify.truth_comparison import compare_with_truth
+from clickstream.verify.truth_comparison import ADDED_METRICS, compare_with_truth
+from clickstream.verify.visit_comparison import COMPARED_COLUMNS
 from tests.services.databases import Query
 from tests.services.scripts import RunScript
 from tests.truth_layouts import TRUTH_LAYOUTS
@@ -105,6 +106,22 @@ def _check_visits(differences: Compare, query: Query, truth: Path) -> None:
     assert counted.number == sum(each["user_agent"] == agent for each in sessions)
     assert all(f"of a person, but marked as a bot: {agent}" in each for each in counted.first)
     query("DELETE FROM user_agents")
+
+
+def test_a_truth_file_without_the_values_of_this_version_is_compared_without_them(
+    differences: Compare, query: Query, truth: Path
+) -> None:
+    written = json.loads(truth.read_text(encoding="utf-8"))
+    added = {*COMPARED_COLUMNS, *ADDED_METRICS, "is_bot"}
+    written["sessions"] = [
+        {name: value for name, value in each.items() if name not in added}
+        for each in written["sessions"]
+    ]
+    truth.write_text(json.dumps(written), encoding="utf-8")
+    query("UPDATE source_categories SET name = 'elgoog' WHERE source = 'google.*'")
+    assert differences() == Differences(0, [])
+    query("UPDATE session_metrics SET orders_count = 99")
+    assert differences().number == len(written["sessions"])
 
 
 def test_events_that_the_truth_file_does_not_count_are_named(
