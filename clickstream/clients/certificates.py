@@ -15,7 +15,7 @@ from clickstream.errors import UserError
 
 # Aiven has the next certificate ready about three months before this one ends.
 RENEW_BEFORE = timedelta(days=30)
-RENEW = "README.md, section On Aiven, says how to renew it"
+RENEW = "terraform/README.md, section Troubleshooting, says how to renew it"
 
 
 def read_certificates(pem: bytes, origin: str, remedy: str) -> Sequence[x509.Certificate]:

@@ -13,7 +13,7 @@ SETTING_NAMES = frozenset(item.name.upper() for item in setting_fields())
 SIMILARITY = 0.85
 # The names of the setting for a file in other programs.
 FILE_SUFFIXES = ("", "_PATH", "_FILE", "_LOCATION")
-# Names in other programs and on platforms, by setting; the README lists them under Migrating.
+# Names in other programs and on platforms, by setting; docs/migrating.md lists them.
 NAMES_ELSEWHERE = {
     "KAFKA_BOOTSTRAP_SERVERS": ("KAFKA_SERVICE_URI", "KAFKA_BROKERS", "KAFKA_HOST", "KAFKA_URL"),
     "KAFKA_SSL_CAFILE": tuple(f"KAFKA_SSL_CA{suffix}" for suffix in FILE_SUFFIXES),

@@ -1,4 +1,4 @@
-"""A short shopping visit in the format of other systems, read by the lines of the README.
+"""A short shopping visit in the format of other systems, read by the lines of docs/other-formats.md.
 
 The visits were made for these tests, in the form in which each system publishes its records.
 """
@@ -17,8 +17,9 @@ from tests.services.databases import Query
 from tests.services.scripts import PROJECT, RunScript
 
 README = (PROJECT / "README.md").read_text()
+FORMATS = (PROJECT / "docs" / "other-formats.md").read_text()
 LINES = re.compile(r"^# (\w+): .*\nEVENT_FIELDS='(.+)'\nEVENT_TYPES='(.+)'$", re.M)
-NAMES = {name: (fields, types) for name, fields, types in LINES.findall(README)}
+NAMES = {name: (fields, types) for name, fields, types in LINES.findall(FORMATS)}
 
 SHOP = "https://shop.example.com"
 

@@ -23,12 +23,7 @@ NOT_RUN = {
     "make consumer": "runs until Ctrl-C; test_first_minutes.py runs both scripts",
     ". ./.env\necho": "needs kcat",
     "python summary.py --watch": "needs a terminal; test_live_view.py runs it",
-    "# Segment": "settings, not commands; test_other_formats.py uses them",
     "export AIVEN_TOKEN": "needs an account",
-    "docker compose": "needs containers",
-    "KAFKA_BOOTSTRAP_SERVERS=": "settings, not commands; test_compose.py reads them",
-    "python -m clickstream dashboards import": "needs OpenSearch Dashboards",
-    "SELECT *,\n       (SELECT value": "a query for BigQuery",
     "CREATE ROLE": "test_views.py runs it",
 }
 CSV = "timestamp,visitorid,event,itemid,transactionid\n1793577600000,7,view,11,\n"

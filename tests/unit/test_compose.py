@@ -1,4 +1,4 @@
-"""compose.yaml: valid, pinned, only on this machine, and reached by the `.env` of the README."""
+"""compose.yaml: valid, pinned, only on this machine, and reached by the `.env` of docs/deployment.md."""
 
 import json
 import re
@@ -30,11 +30,11 @@ def address_of(name: str, port: int) -> str:
     return address
 
 
-def readme_settings() -> Settings:
-    """Return the settings that the README names for the containers."""
+def documented_settings() -> Settings:
+    """Return the settings that the page on deployment names for the containers."""
     (lines,) = re.findall(
         r"^```sh\n(KAFKA_BOOTSTRAP_SERVERS=127.+?)^```",
-        (ROOT / "README.md").read_text(),
+        (ROOT / "docs" / "deployment.md").read_text(),
         re.M | re.S,
     )
     values = dotenv_values(stream=StringIO(lines))
@@ -83,7 +83,7 @@ def test_kafka_advertises_to_each_network_an_address_that_it_reaches() -> None:
 
 
 def test_the_settings_of_the_readme_reach_the_containers() -> None:
-    settings = readme_settings()
+    settings = documented_settings()
     assert settings.kafka_bootstrap_servers == address_of("kafka", 9092)
     assert address_of("postgres", 5432) == f"{settings.postgres_host}:{settings.postgres_port}"
     variables = SERVICES["postgres"]["environment"]
@@ -104,7 +104,7 @@ def test_the_consumer_reaches_the_servers_in_the_network_of_the_containers() -> 
     assert f"CONTAINER://{settings.kafka_bootstrap_servers}" in advertised.split(",")
     assert {settings.postgres_host, settings.opensearch_host} <= SERVICES.keys()
     assert address_of("consumer", 9464)
-    local = readme_settings()
+    local = documented_settings()
     assert settings.postgres_password == local.postgres_password
     assert settings.opensearch_use_ssl == local.opensearch_use_ssl
     assert SERVICES["consumer"]["depends_on"].keys() == {"kafka", "postgres", "opensearch"}

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
 PAGES = [
     *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"),
-    *("docs/guarantees.md", "docs/backup.md", "docs/retention.md", "docs/sources.md"),
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/*.md"))),
 ]
 LONGEST_PAGE = 200
 LONGEST_GLOSSARY = 30
@@ -39,9 +39,24 @@ def test_every_test_that_guards_an_invariant_exists() -> None:
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
     named = set(re.findall(r"[`(]([\w./-]+\.(?:py|sql|md|toml|tf|sh|json|yaml))\b", text)) - MADE
-    folders = (ROOT, ROOT / "clickstream", ROOT / "terraform")
+    folders = (ROOT, ROOT / "clickstream", ROOT / "terraform", (ROOT / page).parent)
     missing = {name for name in named if not any((folder / name).exists() for folder in folders)}
     assert missing == set()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
+def test_every_link_leads_to_a_file_and_a_heading(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)", (ROOT / page).read_text())
+    for target, anchor in links:
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        assert not anchor or anchor in headings(path), anchor
+
+
+def headings(path: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub names them."""
+    titles = re.findall(r"^#+ (.+)", path.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in titles}
 
 
 @pytest.mark.parametrize("page", PAGES)
