@@ -1,4 +1,4 @@
-"""A short shopping visit in the format of other systems, read by the lines of docs/other-formats.md.
+"""A short shopping visit in the format of other systems, read by the lines of its page in docs.
 
 The visits were made for these tests, in the form in which each system publishes its records.
 """

@@ -1,4 +1,4 @@
-"""compose.yaml: valid, pinned, only on this machine, and reached by the `.env` of docs/deployment.md."""
+"""compose.yaml: valid, pinned, only on this machine, and reached by the documented settings."""
 
 import json
 import re
