@@ -15,6 +15,7 @@ from clickstream.admin.erasure_journal import JOURNAL_FILE
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError, UserError
 from clickstream.model.json_records import BYTE_ORDER_MARK
+from clickstream.model.required_fields import is_blank
 from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.report.as_json import as_json
@@ -68,8 +69,8 @@ def _visitor(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError("must be UTF-8") from None
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError("must not be empty or contain NUL")
+    if is_blank(text) or "\0" in text:
+        raise argparse.ArgumentTypeError("must not be blank or contain NUL")
     return text
 
 
@@ -105,13 +106,14 @@ def _visitors(arguments: argparse.Namespace) -> set[str]:
         raise UsageError(f"cannot read {path}: {error.strerror}; check --from-file") from None
     visitors = set()
     for number, line in enumerate(lines, 1):
-        if text := line.removesuffix(b"\r"):
-            try:
-                visitors.add(_visitor(text.decode()))
-            except (UnicodeDecodeError, argparse.ArgumentTypeError):
-                raise UsageError(
-                    f"line {number} of {path} is not an id: it must be UTF-8 without NUL"
-                ) from None
+        try:
+            text = line.removesuffix(b"\r").decode()
+            if not is_blank(text):
+                visitors.add(_visitor(text))
+        except (UnicodeDecodeError, argparse.ArgumentTypeError):
+            raise UsageError(
+                f"line {number} of {path} is not an id: it must be UTF-8 without NUL"
+            ) from None
     if not visitors:
         raise UsageError(f"{path} has no ids; write one on each line")
     return visitors

@@ -228,8 +228,11 @@ def test_nothing_is_erased_without_a_yes_or_without_a_journal(
     assert "\x1b" not in refused.stderr
     unanswered = run_script(*erase, "--user-id", VISITOR)
     assert (unanswered.returncode, "add --yes" in unanswered.stderr) == (2, True)
-    no_ids = run_script(*erase, "--from-file", str(missing))
-    assert (no_ids.returncode, "check --from-file" in no_ids.stderr) == (2, True)
+    blank = tmp_path / "blank"
+    blank.write_text(" \t\n\n\u00a0\r\n", encoding="utf-8")
+    for file, sentence in ((missing, "check --from-file"), (blank, "has no ids")):
+        no_ids = run_script(*erase, "--yes", "--from-file", str(file))
+        assert (no_ids.returncode, sentence in no_ids.stderr) == (2, True)
     assert not journal.exists()
     no_journal = run_script(
         *("clickstream", "erase", "--user-id", VISITOR, "--yes"),
