@@ -17,6 +17,7 @@ from clickstream.storage import (
     change_log,
     event_retention,
     removal,
+    schema_version,
     stored_rule,
     table_sizes,
     write_lock,
@@ -108,8 +109,8 @@ def retain(
     older event. 2. Remove sessions. 3. Remove rejected records.
 
     show: called after each step with what there is to be removed and the number of sessions that
-    are gone. Raises UserError if no consumer has stored a session rule, or if somebody writes for
-    longer than a minute.
+    are gone. Raises UserError if no consumer has stored a session rule, if the tables are of
+    another version, or if somebody writes for longer than a minute.
     """
     limits = _advance(connection, kept_from)
     with snapshot(connection) as cursor:
@@ -131,6 +132,7 @@ def retain(
 def _advance(connection: Connection, kept_from: datetime) -> Retention:
     """Store the limits unless they are stored already, and return them."""
     with connection, connection.cursor() as cursor:
+        schema_version.require(cursor)
         limits = event_retention.plan(cursor, kept_from, stored_rule.require_any(cursor).timeout)
         if limits == event_retention.read(cursor):
             return limits

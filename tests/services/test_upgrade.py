@@ -109,6 +109,7 @@ def test_an_upgrade_gives_the_schema_of_a_new_database_keeps_all_rows_and_rewrit
         (1, ("consumer.py", "--drain")),
         (SCHEMA_VERSION - 1, ("consumer.py", "--drain")),
         (SCHEMA_VERSION - 1, ("clickstream", "rejected", "retry")),
+        (SCHEMA_VERSION - 1, ("clickstream", "retain", "--days", "3")),
     ],
 )
 def test_a_program_before_the_upgrade_stores_nothing_and_asks_for_create_schema(
