@@ -74,6 +74,18 @@ class RealKafka:
             "KAFKA_SSL_KEYFILE": self._write("client.key", client.key),
         }
 
+    @property
+    def tls_as_text(self) -> dict[str, str]:
+        """The settings of `tls` with the certificates themselves instead of their files."""
+        client = self.authority.issue("clickstream")
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{self._ports['tls']}",
+            "KAFKA_SECURITY_PROTOCOL": "SSL",
+            "KAFKA_CA_CERT": self.authority.certificate,
+            "KAFKA_ACCESS_CERT": client.certificate,
+            "KAFKA_ACCESS_KEY": client.key,
+        }
+
     def sasl(self, mechanism: str) -> dict[str, str]:
         """Return the settings for the listener with TLS and passwords."""
         return {

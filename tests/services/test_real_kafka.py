@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from signal import SIGTERM
 
 import pytest
 from kafka import KafkaAdminClient
@@ -19,6 +20,7 @@ from clickstream.clients.kafka import connection_options
 from clickstream.consumer.stream import PARTITION_FETCH_BYTES
 from clickstream.settings import Settings
 from tests.services import oracle
+from tests.services.collector_site import StartSite
 from tests.services.databases import Query
 from tests.services.real_kafka import RealKafka, running_real_kafka
 from tests.services.records import event, send
@@ -54,6 +56,25 @@ def test_the_pipeline_is_exact_on_a_kafka_with_tls(
         assert done.returncode == 0, done.stderr
     assert run_script("clickstream", "doctor", **given).stdout.endswith("All is well.\n")
     assert "Verified 500 events" in run_script("summary.py", "--verify", **given).stdout
+
+
+@pytest.mark.parametrize("access", ["certificates as text", "SCRAM-SHA-512"])
+def test_the_collector_sends_to_a_kafka_with_tls(
+    access: str,
+    real_kafka: RealKafka,
+    start_script: StartScript,
+    run_script: RunScript,
+    query: Query,
+) -> None:
+    is_text = access == "certificates as text"
+    given = real_kafka.tls_as_text if is_text else real_kafka.sasl(access)
+    assert run_script("create_schema.py", **given).returncode == 0
+    site = StartSite(start_script)(**given)
+    assert site.post([event("v", n) for n in range(3)]).status == 204
+    site.script.send_signal(SIGTERM)
+    assert site.script.wait() == 0
+    assert run_script("consumer.py", "--drain", **given).returncode == 0
+    assert query("SELECT count(*)::int FROM clickstream_events") == [(3,)]
 
 
 def test_refused_clients_get_the_same_sentence_from_consumer_and_doctor(
