@@ -17,7 +17,7 @@ from clickstream.collector.kafka_delivery import RETRY_AFTER_SECONDS, KafkaDeliv
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import RateLimit
 from clickstream.collector.refused_requests import RequestRefused
-from clickstream.collector.request_body import read_body
+from clickstream.collector.request_body import UnfinishedBodies, read_body
 from clickstream.collector.request_events import ServerFields, records_of_body
 from clickstream.collector.website_files import show_snippet
 from clickstream.model.ip_addresses import UNKNOWN
@@ -56,6 +56,7 @@ class Collector:
         self._trusted_proxies = settings.trusted_proxies
         self._origins = AllowedOrigins(settings.collector_origins)
         self._rate_limit = RateLimit(settings.collector_rate) if settings.collector_rate else None
+        self._unfinished = UnfinishedBodies()
         self._now = now
         self._monotonic = monotonic
 
@@ -83,7 +84,7 @@ class Collector:
         address = client_address(request.headers, peer, self._trusted_proxies)
         began = self._monotonic()
         self._check_rate(address, began)
-        body = await read_body(request)
+        body = await read_body(request, self._unfinished)
         now = self._now()
         added = self._server_fields(request.headers, address, now)
         records = records_of_body(body, added, self._reading, now)
@@ -155,6 +156,6 @@ def _refused(refusal: RequestRefused, headers: dict[str, str]) -> Response:
     headers = {**NOT_CACHED, **headers}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
-    if refusal.status in (408, 413):  # the rest of the body is not read
+    if refusal.status in (408, 413, 503):  # the rest of the body is not read
         headers["Connection"] = "close"
     return JSONResponse(content, refusal.status, headers)

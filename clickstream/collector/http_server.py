@@ -69,8 +69,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unanswered.append(self.cycle)
 
     def on_body(self, body: bytes) -> None:
-        if not self._is_idle:  # what follows an answer is limited, too
-            self._header_bytes = max(0, self._header_bytes - len(body) - CHUNK_FRAME_BYTES)
+        self._header_bytes = max(0, self._header_bytes - len(body) - CHUNK_FRAME_BYTES)
         super().on_body(body)
 
     def send_400_response(self, msg: str) -> None:

@@ -11,14 +11,38 @@ MAX_BODY_BYTES = 1024 * 1024
 # A larger body is read up to here, so that its client reads the answer instead of a reset.
 MAX_READ_BYTES = 2 * MAX_BODY_BYTES
 BODY_SECONDS = 10.0
+# Slow clients, all together, make the collector keep at most this much.
+MAX_UNFINISHED_BYTES = 128 * MAX_BODY_BYTES
+RETRY_AFTER_SECONDS = 5
 CONTENT_TYPES = ("application/json", "text/plain")  # sendBeacon sends the second one
 GZIP = 31  # zlib's code for the frame of gzip
 
 
-async def read_body(request: Request) -> bytes:
+class UnfinishedBodies:
+    """The bytes of the bodies that are being read, limited for all requests together."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def add(self, size: int) -> None:
+        """Count more bytes. Raises RequestRefused with status 503 if they are too many."""
+        if self._bytes + size > MAX_UNFINISHED_BYTES:
+            raise RequestRefused(
+                503,
+                "too many large requests at once; send the events again",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        self._bytes += size
+
+    def remove(self, size: int) -> None:
+        """Count the bytes of a request no more."""
+        self._bytes -= size
+
+
+async def read_body(request: Request, unfinished: UnfinishedBodies) -> bytes:
     """Return the body of a request, at most MAX_BODY_BYTES after decompression.
 
-    Raises RequestRefused.
+    unfinished: counts the bytes until the body is complete. Raises RequestRefused.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
@@ -28,7 +52,7 @@ async def read_body(request: Request) -> bytes:
         raise RequestRefused(415, "send the body without Content-Encoding, or with gzip")
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _read(request)
+            body = await _read(request, unfinished)
     except TimeoutError:
         raise RequestRefused(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
     except ClientDisconnect:
@@ -36,14 +60,19 @@ async def read_body(request: Request) -> bytes:
     return _decompressed(body) if encoding == "gzip" else body
 
 
-async def _read(request: Request) -> bytes:
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > MAX_READ_BYTES:
-            raise _too_large()
-        if size <= MAX_BODY_BYTES:
-            parts.append(part)
+async def _read(request: Request, unfinished: UnfinishedBodies) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > MAX_READ_BYTES:
+                raise _too_large()
+            if size <= MAX_BODY_BYTES:
+                unfinished.add(len(part))
+                parts.append(part)
+    finally:
+        unfinished.remove(sum(map(len, parts)))
     if size > MAX_BODY_BYTES:
         raise _too_large()
     return b"".join(parts)

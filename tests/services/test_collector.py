@@ -72,6 +72,7 @@ def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site:
     late = event("v", 0) | {"timestamp": "2999-01-01T00:00:00Z"}
     for body, headers, status in [
         (event("v", 0), {**JSON, "Origin": "https://evil.example"}, 403),
+        (b" " * MAX_BODY_BYTES, {**JSON, "Origin": "https://evil.example"}, 403),
         (event("v", 0), {"Content-Type": "application/x-www-form-urlencoded"}, 415),
         (event("v", 0), {**JSON, "Content-Encoding": "br"}, 415),
         (b"nonsense", own, 400),

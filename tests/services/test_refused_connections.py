@@ -125,11 +125,15 @@ def test_the_consumer_says_of_kafka_what_the_doctor_says(
         assert "Traceback" not in consumers[words].output
 
 
-def test_producer_and_create_schema_name_a_wrong_ca_of_kafka(
+def test_the_other_scripts_name_a_wrong_ca_of_kafka(
     kafka_cases: dict[str, dict[str, str]], start_script: StartScript
 ) -> None:
     words = "is not signed by a CA of"
-    commands = (["producer.py", "--events", "1"], ["create_schema.py"])
+    commands = (
+        ["producer.py", "--events", "1"],
+        ["create_schema.py"],
+        ["collector.py", "--port", "0"],
+    )
     for script in [start_script(*each, **kafka_cases[words]) for each in commands]:
         assert script.wait() == 1
         assert words in script.output

@@ -1,11 +1,15 @@
 """The collector's rate of events for each address, and whose address a request has."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
-from clickstream.collector import rate_limit
+from clickstream.collector import rate_limit, request_body
 from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import BURST_SECONDS, RateLimit
@@ -90,6 +94,37 @@ def test_the_memory_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for name in ("a", "b", "c"):
         limit.take(name, 1_000, 0.0)
     assert [limit.seconds_to_wait(name, 0.0) > 0 for name in ("a", "b", "c")] == [False, True, True]
+
+
+def test_the_memory_of_unfinished_bodies_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_body, "MAX_UNFINISHED_BYTES", 1_500)
+    asyncio.run(_read_beside_a_slow_client())
+
+
+async def _read_beside_a_slow_client() -> None:
+    bodies = request_body.UnfinishedBodies()
+    slow = asyncio.create_task(request_body.read_body(_request_of(1_000, is_slow=True), bodies))
+    await asyncio.sleep(0)
+    with pytest.raises(RequestRefused) as refused:
+        await request_body.read_body(_request_of(1_000), bodies)
+    assert refused.value.status == 503
+    assert len(await request_body.read_body(_request_of(500), bodies)) == 500
+    slow.cancel()
+    await asyncio.wait([slow])
+    assert len(await request_body.read_body(_request_of(1_000), bodies)) == 1_000
+
+
+def _request_of(size: int, *, is_slow: bool = False) -> Request:
+    """Return a request whose body has this many bytes; that of a slow one never ends."""
+    messages = [{"type": "http.request", "body": b"x" * size, "more_body": is_slow}]
+
+    async def receive() -> dict[str, Any]:
+        if not messages:
+            await asyncio.Event().wait()
+        return messages.pop()
+
+    headers = [(b"content-type", b"text/plain")]
+    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
 
 
 def test_a_page_of_another_origin_is_refused_if_there_is_a_list() -> None:
