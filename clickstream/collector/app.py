@@ -1,7 +1,6 @@
 """The HTTP interface of the collector, as an ASGI application."""
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -38,7 +37,7 @@ Clock = Callable[[], datetime]
 class Collector:
     """Takes events by POST and answers when Kafka has them.
 
-    now: returns the time, aware UTC. monotonic: returns seconds that never go back.
+    now: returns the time, aware UTC.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class Collector:
         delivery: KafkaDelivery,
         *,
         now: Clock = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics = CollectorMetrics(lambda: delivery.pending_records)
         self._reading = reading
@@ -58,7 +56,6 @@ class Collector:
         self._rate_limit = RateLimit(settings.collector_rate) if settings.collector_rate else None
         self._unfinished = UnfinishedBodies()
         self._now = now
-        self._monotonic = monotonic
 
     async def collect(self, request: Request) -> Response:
         """Answer a request with events: 204 if every replica of Kafka has all of them."""
@@ -82,7 +79,8 @@ class Collector:
         """Send the events of a request to Kafka. Raises RequestRefused."""
         peer = request.client.host if request.client else ""
         address = client_address(request.headers, peer, self._trusted_proxies)
-        began = self._monotonic()
+        monotonic = asyncio.get_running_loop().time
+        began = monotonic()
         self._check_rate(address, began)
         body = await read_body(request, self._unfinished)
         now = self._now()
@@ -93,7 +91,7 @@ class Collector:
             self._rate_limit.take(rate_key(address), len(records), began)
         await self._delivery.deliver(records)
         self.metrics.events.inc(len(records))
-        self.metrics.acknowledge_seconds.observe(self._monotonic() - began)
+        self.metrics.acknowledge_seconds.observe(monotonic() - began)
 
     def _check_rate(self, address: str, now: float) -> None:
         if self._rate_limit is None:

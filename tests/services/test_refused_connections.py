@@ -14,6 +14,7 @@ import pytest
 from clickstream.clients.kafka_handshake import endpoints
 from clickstream.doctor import kafka_checks
 from clickstream.doctor.checks import CheckStatus, run_checks
+from clickstream.local.ports import free_port
 from clickstream.settings import Settings
 from tests.pki import NOW, Authority, Pair
 from tests.services import search_oracle
@@ -132,7 +133,7 @@ def test_the_other_scripts_name_a_wrong_ca_of_kafka(
     commands = (
         ["producer.py", "--events", "1"],
         ["create_schema.py"],
-        ["collector.py", "--port", "0"],
+        ["collector.py", "--port", str(free_port())],
     )
     for script in [start_script(*each, **kafka_cases[words]) for each in commands]:
         assert script.wait() == 1
