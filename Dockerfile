@@ -1,5 +1,5 @@
-# The consumer as a container, and with another command the collector. All settings are environment variables; KAFKA_CA_CERT and the others
-# of .env.example hand over certificates as text.
+# The consumer in a container; with another command, the collector. All settings are environment
+# variables; certificates are given as text in KAFKA_CA_CERT, KAFKA_ACCESS_CERT and KAFKA_ACCESS_KEY.
 FROM python:3.13.15-slim-trixie
 
 RUN useradd --no-log-init --uid 10001 --no-create-home clickstream

@@ -180,7 +180,7 @@ CREATE TABLE IF NOT EXISTS record_reading (
     ip_addresses      text        NOT NULL DEFAULT 'full'
 );
 
--- == Retention: from when on events are kept ====================================================
+-- == Retention: the time from which events are kept =============================================
 
 -- No row: all events are kept.
 CREATE TABLE IF NOT EXISTS event_retention (
@@ -524,8 +524,8 @@ RETURN CASE WHEN strpos(url, name || '=') > 0 THEN url_decoded(nullif(split_part
     split_part('&' || substring(split_part(url, '#', 1) FROM '\?(.*)'), '&' || name || '=', 2),
     '&', 1), '')) END;
 
--- The entries of source_categories and site_hosts that a host matches: itself, the domains that it
--- is part of (of two to four labels), and name.* if it is that name under any country's domain.
+-- The entries of source_categories and site_hosts that a host matches: the host itself, its parent
+-- domains (of two to four labels), and name.* if it is that name under any country's domain.
 CREATE OR REPLACE FUNCTION source_keys(source text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ARRAY[
@@ -535,7 +535,7 @@ RETURN ARRAY[
     substring(source FROM '[^.]+\.[^.]+\.[^.]+\.[^.]+$'),
     substring(source FROM '^(?:(?:www|m)\.)?([^.]+)\.(?:com?\.)?[^.]+$') || '.*'];
 
--- True if one of two hosts is the other or a part of it; www. does not count.
+-- True if two hosts are equal or one is a subdomain of the other; www. does not count.
 CREATE OR REPLACE FUNCTION is_same_site(host text, other_host text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN right('.' || host, length(regexp_replace(other_host, '^www\.', '')) + 1)
@@ -948,7 +948,7 @@ COMMENT ON COLUMN user_agents.os_version IS
     'Version of the operating system. Browsers often send a fixed one: 10 for each newer Windows.';
 COMMENT ON COLUMN user_agents.device_type IS 'desktop, mobile, tablet, tv, console, or NULL.';
 COMMENT ON COLUMN user_agents.is_bot IS
-    'Whether it is known as a program that no person looks at: bot_reason is not NULL.';
+    'True if a rule says that no person sends this text: bot_reason is not NULL.';
 COMMENT ON COLUMN user_agents.bot_reason IS
     'Name of the bot, and in parentheses the list or rule that knows it; NULL if it is no bot.';
 COMMENT ON COLUMN user_agents.rules_version IS 'Versions of the rules by which it was parsed.';
@@ -1022,7 +1022,8 @@ COMMENT ON COLUMN record_reading.renamed_fields IS
     'Fields whose names changed after records had been read.';
 
 COMMENT ON TABLE event_retention IS
-    'From when on events are kept, by the command retain. One row; none if all are kept.';
+    'The time from which events are kept, set by the command retain. One row; none if all events '
+    'are kept.';
 COMMENT ON COLUMN event_retention.only_row IS 'Always true.';
 COMMENT ON COLUMN event_retention.kept_from IS
     'An earlier event that is not stored is not accepted; it counts as removed.';
@@ -1076,7 +1077,7 @@ COMMENT ON COLUMN search_refused_documents.refused_at IS 'When the document was 
 COMMENT ON TABLE source_categories IS
     'Kinds of well-known sites. You may add rows, and change the category and name of others; an '
     'upgrade adds only rows that are missing. A host matches the longest entry that is the host '
-    'itself, a domain that it is part of, or name.*: that name under the domain of any country.';
+    'itself, a parent domain, or name.*: that name under the domain of any country.';
 COMMENT ON COLUMN source_categories.source IS
     'Host, in lower case and without www.; name.* for the domains of all countries; or a name that '
     'utm_source may have, such as fb.';
@@ -1085,8 +1086,8 @@ COMMENT ON COLUMN source_categories.category IS
 COMMENT ON COLUMN source_categories.name IS
     'Source of the visits that a search engine refers; NULL for the host.';
 COMMENT ON TABLE site_hosts IS
-    'Hosts of your own, and of payment pages: what they refer is not a source. Parts of a host '
-    'belong to it. Without rows, only the host of the landing page is your own.';
+    'Your own hosts, and those of payment pages: a referrer on one of them is not a source. A row '
+    'includes subdomains. Without rows, only the host of the landing page is your own.';
 COMMENT ON COLUMN site_hosts.host IS 'Host in lower case, such as shop.example.';
 COMMENT ON TABLE conversion_events IS 'Types of events that the view conversions counts.';
 COMMENT ON COLUMN conversion_events.event_type IS 'Type of event.';
@@ -1108,7 +1109,7 @@ COMMENT ON FUNCTION url_parameter IS
     'The first value of a parameter of an address, decoded; NULL if it is absent or empty.';
 COMMENT ON FUNCTION source_keys IS
     'Entries of source_categories and site_hosts that a host can match.';
-COMMENT ON FUNCTION is_same_site IS 'True if one of two hosts is the other or a part of it.';
+COMMENT ON FUNCTION is_same_site IS 'True if two hosts are equal or one is a subdomain of the other.';
 COMMENT ON FUNCTION default_channel_group IS 'The channel by the default channel groups of GA4.';
 COMMENT ON FUNCTION report_periods IS
     'The days or weeks from the first event to the last one, in the time zone of report_settings.';
@@ -1150,7 +1151,7 @@ COMMENT ON COLUMN session_sources.landing_path IS 'Path of landing_page.';
 COMMENT ON COLUMN session_sources.channel IS 'Channel by the default channel groups of GA4.';
 COMMENT ON COLUMN session_sources.is_new_visitor IS
     'True if the session is the visitor''s first one; false for a returning visitor.';
-COMMENT ON COLUMN session_sources.session_number IS 'Number of the session of its visitor, from 1.';
+COMMENT ON COLUMN session_sources.session_number IS 'Number of the session among those of its visitor, from 1.';
 COMMENT ON COLUMN visitors.user_id IS 'Id of the visitor.';
 COMMENT ON COLUMN visitors.first_seen IS 'Time of the first event.';
 COMMENT ON COLUMN visitors.last_seen IS 'Time of the last event.';

@@ -107,7 +107,9 @@ def _register_search(commands: cli.Subparsers) -> None:
 
 
 def _register_user_agents(commands: cli.Subparsers) -> None:
-    actions = cli.add_command_group(commands, "user-agents", "browsers, systems and bots")
+    actions = cli.add_command_group(
+        commands, "user-agents", "browsers, operating systems and bots of the visits"
+    )
     summary = (
         "parse the user agents of stored events that are missing or were parsed by other rules, "
         "and delete those that no event has"

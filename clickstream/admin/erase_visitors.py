@@ -56,7 +56,7 @@ SELECT_REJECTED = """
     ORDER BY topic_id, partition, "offset"
     LIMIT %(limit)s
 """
-# All visitors of whom something is stored, but for rejected records.
+# All visitors of whom something is stored, without those that only rejected records name.
 SELECT_VISITORS = """
     SELECT DISTINCT user_id FROM session_metrics
     UNION

@@ -20,7 +20,7 @@ HASH_BYTES = 32
 
 
 class JournalEntry(NamedTuple):
-    """An erasure. visitor_hash: of the visitor, in hex, by this key."""
+    """The erasure of one visitor. visitor_hash: HMAC of the id by this key, in hex."""
 
     key: bytes
     visitor_hash: str

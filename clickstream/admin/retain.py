@@ -1,7 +1,7 @@
 """Removing what is older than a number of days: sessions with their events, rejected records.
 
 Everything is done in short transactions beside running consumers. After an interruption the tables
-are as consistent as before, and the next run goes on.
+are as consistent as before, and the next run continues.
 """
 
 from collections.abc import Callable

@@ -123,7 +123,7 @@ class Collector:
         return Response(self.metrics.as_text(), media_type="text/plain; version=0.0.4")
 
     async def is_alive(self, _request: Request) -> Response:
-        """Answer 200 as long as requests are answered at all; Kafka may be away."""
+        """Answer 200, also while Kafka is down."""
         return Response("OK\n", media_type="text/plain", headers=NOT_CACHED)
 
 

@@ -1,4 +1,4 @@
-"""Records to Kafka, in bounded memory and without ever blocking the event loop."""
+"""Delivery of records to Kafka in bounded memory, without blocking the event loop."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""The collector's Kafka producer: librdkafka, which takes a record in a tenth of the time."""
+"""The collector's Kafka producer: librdkafka, ten times as fast as kafka-python."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +19,7 @@ MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
 POLL_SECONDS = 0.2
 # The broker accepts nothing from this producer any more: it lost its state, or another epoch of the
-# producer is there. The local broker also answers so after records that timed out.
+# producer is there. The local broker also does this after records that timed out.
 REFUSALS = (
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.PRODUCER_FENCED,

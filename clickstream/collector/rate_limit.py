@@ -4,7 +4,7 @@ from collections import OrderedDict
 from math import ceil
 
 BURST_SECONDS = 10
-# The addresses that are remembered; the one that was silent for longest goes first.
+# Addresses in memory; the one without a request for the longest time is forgotten first.
 MAX_ADDRESSES = 100_000
 
 

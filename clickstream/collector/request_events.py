@@ -1,4 +1,4 @@
-"""From the body of a request to the records that are sent to the topic.
+"""Turns the body of a request into the records that are sent to the topic.
 
 The bytes of an event are kept as they were sent; fields that the server knows are added to them.
 Only if IP_ADDRESSES limits addresses, the event is written again.
@@ -26,7 +26,7 @@ MAX_EVENT_BYTES = 256 * 1024
 # More would keep the server from other requests for too long.
 MAX_EVENTS = 5_000
 BLANKS = b" \t\r\n"
-# Reasons of the parser for bytes that are no JSON at all.
+# Reasons of the parser for bytes that are not JSON.
 NOT_JSON = ("not_json", "not_utf8", "schema_registry_not_json")
 # An event gets its id from its place in the topic only if it has none, and the id is not used here.
 NO_ORIGIN = ("", 0, 0)
@@ -85,7 +85,7 @@ def _split(body: bytes) -> Iterator[bytes]:
 
 
 def _elements(text: str) -> Iterator[bytes]:
-    """Yield the bytes of each element of a JSON array. Raises ValueError if the text is none."""
+    """Yield the bytes of each element of a JSON array. Raises ValueError if it is not one."""
     position = _after_blanks(text, 1)
     last = len(text) - 1
     if position == last and text[last] == "]":

@@ -60,7 +60,7 @@ class Limit:
 
     @property
     def left(self) -> int:
-        """How many connections are left for the pipeline."""
+        """Number of connections that are left for the pipeline."""
         return max(0, self.size - self.used)
 
 

@@ -1,4 +1,4 @@
-"""How large the tables are, and how much a day adds. No large table is read as a whole."""
+"""The sizes of the tables, and how much a day adds. No large table is read completely."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,7 @@ MIX_SIZE = 1_000
 GOOGLE = "https://www.google.com/"
 BING = "https://www.bing.com/"
 FACEBOOK = "https://l.facebook.com/"
-# Parameters with a click id, and whose they are.
+# Parameters with a click id, and the ad network of each.
 CLICK_NETWORKS = {
     "gclid": "Google Ads",
     "gbraid": "Google Ads",

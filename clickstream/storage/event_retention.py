@@ -1,4 +1,4 @@
-"""The table event_retention: from when on events are kept.
+"""The table event_retention: the time from which events are kept.
 
 An event before kept_from that is not stored is not accepted. Sessions whose last event is before
 removed_before are removed, with their events. kept_from is at least one session timeout later, so
@@ -70,7 +70,7 @@ def allow_timeout(cursor: Cursor, timeout: timedelta) -> None:
     cursor.execute(ADVANCE_KEPT_FROM, (timeout,))
     if cursor.fetchone() == (True,):
         raise UserError(
-            f"with a timeout of {format_duration(timeout)}, events of now could belong to sessions "
+            f"with a timeout of {format_duration(timeout)}, new events could belong to sessions "
             "that retain has removed; set a shorter SESSION_TIMEOUT_SECONDS, or wait until the "
             "removed sessions are older than that"
         )

@@ -35,10 +35,10 @@ WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 day
 -- With many changes a backfill of the index is better: it is done in small steps.
 DELETE FROM search_cursor
 WHERE (SELECT count(*) FROM session_changes WHERE xid = pg_current_xact_id()) > 20000;
--- It also makes consumers of version 3, which do not write the columns, refuse to go on.
+-- It also makes consumers of version 3, which do not write the columns, stop.
 UPDATE session_rule SET metrics_version = 3 WHERE metrics_version = 2;
 
--- Retention: from when on events are kept; the documents of events that were removed.
+-- Retention: the time from which events are kept; the documents of events that were removed.
 CREATE TABLE IF NOT EXISTS event_retention (
     only_row          boolean     PRIMARY KEY DEFAULT true CHECK (only_row),
     kept_from         timestamptz NOT NULL,
