@@ -41,7 +41,7 @@ UPDATE_REASON = """
 DELETE_RETRIED = """
     DELETE FROM rejected_events WHERE (topic_id, partition, "offset") = (%s, %s, %s)
 """
-# In the row of the partition, or in that of the forgotten ones.
+# Changes the row of the partition, or that of the forgotten ones.
 MOVE_COUNTERS = """
     UPDATE stream_positions
     SET rejected = rejected - %(left)s, duplicates = duplicates + %(duplicates)s,

@@ -81,7 +81,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def _answer_no_more(self) -> None:
-        """Drop the answers to requests that are in work; writing them would raise RuntimeError."""
+        """Drop the answers to unfinished requests; writing them would raise RuntimeError."""
         for cycle in self._unanswered:
             cycle.disconnected = True
 

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-# The limits of what waits. A text beyond them is taken when an event has it again; otherwise
+# Limits of the waiting texts. A text beyond them is added when an event has it again; otherwise
 # `user-agents refresh` finds it.
 MAX_TEXTS = 10_000
 MAX_CHARACTERS = 4_000_000
-# Then all are forgotten and parsed once more, which changes nothing.
+# With more, all known texts are forgotten; parsing a text again changes nothing.
 MAX_KNOWN = 200_000
 
 

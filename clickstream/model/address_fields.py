@@ -41,8 +41,8 @@ def shared_names(names: FieldNames) -> dict[str, str]:
 def _limit(value: Any, *, path: Path, names: FieldNames, kept: IpAddresses) -> Any:
     """Return what is kept of the value at a path of ip_address; LEFT_OUT for nothing.
 
-    Of an object, the values are kept that are fields themselves: an address among them has a path
-    of its own.
+    If the value is an object, its values that are fields themselves are kept: an address among
+    them has a path of its own.
     """
     if is_absent(value):
         return value

@@ -112,7 +112,7 @@ def _texts(value: bytes) -> Iterator[str]:
     try:
         text = value.decode()
     except UnicodeDecodeError:
-        yield value.decode("latin-1")  # mostly the reason why a text is not UTF-8
+        yield value.decode("latin-1")  # the usual encoding of text that is not UTF-8
         text = value.decode("utf-8", "replace")
     yield text
     for _ in range(LEVELS_OF_ESCAPES):

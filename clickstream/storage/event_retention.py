@@ -18,7 +18,7 @@ REPLACE_RETENTION = """
     ON CONFLICT (only_row) DO UPDATE
     SET kept_from = excluded.kept_from, removed_before = excluded.removed_before
 """
-# Returns True if no event of the present would be accepted.
+# Returns True if not even an event of now would be accepted.
 ADVANCE_KEPT_FROM = """
     UPDATE event_retention SET kept_from = greatest(kept_from, removed_before + %s)
     RETURNING kept_from > now()
@@ -40,7 +40,7 @@ def read(cursor: Cursor) -> Retention | None:
 
 
 def read_kept_from(cursor: Cursor) -> datetime | None:
-    """Return the time from which on events are kept, or None if all are."""
+    """Return the time from which events are kept, or None if all are."""
     stored = read(cursor)
     return stored and stored.kept_from
 

@@ -1,6 +1,6 @@
 """The outcome of each record: new, duplicate, rejected or removed.
 
-It is decided here alone, for the consumer's batches and for `rejected retry`.
+Only this module decides it, for the consumer's batches and for `rejected retry`.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class StoredRecords:
 
 
 class RecordDetails(Protocol):
-    """Details of records besides their events; looked at for rejected records only."""
+    """Details of records besides their events; used for rejected records only."""
 
     def time_of(self, index: int) -> datetime | None:
         """Return the time of the record with an index, if it has one."""

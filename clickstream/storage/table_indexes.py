@@ -1,7 +1,7 @@
 """Indexes of existing tables, built while consumers write.
 
-Building an index of a large table takes minutes. CREATE INDEX CONCURRENTLY keeps nobody waiting,
-but cannot be part of a transaction. If it is interrupted, it leaves an invalid index: the next run
+Building an index of a large table takes minutes. CREATE INDEX CONCURRENTLY blocks no writes, but
+cannot be part of a transaction. If it is interrupted, it leaves an invalid index: the next run
 drops that and builds it again.
 """
 
