@@ -20,6 +20,7 @@ from clickstream.pasteable import pasteable
 from clickstream.plurals import plural
 from clickstream.report.as_json import as_json
 from clickstream.settings import Settings, load
+from clickstream.storage.interruptible import interruptible
 from clickstream.untrusted_text import clean, clip
 
 APPLICATION = "clickstream erase"
@@ -79,13 +80,17 @@ def _erase(arguments: argparse.Namespace) -> int:
     cli.start_logging(settings.log_format)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         if arguments.again is not None:
-            erasure, visitors = erase_visitors.erase_again(connection, arguments.again)
+            erasure, visitors = interruptible(
+                connection, lambda: erase_visitors.erase_again(connection, arguments.again)
+            )
         else:
             visitors = _visitors(arguments)
             if not (arguments.yes or _is_confirmed(connection, visitors)):
                 print("Nothing was erased.")
                 return cli.FAILED
-            erasure = erase_visitors.erase(connection, visitors, arguments.journal)
+            erasure = interruptible(
+                connection, lambda: erase_visitors.erase(connection, visitors, arguments.journal)
+            )
     problem = _erase_documents(settings, visitors)
     if arguments.json:
         print(as_json(replace(erasure, is_complete=not problem)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.services.databases import COPY_DATABASE, DROP_DATABASE, Query, query_
 from tests.services.records import event, random_events, send, send_keyed, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 from tests.services.search_oracle import wait_until_equal
+from tests.services.waiting import eventually
 
 # With what JSON escapes, SQL quotes, a shell expands and a terminal obeys.
 VISITOR = 'o\'Br\\ien "é"/%s\t$(id)\x1b[2J😀'
@@ -48,6 +50,11 @@ REFUSE_DOCUMENTS = """
 INSERT_CHECKPOINT = """
     INSERT INTO search_cursor (horizon, token, system_identifier)
     SELECT pg_current_xact_id(), '', system_identifier::text FROM pg_control_system()
+"""
+WAITING = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+      AND application_name = 'clickstream erase'
 """
 
 
@@ -299,3 +306,16 @@ def test_a_visitor_with_many_events_is_erased_in_steps_between_which_all_session
     (progress, _) = batches.store([[event("visitor-1", 0), event("visitor-0", 50_000)], []])
     assert (progress.removed, progress.duplicates) == (1, 0)
     oracle.check_sessions(transactions, timeout=60)
+
+
+def test_ctrl_c_ends_erase_while_it_waits_for_a_consumer(
+    transactions: Connection, start_script: StartScript, query: Query, tmp_path: Path
+) -> None:
+    with transactions.cursor() as cursor:
+        write_lock.share(cursor, "60s")
+        options = ("--user-id", VISITOR, "--yes", "--journal", str(tmp_path / "journal"))
+        interrupted = start_script("clickstream", "erase", *options)
+        eventually(lambda: query(WAITING) == [(1,)])
+        interrupted.send_signal(SIGINT)
+        assert interrupted.wait() == 130
+    assert interrupted.output == "interrupted\n"
