@@ -1,7 +1,7 @@
 """Batches stored in the test's own process, on a real database and without Kafka."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from clickstream.clients.postgres import Connection
@@ -17,6 +17,8 @@ from tests.services.records import key_of, value_of
 
 # Times that MIN_EVENT_TIME rejects are stored too.
 ALL_TIMES = Reading(min_event_time=datetime.min.replace(tzinfo=UTC))
+# The session rule without settings.
+DEFAULT_RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
 TOPIC = TopicIdentity("a-topic", "a-topic-id")
 EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule,

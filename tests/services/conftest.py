@@ -29,6 +29,7 @@ from clickstream.local import search_server as local
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings
 from clickstream.storage import schema
+from tests.services.batches import DEFAULT_RULE, Batches
 from tests.services.databases import (
     CLOSE_DATABASE,
     COPY_DATABASE,
@@ -326,6 +327,12 @@ def transactions(settings: Settings) -> Iterator[Connection]:
         with opened, opened.cursor() as cursor:
             cursor.execute("SET synchronous_commit = off")
         yield opened
+
+
+@pytest.fixture
+def batches(transactions: Connection) -> Batches:
+    """Store batches of events by the default session rule, from empty tables on."""
+    return Batches(transactions, DEFAULT_RULE)
 
 
 @pytest.fixture

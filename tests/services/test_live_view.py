@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from clickstream.clients.postgres import Connection, connect
-from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
-from tests.services.batches import Batches
+from tests.services.batches import DEFAULT_RULE, Batches
 from tests.services.own_server import OwnServer
 from tests.services.records import event
 from tests.services.scripts import RunScript, command
@@ -24,19 +23,11 @@ if sys.platform == "win32":
 
 from tests.services.pseudo_terminal import PseudoTerminal
 
-RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
 END_SECONDS = 90
 # In a wide window two tables are side by side.
 WIDE_HEADING = re.compile("Event types .*Latest sessions")
 
 Watch = Callable[[Mapping[str, str], tuple[int, int]], PseudoTerminal]
-
-
-@pytest.fixture
-def batches(settings: Settings) -> Iterator[Batches]:
-    """Store batches of events, from empty tables on."""
-    with closing(connect(settings, application="test")) as connection:
-        yield Batches(connection, RULE)
 
 
 @pytest.fixture
@@ -118,7 +109,7 @@ def test_it_says_in_place_that_postgresql_is_away_and_goes_on_when_it_is_back(
     with closing(
         connect(Settings.from_mapping(own_postgres.environment), application="test")
     ) as connection:
-        Batches(connection, RULE).store([[now("a")]])
+        Batches(connection, DEFAULT_RULE).store([[now("a")]])
     eventually(shows(terminal, "1 event, "))
     own_postgres.stop()
     eventually(shows(terminal, "no answer"))

@@ -1,9 +1,6 @@
 """The HTML page in Chromium: every chart draws, and nothing overflows at any size or colour."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,15 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from clickstream.clients.postgres import connect
-from clickstream.model.sessions import Rule
-from clickstream.settings import Settings
 from tests.services.batches import Batches
 from tests.services.records import event
 from tests.services.scripts import RunScript
 from tests.services.waiting import DEADLINE_MILLISECONDS, eventually
 
-RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
 SHOP = ("--events", "800", "--backfill", "2d", "--seed", "7")
 NEWS = ("--profile", "news", "--events", "400", "--backfill", "2d", "--seed", "7")
 HOSTILE = "</script><script>hacked=1</script><img src=x onerror=hacked=1>{a|b}{b}\x1b[2J\u202e"
@@ -75,13 +68,6 @@ NEXT_FRAMES = """async () => {
 SHOW_ALL_TOOLTIPS = """() => document.querySelectorAll(".chart").forEach((chart) => {
   echarts.getInstanceByDom(chart).dispatchAction({type: "showTip", seriesIndex: 0, dataIndex: 0});
 })"""
-
-
-@pytest.fixture
-def batches(settings: Settings) -> Iterator[Batches]:
-    """Store batches of events, from empty tables on."""
-    with closing(connect(settings, application="test")) as connection:
-        yield Batches(connection, RULE)
 
 
 def written_page(run_script: RunScript, folder: Path) -> str:

@@ -2,17 +2,12 @@
 
 import json
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
 from random import Random
 from typing import Any
 
-import pytest
-
 from clickstream.clients.postgres import connect
-from clickstream.model.sessions import Rule
 from clickstream.model.user_agents import UserAgentParser
 from clickstream.settings import Settings
 from clickstream.storage import user_agent_table
@@ -42,13 +37,6 @@ OUTDATE = """
     DELETE FROM user_agents WHERE user_agent = %(missing)s;
     INSERT INTO user_agents (user_agent, rules_version) VALUES ('gone', 'old');
 """
-
-
-@pytest.fixture
-def batches(settings: Settings) -> Iterator[Batches]:
-    """Store batches of events, from empty tables on."""
-    with closing(connect(settings, application="test")) as connection:
-        yield Batches(connection, Rule(timedelta(minutes=30), frozenset(), frozenset()))
 
 
 def report(run_script: RunScript) -> tuple[str, Any]:
