@@ -5,7 +5,7 @@ The order makes it safe to interrupt and to run again:
 1. One short transaction, which keeps the consumers out: store the hash of each visitor, append it
    to the journal, and make the consumers drop their caches. From its commit on, nothing of these
    visitors is stored any more.
-2. Delete what is stored, in short steps beside running consumers. After each step the sessions
+2. Delete what is stored, in short steps while consumers run. After each step the sessions
    still follow from the events.
 3. The indexer deletes the documents, which the steps have logged by their ids.
 """

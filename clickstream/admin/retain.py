@@ -1,6 +1,6 @@
 """Removing what is older than a number of days: sessions with their events, rejected records.
 
-Everything is done in short transactions beside running consumers. After an interruption the tables
+Everything is done in short transactions while consumers run. After an interruption the tables
 are as consistent as before, and the next run continues.
 """
 
@@ -124,7 +124,7 @@ def retain(
     except errors.LockNotAvailable:
         raise UserError(
             f"another command has been writing for more than {STEP_TIMEOUT}: wait for it and run "
-            "this again, which goes on where this ended"
+            "this again, which continues where this ended"
         ) from None
     return replace(found, sessions=sessions, events=events, rejected_records=rejected)
 

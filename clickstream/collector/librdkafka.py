@@ -93,7 +93,7 @@ def create_producer(settings: Settings) -> Producer:
         "security.protocol": settings.kafka_security_protocol,
         "acks": "all",
         "enable.idempotence": True,
-        # That of Kafka's own clients: a visitor stays in one partition, whoever sends.
+        # As Kafka's own clients do it: a visitor stays in one partition, whatever client sends.
         "partitioner": "murmur2_random",
         "linger.ms": LINGER_MS,
         "message.timeout.ms": DELIVERY_TIMEOUT_MS,

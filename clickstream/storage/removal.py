@@ -1,7 +1,7 @@
 """Removing sessions with their events and documents, and rejected records.
 
-Each function works in the caller's transaction, beside running consumers. What it deletes is added
-to the counter `removed`, so that all records still count.
+Each function works in the caller's transaction, while consumers run. The number of what it deletes
+is added to the counter `removed`, so that the counters still add up.
 """
 
 from collections.abc import Collection, Sequence
