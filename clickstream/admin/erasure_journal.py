@@ -51,18 +51,21 @@ def append(path: Path, entries: Sequence[JournalEntry], erased_at: datetime) -> 
 
 
 def read(path: Path) -> list[JournalEntry]:
-    """Return the entries of a journal. Raises UserError if it cannot be read."""
+    """Return the entries of a journal. Raises UserError if it cannot be read or has none."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise UserError(
             f"cannot read {clean(str(path))}: {error.strerror}; check --again"
         ) from None
-    return [
+    entries = [
         _entry(line, f"line {number} of {clean(str(path))}")
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
+    if not entries:
+        raise UserError(f"{clean(str(path))} has no erasures; check --again")
+    return entries
 
 
 def _line(entry: JournalEntry, erased_at: datetime) -> str:

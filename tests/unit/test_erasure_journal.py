@@ -43,3 +43,11 @@ def test_a_journal_that_cannot_be_written_or_read_is_an_error(tmp_path: Path) ->
             erasure_journal.append(path, [FIRST], NOON)
         with pytest.raises(UserError, match="cannot read"):
             erasure_journal.read(path)
+
+
+def test_a_journal_without_erasures_is_an_error(tmp_path: Path) -> None:
+    """After a restore, an empty file must not look like a repeated erasure."""
+    path = tmp_path / "journal"
+    path.write_bytes(b"\n")
+    with pytest.raises(UserError, match=r"journal has no erasures; check --again"):
+        erasure_journal.read(path)
