@@ -25,8 +25,8 @@ REFUSALS = (
     KafkaError.PRODUCER_FENCED,
     KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.UNKNOWN_PRODUCER_ID,
-    KafkaError._FENCED,  # noqa: SLF001 - a public code; its underscore says that it is the client's
-    KafkaError._FATAL,  # noqa: SLF001
+    KafkaError._FENCED,  # noqa: SLF001 - a public code; the underscore marks codes of the client
+    KafkaError._FATAL,  # noqa: SLF001 - the same
 )
 # Is called with the reason if a record failed, else with None.
 OnAnswer = Callable[[str | None], None]

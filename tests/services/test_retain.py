@@ -87,7 +87,7 @@ STEPS = st.lists(
 
 @dataclass
 class Oracle:
-    """What must be stored. None among the records stands for a rejected one."""
+    """The clicks that must be stored or gone, and the rejected records: those sent as None."""
 
     rule: Rule
     kept_from: float = -inf

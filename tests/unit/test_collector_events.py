@@ -149,7 +149,7 @@ def test_the_visitor_of_what_is_no_event_is_the_key_if_it_can_be_read() -> None:
     ],
 )
 def test_a_time_that_the_consumer_would_refuse_is_refused_with_the_time(timestamp: Any) -> None:
-    """Of the whole array nothing is sent, so the client may stamp all of it again."""
+    """No event of the array is sent, so the client may give all of them another time."""
     body = json.dumps([an_event(), an_event(timestamp=timestamp)])
     with pytest.raises(RequestRefused) as raised:
         records(body)
