@@ -21,7 +21,6 @@ from psycopg2 import errors
 from clickstream.admin import erasure_journal
 from clickstream.admin.erasure_journal import JournalEntry
 from clickstream.clients.postgres import Connection, Cursor, only_row
-from clickstream.errors import UserError
 from clickstream.model.field_names import FieldNames
 from clickstream.model.named_visitors import names_any, visitors_of
 from clickstream.storage import change_log, erased_visitors, removal, stored_reading, write_lock
@@ -35,7 +34,6 @@ STEP_EVENTS = 10_000
 STEP_SESSIONS = 1_000
 # Rejected records that are in memory at once, each of up to 1 MiB.
 STEP_RECORDS = 100
-STEP_TIMEOUT = "60s"
 
 COUNT_STORED = """
     SELECT count(*), coalesce(sum(total_events), 0)::bigint
@@ -164,13 +162,12 @@ def _erase_stored(
         while removed := _remove_next_sessions(connection, visitors):
             sessions, events = sessions + removed.sessions, events + removed.events
         with connection, connection.cursor() as cursor:
-            write_lock.share(cursor, STEP_TIMEOUT)
+            write_lock.share_for_step(cursor)
             change_log.forget(cursor, visitors)
         rejected = _remove_rejected(connection, visitors)
     except errors.LockNotAvailable:
-        raise UserError(
-            f"another command has been writing for more than {STEP_TIMEOUT}: wait for it and run "
-            "this again; what is erased stays so"
+        raise write_lock.step_refused(
+            "wait for it and run this again; what is erased stays so"
         ) from None
     return Erasure(erased_at, number, sessions, events, rejected, str(journal.absolute()))
 
@@ -180,7 +177,7 @@ def _remove_next_sessions(
 ) -> removal.RemovedSessions | None:
     """Delete the next sessions with their events; return None if there are none."""
     with connection, connection.cursor() as cursor:
-        write_lock.share(cursor, STEP_TIMEOUT)
+        write_lock.share_for_step(cursor)
         limits = {"events": STEP_EVENTS, "sessions": STEP_SESSIONS}
         cursor.execute(SELECT_NEXT_SESSIONS, {"visitors": list(visitors), **limits})
         ids = [session_id for (session_id,) in cursor.fetchall()]
@@ -199,7 +196,7 @@ def _remove_rejected(connection: Connection, visitors: Collection[str]) -> int:
         ]
         if named:
             with connection, connection.cursor() as cursor:
-                write_lock.share(cursor, STEP_TIMEOUT)
+                write_lock.share_for_step(cursor)
                 number += sum(removal.remove_rejected(cursor, named).values())
     return number
 

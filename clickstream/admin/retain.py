@@ -12,7 +12,6 @@ from typing import NamedTuple
 from psycopg2 import errors
 
 from clickstream.clients.postgres import Connection, Cursor, only_row
-from clickstream.errors import UserError
 from clickstream.storage import (
     change_log,
     event_retention,
@@ -30,7 +29,6 @@ from clickstream.storage.snapshot import snapshot
 STEP_EVENTS = 5_000
 STEP_SESSIONS = 500
 STEP_RECORDS = 500
-STEP_TIMEOUT = "60s"
 
 # Numbers of sessions and events, those to be removed and all.
 SURVEY_SESSIONS = """
@@ -119,12 +117,11 @@ def retain(
         sessions, events = _remove_sessions(connection, limits, lambda gone: show(found, gone))
         rejected = _remove_rejected(connection, limits)
         with connection, connection.cursor() as cursor:
-            write_lock.share(cursor, STEP_TIMEOUT)
+            write_lock.share_for_step(cursor)
             change_log.prune(cursor)
     except errors.LockNotAvailable:
-        raise UserError(
-            f"another command has been writing for more than {STEP_TIMEOUT}: wait for it and run "
-            "this again, which continues where this ended"
+        raise write_lock.step_refused(
+            "wait for it and run this again, which continues where this ended"
         ) from None
     return replace(found, sessions=sessions, events=events, rejected_records=rejected)
 
@@ -172,7 +169,7 @@ def _remove_sessions(
     while True:
         try:
             with connection, connection.cursor() as cursor:
-                write_lock.share(cursor, STEP_TIMEOUT)
+                write_lock.share_for_step(cursor)
                 chosen = _choose(cursor, after, limits.removed_before)
                 if not chosen:
                     return sessions, events
@@ -204,7 +201,7 @@ def _remove_rejected(connection: Connection, limits: Retention) -> int:
     after: tuple[str, int, int] = ("", -1, -1)
     while True:
         with connection, connection.cursor() as cursor:
-            write_lock.share(cursor, STEP_TIMEOUT)
+            write_lock.share_for_step(cursor)
             values = {"after": after, "kept_from": limits.kept_from, "limit": STEP_RECORDS}
             cursor.execute(SELECT_OLD_RECORDS, values)
             keys = [RejectedKey(*row) for row in cursor.fetchall()]

@@ -20,6 +20,7 @@ BUMP_EPOCHS = "UPDATE stream_positions SET epoch = epoch + 1"
 
 BATCH_TIMEOUT = "30s"
 EXCLUSION_TIMEOUT = "60s"
+STEP_TIMEOUT = "60s"
 
 
 def share(cursor: Cursor, timeout: str) -> None:
@@ -30,6 +31,19 @@ def share(cursor: Cursor, timeout: str) -> None:
     """
     cursor.execute(SET_LOCK_TIMEOUT, (timeout,))
     cursor.execute(SHARE_WRITE_LOCK)
+
+
+def share_for_step(cursor: Cursor) -> None:
+    """Acquire the lock in shared mode for one step of a command. Raises LockNotAvailable."""
+    share(cursor, STEP_TIMEOUT)
+
+
+def step_refused(advice: str) -> UserError:
+    """Return the error for a step that found a lock taken for too long.
+
+    advice: what to do, the end of the sentence.
+    """
+    return UserError(f"another command has been writing for more than {STEP_TIMEOUT}: {advice}")
 
 
 def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
