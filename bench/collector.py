@@ -23,7 +23,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from bench.support import records, servers
+from bench.records import records
+from bench.servers import servers
 from clickstream import cli
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.run import run

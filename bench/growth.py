@@ -24,6 +24,8 @@ memory: 3,021 bytes each; 1,000,000 of them take 2.8 GiB.
 import argparse
 import json
 import random
+import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,7 +34,8 @@ from time import perf_counter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from bench import support
+from bench import servers
+from bench.records import TYPES
 from clickstream import cli
 from clickstream.admin.rebuild_sessions import rebuild
 from clickstream.clients.postgres import Connection, connect
@@ -239,7 +242,7 @@ def late(connection: Connection) -> None:
 
 def memory(visitors: int) -> None:
     """Measure the memory of open sessions of 20 events."""
-    before = support.peak_mib()
+    before = _peak_mib()
     cache = SessionCache(RULE)
     started = perf_counter()
     for number in range(visitors):
@@ -247,13 +250,19 @@ def memory(visitors: int) -> None:
         _ = session.session_id  # a stored session has it in memory
         cache._last[session.user_id] = session  # noqa: SLF001
     filled = perf_counter()
-    size = support.peak_mib() - before
+    size = _peak_mib() - before
     print(
         f"{visitors:,} open sessions of 20 events: {size:,.0f} MiB, "
         f"{size * 2**20 / visitors:,.0f} bytes each; folded in {filled - started:.0f} s"
     )
     cache.evict(NOW - timedelta(days=1))
     print(f"  looking for those that ended: {perf_counter() - filled:.2f} s")
+
+
+def _peak_mib() -> float:
+    """Return the largest resident size of this process so far, MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def parsed_events(visitor: int) -> Iterator[Event]:
@@ -263,7 +272,7 @@ def parsed_events(visitor: int) -> Iterator[Event]:
     for number in range(20):
         time = NOW - timedelta(seconds=10 * (20 - number))
         fields = {
-            "event_type": support.TYPES[number * 4],
+            "event_type": TYPES[number * 4],
             "page_url": f"https://shop.example/products/{visitor}-{number % 8}",
             "product_id": f"product-{visitor}-{number % 6}",
         }
@@ -288,7 +297,7 @@ SCENARIOS: dict[str, Callable[[Connection], None]] = {
 def database() -> Iterator[Connection]:
     """Yield a connection to an empty database with our tables."""
     with (
-        support.servers(["postgres"]) as settings,
+        servers.servers(["postgres"]) as settings,
         closing(connect(settings, application="bench")) as connection,
     ):
         yield connection

@@ -11,7 +11,7 @@ TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST. Run from the project's folder: pyth
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
@@ -20,13 +20,13 @@ import orjson
 from opensearchpy import OpenSearch
 from opensearchpy.helpers import parallel_bulk
 
-from bench import support
+from bench import servers
+from bench.consumer_run import drain
 from bench.null_search import null_search
-from bench.pipeline import Clock
+from bench.records import produce
 from clickstream import cli
 from clickstream.clients import opensearch
 from clickstream.clients.postgres import connect
-from clickstream.consumer import batch
 from clickstream.indexer import checkpoint
 from clickstream.indexer.background import running_indexer
 from clickstream.indexer.backlog import wait_until_indexed
@@ -37,11 +37,6 @@ from clickstream.indexer.indexes import IndexSet
 from clickstream.indexer.steps import BACKFILL_START, backfill_step
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-
-EMPTY_TABLES = """
-    TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions,
-        session_changes, search_cursor
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,15 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(events: int, visitors: int, rounds: int) -> int:
-    with support.servers(["kafka", "postgres", "opensearch"]) as settings:
-        support.produce(settings, events, visitors)
-        clock = Clock()
-        clock.measure("store", batch, "store")
-        _consume(replace(settings, opensearch_host=""), clock)
-        _compare_indexing(settings, rounds)
+    with servers.running(["kafka", "postgres", "opensearch"]) as settings:
+        produce(settings, events, visitors)
+        with servers.database(settings) as own:
+            drain(replace(own, opensearch_host=""), events)
+            _compare_indexing(own, rounds)
         with null_search() as null:
-            searching = replace(settings, opensearch_port=int(null["OPENSEARCH_PORT"]))
-            _compare_consuming(searching, clock, events, rounds)
+            searching = replace(
+                settings,
+                opensearch_host=null["OPENSEARCH_HOST"],
+                opensearch_port=int(null["OPENSEARCH_PORT"]),
+                opensearch_use_ssl=False,
+            )
+            _compare_consuming(searching, events, rounds)
     return cli.DONE
 
 
@@ -130,25 +129,20 @@ def _backfill(settings: Settings) -> float:
         return perf_counter() - started
 
 
-def _compare_consuming(settings: Settings, clock: Clock, events: int, rounds: int) -> None:
+def _compare_consuming(settings: Settings, events: int, rounds: int) -> None:
     print(f"{'without indexer':>18} {'with indexer':>16} {'share':>7}")
     shares = []
     for _ in range(rounds):
-        alone = events / _consume(replace(settings, opensearch_host=""), clock)
-        beside = events / _consume(settings, clock)
+        alone = _rate(replace(settings, opensearch_host=""), events)
+        beside = _rate(settings, events)
         shares.append(beside / alone)
         print(f"{alone:>16,.0f}/s {beside:>14,.0f}/s {shares[-1]:>7.2f}")
     print(f"median share: {median(shares):.2f}")
 
 
-def _consume(settings: Settings, clock: Clock) -> float:
-    """Return the seconds from the first batch to the last, with empty tables at first."""
-    with closing(connect(settings, application="bench")) as connection, connection:
-        connection.cursor().execute(EMPTY_TABLES)
-    clock.first = None
-    with running_indexer(settings) if settings.opensearch_host else nullcontext():
-        support.drain(settings)
-        return clock.last - (clock.first or 0.0)
+def _rate(settings: Settings, events: int) -> float:
+    with servers.database(settings) as own:
+        return drain(own, events).rate
 
 
 if __name__ == "__main__":
