@@ -21,6 +21,15 @@ VALID: dict[str, Any] = {
     "timestamp": "2024-05-01T12:00:00.123456Z",
     "user_id": "user-1",
 }
+# A record in the strict form that also has a key without a column.
+STRICT: dict[str, Any] = VALID | {
+    "page_url": "/",
+    "price": 19.99,
+    "quantity": 2,
+    "ip_address": "203.0.113.7",
+    "success": True,
+    "extra": {"a": [1, 2.5, "b"]},
+}
 
 
 def read(

@@ -6,13 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from clickstream.model.events import Event, InvalidEventError
 from clickstream.model.field_names import parse_event_types, parse_field_names
 from clickstream.model.reading import Reading
-from tests.unit.parsing import event_with, properties, read, refusal
+from tests.unit.parsing import STRICT, event_with, properties, read, refusal
 
 INPUTS = Path(__file__).parents[1] / "data" / "inputs"
 TEN = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -246,42 +243,3 @@ def test_an_error_names_the_field_as_it_was_sent() -> None:
     assert error.detail == (
         "The field user_id (sent as 'userId') is an object, not a string or an integer."
     )
-
-
-STRICT = {
-    "event_id": "018f3f5e-7b3a-7c11-9a53-0d2f6f3b9c01",
-    "event_type": "page_view",
-    "timestamp": "2024-05-01T12:00:00.123456Z",
-    "user_id": "user-1",
-    "page_url": "/",
-    "price": 19.99,
-    "quantity": 2,
-    "ip_address": "203.0.113.7",
-    "success": True,
-    "extra": {"a": [1, 2.5, "b"]},
-}
-# With a name that no record has, every record is read field by field.
-FIELD_BY_FIELD = reading("visit_id=no such name")
-ODD: list[Any] = [None, "", "a", " ", "a" * 65, "\0", "\ud83d", 0, -1, 7, 1.5, 1e300, True, [], {}]
-ODD += ["2024-05-01T12:00:00.1234567Z", "2024-05-01T12:00:00+00:00", "20240501T120000.12345678Z"]
-ODD += ["::ffff:1.2.3.4", "1.2.3.4:5", "18F3F5E0-7B3A-7C11-9A53-0D2F6F3B9C01", 10**30, 0.00001]
-changes = st.dictionaries(
-    st.sampled_from([*STRICT, "device", "ip", "device_type", "x\0", "x"]),
-    st.sampled_from(ODD),
-    max_size=3,
-)
-
-
-@given(changes)
-def test_records_in_the_strict_form_are_read_as_all_others_are(changed: dict[str, Any]) -> None:
-    value = json.dumps(STRICT | changed).encode()
-    assert outcome(value, Reading()) == outcome(value, FIELD_BY_FIELD)
-
-
-def outcome(value: bytes, setting: Reading) -> Any:
-    """Return an event with its properties as an object, or the reason it is rejected for."""
-    try:
-        event = read(value, reading=setting)
-    except InvalidEventError as error:
-        return error.detail
-    return event._replace(properties=None), properties(event)
