@@ -18,6 +18,7 @@ from clickstream import __version__, cli
 from clickstream.clients.kafka_handshake import describe_unsafe_key
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
+from clickstream.consumer.garbage_collector import collect_rarely
 from clickstream.consumer.health import Health
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.metrics_server import serving_metrics
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def consume(arguments: argparse.Namespace) -> int:
     """Consume until a signal, or until the topic is drained."""
+    collect_rarely()
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
     _log_start(settings)

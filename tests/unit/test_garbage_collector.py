@@ -1,0 +1,73 @@
+"""The consumer's garbage collector: it rarely runs, and finds little."""
+
+import gc
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import consumer
+from clickstream import cli
+from clickstream.consumer.garbage_collector import NEW_OBJECTS, collect_rarely
+from clickstream.model.sessions import Rule, Session, fold
+from tests.unit.parsing import event_with
+
+RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
+
+
+@pytest.fixture
+def collections() -> Iterator[list[int]]:
+    """The number of unreachable objects that each run of the collector found."""
+    found: list[int] = []
+
+    def observe(phase: str, info: dict[str, Any]) -> None:
+        if phase == "stop":
+            found.append(info["collected"])
+
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.callbacks.append(observe)
+    yield found
+    gc.callbacks.remove(observe)
+    gc.set_threshold(*thresholds)
+
+
+def sessions_of(visitors: int) -> list[Session]:
+    """Return a session with a purchase of each visitor."""
+    values = {"event_type": "purchase", "price": 1, "order_id": "o", "page_url": "/a", "x": {}}
+    return [
+        session
+        for number in range(visitors)
+        for session in fold([event_with(user_id=str(number), **values)], RULE)
+    ]
+
+
+def test_the_collector_does_not_run_while_a_batch_is_folded(collections: list[int]) -> None:
+    collect_rarely()
+    sessions = sessions_of(5_000)
+    assert len(sessions) == 5_000
+    assert collections == []
+
+
+def test_sessions_and_events_are_freed_without_the_collector(collections: list[int]) -> None:
+    gc.set_threshold(0)
+    sessions = sessions_of(100)
+    sessions[0].row(RULE)
+    del sessions
+    gc.collect()
+    assert collections == [0]
+
+
+def test_reference_cycles_of_libraries_are_still_freed(collections: list[int]) -> None:
+    collect_rarely()
+    for _ in range(NEW_OBJECTS + 10):
+        cycle: list[Any] = []
+        cycle.append(cycle)
+    assert sum(collections) >= NEW_OBJECTS / 2
+
+
+@pytest.mark.usefixtures("collections")
+def test_the_consumer_sets_its_collector_before_anything_else() -> None:
+    assert consumer.main(["--env-file", "no-such-file"]) == cli.MISUSE
+    assert gc.get_threshold()[0] == NEW_OBJECTS
