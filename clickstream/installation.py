@@ -22,6 +22,7 @@ PACKAGES = {
     "prometheus_client": "prometheus_client",
     "dotenv": "python-dotenv",
     "orjson": "orjson",
+    "msgspec": "msgspec",
     "ijson": "ijson",
     "rich": "rich",
     "cryptography": "cryptography",

@@ -130,12 +130,14 @@ def _price(number: float) -> Decimal:
     return price
 
 
-def _properties(fields: dict[str, Any]) -> str:
-    """Return the keys that are no native field as JSON text.
+def _properties(fields: dict[str, Any]) -> str | None:
+    """Return the keys that are no native field as JSON text; None if there are none.
 
     Raises ValueError for a second native name, or if orjson may have lost digits of a number.
     """
     others = {name: value for name, value in fields.items() if name not in NATIVE_NAMES}
+    if not others:  # a native field appears twice, first with a value of another type
+        return None
     if "ip" in others or "device" in others:
         raise ValueError("a second native name")
     try:
