@@ -31,7 +31,7 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from bench import servers
@@ -39,6 +39,7 @@ from bench.records import TYPES
 from clickstream import cli
 from clickstream.admin.rebuild_sessions import rebuild
 from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.record_batch import Record
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
@@ -68,17 +69,6 @@ INSERT_EVENTS = """
            '203.0.113.7', 'desktop', 'DE', 'product-' || n %% 500
     FROM generate_series(0, %(events)s - 1) AS n, generate_series(0, %(visitors)s - 1) AS v
 """
-
-
-class Record(NamedTuple):
-    """The fields of kafka-python's ConsumerRecord that the pipeline uses."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes
-    value: bytes
 
 
 class Consumer:

@@ -29,7 +29,7 @@ ERRORS: tuple[type[Exception], ...] = (
 )
 
 
-def decompress(codec: int, data: bytes, limit: int) -> bytearray:
+def decompress(codec: int, data: bytes, limit: int) -> bytes:
     """Return the decompressed data, or its first bytes if it has more than `limit`.
 
     codec: GZIP, SNAPPY, LZ4 or ZSTD. Raises one of ERRORS if nothing can be decompressed.
@@ -45,7 +45,7 @@ def decompress(codec: int, data: bytes, limit: int) -> bytearray:
     except ERRORS:
         if not found:
             raise
-    return found[:limit]
+    return bytes(memoryview(found)[:limit])
 
 
 def _gunzip(data: bytes, limit: int) -> Iterator[bytes]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from psycopg2 import errors
 
 from clickstream.clients.postgres import Connection, Cursor
+from clickstream.clients.record_batch import Record
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.session_cache import SessionCache
@@ -37,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
-
-# kafka-python's ConsumerRecord, which has no types.
-Record = Any
 
 
 @dataclass(frozen=True, slots=True)

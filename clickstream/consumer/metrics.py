@@ -116,10 +116,11 @@ class ProgressMetrics:
             number = max(0, high_watermarks[partition] - position)
             self._lag_records.labels(partition).set(number)
             records = batch.records.get(partition)
+            oldest = (records[0].timestamp if records else None) or 0
             if not number:
                 self._lag_seconds.labels(partition).set(0)
-            elif records and (records[0].timestamp or 0) > 0:
-                age = now.timestamp() - records[0].timestamp / 1000
+            elif oldest > 0:
+                age = now.timestamp() - oldest / 1000
                 self._lag_seconds.labels(partition).set(max(0, age))
 
     def forget_partitions(self) -> None:

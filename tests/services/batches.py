@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from clickstream.clients.postgres import Connection
+from clickstream.clients.record_batch import Record
 from clickstream.consumer import batch
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch, ParsedBatch
@@ -24,17 +25,6 @@ EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule,
              event_retention
 """
-
-
-class Record(NamedTuple):
-    """The fields of kafka-python's ConsumerRecord that the pipeline uses."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
 
 
 class Batches:

@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime
 
+from clickstream.clients.record_batch import Record
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.database import TEMPORARY_TABLES_SECONDS, Database
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from tests.services.batches import TOPIC, Record
+from tests.services.batches import TOPIC
 from tests.services.databases import Query
 from tests.services.records import event, key_of, value_of
 

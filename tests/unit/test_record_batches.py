@@ -16,19 +16,17 @@ from kafka.codec import snappy_encode
 from kafka.errors import CorruptRecordError
 from kafka.protocol.consumer import IsolationLevel
 from kafka.record import MemoryRecords
-from kafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from kafka.record.legacy_records import LegacyRecordBatchBuilder
-from kafka.record.util import calc_crc32c
 
 from clickstream.clients import decompression
 from clickstream.clients.decompression import GZIP, LZ4, SNAPPY, ZSTD
-from clickstream.clients.kafka_private import CHECKSUM_TRIES, MAX_BATCH_BYTES, PartitionRecords
+from clickstream.clients.kafka_private import CHECKSUM_TRIES, PartitionRecords
+from clickstream.clients.record_batch import MAX_DECOMPRESSED_BYTES
 from clickstream.clients.unusable_value import UnusableValue
+from tests.unit.record_batches import CONTROL, TRANSACTIONAL, Sent, batch_of
 
 PARTITION = TopicPartition("topic", 3)
 MAX_VALUE_BYTES = 1_000
-HEADER_BYTES = DefaultRecordBatch.HEADER_STRUCT.size
-CONTROL = 0x30  # transactional, too
 ABORT_MARKER = b"\0\0\0\0"
 
 
@@ -53,24 +51,13 @@ def packed(
     values: Iterable[bytes | None],
     offset: int = 0,
     *,
-    codec: int = 0,
-    compress: Callable[[bytes], bytes] = bytes,
-    headers: Iterable[tuple[str, bytes]] = (),
-    attributes: int = 0,
     key: bytes | None = b"key",
-    producer_id: int = -1,
+    headers: Iterable[tuple[str, bytes | None]] = (),
+    **options: Any,
 ) -> bytes:
     """Return a record batch with these values at offsets from `offset`."""
-    builder = DefaultRecordBatchBuilder(2, 0, False, producer_id, 0, 0, 1 << 30)
-    for n, value in enumerate(values):
-        builder.append(n, 1_000 + n, key, value, list(headers))
-    batch = bytearray(builder.build())
-    batch[HEADER_BYTES:] = compress(bytes(batch[HEADER_BYTES:]))
-    struct.pack_into(">qi", batch, 0, offset, len(batch) - 12)
-    struct.pack_into(">h", batch, DefaultRecordBatch.ATTRIBUTES_OFFSET, attributes | codec)
-    crc = calc_crc32c(memoryview(batch)[DefaultRecordBatch.ATTRIBUTES_OFFSET :])
-    struct.pack_into(">I", batch, DefaultRecordBatch.CRC_OFFSET, crc)
-    return bytes(batch)
+    sent = [Sent(n, 1_000 + n, key, value, list(headers)) for n, value in enumerate(values)]
+    return batch_of(sent, offset, **options)
 
 
 def fetched(*batches: bytes, failures: Counter[Any] | None = None, **options: Any) -> Any:
@@ -229,17 +216,17 @@ def test_a_batch_is_decompressed_up_to_a_limit(
     codec: int, encode: Callable[[bytes], bytes]
 ) -> None:
     """Its records are read up to the one that passes the limit, whose size is known."""
-    huge = bytes(MAX_BATCH_BYTES)
+    huge = bytes(MAX_DECOMPRESSED_BYTES)
     batch = packed([b"a", huge, b"c"], codec=codec, compress=encode)
     records = fetched(batch, packed([b"next"], 3)).take()
     assert [each.value for each in records[::3]] == [b"a", b"next"]
     assert f"{len(huge)} bytes" in records[1].value.detail
     assert (records[1].value.reason, records[2].value.reason) == ("value_too_large", "unreadable")
-    assert f"more than {MAX_BATCH_BYTES} decompressed" in records[2].value.detail
+    assert f"more than {MAX_DECOMPRESSED_BYTES} decompressed" in records[2].value.detail
 
 
 def test_a_batch_whose_last_record_passes_the_limit_costs_no_other_record() -> None:
-    batch = packed([b"a", bytes(MAX_BATCH_BYTES)], codec=GZIP, compress=gzip.compress)
+    batch = packed([b"a", bytes(MAX_DECOMPRESSED_BYTES)], codec=GZIP, compress=gzip.compress)
     assert values_of(fetched(batch, NEXT)) == [(0, b"a"), (1, "value_too_large"), READ_NEXT]
 
 
@@ -250,14 +237,25 @@ def test_bytes_behind_the_records_of_a_batch_are_ignored() -> None:
 
 def test_a_snappy_block_with_a_huge_declared_size_is_not_decompressed() -> None:
     with pytest.raises(ValueError, match="has 4294967295 bytes decompressed"):
-        decompression.decompress(SNAPPY, b"\xff\xff\xff\xff\x0f rest", MAX_BATCH_BYTES)
+        decompression.decompress(SNAPPY, b"\xff\xff\xff\xff\x0f rest", MAX_DECOMPRESSED_BYTES)
 
 
 def test_aborted_transactions_are_left_out_and_control_records_too() -> None:
     records = fetched(
-        packed([b"aborted"], producer_id=7, attributes=0x10),
+        packed([b"aborted"], producer_id=7, attributes=TRANSACTIONAL),
         packed([b"\0\0\0\0\0\0"], 1, key=ABORT_MARKER, producer_id=7, attributes=CONTROL),
         NEXT,
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        aborted_transactions=[Aborted()],
+    )
+    assert values_of(records) == [READ_NEXT]
+
+
+def test_a_transaction_after_an_aborted_one_of_the_same_producer_is_read() -> None:
+    records = fetched(
+        packed([b"aborted"], producer_id=7, attributes=TRANSACTIONAL),
+        packed([b"\0\0\0\0\0\0"], 1, key=ABORT_MARKER, producer_id=7, attributes=CONTROL),
+        packed([b"next"], 2, producer_id=7, attributes=TRANSACTIONAL),
         isolation_level=IsolationLevel.READ_COMMITTED,
         aborted_transactions=[Aborted()],
     )
