@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 N      ?= 200
 
-.PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash fuzz guards restarts proof clean
+.PHONY: help demo up consumer producer report down test test-unit test-thorough lint test-slow crash fuzz guards restarts proof bench clean
 .DEFAULT_GOAL := help
 # If it is set, Python compiles every module again at each start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,6 +66,9 @@ restarts: $(READY) ## restart the local servers ten times beside a running pipel
 
 # Everything that takes too long for each change; a new proof is one more target here.
 proof: test-thorough test-slow guards restarts crash fuzz ## run what is too long for `make test`
+
+bench: $(READY)  ## measure the consumer beside PostgreSQL alone; results in bench/results.md
+	@$(BIN)/python -m bench.comparison
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,14 +4,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic, sleep
 
 import psutil
 
-from bench.cpu_time import cpu_seconds, kafka_process, postgres_process, tree_seconds
+from bench.cpu_time import CpuClock
+from bench.runs import Run, per_event
 from bench.servers import environment
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.errors import UserError
@@ -19,17 +19,12 @@ from clickstream.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
 DEFAULTS = Path(__file__).with_name("default.env")
+CONSUMER = "consumer"
 # The consumer logs this directly before it reads the first record.
 READING = "reading partitions"
 SAMPLE_SECONDS = 0.05
 START_SECONDS = 60.0
-MICRO = 1e6
 RECORDS_STORED = "SELECT coalesce(sum(records), 0)::bigint FROM stream_positions"
-CONSUMER_BACKENDS = """
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND backend_type = 'client backend'
-      AND pid <> pg_backend_pid()
-"""
 UPDATES = """
     SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'session_metrics'
 """
@@ -38,27 +33,6 @@ COUNTS = """
            (SELECT count(*) FROM clickstream_events)
     FROM stream_positions
 """
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerRun:
-    """The figures of one run.
-
-    seconds: from the first poll to the last commit. cpu: microseconds per event, by process; those
-    of servers on other machines are missing. hot_share: of the updates of session_metrics, those
-    that changed no index. peak_mib: largest resident size of the consumer.
-    """
-
-    events: int
-    seconds: float
-    cpu: dict[str, float]
-    hot_share: float
-    peak_mib: float
-
-    @property
-    def rate(self) -> float:
-        """Events per second."""
-        return self.events / self.seconds
 
 
 class Script:
@@ -131,8 +105,13 @@ def run(folder: Path, settings: Settings, *arguments: str) -> Script:
 
 
 def drain(
-    settings: Settings, events: int, *, folder: Path = PROJECT, profile: Path | None = None
-) -> ConsumerRun:
+    settings: Settings,
+    visitors: int,
+    events: int,
+    *,
+    folder: Path = PROJECT,
+    profile: Path | None = None,
+) -> Run:
     """Run a consumer until the events of the topic are stored, and verify what it has stored.
 
     settings: of an empty database. folder: the checkout whose scripts run. profile: the file for
@@ -145,51 +124,23 @@ def drain(
         with running(folder, settings, "consumer.py", "--drain") as consumer:
             consumer.wait_until_reading()
             begin = monotonic()
-            clocks = _Clocks(settings, connection, consumer.process)
+            clock = CpuClock(settings, connection, {CONSUMER: consumer.process})
             recorder = _record(consumer.process.pid, profile) if profile else None
             peak = _wait_until_stored(connection, events, consumer)
             seconds = monotonic() - begin
-            cpu = clocks.elapsed()
+            cpu = clock.elapsed()
             consumer.wait()
             if recorder:
                 recorder.wait()
         hot_share = _hot_share(connection)
         _check(connection, events)
+    verify(settings, folder)
+    return Run(CONSUMER, visitors, events, seconds, per_event(cpu, events), hot_share, peak)
+
+
+def verify(settings: Settings, folder: Path = PROJECT) -> None:
+    """Recompute the sessions from the events. Raises UserError if there is a difference."""
     run(folder, settings, "summary.py", "--verify")
-    per_event = {name: seconds * MICRO / events for name, seconds in cpu.items()}
-    return ConsumerRun(events, seconds, per_event, hot_share, peak)
-
-
-class _Clocks:
-    """CPU time since now: of the consumer, its backends, the rest of PostgreSQL, and the broker."""
-
-    def __init__(
-        self, settings: Settings, connection: Connection, consumer: psutil.Process
-    ) -> None:
-        self._ours = connection.info.backend_pid
-        self._connection = connection
-        self._consumer = consumer
-        self._postgres = postgres_process(settings)
-        self._kafka = kafka_process(settings)
-        self._begin = self._read()
-
-    def elapsed(self) -> dict[str, float]:
-        """Return the seconds since the beginning, by process."""
-        end = self._read()
-        return {name: seconds - self._begin.get(name, 0.0) for name, seconds in end.items()}
-
-    def _read(self) -> dict[str, float]:
-        seconds = {"consumer": cpu_seconds(self._consumer)}
-        if self._postgres:
-            with self._connection.cursor() as cursor:
-                cursor.execute(CONSUMER_BACKENDS)
-                backends = [psutil.Process(pid) for (pid,) in cursor]
-            of_backends = sum(map(cpu_seconds, backends))
-            whole = tree_seconds(self._postgres, without={self._ours})
-            seconds |= {"its backends": of_backends, "rest of PostgreSQL": whole - of_backends}
-        if self._kafka:
-            seconds["broker"] = cpu_seconds(self._kafka)
-        return seconds
 
 
 def _wait_until_stored(connection: Connection, events: int, consumer: Script) -> float:

@@ -1,12 +1,60 @@
 """CPU time of processes: of the servers too, if they run on this machine."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 import psutil
 
+from clickstream.clients.postgres import Connection
 from clickstream.settings import Settings
 
 HOSTS = {"127.0.0.1", "localhost", "::1"}
+BACKENDS, REST, BROKER = "its backends", "rest of PostgreSQL", "broker"
+POSTGRES = (BACKENDS, REST)
+SELECT_BACKENDS = """
+    SELECT pid FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend'
+      AND pid <> pg_backend_pid()
+"""
+
+
+class CpuClock:
+    """CPU time since it was created: of given processes, PostgreSQL and the broker.
+
+    connection: to the database that is worked on; its own backend does not count.
+    processes: the others, by the name to show; with all their children.
+    """
+
+    def __init__(
+        self, settings: Settings, connection: Connection, processes: Mapping[str, psutil.Process]
+    ) -> None:
+        self._connection = connection
+        self._processes = processes
+        self._postgres = _listener(settings.postgres_host, settings.postgres_port)
+        host, _, port = settings.kafka_bootstrap_servers.partition(",")[0].rpartition(":")
+        self._kafka = _listener(host, int(port))
+        self._begin = self._read()
+
+    def elapsed(self) -> dict[str, float]:
+        """Return the seconds since the beginning, by process."""
+        end = self._read()
+        return {name: seconds - self._begin.get(name, 0.0) for name, seconds in end.items()}
+
+    def _read(self) -> dict[str, float]:
+        seconds = {name: tree_seconds(process) for name, process in self._processes.items()}
+        if self._postgres:
+            backends = self._backends()
+            seconds[BACKENDS] = backends
+            own = {self._connection.info.backend_pid}
+            seconds[REST] = tree_seconds(self._postgres, without=own) - backends
+        if self._kafka:
+            seconds[BROKER] = cpu_seconds(self._kafka)
+        return seconds
+
+    def _backends(self) -> float:
+        with self._connection.cursor() as cursor:
+            cursor.execute(SELECT_BACKENDS)
+            return sum(cpu_seconds(psutil.Process(pid)) for (pid,) in cursor)
 
 
 def cpu_seconds(process: psutil.Process) -> float:
@@ -16,28 +64,17 @@ def cpu_seconds(process: psutil.Process) -> float:
 
 
 def tree_seconds(process: psutil.Process, without: Collection[int] = ()) -> float:
-    """Return the CPU time of a process and its children so far, of those that ended, too.
+    """Return the CPU time of a process and all its children so far, of those that ended, too.
 
     without: process ids of children that do not count; they must live to the end.
     """
-    times = process.cpu_times()
-    ended: float = times.children_user + times.children_system
-    living = 0.0
-    for child in process.children():
-        if child.pid not in without:
-            living += cpu_seconds(child)
-    return times.user + times.system + ended + living
-
-
-def kafka_process(settings: Settings) -> psutil.Process | None:
-    """Return the process of the broker, or None if it runs on another machine."""
-    host, _, port = settings.kafka_bootstrap_servers.partition(",")[0].rpartition(":")
-    return _listener(host, int(port))
-
-
-def postgres_process(settings: Settings) -> psutil.Process | None:
-    """Return the first process of PostgreSQL, or None if it runs on another machine."""
-    return _listener(settings.postgres_host, settings.postgres_port)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        if each.pid not in without:
+            with suppress(psutil.NoSuchProcess):
+                times = each.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def _listener(host: str, port: int) -> psutil.Process | None:

@@ -20,9 +20,10 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench import servers
-from bench.consumer_run import PROJECT, ConsumerRun, drain
+from bench.consumer_run import CONSUMER, PROJECT, drain
 from bench.profile import print_profile
 from bench.records import produce
+from bench.runs import Run
 from clickstream import cli
 from clickstream.errors import UsageError
 from clickstream.settings import Settings
@@ -51,34 +52,34 @@ def _run(arguments: argparse.Namespace) -> int:
             folders[arguments.against] = resources.enter_context(_checkout(arguments.against))
         settings = resources.enter_context(servers.running(["kafka", "postgres"]))
         produce(settings, arguments.events, arguments.visitors)
-        runs: dict[str, list[ConsumerRun]] = {name: [] for name in folders}
+        runs: dict[str, list[Run]] = {name: [] for name in folders}
         for _ in range(arguments.rounds):
             for name, folder in folders.items():
-                runs[name].append(_drain(settings, arguments.events, folder))
+                runs[name].append(_drain(settings, arguments, folder))
         _print(arguments.events, arguments.visitors, runs)
         if arguments.profile:
             samples = Path(resources.enter_context(TemporaryDirectory())) / "samples"
-            run = _drain(settings, arguments.events, PROJECT, samples)
-            print_profile(samples, run.cpu["consumer"])
+            run = _drain(settings, arguments, PROJECT, samples)
+            print_profile(samples, run.cpu[CONSUMER])
     return cli.DONE
 
 
 def _drain(
-    settings: Settings, events: int, folder: Path, profile: Path | None = None
-) -> ConsumerRun:
+    settings: Settings, arguments: argparse.Namespace, folder: Path, profile: Path | None = None
+) -> Run:
     with servers.database(settings) as own:
-        return drain(own, events, folder=folder, profile=profile)
+        return drain(own, arguments.visitors, arguments.events, folder=folder, profile=profile)
 
 
-def _print(events: int, visitors: int, runs: dict[str, list[ConsumerRun]]) -> None:
+def _print(events: int, visitors: int, runs: dict[str, list[Run]]) -> None:
     print(f"{events:,} events of {visitors:,} visitors, median of {len(runs[HERE])}; verified")
     print(f"{'':33}" + "".join(f"{name[:12]:>13}" for name in runs))
     _print_line("events/s", [median(run.rate for run in each) for each in runs.values()], 0)
     for name in runs[HERE][0].cpu:
         values = [median(run.cpu[name] for run in each) for each in runs.values()]
         _print_line(f"CPU us/event, {name}", values, 1)
-    _print_line("HOT updates %", [100 * each[-1].hot_share for each in runs.values()], 0)
-    peaks = [median(run.peak_mib for run in each) for each in runs.values()]
+    _print_line("HOT updates %", [100 * (each[-1].hot_share or 0) for each in runs.values()], 0)
+    peaks = [median(run.peak_mib or 0 for run in each) for each in runs.values()]
     _print_line("memory at most, MiB", peaks, 0)
 
 

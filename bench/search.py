@@ -53,7 +53,7 @@ def _run(events: int, visitors: int, rounds: int) -> int:
     with servers.running(["kafka", "postgres", "opensearch"]) as settings:
         produce(settings, events, visitors)
         with servers.database(settings) as own:
-            drain(replace(own, opensearch_host=""), events)
+            drain(replace(own, opensearch_host=""), visitors, events)
             _compare_indexing(own, rounds)
         with null_search() as null:
             searching = replace(
@@ -62,7 +62,7 @@ def _run(events: int, visitors: int, rounds: int) -> int:
                 opensearch_port=int(null["OPENSEARCH_PORT"]),
                 opensearch_use_ssl=False,
             )
-            _compare_consuming(searching, events, rounds)
+            _compare_consuming(searching, visitors, events, rounds)
     return cli.DONE
 
 
@@ -129,20 +129,20 @@ def _backfill(settings: Settings) -> float:
         return perf_counter() - started
 
 
-def _compare_consuming(settings: Settings, events: int, rounds: int) -> None:
+def _compare_consuming(settings: Settings, visitors: int, events: int, rounds: int) -> None:
     print(f"{'without indexer':>18} {'with indexer':>16} {'share':>7}")
     shares = []
     for _ in range(rounds):
-        alone = _rate(replace(settings, opensearch_host=""), events)
-        beside = _rate(settings, events)
+        alone = _rate(replace(settings, opensearch_host=""), visitors, events)
+        beside = _rate(settings, visitors, events)
         shares.append(beside / alone)
         print(f"{alone:>16,.0f}/s {beside:>14,.0f}/s {shares[-1]:>7.2f}")
     print(f"median share: {median(shares):.2f}")
 
 
-def _rate(settings: Settings, events: int) -> float:
+def _rate(settings: Settings, visitors: int, events: int) -> float:
     with servers.database(settings) as own:
-        return drain(own, events).rate
+        return drain(own, visitors, events).rate
 
 
 if __name__ == "__main__":
