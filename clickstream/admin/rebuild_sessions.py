@@ -18,7 +18,7 @@ from clickstream.storage import (
     stored_rule,
     write_lock,
 )
-from clickstream.storage.copy_rows import copy, line
+from clickstream.storage.copy_rows import copy
 from clickstream.storage.stored_rule import rule_of
 
 FETCHED_KEYS = 10_000
@@ -136,15 +136,15 @@ def _recompute(cursor: Cursor, rule: Rule) -> None:
 def _add_ids(connection: Connection, cursor: Cursor) -> None:
     """Fill recomputed_ids; in Python, because PostgreSQL without extensions has no SHA-1."""
     cursor.execute(CREATE_IDS)
-    for lines in _id_lines(connection):
-        copy(cursor, "recomputed_ids", lines)
+    for rows in _id_rows(connection):
+        copy(cursor, "recomputed_ids", rows)
 
 
-def _id_lines(connection: Connection) -> Iterator[list[str]]:
+def _id_rows(connection: Connection) -> Iterator[list[tuple[int, str]]]:
     with connection.cursor("first_events") as reader:
         reader.execute(SELECT_FIRST_EVENTS)
         while rows := reader.fetchmany(FETCHED_KEYS):
-            yield [line((number, session_id(*first))) for number, *first in rows]
+            yield [(number, session_id(*first)) for number, *first in rows]
 
 
 def _replace(cursor: Cursor) -> Rebuilt:

@@ -17,7 +17,7 @@ from psycopg2.extras import execute_values
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.errors import first_line
 from clickstream.model.events import EVENT_COLUMNS, Event, Key
-from clickstream.storage.copy_rows import copy, line
+from clickstream.storage.copy_rows import copy
 
 logger = logging.getLogger(__name__)
 
@@ -197,12 +197,17 @@ def is_refusal(error: psycopg2.Error) -> bool:
 def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
     """Insert events, and return the identities of the stored events with the same keys."""
     cursor.execute(DELETE_STAGE_EVENTS)
-    copy(cursor, "stage_events", map(line, events))
+    copy(cursor, "stage_events", map(copied_values, events))
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
         return {}
     cursor.execute(SELECT_STORED_BEFORE)
     return _identities(cursor)
+
+
+def copied_values(event: Event) -> Sequence[object]:
+    """Return the values of an event for COPY; the names in an array need no quotes."""
+    return event if event.repaired is None else (*event[:-1], f"{{{','.join(event.repaired)}}}")
 
 
 def _insert_few(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.model.events import Key
 from clickstream.model.sessions import ARRAY_COLUMNS, AS_STORED, SESSION_COLUMNS, Rule, Session
-from clickstream.storage.copy_rows import copy, line
+from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
 
 # An event range can touch the sessions that come within a timeout of it. A visitor's sessions do
@@ -213,7 +213,7 @@ def upsert(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
         return
     rows = sorted(((*each.row(rule), each.stored_xid) for each in sessions), key=itemgetter(0))
     cursor.execute(CREATE_STAGE_SESSIONS)
-    copy(cursor, "stage_sessions", map(line, rows))
+    copy(cursor, "stage_sessions", rows)
     cursor.execute(UPSERT_SESSIONS)
     xid, written = only_row(cursor)
     if written != len(sessions):
