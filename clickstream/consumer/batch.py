@@ -28,7 +28,7 @@ from clickstream.storage import (
     session_table,
     stored_rule,
 )
-from clickstream.storage.outcomes import DUPLICATE, OutcomeKind, RecordOutcome, read_event
+from clickstream.storage.outcomes import DUPLICATE, NEW, OutcomeKind, RecordOutcome, read_event
 from clickstream.storage.positions import FencedError, PartitionProgress, TopicIdentity
 from clickstream.storage.rejected_table import RejectedRecord
 from clickstream.storage.session_table import SessionConflictError
@@ -78,16 +78,27 @@ class ParsedBatch:
         """Yield the events; they may turn out to be duplicates or conflicts."""
         return (result for result in self.results if isinstance(result, Event))
 
-    def add(self, record: Record, result: Event | RecordOutcome, now: datetime) -> None:
-        """Add the next record, and move the watermark of its partition, up to now at most."""
-        if isinstance(result, Event):
-            watermark = self.watermarks[record.partition]
-            if watermark is None or result.event_time > watermark:
-                self.watermarks[record.partition] = min(result.event_time, now)
-            elif watermark - result.event_time > LATE_AFTER:
-                self.late.add(len(self.records))
-        self.records.append(record)
-        self.results.append(result)
+    def add(
+        self,
+        partition: int,
+        records: Sequence[Record],
+        results: Sequence[Event | RecordOutcome],
+        now: datetime,
+    ) -> None:
+        """Add the records of a partition, and move its watermark, up to now at most.
+
+        records: in the order of their offsets. results: of the same records.
+        """
+        watermark = self.watermarks[partition]
+        for index, result in enumerate(results, start=len(self.results)):
+            if isinstance(result, Event):
+                if watermark is None or result.event_time > watermark:
+                    watermark = min(result.event_time, now)
+                elif watermark - result.event_time > LATE_AFTER:
+                    self.late.add(index)
+        self.watermarks[partition] = watermark
+        self.records += records
+        self.results += results
 
     def time_of(self, index: int) -> datetime | None:
         """Return the time that a record has in Kafka; None if it has none."""
@@ -222,9 +233,9 @@ def parse_batch(
     latest = now + reading.max_future
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
     parsed = ParsedBatch(watermarks, names=reading.field_names)
-    for records in batch.records.values():
-        for record in records:
-            parsed.add(record, read_record(record, latest, reading), now)
+    for partition, records in batch.records.items():
+        results = [read_record(record, latest, reading) for record in records]
+        parsed.add(partition, records, results, now)
     return parsed
 
 
@@ -268,7 +279,7 @@ def _rejected_records(
     parsed: ParsedBatch, decided: Sequence[RecordOutcome], reading: Reading
 ) -> Iterator[RejectedRecord]:
     for record, outcome in zip(parsed.records, decided, strict=True):
-        if outcome.kind is OutcomeKind.REJECTED:
+        if outcome is not NEW and outcome.kind is OutcomeKind.REJECTED:
             sent = first_bytes(record.value)
             kept = kept_value(sent, _origin(record), reading)
             yield RejectedRecord(
@@ -295,9 +306,10 @@ def _progress(
     restored: Sequence[tuple[int, int]],
 ) -> dict[int, PartitionProgress]:
     numbers_restored = Counter(partition for partition, _ in restored)
-    by_partition: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
+    not_new: dict[int, list[RecordOutcome]] = {partition: [] for partition in batch.positions}
     for record, outcome in zip(parsed.records, decided, strict=True):
-        by_partition[record.partition].append(outcome)
+        if outcome is not NEW:
+            not_new[record.partition].append(outcome)
     late = Counter(
         parsed.records[n].partition for n in parsed.late if decided[n].kind is OutcomeKind.NEW
     )
@@ -305,7 +317,8 @@ def _progress(
         partition: _partition_progress(
             position,
             parsed.watermarks.get(partition),
-            by_partition[partition],
+            len(batch.records.get(partition, ())),
+            not_new[partition],
             late=late[partition],
             restored=numbers_restored[partition],
         )
@@ -316,20 +329,22 @@ def _progress(
 def _partition_progress(
     position: int,
     watermark: datetime | None,
-    decided: Sequence[RecordOutcome],
+    records: int,
+    not_new: Sequence[RecordOutcome],
     *,
     late: int,
     restored: int,
 ) -> PartitionProgress:
-    rejected = [outcome for outcome in decided if outcome.kind is OutcomeKind.REJECTED]
+    """Return the progress of a partition. not_new: the outcomes of its records but the new ones."""
+    rejected = [outcome for outcome in not_new if outcome.kind is OutcomeKind.REJECTED]
     return PartitionProgress(
         position=position,
         watermark=watermark,
-        records=len(decided),
-        duplicates=sum(outcome.kind is OutcomeKind.DUPLICATE for outcome in decided),
+        records=records,
+        duplicates=sum(outcome.kind is OutcomeKind.DUPLICATE for outcome in not_new),
         late=late,
         rejected_by_reason=Counter(outcome.reason for outcome in rejected),
         too_far_ahead=sum(outcome.is_too_far_ahead for outcome in rejected),
         restored=restored,
-        removed=sum(outcome.kind is OutcomeKind.REMOVED for outcome in decided),
+        removed=sum(outcome.kind is OutcomeKind.REMOVED for outcome in not_new),
     )

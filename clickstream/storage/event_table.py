@@ -5,7 +5,8 @@ because COPY itself cannot skip rows that are stored already.
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -86,6 +87,9 @@ SELECT_EVENT_RANGES = f"""
 
 Identity = tuple[Any, ...]
 
+# Returns the same as the property `key` of an event, in C.
+key_of = itemgetter(EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("event_id"))
+
 
 class EventRange(NamedTuple):
     """A visitor's events from one key to another, both included."""
@@ -99,29 +103,21 @@ class EventRange(NamedTuple):
 class Insertion:
     """The result of inserting events.
 
-    new: the inserted events by their keys.
+    new: the inserted events, in the order of their keys.
     stored_before: for each other key that was stored already, the identity of the stored event.
     refused: the events whose content PostgreSQL refuses, with its reasons.
     """
 
-    new: dict[Key, Event] = field(default_factory=dict)
+    new: list[Event] = field(default_factory=list)
     stored_before: dict[Key, Identity] = field(default_factory=dict)
     refused: dict[Event, str] = field(default_factory=dict)
 
-    def extend(self, other: "Insertion") -> None:
-        """Add the result of inserting further events."""
-        self.new |= other.new
-        self.stored_before |= other.stored_before
-        self.refused |= other.refused
-
-    def is_stored(self, key: Key) -> bool:
-        """Return True if an event with this key is new or was stored before."""
-        return key in self.new or key in self.stored_before
-
     def stored_identity(self, key: Key) -> Identity | None:
         """Return the identity of the event with this key, or None if none is stored."""
-        new = self.new.get(key)
-        return identity(new) if new else self.stored_before.get(key)
+        place = bisect_left(self.new, key, key=key_of)
+        if place < len(self.new) and self.new[place].key == key:
+            return identity(self.new[place])
+        return self.stored_before.get(key)
 
 
 def identity(event: Event) -> Identity:
@@ -129,12 +125,15 @@ def identity(event: Event) -> Identity:
     return tuple(getattr(event, name) for name in IDENTITY_COLUMNS)
 
 
-def insert(cursor: Cursor, events: Mapping[Key, Event]) -> Insertion:
-    """Insert those of the events whose keys are not stored yet, in the order of their keys."""
+def insert(cursor: Cursor, events: Iterable[Event]) -> Insertion:
+    """Insert those of the events whose keys are not stored yet, in the order of their keys.
+
+    Of the events with one key, the first that PostgreSQL accepts is inserted.
+    """
     insertion = Insertion()
-    if events:
+    if in_order := sorted(events, key=key_of):
         cursor.execute(CREATE_STAGE_EVENTS)
-        _insert_part(cursor, [events[key] for key in sorted(events)], insertion, _insert_all)
+        _insert_part(cursor, in_order, insertion, _insert_all)
     if insertion.refused:
         keys = [event.key for event in insertion.refused]
         insertion.stored_before |= read_identities(cursor, keys)
@@ -152,16 +151,15 @@ def _insert_part(
     cursor: Cursor,
     events: list[Event],
     insertion: Insertion,
-    insert_all: Callable[[Cursor, list[Event]], dict[Key, Identity]],
+    insert_all: Callable[[Cursor, list[Event]], Insertion],
 ) -> None:
     """Insert events; if PostgreSQL refuses the content of one, find it by bisection.
 
-    insert_all: inserts all events or none, and returns the identities of the stored events with
-    the same keys.
+    events: in the order of their keys. insert_all: inserts all events that are not stored, or none.
     """
     cursor.execute("SAVEPOINT insert_events")
     try:
-        stored_before = insert_all(cursor, events)
+        inserted = insert_all(cursor, events)
     except psycopg2.Error as error:
         if not is_refusal(error):
             raise
@@ -181,8 +179,8 @@ def _insert_part(
         _insert_part(cursor, events[middle:], insertion, _insert_few)
     else:
         cursor.execute("RELEASE SAVEPOINT insert_events")
-        insertion.stored_before |= stored_before
-        insertion.new |= {e.key: e for e in events if e.key not in stored_before}
+        insertion.new += inserted.new
+        insertion.stored_before |= inserted.stored_before
 
 
 def is_refusal(error: psycopg2.Error) -> bool:
@@ -194,15 +192,17 @@ def is_refusal(error: psycopg2.Error) -> bool:
     return code.startswith(("22", "54")) or code in {"23502", "23514"}
 
 
-def _insert_all(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
-    """Insert events, and return the identities of the stored events with the same keys."""
+def _insert_all(cursor: Cursor, events: list[Event]) -> Insertion:
+    """Insert the events that are not stored, or none if PostgreSQL refuses one."""
     cursor.execute(DELETE_STAGE_EVENTS)
     copy(cursor, "stage_events", map(copied_values, events))
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
-        return {}
+        return Insertion(events)
     cursor.execute(SELECT_STORED_BEFORE)
-    return _identities(cursor)
+    stored_before = _identities(cursor)
+    new = _first_of_each_key(event for event in events if event.key not in stored_before)
+    return Insertion(new, stored_before)
 
 
 def copied_values(event: Event) -> Sequence[object]:
@@ -210,12 +210,18 @@ def copied_values(event: Event) -> Sequence[object]:
     return event if event.repaired is None else (*event[:-1], f"{{{','.join(event.repaired)}}}")
 
 
-def _insert_few(cursor: Cursor, events: list[Event]) -> dict[Key, Identity]:
+def _insert_few(cursor: Cursor, events: list[Event]) -> Insertion:
     """Do the same as `_insert_all` without the temporary table, which is slower for many events."""
     rows = [[list(value) if type(value) is tuple else value for value in event] for event in events]
-    new = set(execute_values(cursor, INSERT_VALUES, rows, page_size=len(rows), fetch=True))
-    others = [event.key for event in events if event.key not in new]
-    return read_identities(cursor, others) if others else {}
+    keys = set(execute_values(cursor, INSERT_VALUES, rows, page_size=len(rows), fetch=True))
+    new = _first_of_each_key(event for event in events if event.key in keys)
+    others = [event.key for event in events if event.key not in keys]
+    return Insertion(new, read_identities(cursor, others) if others else {})
+
+
+def _first_of_each_key(events: Iterable[Event]) -> list[Event]:
+    """Return the first event with each key. events: in the order of their keys."""
+    return [next(same_key) for _, same_key in groupby(events, key=key_of)]
 
 
 def _identities(cursor: Cursor) -> dict[Key, Identity]:

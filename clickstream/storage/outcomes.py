@@ -10,7 +10,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 
 from clickstream.clients.postgres import Cursor
-from clickstream.model.events import Event, InvalidEventError, Key
+from clickstream.model.events import Event, InvalidEventError
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
 from clickstream.storage import erased_visitors, event_retention, event_table
@@ -109,21 +109,23 @@ def store_records(
     if erasure_keys:
         records = _remove_erased(cursor, records, erasure_keys)
     events = [each for each in records if isinstance(each, Event)]
-    insertion = _insert(cursor, [event for event in events if not _is_before(event, kept_from)])
-    looked_up = [event for event in events if _is_before(event, kept_from)]
-    looked_up += [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
-    if looked_up:
+    too_old = []
+    if kept_from is not None:
+        too_old = [event for event in events if event.event_time < kept_from]
+        events = [event for event in events if event.event_time >= kept_from]
+    insertion = event_table.insert(cursor, events)
+    if len(insertion.new) == len(records):
+        return StoredRecords([NEW] * len(records), insertion.new)
+    looked_up = [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
+    if looked_up := too_old + looked_up:
         keys = [event.key for event in looked_up]
         insertion.stored_before |= event_table.read_identities(cursor, keys)
-    outcomes = [
-        _decide(each, insertion) if isinstance(each, Event) else _confirm(each, insertion)
-        for each in records
-    ]
+    outcomes = _decide_all(records, insertion)
     if kept_from is not None:
         _remove_old_rejections(outcomes, records, kept_from, details)
     if erasure_keys:
         _remove_rejections_of_erased(cursor, outcomes, details, erasure_keys)
-    return StoredRecords(outcomes, [insertion.new[key] for key in sorted(insertion.new)])
+    return StoredRecords(outcomes, insertion.new)
 
 
 def _remove_erased(
@@ -161,10 +163,6 @@ def _remove_rejections_of_erased(
             outcomes[index] = REMOVED
 
 
-def _is_before(event: Event, kept_from: datetime | None) -> bool:
-    return kept_from is not None and event.event_time < kept_from
-
-
 def _remove_old_rejections(
     outcomes: list[RecordOutcome],
     records: Sequence[Event | RecordOutcome],
@@ -180,32 +178,25 @@ def _remove_old_rejections(
                 outcomes[index] = REMOVED
 
 
-def _insert(cursor: Cursor, events: list[Event]) -> Insertion:
-    """Insert one event for each key, and try the next one with its key if PostgreSQL refuses it."""
-    insertion = Insertion()
-    while events:
-        first_of_each_key: dict[Key, Event] = {}
-        for event in events:
-            first_of_each_key.setdefault(event.key, event)
-        insertion.extend(event_table.insert(cursor, first_of_each_key))
-        events = [
-            event
-            for event in events
-            if not insertion.is_stored(event.key) and event not in insertion.refused
-        ]
-    return insertion
+def _decide_all(
+    records: Sequence[Event | RecordOutcome], insertion: Insertion
+) -> list[RecordOutcome]:
+    """Return the outcome of each record, given what is stored now."""
+    # Of two records with equal events only one is the new row.
+    new = set(map(id, insertion.new))
+    return [NEW if id(each) in new else _decide(each, insertion) for each in records]
 
 
-def _decide(event: Event, insertion: Insertion) -> RecordOutcome:
-    """Return the outcome of an event, given what is stored now."""
-    if insertion.new.get(event.key) is event:
-        return NEW
-    stored = insertion.stored_identity(event.key)
+def _decide(record: Event | RecordOutcome, insertion: Insertion) -> RecordOutcome:
+    """Return the outcome of a record whose event is not a new row."""
+    if isinstance(record, RecordOutcome):
+        return _confirm(record, insertion)
+    stored = insertion.stored_identity(record.key)
     if stored is None:
-        if event not in insertion.refused:
+        if record not in insertion.refused:
             return REMOVED
-        return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[event])
-    return DUPLICATE if identity(event) == stored else _conflict(identity(event), stored)
+        return RecordOutcome(OutcomeKind.REJECTED, "refused_by_postgres", insertion.refused[record])
+    return DUPLICATE if identity(record) == stored else _conflict(identity(record), stored)
 
 
 def _conflict(event: Identity, stored: Identity) -> RecordOutcome:

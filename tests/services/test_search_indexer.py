@@ -179,8 +179,8 @@ def test_transactions_that_commit_in_the_opposite_order_of_their_ids_are_indexed
 def _store_without_commit(connection: Connection, batches: Batches, content: Any) -> None:
     parsed = parse(value_of(content), origin=("a topic", 0, 0), latest=datetime.now(UTC))
     with connection.cursor() as cursor:
-        inserted = event_table.insert(cursor, {parsed.key: parsed})
-        batches.cache.apply(cursor, inserted.new.values())
+        inserted = event_table.insert(cursor, [parsed])
+        batches.cache.apply(cursor, inserted.new)
 
 
 def test_a_checkpoint_that_nobody_moved_for_days_expires(
