@@ -12,6 +12,7 @@ from clickstream import cli
 from clickstream.admin import commands as admin
 from clickstream.aiven import commands as aiven
 from clickstream.doctor import commands as doctor
+from clickstream.flink import commands as flink
 from clickstream.inspection import commands as inspection
 from clickstream.local import commands as local
 
@@ -23,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m clickstream", description=DESCRIPTION)
     cli.add_version(parser)
     commands = cli.add_commands(parser, "COMMAND")
-    for part in (local, aiven, doctor, inspection, admin):
+    for part in (local, aiven, doctor, inspection, admin, flink):
         part.register(commands)
     return parser
 

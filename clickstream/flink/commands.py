@@ -1,0 +1,49 @@
+"""`python -m clickstream flink` on the command line."""
+
+import argparse
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from clickstream import cli
+from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
+from clickstream.flink import run_job
+from clickstream.settings import Settings, load
+from clickstream.signals import Stop
+
+APPLICATION = "clickstream flink"
+FOLDER = Path(".flink")
+
+
+def register(commands: cli.Subparsers) -> None:
+    """Register the commands."""
+    actions = cli.add_command_group(commands, "flink", "the same sessions by Apache Flink")
+    summary = "run the job of flink/ on this machine until Ctrl-C"
+    run = cli.add_command(actions, "run", summary, _run)
+    run.add_argument(
+        "--bounded",
+        action="store_true",
+        help="read what is in the topic now, close all sessions, and end",
+    )
+    cli.add_env_file(run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = load(arguments.env_file)
+    cli.start_logging(settings.log_format)
+    run_job.check_topic(settings)
+    with _connection(settings) as connection:
+        run_job.create_tables(connection)
+    run_job.run(settings, Stop().on_signals(), FOLDER, bounded=arguments.bounded)
+    with _connection(settings) as connection:
+        print(f"Rows: {run_job.count_rows(connection)}.")
+    return cli.DONE
+
+
+@contextmanager
+def _connection(settings: Settings) -> Iterator[Connection]:
+    with (
+        explained_errors(),
+        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
+    ):
+        yield connection
