@@ -10,7 +10,10 @@ import pytest
 from clickstream import installation
 from tests.unit.source_files import PACKAGE, ROOT, SCRIPTS, modules
 
-FILES = ["requirements.txt", "requirements-collector.txt", "requirements-dev.txt"]
+FILES = [
+    *("requirements.txt", "requirements-collector.txt", "requirements-flink.txt"),
+    "requirements-dev.txt",
+]
 PINNED = re.compile(r"(\[[a-z0-9,]+\])?==[0-9][0-9a-z.]*( ; [^#]+)?( +#.+)?")
 
 
@@ -40,8 +43,8 @@ def test_requirements_are_pinned(file: str) -> None:
 
 
 def test_requirements_txt_lists_all_that_production_imports() -> None:
-    """The local servers and the collector need more, which other files list."""
-    others = (f"{PACKAGE}.local", f"{PACKAGE}.collector")
+    """The local servers, the collector and Flink need more, which other files list."""
+    others = (f"{PACKAGE}.local", f"{PACKAGE}.collector", f"{PACKAGE}.flink")
     production = [tree for name, tree in modules().items() if not name.startswith(others)]
     imported = set().union(*map(imported_packages, production))
     scripts = {name.removesuffix(".py") for name in SCRIPTS}
