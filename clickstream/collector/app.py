@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.collector_metrics import CollectorMetrics
+from clickstream.collector.http_server import COMPLETE_BODY
 from clickstream.collector.kafka_delivery import RETRY_AFTER_SECONDS, KafkaDelivery
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import RateLimit
@@ -27,6 +29,7 @@ from clickstream.settings import Settings
 COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
 NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
 NOT_CACHED = {"Cache-Control": "no-store"}
+NOT_ALLOWED = PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "OPTIONS, POST"})
 STOPPED = RequestRefused(
     503, "the collector stops; send the events again", retry_after=RETRY_AFTER_SECONDS
 )
@@ -56,42 +59,52 @@ class Collector:
         self._rate_limit = RateLimit(settings.collector_rate) if settings.collector_rate else None
         self._unfinished = UnfinishedBodies()
         self._now = now
+        # An answer 204 for each origin, as to make one takes longer than to send it.
+        self._accepted: dict[str | None, Response] = {}
 
-    async def collect(self, request: Request) -> Response:
+    async def collect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with events: 204 if every replica of Kafka has all of them."""
         try:
-            answer = await self._answer(request)
+            answer = await self._answer(scope, receive)
         except asyncio.CancelledError:  # the server stops and waits no longer
             answer = _refused(STOPPED, {})
-        self.metrics.requests.labels(answer.status_code).inc()
-        return answer
+        self.metrics.count_request(answer.status_code)
+        await answer(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        request_headers = Headers(scope=scope)
         headers: dict[str, str] = {}
         try:
-            headers = self._origins.check(request.headers)
-            await self._accept(request)
+            headers = self._origins.check(request_headers)
+            await self._accept(scope, request_headers, receive)
         except RequestRefused as refusal:
             return _refused(refusal, headers)
-        return Response(status_code=204, headers={**NOT_CACHED, **headers})
+        return self._accepted_answer(headers)
 
-    async def _accept(self, request: Request) -> None:
+    async def _accept(self, scope: Scope, headers: Headers, receive: Receive) -> None:
         """Send the events of a request to Kafka. Raises RequestRefused."""
-        peer = request.client.host if request.client else ""
-        address = client_address(request.headers, peer, self._trusted_proxies)
+        peer = scope["client"][0] if scope["client"] else ""
+        address = client_address(headers, peer, self._trusted_proxies)
         monotonic = asyncio.get_running_loop().time
         began = monotonic()
         self._check_rate(address, began)
-        body = await read_body(request, self._unfinished)
+        body = await read_body(
+            headers, receive, self._unfinished, is_complete=scope.get(COMPLETE_BODY, False)
+        )
         now = self._now()
-        added = self._server_fields(request.headers, address, now)
+        added = self._server_fields(headers, address, now)
         records = records_of_body(body, added, self._reading, now)
         self._check_rate(address, began)  # others of this address may have arrived meanwhile
         if self._rate_limit:
             self._rate_limit.take(rate_key(address), len(records), began)
         await self._delivery.deliver(records)
-        self.metrics.events.inc(len(records))
-        self.metrics.acknowledge_seconds.observe(monotonic() - began)
+        self.metrics.count_acknowledged(len(records), monotonic() - began)
+
+    def _accepted_answer(self, headers: dict[str, str]) -> Response:
+        origin = headers.get("Access-Control-Allow-Origin")
+        if origin not in self._accepted:
+            self._accepted[origin] = Response(status_code=204, headers={**NOT_CACHED, **headers})
+        return self._accepted[origin]
 
     def _check_rate(self, address: str, now: float) -> None:
         if self._rate_limit is None:
@@ -109,12 +122,12 @@ class Collector:
             if_absent["user_agent"] = user_agent
         if self._trusted_proxies and (country := _country(headers)):
             if_absent["country"] = country
-        return ServerFields(if_absent, always)
+        return ServerFields.of(if_absent, always)
 
-    async def preflight(self, request: Request) -> Response:
-        """Answer the question of a browser whether a page may send JSON."""
+    def preflight(self, headers: Headers) -> Response:
+        """Return the answer to the question of a browser whether a page may send JSON."""
         try:
-            return Response(status_code=204, headers=self._origins.preflight(request.headers))
+            return Response(status_code=204, headers=self._origins.preflight(headers))
         except RequestRefused as refusal:
             return _refused(refusal, {})
 
@@ -127,18 +140,31 @@ class Collector:
         return Response("OK\n", media_type="text/plain", headers=NOT_CACHED)
 
 
-def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> Starlette:
-    """Return the ASGI application of a collector."""
-    return Starlette(
+def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> ASGIApp:
+    """Return the ASGI application of a collector.
+
+    Requests with events do not pass the framework, which would take as long as their events.
+    """
+    others = Starlette(
         routes=[
-            Route("/collect", collector.collect, methods=["POST"]),
-            Route("/collect", collector.preflight, methods=["OPTIONS"]),
             Route("/clickstream.js", show_snippet),
             Route("/livez", collector.is_alive),
             Route("/metrics", collector.show_metrics),
             *more_routes,
         ]
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/collect":
+            await others(scope, receive, send)
+        elif scope["method"] == "POST":
+            await collector.collect(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            await collector.preflight(Headers(scope=scope))(scope, receive, send)
+        else:
+            await NOT_ALLOWED(scope, receive, send)
+
+    return app
 
 
 def _country(headers: Headers) -> str | None:

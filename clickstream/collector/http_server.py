@@ -24,6 +24,8 @@ KEEP_ALIVE_SECONDS = 30
 SHUTDOWN_SECONDS = 8
 MAX_CONNECTIONS = 2_000
 BACKLOG = 1_024
+# The key of a request's scope that is there if its whole body has arrived.
+COMPLETE_BODY = "clickstream.complete_body"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -71,6 +73,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._header_bytes = max(0, self._header_bytes - len(body) - CHUNK_FRAME_BYTES)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.scope[COMPLETE_BODY] = True  # type: ignore[literal-required]
 
     def send_400_response(self, msg: str) -> None:
         self._answer_no_more()

@@ -3,17 +3,13 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, Message
 
 from clickstream.collector.librdkafka import AnsweringProducer
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_events import KafkaRecord
-from clickstream.errors import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +17,7 @@ logger = logging.getLogger(__name__)
 ANSWER_SECONDS = 9.0
 RETRY_AFTER_SECONDS = 5
 LOG_SECONDS = 10.0
+POLL_SECONDS = 0.002
 
 
 class _Request:
@@ -29,16 +26,21 @@ class _Request:
     error: of the first record that failed. answered: is done when no record is pending.
     """
 
-    def __init__(self, records: int) -> None:
+    def __init__(self, records: int, loop: asyncio.AbstractEventLoop) -> None:
         self.pending = records
-        self.error: str | None = None
-        self.answered = asyncio.get_running_loop().create_future()
+        self.error: KafkaError | None = None
+        self.answered = loop.create_future()
 
-    def count(self, error: str | None) -> None:
+    def count(self, error: KafkaError | None, _message: Message | None) -> None:
         """Count the answer to one record."""
         self.pending -= 1
         self.error = self.error or error
-        if not self.pending and not self.answered.done():
+        if not self.pending:
+            self.end()
+
+    def end(self) -> None:
+        """Wait no longer for records that are pending."""
+        if not self.answered.done():
             self.answered.set_result(None)
 
 
@@ -55,9 +57,7 @@ class KafkaDelivery:
         self._topic = topic
         self._monotonic = monotonic
         self._silent_until = 0.0
-        # Answers from the producer's thread, for the event loop.
-        self._answers: deque[tuple[_Request, str | None]] = deque()
-        self._is_woken = False
+        self._is_polling = False
 
     @property
     def pending_records(self) -> int:
@@ -72,34 +72,29 @@ class KafkaDelivery:
         """
         if not records:
             return
-        request = _Request(len(records))
-        answer = partial(self._answer, request)
+        loop = asyncio.get_running_loop()
+        request = _Request(len(records), loop)
         for record in records:
-            try:
-                self._producer.send(self._topic, record, answer)
-            except (BufferError, KafkaException) as error:
-                request.count(first_line(error))
+            self._producer.send(self._topic, record, request.count)
+        if not self._is_polling:
+            self._poll(loop)
+        timer = loop.call_later(ANSWER_SECONDS, request.end)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await request.answered
-        except TimeoutError:
-            raise self._unavailable(f"no answer within {ANSWER_SECONDS:.0f} s") from None
+            await request.answered
+        finally:
+            timer.cancel()
         if request.error:
-            raise self._unavailable(request.error)
+            self._producer.notice(request.error)
+            raise self._unavailable(request.error.str())
+        if request.pending:
+            raise self._unavailable(f"no answer within {ANSWER_SECONDS:.0f} s")
 
-    def _answer(self, request: _Request, error: str | None) -> None:
-        """Pass an answer to the event loop. Is called in the producer's thread."""
-        self._answers.append((request, error))
-        if not self._is_woken:
-            self._is_woken = True
-            with suppress(RuntimeError):  # the server has stopped, and nobody waits
-                request.answered.get_loop().call_soon_threadsafe(self._count_answers)
-
-    def _count_answers(self) -> None:
-        self._is_woken = False  # before the last look, so that no later answer waits
-        while self._answers:
-            request, error = self._answers.popleft()
-            request.count(error)
+    def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read answers, again and again while records are pending."""
+        self._producer.poll()
+        self._is_polling = self._producer.pending_records > 0
+        if self._is_polling:
+            loop.call_later(POLL_SECONDS, self._poll, loop)
 
     def _unavailable(self, reason: str) -> RequestRefused:
         """Return the refusal, and log its reason, at most once in LOG_SECONDS."""

@@ -1,8 +1,6 @@
 """The collector's Kafka producer: librdkafka, ten times as fast as kafka-python."""
 
 from collections.abc import Callable
-from functools import partial
-from threading import Thread
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -17,7 +15,6 @@ REQUEST_TIMEOUT_MS = 5_000
 LINGER_MS = 2
 MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
-POLL_SECONDS = 0.2
 # The broker accepts nothing from this producer any more: it lost its state, or another epoch of the
 # producer is there. The local broker also does this after records that timed out.
 REFUSALS = (
@@ -28,12 +25,13 @@ REFUSALS = (
     KafkaError._FENCED,  # noqa: SLF001 - a public code; the underscore marks codes of the client
     KafkaError._FATAL,  # noqa: SLF001 - the same
 )
-# Is called with the reason if a record failed, else with None.
-OnAnswer = Callable[[str | None], None]
+QUEUE_FULL = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001 - the same
+# Is called for each record, with an error if it failed. The message is not used.
+OnAnswer = Callable[[KafkaError | None, Message | None], None]
 
 
 class AnsweringProducer:
-    """A producer that calls back for each record, in a thread of its own, until it is closed.
+    """A producer that calls back for each record, in `poll`.
 
     The memory of the records without an answer is bounded.
     """
@@ -42,34 +40,31 @@ class AnsweringProducer:
         self._create = create
         self._producer = create()
         self._is_refused = False
-        self._is_closed = False
-        self._thread = Thread(target=self._receive_answers, name="kafka answers", daemon=True)
-        self._thread.start()
 
     @property
     def pending_records(self) -> int:
-        """The number of records that Kafka has neither acknowledged nor refused."""
+        """The number of records for which `poll` has not called back."""
         return len(self._producer)
 
     def send(self, topic: str, record: KafkaRecord, on_answer: OnAnswer) -> None:
-        """Send a record, without waiting. Raises BufferError and KafkaException."""
+        """Send a record, without waiting. Calls back at once if it cannot be sent."""
         if self._is_refused:
             self._replace_producer()
-        answer = partial(self._answer, on_answer)
+        key, value = record
         try:
-            self._producer.produce(topic, record.value, record.key, on_delivery=answer)
-        except KafkaException as refusal:
-            self._is_refused |= refusal.args[0].code() in REFUSALS
-            raise
+            self._producer.produce(topic, value, key, on_delivery=on_answer)
+        except BufferError:
+            on_answer(QUEUE_FULL, None)
+        except KafkaException as failure:
+            on_answer(failure.args[0], None)
 
-    def close(self) -> None:
-        """Stop the thread; records without an answer are given up."""
-        self._is_closed = True
-        self._thread.join()
+    def poll(self) -> None:
+        """Call back for the records that are answered, without waiting."""
+        self._producer.poll(0)
 
-    def _answer(self, on_answer: OnAnswer, error: KafkaError | None, _message: Message) -> None:
-        self._is_refused |= error is not None and error.code() in REFUSALS
-        on_answer(error.str() if error else None)
+    def notice(self, error: KafkaError) -> None:
+        """Send the next record by a new producer if the broker refuses this one."""
+        self._is_refused |= error.code() in REFUSALS
 
     def _replace_producer(self) -> None:
         """Continue with a new producer; what is pending in the old one is given up."""
@@ -77,10 +72,6 @@ class AnsweringProducer:
         self._producer.purge()
         self._producer.poll(0)
         self._producer = self._create()
-
-    def _receive_answers(self) -> None:
-        while not self._is_closed:
-            self._producer.poll(POLL_SECONDS)
 
 
 def create_producer(settings: Settings) -> Producer:

@@ -3,7 +3,8 @@
 import asyncio
 import zlib
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.datastructures import Headers
+from starlette.types import Receive
 
 from clickstream.collector.refused_requests import RequestRefused
 
@@ -39,32 +40,45 @@ class UnfinishedBodies:
         self._bytes -= size
 
 
-async def read_body(request: Request, unfinished: UnfinishedBodies) -> bytes:
+async def read_body(
+    headers: Headers, receive: Receive, unfinished: UnfinishedBodies, *, is_complete: bool
+) -> bytes:
     """Return the body of a request, at most MAX_BODY_BYTES after decompression.
 
-    unfinished: counts the bytes until the body is complete. Raises RequestRefused.
+    unfinished: counts the bytes until the body is complete. is_complete: all of it has arrived, as
+    for most requests, so that no timer is needed. Raises RequestRefused.
     """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
         raise RequestRefused(415, f"send the events as {' or '.join(CONTENT_TYPES)}")
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):
         raise RequestRefused(415, "send the body without Content-Encoding, or with gzip")
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            body = await _read(request, unfinished)
-    except TimeoutError:
-        raise RequestRefused(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
-    except ClientDisconnect:
-        raise RequestRefused(400, "the connection ended before the body") from None
+    if is_complete:
+        body = await _read(receive, unfinished)
+    else:
+        body = await _read_in_time(receive, unfinished)
     return _decompressed(body) if encoding == "gzip" else body
 
 
-async def _read(request: Request, unfinished: UnfinishedBodies) -> bytes:
+async def _read_in_time(receive: Receive, unfinished: UnfinishedBodies) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await _read(receive, unfinished)
+    except TimeoutError:
+        raise RequestRefused(408, f"the body did not arrive within {BODY_SECONDS:.0f} s") from None
+
+
+async def _read(receive: Receive, unfinished: UnfinishedBodies) -> bytes:
     parts: list[bytes] = []
     size = 0
+    more = True
     try:
-        async for part in request.stream():
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise RequestRefused(400, "the connection ended before the body")
+            part, more = message.get("body", b""), message.get("more_body", False)
             size += len(part)
             if size > MAX_READ_BYTES:
                 raise _too_large()

@@ -7,14 +7,15 @@ Only if IP_ADDRESSES limits addresses, the event is written again.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
 from clickstream.collector.refused_requests import RequestRefused
+from clickstream.collector.strict_events import StrictEvent, read_strict_events
 from clickstream.model.events import InvalidEventError
+from clickstream.model.ip_addresses import IpAddresses
 from clickstream.model.json_records import BYTE_ORDER_MARK, is_framed, read_json
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
@@ -42,15 +43,19 @@ class KafkaRecord(NamedTuple):
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFields:
-    """The fields that the server adds to each event of a request.
+class ServerFields(NamedTuple):
+    """The fields that the server adds to each event of a request, each as JSON without braces.
 
     if_absent: do not replace those that the client sent. always: do.
     """
 
-    if_absent: Mapping[str, str]
-    always: Mapping[str, str]
+    if_absent: bytes
+    always: bytes
+
+    @classmethod
+    def of(cls, if_absent: Mapping[str, str], always: Mapping[str, str]) -> "ServerFields":
+        """Return the fields in these mappings."""
+        return cls(orjson.dumps(if_absent)[1:-1], orjson.dumps(always)[1:-1])
 
 
 def records_of_body(
@@ -62,14 +67,34 @@ def records_of_body(
     Raises RequestRefused, for all events of the body: 400 if it is not JSON, 413 if an event is too
     large, 422 if the consumer would refuse the time of an event.
     """
-    latest = now + reading.max_future
-    limits = TimeLimits(reading.min_event_time, latest, reading.max_future)
-    return [_record(event, added, reading, limits, now) for event in _split(body)]
-
-
-def _split(body: bytes) -> Iterator[bytes]:
-    """Yield the bytes of each event. Raises RequestRefused if an array is not JSON."""
+    limits = TimeLimits(reading.min_event_time, now + reading.max_future, reading.max_future)
     text = body.removeprefix(BYTE_ORDER_MARK).strip(BLANKS)
+    if not reading.field_names.text and reading.ip_addresses is IpAddresses.FULL:
+        events = read_strict_events(text, limits)
+        if events is not None and _is_within_limits(events, text):
+            return _strict_records(events, added)
+    return [_record(event, added, reading, limits, now) for event in _split(text)]
+
+
+def _is_within_limits(events: list[StrictEvent], text: bytes) -> bool:
+    """Return True if neither the number of events nor the size of one is too large."""
+    return len(events) <= MAX_EVENTS and (
+        len(text) <= MAX_EVENT_BYTES or all(len(event.text) <= MAX_EVENT_BYTES for event in events)
+    )
+
+
+def _strict_records(events: list[StrictEvent], added: ServerFields) -> list[KafkaRecord]:
+    """Return the records of events, each of which is an object with fields."""
+    before = b"{" + added.if_absent + b"," if added.if_absent else b"{"
+    after = b"," + added.always + b"}" if added.always else b"}"
+    return [
+        KafkaRecord(event.user_id.encode(), b"".join((before, event.text[1:-1], after)))
+        for event in events
+    ]
+
+
+def _split(text: bytes) -> Iterator[bytes]:
+    """Yield the bytes of each event. Raises RequestRefused if an array is not JSON."""
     if not text.startswith(b"["):
         yield text
         return
@@ -129,12 +154,8 @@ def _with_fields(event: bytes, added: ServerFields) -> bytes:
     if not (event.startswith(b"{") and event.endswith(b"}")):
         return event
     fields = event[1:-1].strip(BLANKS)
-    parts = (_without_braces(added.if_absent), fields, _without_braces(added.always))
+    parts = (added.if_absent, fields, added.always)
     return b"{" + b",".join(filter(None, parts)) + b"}"
-
-
-def _without_braces(fields: Mapping[str, str]) -> bytes:
-    return orjson.dumps(fields)[1:-1]
 
 
 def _refuse_time(value: bytes, reading: Reading, limits: TimeLimits, now: datetime) -> None:

@@ -47,8 +47,5 @@ def _serve(
         logger.info("open the demo shop: %s/demo", url)
     shop = [session_route(settings), *SHOP_ROUTES] if with_shop else []
     app = build_app(Collector(settings, reading, delivery), shop)
-    try:
-        http_server(app).run(sockets=[listener])
-    finally:
-        producer.close()
+    http_server(app).run(sockets=[listener])
     logger.info("stopped: all requests are answered")

@@ -19,8 +19,8 @@ from clickstream.model.ip_addresses import IpAddresses
 from clickstream.model.reading import NATIVE_READING, Reading
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
-ADDED = ServerFields({"user_agent": "Browser 1"}, {"ip_address": "192.0.2.1"})
-NONE_ADDED = ServerFields({}, {})
+ADDED = ServerFields.of({"user_agent": "Browser 1"}, {"ip_address": "192.0.2.1"})
+NONE_ADDED = ServerFields.of({}, {})
 
 
 def records(body: bytes | str, added: ServerFields = NONE_ADDED) -> list[Any]:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
-from starlette.requests import Request
 
 from clickstream.collector import rate_limit, request_body
 from clickstream.collector.client_address import client_address, rate_key
@@ -103,19 +102,21 @@ def test_the_memory_of_unfinished_bodies_is_bounded(monkeypatch: pytest.MonkeyPa
 
 async def _read_beside_a_slow_client() -> None:
     bodies = request_body.UnfinishedBodies()
-    slow = asyncio.create_task(request_body.read_body(_request_of(1_000, is_slow=True), bodies))
+    slow = asyncio.create_task(_read(1_000, bodies, is_slow=True))
     await asyncio.sleep(0)
     with pytest.raises(RequestRefused) as refused:
-        await request_body.read_body(_request_of(1_000), bodies)
+        await _read(1_000, bodies)
     assert refused.value.status == 503
-    assert len(await request_body.read_body(_request_of(500), bodies)) == 500
+    assert len(await _read(500, bodies)) == 500
     slow.cancel()
     await asyncio.wait([slow])
-    assert len(await request_body.read_body(_request_of(1_000), bodies)) == 1_000
+    assert len(await _read(1_000, bodies)) == 1_000
 
 
-def _request_of(size: int, *, is_slow: bool = False) -> Request:
-    """Return a request whose body has this many bytes; that of a slow one never ends."""
+async def _read(
+    size: int, bodies: request_body.UnfinishedBodies, *, is_slow: bool = False
+) -> bytes:
+    """Read a body of this many bytes; that of a slow client never ends."""
     messages = [{"type": "http.request", "body": b"x" * size, "more_body": is_slow}]
 
     async def receive() -> dict[str, Any]:
@@ -123,8 +124,8 @@ def _request_of(size: int, *, is_slow: bool = False) -> Request:
             await asyncio.Event().wait()
         return messages.pop()
 
-    headers = [(b"content-type", b"text/plain")]
-    return Request({"type": "http", "method": "POST", "headers": headers}, receive)
+    headers = Headers({"content-type": "text/plain"})
+    return await request_body.read_body(headers, receive, bodies, is_complete=False)
 
 
 def test_a_page_of_another_origin_is_refused_if_there_is_a_list() -> None:
