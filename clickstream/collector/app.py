@@ -15,7 +15,7 @@ from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.collector_metrics import CollectorMetrics
 from clickstream.collector.http_server import COMPLETE_BODY
 from clickstream.collector.kafka_delivery import RETRY_AFTER_SECONDS, KafkaDelivery
-from clickstream.collector.origins import AllowedOrigins
+from clickstream.collector.origins import NOT_CACHED, AllowedOrigins
 from clickstream.collector.rate_limit import RateLimit
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_body import UnfinishedBodies, read_body
@@ -28,7 +28,6 @@ from clickstream.settings import Settings
 # Headers in which a content delivery network names the country of the client.
 COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
 NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
-NOT_CACHED = {"Cache-Control": "no-store"}
 NOT_ALLOWED = PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "OPTIONS, POST"})
 STOPPED = RequestRefused(
     503, "the collector stops; send the events again", retry_after=RETRY_AFTER_SECONDS
@@ -59,8 +58,6 @@ class Collector:
         self._rate_limit = RateLimit(settings.collector_rate) if settings.collector_rate else None
         self._unfinished = UnfinishedBodies()
         self._now = now
-        # An answer 204 for each origin, as to make one takes longer than to send it.
-        self._accepted: dict[str | None, Response] = {}
 
     async def collect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request with events: 204 if every replica of Kafka has all of them."""
@@ -79,7 +76,7 @@ class Collector:
             await self._accept(scope, request_headers, receive)
         except RequestRefused as refusal:
             return _refused(refusal, headers)
-        return self._accepted_answer(headers)
+        return self._origins.accepted(headers)
 
     async def _accept(self, scope: Scope, headers: Headers, receive: Receive) -> None:
         """Send the events of a request to Kafka. Raises RequestRefused."""
@@ -99,12 +96,6 @@ class Collector:
             self._rate_limit.take(rate_key(address), len(records), began)
         await self._delivery.deliver(records)
         self.metrics.count_acknowledged(len(records), monotonic() - began)
-
-    def _accepted_answer(self, headers: dict[str, str]) -> Response:
-        origin = headers.get("Access-Control-Allow-Origin")
-        if origin not in self._accepted:
-            self._accepted[origin] = Response(status_code=204, headers={**NOT_CACHED, **headers})
-        return self._accepted[origin]
 
     def _check_rate(self, address: str, now: float) -> None:
         if self._rate_limit is None:

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 
 from clickstream.collector.refused_requests import RequestRefused
 
 ANY = "*"
+NOT_CACHED = {"Cache-Control": "no-store"}
 PREFLIGHT_SECONDS = "86400"
 # A page reads of an answer from another origin only the headers that are named here.
 READABLE = {"Access-Control-Expose-Headers": "Retry-After"}
@@ -17,6 +19,8 @@ class AllowedOrigins:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
+        # By the origin that they name; to make one takes as long as to send it.
+        self._accepted: dict[str | None, Response] = {}
 
     def check(self, headers: Headers) -> dict[str, str]:
         """Return the headers that let the page read an answer.
@@ -32,6 +36,13 @@ class AllowedOrigins:
         if origin not in self._origins:
             raise RequestRefused(403, "this origin is not in COLLECTOR_ORIGINS")
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **READABLE}
+
+    def accepted(self, headers: dict[str, str]) -> Response:
+        """Return an answer 204 with the headers that `check` has returned."""
+        origin = headers.get("Access-Control-Allow-Origin")
+        if origin not in self._accepted:
+            self._accepted[origin] = Response(status_code=204, headers={**NOT_CACHED, **headers})
+        return self._accepted[origin]
 
     def preflight(self, headers: Headers) -> dict[str, str]:
         """Return the headers that let a page send JSON. Raises RequestRefused with status 403."""
