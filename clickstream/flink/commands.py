@@ -7,7 +7,9 @@ from pathlib import Path
 
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
-from clickstream.flink import run_job
+from clickstream.flink import compare_sessions, run_job
+from clickstream.flink.compare_sessions import SessionCounts
+from clickstream.plurals import plural
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
 
@@ -26,6 +28,8 @@ def register(commands: cli.Subparsers) -> None:
         help="read what is in the topic now, close all sessions, and end",
     )
     cli.add_env_file(run)
+    summary = "compare flink_sessions with session_metrics; exit status 1 on any difference"
+    cli.add_env_file(cli.add_command(actions, "compare", summary, _compare))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -37,6 +41,22 @@ def _run(arguments: argparse.Namespace) -> int:
     run_job.run(settings, Stop().on_signals(), FOLDER, bounded=arguments.bounded)
     with _connection(settings) as connection:
         print(f"Rows: {run_job.count_rows(connection)}.")
+    return cli.DONE
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    differences = 0
+    with _connection(load(arguments.env_file)) as connection:
+        for found in compare_sessions.compare(connection):
+            if isinstance(found, SessionCounts):
+                print(found.line())
+            else:
+                differences += 1
+                print(f"- {found}")
+    if differences:
+        print(f"{differences:,} {plural(differences, 'session')} differ.")
+        return cli.FAILED
+    print("Every session is the same.")
     return cli.DONE
 
 
