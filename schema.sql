@@ -145,6 +145,7 @@ CREATE TABLE IF NOT EXISTS stream_positions (
     owner             text,
     owner_pid         integer,
     owner_start       timestamptz,
+    member_id         text,
     watermark         timestamptz,
     watermark_at      timestamptz,
     last_record_at    timestamptz,
@@ -451,7 +452,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     applied_at        timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
+INSERT INTO schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
 
 -- == Functions of the views =====================================================================
 
@@ -987,6 +988,7 @@ COMMENT ON COLUMN stream_positions.owner IS
     'Host and process of the consumer that reads the partition.';
 COMMENT ON COLUMN stream_positions.owner_pid IS 'Process id of the owner''s PostgreSQL backend.';
 COMMENT ON COLUMN stream_positions.owner_start IS 'Start of the owner''s PostgreSQL backend.';
+COMMENT ON COLUMN stream_positions.member_id IS 'Id of the owner in its consumer group.';
 COMMENT ON COLUMN stream_positions.watermark IS 'Largest event time, counted up to now at most.';
 COMMENT ON COLUMN stream_positions.watermark_at IS 'When the watermark last moved.';
 COMMENT ON COLUMN stream_positions.last_record_at IS

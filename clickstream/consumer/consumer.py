@@ -114,6 +114,7 @@ class Consumer:
         if self._stream is None:
             with self._stop.interrupting():
                 check_reachable(self._settings)
+                self._loop.prepare_join()
                 self._stream = Stream(self._settings, self._health.advance)
         return self._stream
 

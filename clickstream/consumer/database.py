@@ -76,10 +76,13 @@ class Database:
         self._connection: Connection | None = None
         self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
 
-    def acquire(self, topic: TopicIdentity, beginning_offsets: dict[int, int]) -> Assignment:
+    def acquire(
+        self, topic: TopicIdentity, beginning_offsets: dict[int, int], member_id: str
+    ) -> Assignment:
         """Acquire new epochs of partitions, and begin with an empty cache.
 
-        beginning_offsets: the earliest offset that Kafka has of each partition.
+        beginning_offsets: the earliest offset that Kafka has of each partition. member_id: the
+        consumer's id in its group.
         Raises UserError if the tables are of another version, if the stored sessions follow another
         rule, if records are read in another way, or if a consumer of another topic or group works
         on this database; OtherClusterError if one of another Kafka cluster does.
@@ -93,11 +96,19 @@ class Database:
         owner = f"{socket.gethostname()}, process {os.getpid()}"
         connection = self._connect()
         with self._watches.postgres.watching(connection):
-            owned = positions.acquire(connection, topic, group, owner, beginning_offsets)
+            owned = positions.acquire(
+                connection, topic, group, owner, beginning_offsets, member_id=member_id
+            )
         with self.transaction() as cursor:
             # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
         return Assignment(topic, owned, version)
+
+    def release(self) -> None:
+        """Store that this consumer leaves its group by itself."""
+        if self._connection is not None:
+            with self.transaction() as cursor:
+                positions.release(cursor)
 
     def store(self, assignment: Assignment, read: Batch) -> Assignment:
         """Store a batch, and return the assignment after it.

@@ -16,6 +16,7 @@ from clickstream.consumer.batch import Batch
 from clickstream.consumer.database import Database
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
+from clickstream.consumer.gone_members import GoneMembers
 from clickstream.consumer.group_watch import GroupWatch
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.monitor import Monitor
@@ -55,6 +56,7 @@ class Loop:
         self._database = Database(settings, stop, now, new_user_agents)
         self._storing = StoringThread(metrics.outcomes.timed(self._database.store))
         self._assignment: Assignment | None = None
+        self._gone_members = GoneMembers(settings, self._database)
         self._topic_check = TopicCheck(self._database)
         self._closer = SessionCloser(self._database)
         self._monitor = Monitor(self._database, read_backlog, metrics)
@@ -64,6 +66,13 @@ class Loop:
     def is_healthy(self) -> bool:
         """True if the last batch was stored, or if there is none to store."""
         return self._storing.is_healthy
+
+    def prepare_join(self) -> None:
+        """Remove members from the group that would hold up its rebalance.
+
+        Raises OUTAGES, and UserError if the tables are of another version.
+        """
+        self._gone_members.remove_before_join()
 
     def step(self, stream: Stream) -> None:
         """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
@@ -76,6 +85,8 @@ class Loop:
             self._acquire(stream)
         batch = self._read(stream)
         self._finish_storing(stream)
+        if stream.settled:
+            self._gone_members.remove_if_due()
         if self._assignment is None or batch is None or stream.changed:
             return
         self._topic_check.check(stream.topic, self._assignment)
@@ -96,7 +107,8 @@ class Loop:
             self._assignment = None
             return
         beginnings = stream.topic.beginning_offsets()
-        assignment = self._database.acquire(stream.topic.identity(), beginnings)
+        identity = stream.topic.identity()
+        assignment = self._database.acquire(identity, beginnings, stream.member_id)
         reach(FailPoint.ACQUIRED)
         stream.seek(assignment.positions)
         logger.info(
@@ -138,6 +150,7 @@ class Loop:
         try:
             if stream is not None:
                 self._finish_storing(stream)
+                self._database.release()
         except (FencedError, *OUTAGES) as error:
             logger.warning("the last batch will be read again: %s", first_line(error))
         self._database.reset()

@@ -32,10 +32,10 @@ MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
 # A broker that does not answer must not delay a stop for long.
 CLOSE_TIMEOUT_MS = 4_000
-# The smallest that Kafka allows by default: a killed member holds its partitions for this long, and
-# the local broker lets a join wait for half of it.
+# The smallest that Kafka allows by default. The local broker lets a join wait for half of it.
 SESSION_TIMEOUT_MS = 6_000
-HEARTBEAT_INTERVAL_MS = 2_000
+# A rebalance waits until each member has heard of it, by a heartbeat.
+HEARTBEAT_INTERVAL_MS = 500
 # The local broker may take this long to let a consumer join; Kafka takes about a second.
 JOIN_SECONDS = 25
 
@@ -91,6 +91,11 @@ class Stream:
     def has_new_assignment(self) -> bool:
         """True if there is an assignment that was not acquired yet."""
         return self._flags.settled and self._flags.changed
+
+    @property
+    def member_id(self) -> str:
+        """The consumer's id in its group, which is another one after each loss of membership."""
+        return str(self._consumer.group_metadata().member_id)
 
     @property
     def topic_is_missing(self) -> bool:

@@ -40,7 +40,7 @@ ACQUIRE_PARTITIONS = """
     UPDATE stream_positions AS p
     SET topic_id = %(topic_id)s, position = new.position, epoch = p.epoch + 1,
         watermark = CASE WHEN p.topic_id = %(topic_id)s THEN p.watermark END,
-        cluster_id = %(cluster)s, group_id = %(group)s, owner = %(owner)s,
+        cluster_id = %(cluster)s, group_id = %(group)s, owner = %(owner)s, member_id = %(member)s,
         owner_pid = backend.pid, owner_start = backend.backend_start
     FROM (SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS backend,
          unnest(%(partitions)s::integer[], %(positions)s::bigint[]) AS new (partition, position)
@@ -82,6 +82,15 @@ COUNT_OWN_PARTITIONS = f"""
     SELECT count(*) FROM {_OWNED}
     WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s) AND a.pid = pg_backend_pid()
 """  # noqa: S608 - built of constants
+# Members of the group whose connection has ended, as it does with their process.
+SELECT_GONE_MEMBERS = f"""
+    SELECT DISTINCT p.member_id FROM stream_positions p
+    WHERE p.topic = %(topic)s AND p.group_id = %(group)s AND p.member_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE {IS_OWNER})
+"""  # noqa: S608 - built of constants
+FORGET_MEMBER = """
+    UPDATE stream_positions SET member_id = NULL WHERE owner_pid = pg_backend_pid()
+"""
 # Taken to acquire partitions, so that of two owners the second one sees the first. The number is
 # arbitrary; it spells "owner".
 ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({0x6F776E6572})"
@@ -226,6 +235,8 @@ def acquire(
     group: str,
     owner: str,
     beginning_offsets: Mapping[int, int],
+    *,
+    member_id: str | None = None,
 ) -> dict[int, OwnedPartition]:
     """Become the owner of partitions, in a transaction of its own.
 
@@ -234,27 +245,27 @@ def acquire(
     group: the consumer group. owner: a text by which people recognise the consumer.
     beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
     there if its stored position belongs to another topic identity, or if the record at that
-    position is gone, which is logged as an error.
+    position is gone, which is logged as an error. member_id: the consumer's id in the group.
     Raises UserError if a consumer of another topic or group works on this database,
     OtherClusterError if one of another cluster does, and LockNotAvailable if a lock is still held
     after ACQUIRE_RETRIES.
     """
+    owned_by = {"group": group, "owner": owner, "member": member_id}
     for _ in range(ACQUIRE_RETRIES):
         try:
             with connection, connection.cursor() as cursor:
-                return _acquire(cursor, topic, group, owner, beginning_offsets)
+                return _acquire(cursor, topic, beginning_offsets, owned_by)
         except errors.LockNotAvailable:
             _terminate_owners(connection, topic, beginning_offsets)
     with connection, connection.cursor() as cursor:
-        return _acquire(cursor, topic, group, owner, beginning_offsets)
+        return _acquire(cursor, topic, beginning_offsets, owned_by)
 
 
 def _acquire(
     cursor: Cursor,
     topic: TopicIdentity,
-    group: str,
-    owner: str,
     beginning_offsets: Mapping[int, int],
+    owned_by: Mapping[str, str | None],
 ) -> dict[int, OwnedPartition]:
     partitions = sorted(beginning_offsets)
     values = {
@@ -263,8 +274,7 @@ def _acquire(
         "cluster": topic.cluster_id,
         "partitions": partitions,
         "beginnings": [beginning_offsets[partition] for partition in partitions],
-        "group": group,
-        "owner": owner,
+        **owned_by,
     }
     write_lock.share(cursor, ACQUIRE_LOCK_TIMEOUT)
     cursor.execute(ACQUIRE_OWNERSHIP_LOCK)
@@ -420,3 +430,14 @@ def owned(cursor: Cursor, topic: str) -> set[int]:
     """Return the partitions whose owner is connected to this database."""
     cursor.execute(SELECT_OWNED_PARTITIONS, (topic,))
     return {partition for (partition,) in cursor.fetchall()}
+
+
+def gone_members(cursor: Cursor, topic: str, group: str) -> set[str]:
+    """Return the ids of members that own partitions and have lost their connection."""
+    cursor.execute(SELECT_GONE_MEMBERS, {"topic": topic, "group": group})
+    return {member_id for (member_id,) in cursor.fetchall()}
+
+
+def release(cursor: Cursor) -> None:
+    """Forget the member id of the partitions that this connection owns: it leaves its group."""
+    cursor.execute(FORGET_MEMBER)

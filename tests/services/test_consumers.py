@@ -62,6 +62,26 @@ def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
 
 
 @pytest.mark.long
+def test_a_killed_consumer_is_removed_from_the_group_before_its_session_times_out(
+    environment: dict[str, str], start_script: StartScript, query: Query
+) -> None:
+    """By the other one while that one runs, then by the next one before it joins."""
+    first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
+    eventually(lambda: owned_by(query, first, second))
+    first.kill()
+    second.wait_for_output("which has ended, from its group")
+    eventually(lambda: owned_by(query, second))
+    second.kill()
+    third = start_script("consumer.py", **SMALL_BATCHES)
+    third.wait_for_output("which has ended, from its group")
+    eventually(lambda: owned_by(query, third))
+    third.send_signal(SIGTERM)
+    assert third.wait() == 0
+    assert query("SELECT DISTINCT member_id FROM stream_positions") == [(None,)]
+    oracle.check(environment)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     "lock", [ACQUIRE_WRITE_LOCK, LOCK_SESSIONS], ids=["before a batch", "in the middle of a batch"]
 )

@@ -23,6 +23,11 @@ COUNT_WAITING = """
     WHERE datname = current_database() AND application_name = 'owner' AND wait_event_type = 'Lock'
 """
 
+COUNT_MEMBERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'member'
+"""
+
 
 def test_records_that_kafka_removed_before_they_were_read_are_reported_when_reading_starts(
     settings: Settings, caplog: pytest.LogCaptureFixture
@@ -97,3 +102,22 @@ def test_of_two_topics_that_are_acquired_at_the_same_time_one_is_refused(
             eventually(lambda: query(COUNT_WAITING) == [(2,)])
         errors = [each.exception() for each in acquiring]
     assert [type(error) for error in errors if error] == [UserError]
+
+
+def test_a_member_of_the_group_is_gone_if_its_connection_ended_before_it_was_released(
+    settings: Settings, query: Query
+) -> None:
+    with closing(connect(settings, application="member")) as stays:
+        ended, released = (connect(settings, application="member") for _ in range(2))
+        for number, (connection, member) in enumerate(
+            [(stays, "stays"), (ended, "ended"), (released, "released")]
+        ):
+            positions.acquire(connection, TOPIC, "a-group", "a test", {number: 0}, member_id=member)
+        with released, released.cursor() as cursor:
+            positions.release(cursor)
+        ended.close()
+        released.close()
+        eventually(lambda: query(COUNT_MEMBERS) == [(1,)])
+        with stays, stays.cursor() as cursor:
+            assert positions.gone_members(cursor, TOPIC.name, "a-group") == {"ended"}
+            assert positions.gone_members(cursor, TOPIC.name, "b-group") == set()

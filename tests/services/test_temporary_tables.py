@@ -42,7 +42,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
     """While one exists, PostgreSQL cannot move datfrozenxid beyond its creation."""
     clock = Clock()
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents(), clock)
-    assignment = database.store(database.acquire(TOPIC, {0: 0}), batch_of(0))
+    assignment = database.store(database.acquire(TOPIC, {0: 0}, "a member"), batch_of(0))
     created = query(TEMPORARY_TABLES)
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
 
