@@ -26,7 +26,7 @@ class GroupWatch:
         self._topic_was_missing = False
 
     def observe(self, *, settled: bool, topic_is_missing: bool) -> None:
-        """Warn if a rebalance takes too long or the topic is missing; call it at each step."""
+        """Warn if a rebalance takes too long or the topic is missing; call it at each read."""
         if topic_is_missing and not self._topic_was_missing:
             logger.warning(
                 "topic %s does not exist yet: waiting for it (python create_schema.py creates it)",

@@ -17,7 +17,6 @@ from clickstream.consumer.database import Database
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
 from clickstream.consumer.gone_members import GoneMembers
-from clickstream.consumer.group_watch import GroupWatch
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.monitor import Monitor
 from clickstream.consumer.new_user_agents import NewUserAgents
@@ -60,7 +59,6 @@ class Loop:
         self._topic_check = TopicCheck(self._database)
         self._closer = SessionCloser(self._database)
         self._monitor = Monitor(self._database, read_backlog, metrics)
-        self._group_watch = GroupWatch(settings.kafka_group_id, settings.kafka_topic)
 
     @property
     def is_healthy(self) -> bool:
@@ -80,7 +78,6 @@ class Loop:
         The previous batch is stored while this one is read.
         Raises FencedError if another consumer took over or the topic was recreated, and OUTAGES.
         """
-        self._group_watch.observe(settled=stream.settled, topic_is_missing=stream.topic_is_missing)
         if stream.has_new_assignment:
             self._acquire(stream)
         batch = self._read(stream)

@@ -18,6 +18,7 @@ from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.broker_watch import BrokerWatch
+from clickstream.consumer.group_watch import GroupWatch
 from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
@@ -74,6 +75,7 @@ class Stream:
         kafka_private.never_create_topics(self._consumer)
         kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
+        self._group_watch = GroupWatch(settings.kafka_group_id, settings.kafka_topic)
         self._broker_watch = BrokerWatch(kafka_address(settings))
         self.topic = Topic(settings.kafka_topic, self._consumer)
 
@@ -125,6 +127,7 @@ class Stream:
         It also ends at MAX_BATCH_BYTES.
         Return None if the assignment changed: the records may now belong to another consumer.
         """
+        self._group_watch.observe(settled=self.settled, topic_is_missing=self.topic_is_missing)
         records: dict[int, list[Any]] = {}
         left, bytes_left = self._batch_events, MAX_BATCH_BYTES
         deadline = None
