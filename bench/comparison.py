@@ -15,11 +15,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench import results, runs, servers
-from bench.consumer_run import CONSUMER, drain, verify
+from bench.consumer_run import CONSUMER, drain
 from bench.cpu_time import BROKER, POSTGRES
 from bench.floor import Floor
 from bench.records import produce
 from bench.runs import Run
+from bench.scripts import verify
 from clickstream import cli
 from clickstream.settings import Settings
 

@@ -20,10 +20,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from bench import servers
-from bench.consumer_run import CONSUMER, PROJECT, drain
+from bench.consumer_run import CONSUMER, drain
 from bench.profile import print_profile
 from bench.records import produce
 from bench.runs import Run
+from bench.scripts import PROJECT
 from clickstream import cli
 from clickstream.errors import UsageError
 from clickstream.settings import Settings

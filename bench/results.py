@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.consumer_run import PROJECT
+from bench.scripts import PROJECT
 
 FILE = Path(__file__).with_name("results.md")
 HEAD = """# Results

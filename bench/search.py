@@ -1,148 +1,77 @@
-"""Speed of the indexer, and how much it slows the consumer.
+"""How much the indexer slows the consumer, with a search server that uses almost no CPU.
 
-1. Documents per second that the indexer brings from PostgreSQL into OpenSearch, as a share of what
-opensearchpy's parallel_bulk does on the same server with the same documents ready in memory; the
-two take turns. 2. Events per second of the consumer with the indexer, as a share of those without,
-with a search server that uses almost no CPU (bench/null_search.py).
-
-The servers are local ones for the benchmark alone, or those of TEST_KAFKA_BOOTSTRAP_SERVERS,
-TEST_POSTGRES_HOST and TEST_OPENSEARCH_HOST. Run from the project's folder: python -m bench.search
+bench/null_search.py is that server. The consumer runs with and without the indexer, in turns. Run
+it from the project's folder: python -m bench.search
 """
 
 import argparse
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from statistics import median
-from time import perf_counter
 
-import orjson
-from opensearchpy import OpenSearch
-from opensearchpy.helpers import parallel_bulk
-
-from bench import servers
-from bench.consumer_run import drain
+from bench import results, servers
+from bench.consumer_run import CONSUMER, drain
 from bench.null_search import null_search
 from bench.records import produce
+from bench.runs import Run
 from clickstream import cli
-from clickstream.clients import opensearch
-from clickstream.clients.postgres import connect
-from clickstream.indexer import checkpoint
-from clickstream.indexer.background import running_indexer
-from clickstream.indexer.backlog import wait_until_indexed
-from clickstream.indexer.document_reader import read_actions
-from clickstream.indexer.index_names import IndexNames
-from clickstream.indexer.indexer import ROWS_PER_STEP
-from clickstream.indexer.indexes import IndexSet
-from clickstream.indexer.steps import BACKFILL_START, backfill_step
 from clickstream.settings import Settings
-from clickstream.signals import Stop
+
+TITLE = "One consumer with and without the index"
+COLUMNS = ("round", "without index, events/s", "with index, events/s", "ratio", "CPU", "CPU with")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the results and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=50_000, help="default: %(default)s")
-    parser.add_argument("--visitors", type=int, default=5_000, help="default: %(default)s")
+    """Measure, print and keep the results; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
+    parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     arguments = parser.parse_args(argv)
     return cli.run(lambda: _run(arguments.events, arguments.visitors, arguments.rounds))
 
 
 def _run(events: int, visitors: int, rounds: int) -> int:
-    with servers.running(["kafka", "postgres", "opensearch"]) as settings:
+    with servers.running(["kafka", "postgres"]) as settings, null_search() as null:
         produce(settings, events, visitors)
-        with servers.database(settings) as own:
-            drain(replace(own, opensearch_host=""), visitors, events)
-            _compare_indexing(own, rounds)
-        with null_search() as null:
-            searching = replace(
-                settings,
-                opensearch_host=null["OPENSEARCH_HOST"],
-                opensearch_port=int(null["OPENSEARCH_PORT"]),
-                opensearch_use_ssl=False,
-            )
-            _compare_consuming(searching, visitors, events, rounds)
+        searching = replace(
+            settings,
+            opensearch_host=null["OPENSEARCH_HOST"],
+            opensearch_port=int(null["OPENSEARCH_PORT"]),
+            opensearch_use_ssl=False,
+        )
+        pairs = [
+            (_drain(settings, visitors, events), _drain(searching, visitors, events))
+            for _ in range(rounds)
+        ]
+    ratio = median(beside.rate / alone.rate for alone, beside in pairs)
+    load = (
+        f"{events:,} events of {visitors:,} visitors: {ratio:.2f} of the rate without index. CPU "
+        "of the consumer in microseconds per event."
+    )
+    results.keep(
+        TITLE, [load, "", *results.table(COLUMNS, [_row(*each) for each in enumerate(pairs, 1)])]
+    )
     return cli.DONE
 
 
-def _compare_indexing(settings: Settings, rounds: int) -> None:
-    documents = _documents(settings)
-    size = sum(len(lines) for _, lines in documents) / len(documents)
-    print(f"{len(documents):,} documents, {size:.0f} bytes each with the action line")
-    print(f"{'parallel_bulk':>16} {'indexer':>14} {'share':>7}")
-    shares = []
-    for _ in range(rounds):
-        plain = len(documents) / _bulk(settings, documents)
-        indexed = len(documents) / _backfill(settings)
-        shares.append(indexed / plain)
-        print(f"{plain:>14,.0f}/s {indexed:>12,.0f}/s {shares[-1]:>7.2f}")
-    print(f"median share: {median(shares):.2f}")
-
-
-def _documents(settings: Settings) -> list[tuple[str, bytes]]:
-    """Return the index name and the bulk action of every document."""
-    found: list[tuple[str, bytes]] = []
-    current = BACKFILL_START
-    with closing(connect(settings, application="bench")) as connection:
-        while current.backfilled_to is not None:
-            with connection:
-                step = backfill_step(connection.cursor(), current, ROWS_PER_STEP)
-                found += read_actions(connection, step, _names(settings))
-            current = step.after
-    return found
-
-
-def _bulk(settings: Settings, documents: list[tuple[str, bytes]]) -> float:
-    """Return the seconds that parallel_bulk takes to index the documents into new indexes."""
-    actions = []
-    for _, lines in documents:
-        action, source = map(orjson.loads, lines.split(b"\n"))
-        actions.append({**action["index"], "_source": source})
-    with closing(opensearch.connect(settings)) as client:
-        _create_indexes(settings, client, {name for name, _ in documents})
-        started = perf_counter()
-        for done, item in parallel_bulk(client, actions):
-            assert done, item
-        return perf_counter() - started
-
-
-def _names(settings: Settings) -> IndexNames:
-    return IndexNames(settings.opensearch_index_prefix)
-
-
-def _create_indexes(settings: Settings, client: OpenSearch, names: set[str]) -> None:
-    indexes = IndexSet(client, _names(settings))
-    with closing(connect(settings, application="bench")) as connection:
-        indexes.take_over(checkpoint.database(connection.cursor()))
-    for name in sorted(names):
-        indexes.ensure(name)
-
-
-def _backfill(settings: Settings) -> float:
-    """Return the seconds that the indexer takes to backfill a new index."""
-    with closing(connect(settings, application="bench")) as connection, connection:
-        checkpoint.forget(connection.cursor())
-    started = perf_counter()
-    with running_indexer(settings):
-        assert wait_until_indexed(settings, Stop())
-        return perf_counter() - started
-
-
-def _compare_consuming(settings: Settings, visitors: int, events: int, rounds: int) -> None:
-    print(f"{'without indexer':>18} {'with indexer':>16} {'share':>7}")
-    shares = []
-    for _ in range(rounds):
-        alone = _rate(replace(settings, opensearch_host=""), visitors, events)
-        beside = _rate(settings, visitors, events)
-        shares.append(beside / alone)
-        print(f"{alone:>16,.0f}/s {beside:>14,.0f}/s {shares[-1]:>7.2f}")
-    print(f"median share: {median(shares):.2f}")
-
-
-def _rate(settings: Settings, visitors: int, events: int) -> float:
+def _drain(settings: Settings, visitors: int, events: int) -> Run:
     with servers.database(settings) as own:
-        return drain(own, visitors, events).rate
+        return drain(own, visitors, events)
+
+
+def _row(number: int, pair: tuple[Run, Run]) -> list[str]:
+    alone, beside = pair
+    return [
+        str(number),
+        f"{alone.rate:,.0f}",
+        f"{beside.rate:,.0f}",
+        f"{beside.rate / alone.rate:.2f}",
+        f"{alone.cpu[CONSUMER]:.1f}",
+        f"{beside.cpu[CONSUMER]:.1f}",
+    ]
 
 
 if __name__ == "__main__":

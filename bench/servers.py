@@ -42,7 +42,7 @@ def servers(names: Sequence[str]) -> Iterator[Settings]:
 
 @contextmanager
 def running(names: Sequence[str]) -> Iterator[Settings]:
-    """Yield settings for running servers with a new topic.
+    """Yield settings for running servers; with a Kafka, a new topic.
 
     The database is the one that exists in every PostgreSQL. names: see `servers`.
     """
@@ -52,20 +52,24 @@ def running(names: Sequence[str]) -> Iterator[Settings]:
         if name.startswith("TEST_")
     }
     missing = [name for name in names if GIVEN_BY[name] not in os.environ]
-    topic = f"bench-{uuid.uuid4().hex[:8]}"
     with ExitStack() as resources:
         folder = Path(resources.enter_context(TemporaryDirectory())) / "servers"
         local: dict[str, str] = {}
         if "kafka" in missing and _can_run_kafka():
             missing.remove("kafka")
-            local["KAFKA_BOOTSTRAP_SERVERS"] = resources.enter_context(_real_kafka(topic))
+            local["KAFKA_BOOTSTRAP_SERVERS"] = resources.enter_context(_real_kafka())
         if missing:
             local |= resources.enter_context(temporary_stack(folder, missing))
         settings = Settings.from_mapping({"OPENSEARCH_HOST": "", **local, **given})
-        settings = replace(settings, kafka_topic=topic, postgres_database="postgres")
-        if "kafka" in names:
-            setup.apply_topic(settings)
-        yield settings
+        settings = replace(settings, postgres_database="postgres")
+        yield with_new_topic(settings) if "kafka" in names else settings
+
+
+def with_new_topic(settings: Settings) -> Settings:
+    """Create a topic, and return the settings for it. It is deleted with the servers alone."""
+    settings = replace(settings, kafka_topic=_new_name())
+    setup.apply_topic(settings)
+    return settings
 
 
 @contextmanager
@@ -74,7 +78,7 @@ def database(settings: Settings) -> Iterator[Settings]:
 
     The database is deleted afterwards.
     """
-    name = f"bench-{uuid.uuid4().hex[:8]}"
+    name = _new_name()
     with closing(connect(settings, application="bench")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -95,18 +99,19 @@ def environment(settings: Settings) -> dict[str, str]:
     return kept | {name: str(value) for name, value in values.items() if value != ""}
 
 
+def _new_name() -> str:
+    return f"bench-{uuid.uuid4().hex[:8]}"
+
+
 def _can_run_kafka() -> bool:
     return subprocess.run([KAFKA_SCRIPT, "check"], stdout=subprocess.DEVNULL).returncode == 0
 
 
 @contextmanager
-def _real_kafka(name: str) -> Iterator[str]:
-    """Yield the address of a new Kafka, which is deleted afterwards.
-
-    name: of the folder for its data.
-    """
+def _real_kafka() -> Iterator[str]:
+    """Yield the address of a new Kafka, which is deleted afterwards."""
     port = free_port()
-    variables = {**os.environ, "KAFKA_PORT": str(port), "KAFKA_NAME": name}
+    variables = {**os.environ, "KAFKA_PORT": str(port), "KAFKA_NAME": _new_name()}
     variables["KAFKA_CONTROLLER_PORT"] = str(free_port())
 
     def ask(verb: str) -> None:

@@ -1,0 +1,170 @@
+"""One to four consumers of a topic with six partitions: rates, and pauses of each.
+
+The records are sent in a transaction that is committed when all consumers own partitions: then the
+time begins. A pause is a time in which a consumer stored nothing although its partitions had
+records. It needs a real Kafka. Run it from the project's folder: python -m bench.consumers
+"""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+
+from kafka import KafkaConsumer, TopicPartition
+
+from bench import results, servers
+from bench.consumer_run import check_rows
+from bench.cpu_time import POSTGRES, CpuClock
+from bench.records import held_back
+from bench.runs import per_event
+from bench.scripts import PROJECT, Script, run, running, verify
+from clickstream import cli
+from clickstream.clients.kafka import connection_options
+from clickstream.clients.postgres import Connection, connect
+from clickstream.settings import Settings
+
+TITLE = "One to four consumers of six partitions"
+MOST_CONSUMERS = 4
+SAMPLE_SECONDS = 0.05
+STORED = "SELECT owner, partition, records FROM stream_positions WHERE owner IS NOT NULL"
+COLUMNS = (
+    *("consumers", "events/s", "to one", "partitions of each", "ready after s, each"),
+    *("longest pause s, each", "consumers' CPU", "PostgreSQL"),
+)
+
+
+@dataclass(slots=True)
+class Member:
+    """A consumer of the group, since all own partitions.
+
+    left: records of its partitions that are not stored. moved: seconds at which it last stored
+    some; ready: at which it had stored all.
+    """
+
+    partitions: int
+    left: int
+    moved: float = 0.0
+    ready: float = 0.0
+    pauses: list[float] = field(default_factory=lambda: [0.0])
+
+    def observe(self, left: int, seconds: float) -> None:
+        """Compare with the records that are left now."""
+        if left < self.left:
+            self.pauses.append(seconds - self.moved)
+            self.left, self.moved = left, seconds
+            if not left:
+                self.ready = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRun:
+    """The figures of a number of consumers. cpu: see `Run`."""
+
+    members: list[Member]
+    rate: float
+    cpu: dict[str, float]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print and keep the results; return the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=400_000, help="default: %(default)s")
+    parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
+    arguments = parser.parse_args(argv)
+    return cli.run(lambda: _run(arguments.events, arguments.visitors))
+
+
+def _run(events: int, visitors: int) -> int:
+    with servers.running(["kafka", "postgres"]) as settings:
+        measured = []
+        for number in range(1, MOST_CONSUMERS + 1):
+            with servers.database(servers.with_new_topic(settings)) as own:
+                measured.append(_group(own, events, visitors, number))
+    load = f"{events:,} events of {visitors:,} visitors. CPU in microseconds per event."
+    results.keep(TITLE, [load, "", *results.table(COLUMNS, _rows(measured))])
+    return cli.DONE
+
+
+def _group(settings: Settings, events: int, visitors: int, number: int) -> GroupRun:
+    """Run this many consumers until all is stored, and verify what they have stored."""
+    run(PROJECT, settings, "create_schema.py")
+    with ExitStack() as resources:
+        commit = resources.enter_context(held_back(settings, events, visitors))
+        sent = _end_offsets(settings)
+        connection = resources.enter_context(closing(connect(settings, application="bench")))
+        connection.autocommit = True
+        scripts = [
+            resources.enter_context(running(PROJECT, settings, "consumer.py"))
+            for _ in range(number)
+        ]
+        while len(left := _left(connection, sent)) < number:
+            _wait(scripts)
+        members = {owner: Member(*each) for owner, each in left.items()}
+        names = {f"consumer {n}": script.process for n, script in enumerate(scripts)}
+        clock = CpuClock(settings, connection, names)
+        commit()
+        begin = monotonic()
+        while any(member.left for member in members.values()):
+            _wait(scripts)
+            for owner, (_, still) in _left(connection, sent).items():
+                members[owner].observe(still, monotonic() - begin)
+        seconds = monotonic() - begin
+        cpu = clock.elapsed()
+        for script in scripts:
+            script.stop()
+        check_rows(connection, events)
+    verify(settings)
+    return GroupRun(list(members.values()), events / seconds, per_event(cpu, events))
+
+
+def _end_offsets(settings: Settings) -> dict[int, int]:
+    """Return the number of records by partition, of a new topic."""
+    with closing(KafkaConsumer(**connection_options(settings))) as consumer:
+        topic = settings.kafka_topic
+        partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+        found = consumer.end_offsets(partitions)
+    return {partition.partition: offset for partition, offset in found.items()}
+
+
+def _wait(scripts: Iterable[Script]) -> None:
+    sleep(SAMPLE_SECONDS)
+    for script in scripts:
+        script.check()
+
+
+def _left(connection: Connection, sent: Mapping[int, int]) -> dict[str, tuple[int, int]]:
+    """Return for each owner its number of partitions, and their records that are not stored."""
+    found: dict[str, tuple[int, int]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(STORED)
+        for owner, partition, stored in cursor:
+            partitions, left = found.get(owner, (0, 0))
+            found[owner] = (partitions + 1, left + sent[partition] - stored)
+    return found
+
+
+def _rows(measured: Sequence[GroupRun]) -> list[list[str]]:
+    rows = []
+    for each in measured:
+        postgres = sum(each.cpu.get(name, 0.0) for name in POSTGRES)
+        own = sum(cpu for name, cpu in each.cpu.items() if name.startswith("consumer"))
+        rows.append(
+            [
+                str(len(each.members)),
+                f"{each.rate:,.0f}",
+                f"{each.rate / measured[0].rate:.2f}",
+                ", ".join(str(member.partitions) for member in each.members),
+                ", ".join(f"{member.ready:.1f}" for member in each.members),
+                ", ".join(f"{max(member.pauses):.1f}" for member in each.members),
+                f"{own:.1f}",
+                f"{postgres:.1f}",
+            ]
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,70 @@
+"""The Flink SQL job of the project on the same topic and the same PostgreSQL: rows and sessions."""
+
+from collections.abc import Callable
+from contextlib import closing
+from importlib.util import find_spec
+from time import monotonic, sleep
+
+from bench.cpu_time import CpuClock
+from bench.runs import Run, per_event
+from bench.scripts import PROJECT, Script, run, running
+from clickstream.clients.postgres import Cursor, connect, only_row
+from clickstream.settings import Settings
+
+FLINK = "Flink SQL"
+JOB = ("-m", "clickstream", "flink")
+SAMPLE_SECONDS = 0.1
+HAS_ROWS = "SELECT EXISTS (SELECT FROM flink_events)"
+COUNT_SESSIONS = "SELECT count(*) FROM flink_sessions"
+COUNT_EVENTS = "SELECT count(*) FROM flink_events"
+HAVE_TABLES = "SELECT to_regclass('flink_events') IS NOT NULL"
+OUR_SESSIONS = "SELECT count(*) FROM session_metrics"
+
+
+def is_installed() -> bool:
+    """Return True if the packages of requirements-flink.txt are installed."""
+    return find_spec("pyflink") is not None
+
+
+def drain(settings: Settings, visitors: int, events: int) -> Run:
+    """Run the job until it has stored what is in the topic, and compare its sessions with ours.
+
+    The time is that between the first and the last row. settings: of a database in which a
+    consumer has stored the same topic. Raises UserError if there is a difference.
+    """
+    with (
+        closing(connect(settings, application="bench")) as connection,
+        connection.cursor() as cursor,
+        running(PROJECT, settings, *JOB, "run", "--bounded") as job,
+    ):
+        connection.autocommit = True
+
+        def value(query: str) -> int:
+            return _value(cursor, query)
+
+        sessions = value(OUR_SESSIONS)
+        _wait(job, lambda: bool(value(HAVE_TABLES)))
+        _wait(job, lambda: bool(value(HAS_ROWS)))
+        begin = monotonic()
+        clock = CpuClock(settings, connection, {FLINK: job.process})
+        # Counting the sessions is cheap: they come at the end.
+        _wait(job, lambda: value(COUNT_SESSIONS) >= sessions)
+        _wait(job, lambda: value(COUNT_EVENTS) >= events)
+        seconds = monotonic() - begin
+        cpu = clock.elapsed()
+        peak = job.size_mib()
+        job.wait()
+    run(PROJECT, settings, *JOB, "compare")
+    return Run(FLINK, visitors, events, seconds, per_event(cpu, events), peak_mib=peak)
+
+
+def _value(cursor: Cursor, query: str) -> int:
+    cursor.execute(query)
+    return int(only_row(cursor)[0])
+
+
+def _wait(job: Script, is_reached: Callable[[], bool]) -> None:
+    """Wait for something that the job does. Raises UserError if the job fails before."""
+    while not is_reached():
+        job.check()
+        sleep(SAMPLE_SECONDS)
