@@ -1,4 +1,4 @@
-"""The consumer beside PostgreSQL alone, on the same servers, in turns.
+"""The consumer beside Flink SQL and beside PostgreSQL alone, on the same servers, in turns.
 
 README.md in this folder says how it measures. Run it from the project's folder: make bench, or
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import results, runs, servers
+from bench import flink, results, runs, servers
 from bench.consumer_run import CONSUMER, drain
 from bench.cpu_time import BROKER, POSTGRES
 from bench.floor import Floor
@@ -24,10 +24,10 @@ from bench.scripts import verify
 from clickstream import cli
 from clickstream.settings import Settings
 
-TITLE = "One consumer and PostgreSQL alone"
+TITLE = "One consumer, Flink SQL and PostgreSQL alone"
 LOADS = (10_000, 100_000)
 FLOOR, LIVE_FLOOR = "floor", "floor, live sessions"
-OTHERS = (FLOOR, LIVE_FLOOR)
+OTHERS = (flink.FLINK, FLOOR, LIVE_FLOOR)
 COLUMNS = ("", "events/s", "lowest", "highest", "own CPU", "PostgreSQL", "broker", "HOT", "MiB")
 NOTE = "CPU in microseconds per event. HOT: share of the updates of sessions. MiB: the process."
 
@@ -68,6 +68,8 @@ def _round(settings: Settings, visitors: int, events: int) -> list[Run]:
     """Run each side once, in the same database."""
     with servers.database(settings) as own:
         measured = [drain(own, visitors, events)]
+        if flink.is_installed():
+            measured.append(flink.drain(own, visitors, events))
         with closing(Floor(own, visitors)) as floor:
             measured.append(floor.store(FLOOR, floor.final_sessions()))
             verify(own)
@@ -111,7 +113,7 @@ def _figures(same: Sequence[Run]) -> list[str]:
     rates = [run.rate for run in same]
     own, postgres, broker = (
         median(sum(run.cpu.get(name, 0.0) for name in names) for run in same)
-        for names in ((CONSUMER,), POSTGRES, (BROKER,))
+        for names in ((CONSUMER, flink.FLINK), POSTGRES, (BROKER,))
     )
     last = same[-1]
     return [

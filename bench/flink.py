@@ -7,18 +7,28 @@ from time import monotonic, sleep
 
 from bench.cpu_time import CpuClock
 from bench.runs import Run, per_event
-from bench.scripts import PROJECT, Script, run, running
+from bench.scripts import PROJECT, Script, running
 from clickstream.clients.postgres import Cursor, connect, only_row
+from clickstream.errors import UserError
 from clickstream.settings import Settings
 
 FLINK = "Flink SQL"
-JOB = ("-m", "clickstream", "flink")
+JOB = ("-m", "clickstream", "flink", "run", "--bounded")
 SAMPLE_SECONDS = 0.1
 HAS_ROWS = "SELECT EXISTS (SELECT FROM flink_events)"
 COUNT_SESSIONS = "SELECT count(*) FROM flink_sessions"
 COUNT_EVENTS = "SELECT count(*) FROM flink_events"
 HAVE_TABLES = "SELECT to_regclass('flink_events') IS NOT NULL"
 OUR_SESSIONS = "SELECT count(*) FROM session_metrics"
+DIFFERENCES = """
+    SELECT count(*)
+    FROM session_metrics AS ours
+    FULL JOIN flink_sessions AS theirs
+        ON theirs.user_id = ours.user_id
+       AND theirs.first_event_timestamp = ours.first_event_timestamp
+    WHERE (ours.total_events, ours.last_event_timestamp, ours.total_revenue)
+       IS DISTINCT FROM (theirs.total_events, theirs.last_event_timestamp, theirs.total_revenue)
+"""
 
 
 def is_installed() -> bool:
@@ -35,7 +45,7 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
     with (
         closing(connect(settings, application="bench")) as connection,
         connection.cursor() as cursor,
-        running(PROJECT, settings, *JOB, "run", "--bounded") as job,
+        running(PROJECT, settings, *JOB) as job,
     ):
         connection.autocommit = True
 
@@ -54,7 +64,8 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
         cpu = clock.elapsed()
         peak = job.size_mib()
         job.wait()
-    run(PROJECT, settings, *JOB, "compare")
+        if differences := value(DIFFERENCES):
+            raise UserError(f"{differences} sessions of Flink differ from the consumer's")
     return Run(FLINK, visitors, events, seconds, per_event(cpu, events), peak_mib=peak)
 
 
