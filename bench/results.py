@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from bench import servers
 from bench.scripts import PROJECT
 
 FILE = Path(__file__).with_name("results.md")
@@ -44,13 +45,19 @@ def _origin() -> str:
     return (
         f"Commit {_commit()}, {datetime.now(UTC):%Y-%m-%d}; {psutil.cpu_count()} cores"
         f" ({_processor()}), {memory:.0f} GiB, {platform.system()}, "
-        f"Python {platform.python_version()}."
+        f"Python {platform.python_version()}, {servers.kafka_title()}."
     )
 
 
 def _commit() -> str:
-    described = ["git", "describe", "--always", "--dirty=, changed", "--exclude=*"]
-    return subprocess.check_output(described, cwd=PROJECT, text=True).strip()
+    """Return the revision that is checked out, and whether files differ from it."""
+    revision = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--", ".", f":!{FILE.relative_to(PROJECT)}")
+    return f"{revision} with changes" if changed else revision
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.check_output(["git", *arguments], cwd=PROJECT, text=True).strip()
 
 
 def _processor() -> str:

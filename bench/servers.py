@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from clickstream.admin import setup
 from clickstream.clients.postgres import connect
+from clickstream.errors import UserError
 from clickstream.local.ports import HOST, free_port
 from clickstream.local.temporary import temporary_stack
 from clickstream.settings import Settings, setting_fields
@@ -99,6 +100,13 @@ def environment(settings: Settings) -> dict[str, str]:
     return kept | {name: str(value) for name, value in values.items() if value != ""}
 
 
+def kafka_title() -> str:
+    """Return the name of the broker that the benchmarks use on this machine."""
+    if GIVEN_BY["kafka"] in os.environ:
+        return "a given Kafka"
+    return "Apache Kafka 4.4" if _can_run_kafka() else "the local broker"
+
+
 def _new_name() -> str:
     return f"bench-{uuid.uuid4().hex[:8]}"
 
@@ -115,7 +123,9 @@ def _real_kafka() -> Iterator[str]:
     variables["KAFKA_CONTROLLER_PORT"] = str(free_port())
 
     def ask(verb: str) -> None:
-        subprocess.run([KAFKA_SCRIPT, verb], env=variables, stdout=subprocess.DEVNULL, check=True)
+        done = subprocess.run([KAFKA_SCRIPT, verb], env=variables, stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise UserError(f"tests/servers/kafka.sh {verb} failed")
 
     try:
         ask("start")

@@ -56,7 +56,8 @@ start() {
   configure
   local options="-Dlog4j2.configurationFile=$H/log4j2.properties"
   if [ ! -f "$H/data/meta.properties" ]; then
-    local id; id=$(python3 -S -c "import base64,uuid;print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip('='))")
+    # The first character is given: an id that begins with - would be taken for an option.
+    local id; id=A$(python3 -S -c "import base64,uuid;print(base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()[1:22])")
     "$java" -Xmx256m "$options" -cp "$LIB/*" kafka.tools.StorageTool format -t "$id" -c "$H/server.properties" >"$H/format.out" 2>&1 \
       || { cat "$H/format.out" >&2; return 1; }
   fi

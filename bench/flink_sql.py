@@ -1,4 +1,4 @@
-"""The Flink SQL job of the project on the same topic and the same PostgreSQL: rows and sessions."""
+"""A plain Flink SQL job on the same topic and the same PostgreSQL: rows and sessions."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -8,17 +8,17 @@ from time import monotonic, sleep
 from bench.cpu_time import CpuClock
 from bench.runs import Run, per_event
 from bench.scripts import PROJECT, Script, running
-from clickstream.clients.postgres import Cursor, connect, only_row
+from clickstream.clients.postgres import connect, only_row
 from clickstream.errors import UserError
+from clickstream.flink import run_job
 from clickstream.settings import Settings
 
 FLINK = "Flink SQL"
-JOB = ("-m", "clickstream", "flink", "run", "--bounded")
+JOB = ("-m", "bench.flink_job")
 SAMPLE_SECONDS = 0.1
 HAS_ROWS = "SELECT EXISTS (SELECT FROM flink_events)"
 COUNT_SESSIONS = "SELECT count(*) FROM flink_sessions"
 COUNT_EVENTS = "SELECT count(*) FROM flink_events"
-HAVE_TABLES = "SELECT to_regclass('flink_events') IS NOT NULL"
 OUR_SESSIONS = "SELECT count(*) FROM session_metrics"
 DIFFERENCES = """
     SELECT count(*)
@@ -44,16 +44,17 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
     """
     with (
         closing(connect(settings, application="bench")) as connection,
-        connection.cursor() as cursor,
         running(PROJECT, settings, *JOB) as job,
     ):
+        run_job.create_tables(connection)
         connection.autocommit = True
+        cursor = connection.cursor()
 
         def value(query: str) -> int:
-            return _value(cursor, query)
+            cursor.execute(query)
+            return int(only_row(cursor)[0])
 
         sessions = value(OUR_SESSIONS)
-        _wait(job, lambda: bool(value(HAVE_TABLES)))
         _wait(job, lambda: bool(value(HAS_ROWS)))
         begin = monotonic()
         clock = CpuClock(settings, connection, {FLINK: job.process})
@@ -67,11 +68,6 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
         if differences := value(DIFFERENCES):
             raise UserError(f"{differences} sessions of Flink differ from the consumer's")
     return Run(FLINK, visitors, events, seconds, per_event(cpu, events), peak_mib=peak)
-
-
-def _value(cursor: Cursor, query: str) -> int:
-    cursor.execute(query)
-    return int(only_row(cursor)[0])
 
 
 def _wait(job: Script, is_reached: Callable[[], bool]) -> None:
