@@ -27,9 +27,9 @@ from uuid import uuid4
 import psutil
 from kafka import KafkaProducer
 
-from bench.consumer_run import PROJECT, Script, verify
 from bench.cpu_time import cpu_seconds
 from bench.records import produce, records
+from bench.scripts import PROJECT, Script, verify
 from bench.servers import database, running
 from clickstream import cli
 from clickstream.admin import setup
