@@ -24,7 +24,7 @@ variable "cloud_name" {
 }
 
 variable "name_prefix" {
-  description = "First part of every service's name: <prefix>-kafka, <prefix>-pg, <prefix>-opensearch, <prefix>-connect. Changing it replaces the services and their data."
+  description = "First part of every service's name: <prefix>-kafka, <prefix>-pg, <prefix>-opensearch, <prefix>-connect, <prefix>-flink. Changing it replaces the services and their data."
   type        = string
   default     = "clickstream"
   nullable    = false
@@ -243,10 +243,48 @@ variable "kafka_connect_plan" {
   }
 }
 
+# == Flink ========================================================================================
+
+variable "enable_flink" {
+  description = "Whether Aiven for Apache Flink computes the sessions, too, in tables of its own. Create these tables first; see README.md."
+  type        = bool
+  default     = false
+  nullable    = false
+
+  validation {
+    condition     = !var.enable_flink || !startswith(var.kafka_plan, "free-")
+    error_message = "The free Kafka plan has no integrations, which Flink needs; set enable_flink to false or choose another kafka_plan."
+  }
+}
+
+variable "flink_plan" {
+  description = "Plan of the Flink service; used with enable_flink = true only. business-4 is the smallest."
+  type        = string
+  default     = "business-4"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9_-]*[a-z0-9]$", var.flink_plan))
+    error_message = "The Flink plan must be a plan's name in lowercase, such as business-4."
+  }
+}
+
+variable "flink_parallelism" {
+  description = "Parallel instances of the job; not more than the plan has task slots, or Flink cannot start it. More than the topic has partitions gain nothing."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.flink_parallelism >= 1 && var.flink_parallelism <= 128 && floor(var.flink_parallelism) == var.flink_parallelism
+    error_message = "The parallelism must be a whole number from 1 to 128."
+  }
+}
+
 # == All services =================================================================================
 
 variable "ip_filter_string" {
-  description = "Networks that may connect, in CIDR notation. Empty, as ip_filter_object: everyone who has the credentials. With opensearch_sink = \"connector\" the addresses of the Connect service must be among them."
+  description = "Networks that may connect, in CIDR notation. Empty, as ip_filter_object: everyone who has the credentials. With opensearch_sink = \"connector\" the addresses of the Connect service must be among them, with enable_flink those of the Flink service."
   type        = set(string)
   default     = []
   nullable    = false

@@ -78,7 +78,7 @@ def run(settings: Settings, stop: Stop, folder: Path, *, bounded: bool) -> None:
     statements = job_statements(SOURCES, settings, bounded=bounded)
     folder.mkdir(exist_ok=True)
     jars = connector_jars(SOURCES, folder / "jars")
-    state = folder / "state" / ("bounded" if bounded else _fingerprint(statements))
+    state = folder / "state" / ("bounded" if bounded else _fingerprint(settings))
     if bounded:
         shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
@@ -105,9 +105,14 @@ def _wait(job: Job, stop: Stop) -> None:
                 logger.warning("the job failed and is started again; the cause is in flink.log")
 
 
-def _fingerprint(statements: list[str]) -> str:
-    """Return a name for the state of a job: another job cannot use the state."""
-    return hashlib.sha256("\0".join(statements).encode()).hexdigest()[:16]
+def _fingerprint(settings: Settings) -> str:
+    """Return a name for the state of the job: another job, topic or database cannot use it."""
+    files = [SOURCES / "job.sql", *sorted((SOURCES / "tables").glob("*.sql"))]
+    parts = [path.read_text(encoding="utf-8") for path in files]
+    parts += [settings.kafka_bootstrap_servers, settings.kafka_topic, settings.postgres_host]
+    parts += [str(settings.postgres_port), settings.postgres_database]
+    parts += [str(settings.session_timeout_seconds)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _configuration(state: Path, *, bounded: bool) -> dict[str, str]:

@@ -42,6 +42,10 @@ run "services_share_project_region_and_prefix" {
     error_message = "Kafka Connect must be off by default."
   }
   assert {
+    condition     = length(aiven_flink.this) + length(aiven_service_integration.flink) + length(aiven_kafka_acl.flink) + length(aiven_flink_application_deployment.sessions) == 0
+    error_message = "Flink must be off by default."
+  }
+  assert {
     condition     = toset([for service in [aiven_kafka.this.kafka_user_config, aiven_pg.this.pg_user_config, aiven_opensearch.this[0].opensearch_user_config] : service[0].ip_filter_string]) == toset([toset(["0.0.0.0/0", "::/0"])])
     error_message = "Without a filter the open one must be set outright."
   }

@@ -184,14 +184,71 @@ run "the_connector" {
   }
 }
 
+run "flink" {
+  variables {
+    enable_flink      = true
+    kafka_topic       = "shop"
+    flink_parallelism = 3
+  }
+  assert {
+    condition     = aiven_flink.this[0].plan == "business-4" && aiven_flink.this[0].service_name == "clickstream-flink" && aiven_flink.this[0].cloud_name == aiven_kafka.this.cloud_name
+    error_message = "Flink must be a service of its own, in the region of the others."
+  }
+  assert {
+    condition     = aiven_flink.this[0].flink_user_config[0].flink_version == "1.20"
+    error_message = "The job needs the session windows of this version."
+  }
+  assert {
+    condition = (
+      toset([for each in aiven_service_integration.flink : each.source_service_name]) == toset([aiven_kafka.this.service_name, aiven_pg.this.service_name]) &&
+      alltrue([for each in aiven_service_integration.flink : each.integration_type == "flink" && each.destination_service_name == aiven_flink.this[0].service_name])
+    )
+    error_message = "Flink must be connected with Kafka and PostgreSQL."
+  }
+  assert {
+    condition     = aiven_kafka_acl.flink[0].permission == "read" && aiven_kafka_acl.flink[0].topic == "shop" && aiven_kafka_acl.flink[0].username == aiven_kafka.this.service_username
+    error_message = "The user of the integration must be able to read the events, and no more."
+  }
+  assert {
+    condition = (
+      length(aiven_flink_application_version.sessions[0].source) == 2 &&
+      alltrue([for each in aiven_flink_application_version.sessions[0].source : strcontains(each.create_table, "'topic' = 'shop'") && each.integration_id == aiven_service_integration.flink["kafka"].integration_id])
+    )
+    error_message = "Both sources must read the events' topic by the integration of Kafka."
+  }
+  assert {
+    condition = (
+      length(aiven_flink_application_version.sessions[0].sink) == 4 &&
+      alltrue([for each in aiven_flink_application_version.sessions[0].sink : strcontains(each.create_table, "'url' = 'jdbc:postgresql://'") && each.integration_id == aiven_service_integration.flink["postgresql"].integration_id])
+    )
+    error_message = "Each table of the job must be written by the integration of PostgreSQL, which fills in the address."
+  }
+  assert {
+    condition = alltrue([
+      for each in aiven_flink_application_version.sessions[0].sink :
+      strcontains(aiven_flink_application_version.sessions[0].statement, "INSERT INTO ${regex("CREATE TABLE (\\w+)", each.create_table)[0]}")
+    ])
+    error_message = "The job must write each of its tables."
+  }
+  assert {
+    condition = (
+      aiven_flink_application_deployment.sessions[0].version_id == aiven_flink_application_version.sessions[0].application_version_id &&
+      aiven_flink_application_deployment.sessions[0].parallelism == 3 &&
+      aiven_flink_application_deployment.sessions[0].restart_enabled
+    )
+    error_message = "The version must be deployed, and start again after a failure."
+  }
+}
+
 run "a_filter_of_plain_networks" {
   variables {
     opensearch_sink  = "connector"
+    enable_flink     = true
     ip_filter_string = ["203.0.113.0/24", "2001:db8::/32"]
   }
   assert {
     condition = alltrue([
-      for config in [aiven_kafka.this.kafka_user_config, aiven_pg.this.pg_user_config, aiven_opensearch.this[0].opensearch_user_config, aiven_kafka_connect.this[0].kafka_connect_user_config] :
+      for config in [aiven_kafka.this.kafka_user_config, aiven_pg.this.pg_user_config, aiven_opensearch.this[0].opensearch_user_config, aiven_kafka_connect.this[0].kafka_connect_user_config, aiven_flink.this[0].flink_user_config] :
       config[0].ip_filter_string == toset(["203.0.113.0/24", "2001:db8::/32"]) && length(config[0].ip_filter_object) == 0
     ])
     error_message = "Every service must have the filter."
@@ -201,11 +258,12 @@ run "a_filter_of_plain_networks" {
 run "a_filter_with_descriptions" {
   variables {
     opensearch_sink  = "connector"
+    enable_flink     = true
     ip_filter_object = [{ network = "203.0.113.7/32", description = "office" }]
   }
   assert {
     condition = alltrue([
-      for config in [aiven_kafka.this.kafka_user_config, aiven_pg.this.pg_user_config, aiven_opensearch.this[0].opensearch_user_config, aiven_kafka_connect.this[0].kafka_connect_user_config] :
+      for config in [aiven_kafka.this.kafka_user_config, aiven_pg.this.pg_user_config, aiven_opensearch.this[0].opensearch_user_config, aiven_kafka_connect.this[0].kafka_connect_user_config, aiven_flink.this[0].flink_user_config] :
       config[0].ip_filter_string == null && one(config[0].ip_filter_object).network == "203.0.113.7/32" && one(config[0].ip_filter_object).description == "office"
     ])
     error_message = "Every service must have the filter, and the open one must be gone."
@@ -215,13 +273,14 @@ run "a_filter_with_descriptions" {
 run "protection_maintenance_and_tags" {
   variables {
     opensearch_sink        = "connector"
+    enable_flink           = true
     termination_protection = true
     maintenance_window     = { day = "sunday", time = "03:00:00" }
     tags                   = { team = "web", "billing:order" = "42" }
   }
   assert {
     condition = alltrue([
-      for service in [aiven_kafka.this, aiven_pg.this, aiven_opensearch.this[0], aiven_kafka_connect.this[0]] :
+      for service in [aiven_kafka.this, aiven_pg.this, aiven_opensearch.this[0], aiven_kafka_connect.this[0], aiven_flink.this[0]] :
       service.termination_protection && service.maintenance_window_dow == "sunday" && service.maintenance_window_time == "03:00:00" &&
       tomap({ for tag in service.tag : tag.key => tag.value }) == tomap({ team = "web", "billing:order" = "42" })
     ])

@@ -329,6 +329,40 @@ run "connect_plan_with_a_space" {
   expect_failures = [var.kafka_connect_plan]
 }
 
+run "flink_on_the_free_plan" {
+  command = plan
+  variables {
+    enable_flink           = true
+    kafka_plan             = "free-0"
+    kafka_topic_partitions = 2
+  }
+  expect_failures = [var.enable_flink]
+}
+
+run "flink_plan_in_capitals" {
+  command = plan
+  variables {
+    flink_plan = "Business-4"
+  }
+  expect_failures = [var.flink_plan]
+}
+
+run "no_parallelism" {
+  command = plan
+  variables {
+    flink_parallelism = 0
+  }
+  expect_failures = [var.flink_parallelism]
+}
+
+run "half_a_parallelism" {
+  command = plan
+  variables {
+    flink_parallelism = 1.5
+  }
+  expect_failures = [var.flink_parallelism]
+}
+
 run "address_without_its_mask" {
   command = plan
   variables {

@@ -43,9 +43,11 @@ def can_download_provider(command: list[str]) -> bool:
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the module."""
+    """A copy of the module, and of the job of Flink that it deploys."""
+    folder = tmp_path_factory.mktemp("terraform")
+    shutil.copytree(ROOT / "flink", folder / "flink")
     ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-    return shutil.copytree(MODULE, tmp_path_factory.mktemp("terraform") / "module", ignore=ignored)
+    return shutil.copytree(MODULE, folder / "module", ignore=ignored)
 
 
 @pytest.fixture(scope="module")
