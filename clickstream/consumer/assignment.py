@@ -11,11 +11,13 @@ class Assignment:
     """Partitions of one topic under the epochs that this consumer acquired.
 
     rule_version: version of the stored session rule when the epochs were acquired.
+    had_duplicates: True if the last batch had some, so that the next one probably has some, too.
     """
 
     topic: TopicIdentity
     partitions: Mapping[int, OwnedPartition]
     rule_version: int
+    had_duplicates: bool = False
 
     @property
     def positions(self) -> dict[int, int]:
@@ -32,7 +34,8 @@ class Assignment:
             )
             for partition, owned in self.partitions.items()
         }
-        return replace(self, partitions=partitions)
+        had_duplicates = any(each.duplicates for each in progress.values())
+        return replace(self, partitions=partitions, had_duplicates=had_duplicates)
 
     def caught_up(self, high_watermarks: Mapping[int, int]) -> list[int]:
         """Return the partitions that were read to their high watermarks."""

@@ -186,7 +186,9 @@ def _store(
         check_assignment(cursor, assignment, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
-        stored = outcomes.store_records(cursor, parsed.results, parsed)
+        stored = outcomes.store_records(
+            cursor, parsed.results, parsed, some_are_stored=assignment.had_duplicates
+        )
         reach(FailPoint.INSERTED)
         first_time_visitors = cache.apply(cursor, stored.new_events)
         reach(FailPoint.SESSIONS_UPDATED)

@@ -1,7 +1,7 @@
 """The table clickstream_events: inserting events once, and reading ranges of them.
 
-The table's key is (event_time, event_id). New rows go through a temporary table that COPY fills,
-because COPY itself cannot skip rows that are stored already.
+The table's key is (event_time, event_id). COPY inserts new rows. It cannot skip rows that are
+stored already: if there are some, it fills a temporary table from which the others are inserted.
 """
 
 import logging
@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg2
+from psycopg2 import errors
 from psycopg2.extras import execute_values
 
 from clickstream.clients.postgres import Connection, Cursor
@@ -37,11 +38,12 @@ _IDENTITY = ", ".join(
     )
     for name in IDENTITY_COLUMNS
 )
-CREATE_STAGE_EVENTS = f"""
+EVENTS_AND_COLUMNS = f"clickstream_events ({_COLUMN_LIST})"
+EMPTY_STAGE_EVENTS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_events ON COMMIT DELETE ROWS
-    AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA
+    AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA;
+    DELETE FROM stage_events
 """  # noqa: S608 - built of the column names alone
-DELETE_STAGE_EVENTS = "DELETE FROM stage_events"
 # Lines are copied in the order of the key, and a fresh temporary table is read in that order: two
 # consumers never wait for each other's rows in opposite orders.
 INSERT_NEW_EVENTS = f"""
@@ -125,15 +127,17 @@ def identity(event: Event) -> Identity:
     return tuple(getattr(event, name) for name in IDENTITY_COLUMNS)
 
 
-def insert(cursor: Cursor, events: Iterable[Event]) -> Insertion:
+def insert(cursor: Cursor, events: Iterable[Event], *, some_are_stored: bool = False) -> Insertion:
     """Insert those of the events whose keys are not stored yet, in the order of their keys.
 
-    Of the events with one key, the first that PostgreSQL accepts is inserted.
+    Of events with one key, the first that PostgreSQL accepts is inserted.
+    some_are_stored: True if keys are probably stored, or appear twice; it only changes the time
+    that this takes.
     """
     insertion = Insertion()
     if in_order := sorted(events, key=key_of):
-        cursor.execute(CREATE_STAGE_EVENTS)
-        _insert_part(cursor, in_order, insertion, _insert_all)
+        insert_all = _insert_others if some_are_stored else _insert_all
+        _insert_part(cursor, in_order, insertion, insert_all)
     if insertion.refused:
         keys = [event.key for event in insertion.refused]
         insertion.stored_before |= read_identities(cursor, keys)
@@ -168,7 +172,7 @@ def _insert_part(
         if len(events) == 1:
             insertion.refused[events[0]] = first_line(error)
             return
-        if insert_all is _insert_all:
+        if insert_all is not _insert_few:
             logger.warning(
                 "PostgreSQL refuses some of %d events (%s): inserting them in smaller parts",
                 len(events),
@@ -193,8 +197,18 @@ def is_refusal(error: psycopg2.Error) -> bool:
 
 
 def _insert_all(cursor: Cursor, events: list[Event]) -> Insertion:
-    """Insert the events that are not stored, or none if PostgreSQL refuses one."""
-    cursor.execute(DELETE_STAGE_EVENTS)
+    """Insert events that are probably all new; none if PostgreSQL refuses one."""
+    try:
+        copy(cursor, EVENTS_AND_COLUMNS, map(copied_values, events))
+    except errors.UniqueViolation:
+        cursor.execute("ROLLBACK TO SAVEPOINT insert_events")
+        return _insert_others(cursor, events)
+    return Insertion(events)
+
+
+def _insert_others(cursor: Cursor, events: list[Event]) -> Insertion:
+    """Insert the events that are not stored; none if PostgreSQL refuses one."""
+    cursor.execute(EMPTY_STAGE_EVENTS)
     copy(cursor, "stage_events", map(copied_values, events))
     cursor.execute(INSERT_NEW_EVENTS)
     if cursor.rowcount == len(events):
@@ -211,7 +225,7 @@ def copied_values(event: Event) -> Sequence[object]:
 
 
 def _insert_few(cursor: Cursor, events: list[Event]) -> Insertion:
-    """Do the same as `_insert_all` without the temporary table, which is slower for many events."""
+    """Do the same as `_insert_others` without a temporary table: slower for many events."""
     rows = [[list(value) if type(value) is tuple else value for value in event] for event in events]
     keys = set(execute_values(cursor, INSERT_VALUES, rows, page_size=len(rows), fetch=True))
     new = _first_of_each_key(event for event in events if event.key in keys)

@@ -94,6 +94,8 @@ def store_records(
     cursor: Cursor,
     records: Sequence[Event | RecordOutcome],
     details: RecordDetails,
+    *,
+    some_are_stored: bool = False,
 ) -> StoredRecords:
     """Insert the events among records, and decide the outcome of each record.
 
@@ -103,6 +105,7 @@ def store_records(
     rejected records that name one.
     records: as `read_event` returns them. An outcome stays as it is, unless an earlier version
     stored the event that is rejected now: then the record is a duplicate.
+    some_are_stored: see `event_table.insert`.
     """
     kept_from = event_retention.read_kept_from(cursor)
     erasure_keys = erased_visitors.keys(cursor)
@@ -113,7 +116,7 @@ def store_records(
     if kept_from is not None:
         too_old = [event for event in events if event.event_time < kept_from]
         events = [event for event in events if event.event_time >= kept_from]
-    insertion = event_table.insert(cursor, events)
+    insertion = event_table.insert(cursor, events, some_are_stored=some_are_stored)
     if len(insertion.new) == len(records):
         return StoredRecords([NEW] * len(records), insertion.new)
     looked_up = [each.event for each in records if isinstance(each, RecordOutcome) and each.event]

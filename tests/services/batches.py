@@ -80,6 +80,7 @@ class Batches:
             on_conflict=self.conflicts.append,
             on_stored=lambda _: None,
         )
+        self._assignment = self._assignment.advance(progress)
         return list(progress.values())
 
     def _records(self, partition: int, contents: Iterable[Any]) -> list[Record]:

@@ -30,10 +30,13 @@ class Clock:
 
 
 def batch_of(offset: int) -> Batch:
-    """Return a batch with one event."""
+    """Return a batch with one event, twice. A batch without duplicates needs no stage_events."""
     content = event("visitor", offset)
-    record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
-    return Batch({0: [record]}, {0: offset + 1})
+    records = [
+        Record(TOPIC.name, 0, each, 0, key_of(content), value_of(content))
+        for each in (offset, offset + 1)
+    ]
+    return Batch({0: records}, {0: offset + 2})
 
 
 def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
@@ -47,7 +50,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
 
     clock.seconds = TEMPORARY_TABLES_SECONDS - 1
-    assignment = database.store(assignment, batch_of(1))
+    assignment = database.store(assignment, batch_of(2))
     assert query(TEMPORARY_TABLES) == created
 
     clock.seconds = TEMPORARY_TABLES_SECONDS
@@ -55,7 +58,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
         cursor.execute("SELECT 1")
     assert query(TEMPORARY_TABLES) == []
 
-    database.store(assignment, batch_of(2))
+    database.store(assignment, batch_of(4))
     again = query(TEMPORARY_TABLES)
     assert [name for name, _ in again] == [name for name, _ in created]
     assert again != created

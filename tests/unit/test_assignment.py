@@ -14,9 +14,17 @@ ASSIGNMENT = Assignment(
 )
 
 
-def progress(position: int, watermark: datetime | None) -> PartitionProgress:
+def progress(
+    position: int, watermark: datetime | None = None, duplicates: int = 0
+) -> PartitionProgress:
     return PartitionProgress(
-        position, watermark, records=1, duplicates=0, late=0, rejected_by_reason={}, too_far_ahead=0
+        position,
+        watermark,
+        records=1,
+        duplicates=duplicates,
+        late=0,
+        rejected_by_reason={},
+        too_far_ahead=0,
     )
 
 
@@ -25,6 +33,12 @@ def test_a_stored_batch_moves_positions_and_watermarks_but_no_epochs() -> None:
     assert advanced.partitions == {0: OwnedPartition(11, 1, NOON), 1: OwnedPartition(25, 2, LATER)}
     assert (advanced.topic, advanced.rule_version) == (ASSIGNMENT.topic, 3)
     assert ASSIGNMENT.positions == {0: 10, 1: 20}
+
+
+def test_the_next_batch_is_expected_to_have_duplicates_like_the_last_one() -> None:
+    without, with_one = progress(11), progress(21, duplicates=1)
+    assert ASSIGNMENT.advance({0: without, 1: with_one}).had_duplicates
+    assert not ASSIGNMENT.advance({0: without, 1: without}).had_duplicates
 
 
 def test_a_partition_is_caught_up_at_its_high_watermark() -> None:
