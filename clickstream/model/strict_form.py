@@ -95,9 +95,9 @@ def _has_nul(value: bytes) -> bool:
 
 
 def _columns(value: bytes) -> list[Any]:
-    """Return the values of all columns, by types and limits but not further checked.
+    """Return the values of the columns, each of the right type and within its limits.
 
-    Raises ValueError or DecodeError for a record that is not in the strict form.
+    Raises ValueError or DecodeError if the record has others.
     """
     try:
         values = [*_values_of(_decode(value)), None, None]
