@@ -119,8 +119,9 @@ def store_records(
     insertion = event_table.insert(cursor, events, some_are_stored=some_are_stored)
     if len(insertion.new) == len(records):
         return StoredRecords([NEW] * len(records), insertion.new)
-    looked_up = [each.event for each in records if isinstance(each, RecordOutcome) and each.event]
-    if looked_up := too_old + looked_up:
+    rejected = [each for each in records if isinstance(each, RecordOutcome)]
+    looked_up = too_old + [each.event for each in rejected if each.event]
+    if looked_up:
         keys = [event.key for event in looked_up]
         insertion.stored_before |= event_table.read_identities(cursor, keys)
     outcomes = _decide_all(records, insertion)
