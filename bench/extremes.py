@@ -1,24 +1,16 @@
-"""How the consumer behaves when something is large: seconds of batches, bytes of memory.
+"""The consumer with large sessions and many of them: seconds of batches, bytes of memory.
 
 Each scenario stores batches of 10,000 events as the consumer does, in a PostgreSQL of its own or
 that of TEST_POSTGRES_*, without Kafka. Run it from the project's folder:
 
-    python -m bench.growth               all scenarios
-    python -m bench.growth hostile bot   some of them
+    python -m bench.extremes               all scenarios
+    python -m bench.extremes hostile bot   some of them
 
 hostile: a visitor with thousands of texts of 8 KiB in each array clicks in each batch.
 bot: a session of 300,000 events goes on after a restart.
 start: a consumer starts with 200,000 open sessions.
 late: 10,000 late events change 10,000 stored sessions.
 memory: bytes of each open session of 20 events, and seconds of the work on all of them.
-
-Results in November 2026, on two cores with little else running; an ordinary batch took 0.8 to
-1.5 s.
-
-hostile: 0.7 to 1.1 s if no new text is shown, 0.8 to 1.0 s if the arrays change with each batch.
-bot: 0.1 s for the first batch with 500 different pages, 0.4 s with 5,000.
-start: 3.5, 2.9 and 2.8 s. late: 4.0, 3.7 and 3.7 s.
-memory: 3,021 bytes each; 1,000,000 of them take 2.8 GiB.
 """
 
 import argparse
@@ -34,7 +26,7 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
-from bench import servers
+from bench import results, servers
 from bench.records import TYPES
 from clickstream import cli
 from clickstream.admin.rebuild_sessions import rebuild
@@ -147,7 +139,7 @@ def insert_events(
         cursor.execute("ANALYZE clickstream_events, session_metrics")
 
 
-def hostile(connection: Connection) -> None:
+def hostile(connection: Connection) -> Iterator[str]:
     """Compare batches with and without a click of a visitor whose arrays are full."""
     chance = random.Random(1)
     consumer = Consumer(connection)
@@ -164,13 +156,13 @@ def hostile(connection: Connection) -> None:
     for _ in range(3):  # until all visitors have a session
         seconds_with(event("user-0", NOW, chance))
     ordinary = [seconds_with(event("user-0", NOW, chance)) for _ in range(5)]
-    show("batches of 10,000 events of 10,000 visitors", ordinary)
+    yield shown("batches of 10,000 events of 10,000 visitors", ordinary)
     time = next(times)
     for _ in range(20):
         consumer.store([hostile_click(chance, "b", time) for _ in range(500)])
     for first, what in (("c", "not shown"), ("a", "shown")):
         seconds = [seconds_with(hostile_click(chance, first, NOW)) for _ in range(5)]
-        show(f"with one event of the hostile visitor whose texts are {what}", seconds)
+        yield shown(f"with one event of the hostile visitor whose texts are {what}", seconds)
 
 
 def hostile_click(chance: random.Random, first: str, time: datetime) -> dict[str, Any]:
@@ -181,7 +173,7 @@ def hostile_click(chance: random.Random, first: str, time: datetime) -> dict[str
     return event("hostile", time, chance, event_type=kind, **texts)
 
 
-def bot(connection: Connection) -> None:
+def bot(connection: Connection) -> Iterator[str]:
     """Store batches with one event of a session of 300,000 events, after a restart."""
     chance = random.Random(1)
     first = NOW - timedelta(seconds=300_000 * 10 + 600)
@@ -197,10 +189,10 @@ def bot(connection: Connection) -> None:
             )
             for n in range(1, 4)
         ]
-        show(f"batches of 1,001 events, one of them of a {prefix}, after a restart", seconds)
+        yield shown(f"batches of 1,001 events, one of them of a {prefix}, after a restart", seconds)
 
 
-def start(connection: Connection) -> None:
+def start(connection: Connection) -> Iterator[str]:
     """Store the first batches of a consumer with 200,000 open sessions."""
     chance = random.Random(1)
     begin = NOW - timedelta(seconds=200)
@@ -213,10 +205,10 @@ def start(connection: Connection) -> None:
         )
         for _ in range(3)
     ]
-    show("first batches of 10,000 events of 10,000 of 200,000 open sessions", seconds)
+    yield shown("first batches of 10,000 events of 10,000 of 200,000 open sessions", seconds)
 
 
-def late(connection: Connection) -> None:
+def late(connection: Connection) -> Iterator[str]:
     """Store a batch of late events, each of which changes another stored session."""
     chance = random.Random(1)
     begin = NOW - timedelta(days=3)
@@ -227,10 +219,10 @@ def late(connection: Connection) -> None:
         consumer.store([event(f"user-{v}", time, chance) for v in range(n, 50_000, 5)])
         for n in range(3)
     ]
-    show("batches of 10,000 late events into 10,000 sessions of 20 events", seconds)
+    yield shown("batches of 10,000 late events into 10,000 sessions of 20 events", seconds)
 
 
-def memory(visitors: int) -> None:
+def memory(visitors: int) -> Iterator[str]:
     """Measure the memory of open sessions of 20 events."""
     before = _peak_mib()
     cache = SessionCache(RULE)
@@ -241,12 +233,12 @@ def memory(visitors: int) -> None:
         cache._last[session.user_id] = session  # noqa: SLF001
     filled = perf_counter()
     size = _peak_mib() - before
-    print(
+    yield (
         f"{visitors:,} open sessions of 20 events: {size:,.0f} MiB, "
         f"{size * 2**20 / visitors:,.0f} bytes each; folded in {filled - started:.0f} s"
     )
     cache.evict(NOW - timedelta(days=1))
-    print(f"  looking for those that ended: {perf_counter() - filled:.2f} s")
+    yield f"Looking for those of them that ended: {perf_counter() - filled:.2f} s"
 
 
 def _peak_mib() -> float:
@@ -270,12 +262,12 @@ def parsed_events(visitor: int) -> Iterator[Event]:
         yield parse(value, origin=("bench", 0, number), latest=latest)
 
 
-def show(what: str, seconds: Sequence[float]) -> None:
-    """Print the seconds of batches."""
-    print(f"{what}: {', '.join(f'{each:.2f}' for each in seconds)} s", flush=True)
+def shown(what: str, seconds: Sequence[float]) -> str:
+    """Return a line about the seconds of batches."""
+    return f"{what}: {', '.join(f'{each:.2f}' for each in seconds)} s"
 
 
-SCENARIOS: dict[str, Callable[[Connection], None]] = {
+SCENARIOS: dict[str, Callable[[Connection], Iterator[str]]] = {
     "hostile": hostile,
     "bot": bot,
     "start": start,
@@ -313,10 +305,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(names: Sequence[str], visitors: int) -> int:
     for name in names:
         if name == "memory":
-            memory(visitors)
+            lines = list(memory(visitors))
         else:
             with database() as connection:
-                SCENARIOS[name](connection)
+                lines = list(SCENARIOS[name](connection))
+        results.keep(f"Extremes: {name}", [f"- {line[0].upper()}{line[1:]}." for line in lines])
     return cli.DONE
 
 
