@@ -28,10 +28,12 @@ from clickstream.storage.positions import TopicIdentity
 
 APPLICATION = "clickstream consumer"
 # A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
-# of its partitions has ended its backend before.
+# of its partitions has ended its backend before. A batch joins its rows with large tables by their
+# keys: the other kinds of joins would read such a table as a whole.
 PREPARE = """
     SET idle_in_transaction_session_timeout = '60s';
-    SET cursor_tuple_fraction = 1
+    SET cursor_tuple_fraction = 1;
+    SET enable_hashjoin = off; SET enable_mergejoin = off
 """
 # The temporary tables that batches use are dropped this often. While they exist, PostgreSQL cannot
 # move datfrozenxid of the database beyond their creation: after months it would refuse to write.

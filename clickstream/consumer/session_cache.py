@@ -61,37 +61,57 @@ class SessionCache:
         events: just inserted into clickstream_events, and in the order of their keys.
         Return the visitors who had no stored session. Raises SessionConflictError.
         """
+        visitors = _by_visitor(events)
+        missing = [user_id for user_id in visitors if user_id not in self._last]
+        sizes = session_table.read_last_sizes(cursor, missing)
+        self._load_large(cursor, visitors, sizes)
         changed: list[Session] = []
         to_touch: list[RowVersion] = []
         to_refold: list[list[Event]] = []
-        first_time_visitors: set[str] = set()
-        visitors = _by_visitor(events)
-        self._load_large(cursor, visitors)
         for user_id, visitor_events in visitors.items():
             last = self._last.get(user_id)
             if last is not None and self._can_fold(last, visitor_events):
                 folded, unchanged = self._fold(last, visitor_events)
                 changed += folded
                 to_touch += unchanged
-            else:
+            elif last is not None or user_id in sizes:
                 to_refold.append(visitor_events)
+            else:
+                changed += self._begin(visitor_events)
+        first_time_visitors = set(missing) - sizes.keys()
         if to_refold:
-            refolded, first_time_visitors = self._refold(cursor, to_refold)
+            refolded, without_sessions = self._refold(cursor, to_refold)
             changed += refolded
+            first_time_visitors |= without_sessions
         session_table.touch(cursor, to_touch)
-        session_table.upsert(cursor, changed, self.rule)
+        session_table.write(cursor, changed, self.rule)
         return first_time_visitors
 
-    def _load_large(self, cursor: Cursor, visitors: Mapping[str, list[Event]]) -> None:
-        """Cache the large stored sessions that events continue: refolding one takes seconds."""
-        next_events = [own[0] for user_id, own in visitors.items() if user_id not in self._last]
+    def _load_large(
+        self, cursor: Cursor, visitors: Mapping[str, list[Event]], sizes: Mapping[str, int]
+    ) -> None:
+        """Cache the large stored sessions that events continue: refolding one takes seconds.
+
+        sizes: the number of events of the last session of each visitor who is not cached.
+        """
+        limit = large_sessions.LARGE_SESSION_EVENTS
+        next_events = [visitors[user_id][0] for user_id, size in sizes.items() if size >= limit]
         if next_events:
             for session in large_sessions.load_continued(cursor, next_events, self.rule.timeout):
                 self._last[session.user_id] = session
 
+    def _begin(self, events: list[Event]) -> list[Session]:
+        """Return the sessions of a visitor who has none yet, and cache the last one."""
+        sessions = fold(events, self.rule)
+        self._last[sessions[-1].user_id] = sessions[-1]
+        return sessions
+
     def _can_fold(self, last: Session, events: list[Event]) -> bool:
         """Return True if no event comes before the cached session or splits it."""
-        if events[0].key < last.first:
+        first_key = events[0].key
+        if first_key > last.last:
+            return True
+        if first_key < last.first:
             return False
         return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
 

@@ -27,14 +27,11 @@ class ManyValues:
     """Distinct values in bounded memory: those that can be shown, and digests to count the others.
 
     values: different from each other.
-    is_stored: True if the values that are stored are still those that are shown; set by the code
-    that stores them.
     """
 
-    __slots__ = ("_characters", "_digests", "_largest", "_values", "is_stored")
+    __slots__ = ("_characters", "_digests", "_largest", "_values")
 
     def __init__(self, values: Collection[str]) -> None:
-        self.is_stored = False
         # All values until the first pruning; then those up to _largest, as no larger one is shown.
         self._values = set(values)
         self._characters = sum(map(len, values))
@@ -43,23 +40,27 @@ class ManyValues:
         self._digests: set[bytes] | None = None
 
     def __len__(self) -> int:
-        return len(self._values if self._digests is None else self._digests)
+        """Return the number of distinct values, at most COUNTED_VALUES."""
+        return min(len(self._values if self._digests is None else self._digests), COUNTED_VALUES)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
-    def add(self, value: str) -> None:
-        """Add a value, which may be there already."""
-        if value in self._values:
-            return
+    def __contains__(self, value: object) -> bool:
+        """Return True if a value is among those that can be shown."""
+        return value in self._values
+
+    def add(self, value: str) -> bool:
+        """Add a value that is not `in` the values. Return True if it can be shown."""
         if self._digests is not None and len(self._digests) < COUNTED_VALUES:
             self._digests.add(_digest(value))
-        if self._largest is None or value < self._largest:
-            self.is_stored = False
-            self._values.add(value)
-            self._characters += len(value)
-            if len(self._values) >= 2 * SHOWN_VALUES or self._characters >= 2 * SHOWN_BYTES:
-                self._prune()
+        if self._largest is not None and value > self._largest:
+            return False
+        self._values.add(value)
+        self._characters += len(value)
+        if len(self._values) >= 2 * SHOWN_VALUES or self._characters >= 2 * SHOWN_BYTES:
+            self._prune()
+        return True
 
     def _prune(self) -> None:
         if self._digests is None:
@@ -77,20 +78,21 @@ def distinct(values: Iterable[str]) -> DistinctValues:
     """Return the distinct ones of these values."""
     result: DistinctValues = ()
     for value in values:
-        result = with_value(result, value)
+        if value not in result:
+            result, _ = with_new_value(result, value)
     return result
 
 
-def with_value(values: DistinctValues, value: str) -> DistinctValues:
-    """Return the values and one more, which may be among them already."""
+def with_new_value(values: DistinctValues, value: str) -> tuple[DistinctValues, bool]:
+    """Return the values with one more, and True if it can be shown.
+
+    value: not `in` the values. It may still be a value that is only counted.
+    """
     if isinstance(values, tuple):
-        if value in values:
-            return values
         if len(values) < MAX_TUPLE_VALUES:
-            return (*values, value)
+            return (*values, value), True
         values = ManyValues(values)
-    values.add(value)
-    return values
+    return values, values.add(value)
 
 
 def same_text(values: DistinctValues, value: str) -> str:
@@ -98,9 +100,13 @@ def same_text(values: DistinctValues, value: str) -> str:
     return values[values.index(value)] if isinstance(values, tuple) else value
 
 
-def count(values: DistinctValues) -> int:
-    """Return the number of distinct values, at most COUNTED_VALUES."""
-    return min(len(values), COUNTED_VALUES)
+def json_of_shown(values: DistinctValues) -> str:
+    """Return the values that are shown as a JSON array."""
+    first = sorted(values)[:SHOWN_VALUES]
+    text = orjson.dumps(first)
+    if len(text) > SHOWN_BYTES:
+        text = orjson.dumps(first[: _number_shown(first)])
+    return text.decode()
 
 
 def shown(values: Iterable[str]) -> list[str]:

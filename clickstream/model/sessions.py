@@ -20,14 +20,14 @@ from uuid import UUID
 import orjson
 
 from clickstream.model.distinct_values import (
+    SHOWN_BYTES,
     SHOWN_VALUES,
     DistinctValues,
-    ManyValues,
-    count,
+    json_of_shown,
     same_text,
     shown,
     shown_and_next,
-    with_value,
+    with_new_value,
 )
 from clickstream.model.events import EPOCH, Event, Key
 from clickstream.model.identifiers import uuid5
@@ -41,8 +41,18 @@ METRICS_VERSION = 3
 
 # Most sessions share it: they have no purchase.
 NO_REVENUE = Decimal(0)
-# In place of an array, as JSON text: the row keeps the array that it has.
-AS_STORED = "null"
+# The arrays of a session, each with its bit in Session.changed_arrays.
+ARRAYS = {"pages": 1, "products": 2, "searches": 4, "referrers": 8}
+ALL_ARRAYS = sum(ARRAYS.values())
+# Values of the first or last event that has one.
+KEYED_FIELDS = (
+    "landing_page",
+    "exit_page",
+    "user_agent",
+    "ip_address",
+    "device_type",
+    "country",
+)
 # A session is engaged (GA4) if it lasts longer than this, or has this many page views.
 ENGAGED_AFTER = timedelta(seconds=10)
 ENGAGED_PAGE_VIEWS = 2
@@ -114,15 +124,26 @@ class Session:
     """The running metrics of one session; schema.sql explains each column.
 
     Metrics depend only on the set of events: `add` takes them in any order, in bounded memory.
+    x_key, for each x in KEYED_FIELDS: the key of the event that x comes from, if x is not None.
     stored_xid: the xid of the stored row when it was read; None if the session is not stored.
+    changed_arrays: bits of the arrays that changed since the row was stored.
     """
 
-    __slots__ = (*SessionState._fields, "_session_id", "page_views", "purchased", "stored_xid")
+    __slots__ = (
+        *SessionState._fields,
+        *(f"{name}_key" for name in KEYED_FIELDS),
+        "_session_id",
+        "changed_arrays",
+        "page_views",
+        "purchased",
+        "stored_xid",
+    )
 
     def __init__(self, event: Event) -> None:
         self.user_id = event.user_id
         self._session_id: str | None = None
         self.stored_xid: str | None = None
+        self.changed_arrays = ALL_ARRAYS
         self.first = self.last = event.key
         self.last_type = intern(event.event_type)
         self.total_events = 0
@@ -136,13 +157,16 @@ class Session:
         self.products: DistinctValues = ()
         self.searches: DistinctValues = ()
         self.referrers: DistinctValues = ()
-        self.landing_page: KeyedValue | None = None
+        self.landing_page: str | None = None
         self.entry_referrer: str | None = None
-        self.exit_page: KeyedValue | None = None
-        self.user_agent: KeyedValue | None = None
-        self.ip_address: KeyedValue | None = None
-        self.device_type: KeyedValue | None = None
-        self.country: KeyedValue | None = None
+        self.exit_page: str | None = None
+        self.user_agent: str | None = None
+        self.ip_address: str | None = None
+        self.device_type: str | None = None
+        self.country: str | None = None
+        self.landing_page_key = self.exit_page_key = self.first
+        self.user_agent_key = self.ip_address_key = self.first
+        self.device_type_key = self.country_key = self.first
         self.engaged_ms: int | None = None
         self.add(event)
 
@@ -163,46 +187,71 @@ class Session:
         elif key < self.first:
             self.first, self._session_id = key, None
         self._add_type(event_type, event)
-        if event.referrer is not None:
-            self.referrers = with_value(self.referrers, event.referrer)
+        if event.referrer is not None and event.referrer not in self.referrers:
+            self._add_value("referrers", intern(event.referrer))
         if event.page_url is not None:
             self._add_page(key, event.page_url, event.referrer)
         if event.engaged_ms is not None:
             self.engaged_ms = (self.engaged_ms or 0) + event.engaged_ms
-        self.user_agent = _earliest_shared(self.user_agent, key, event.user_agent)
-        self.ip_address = _earliest(self.ip_address, key, event.ip_address)
-        self.device_type = _earliest_shared(self.device_type, key, event.device_type)
-        self.country = _earliest_shared(self.country, key, event.country)
+        self._add_client(key, event)
 
     def _add_type(self, event_type: str, event: Event) -> None:
-        self.event_types[event_type] = self.event_types.get(event_type, 0) + 1
-        if len(self.event_types) >= 2 * SHOWN_VALUES:
-            self.event_types = {n: self.event_types[n] for n in shown_and_next(self.event_types)}
+        types = self.event_types
+        types[event_type] = types.get(event_type, 0) + 1
+        if len(types) >= 2 * SHOWN_VALUES:
+            self.event_types = {name: types[name] for name in shown_and_next(types)}
         if event_type in PRODUCT_VIEW_TYPES:
             self.page_views += event_type == "page_view"
-            if event.product_id is not None:
-                self.products = with_value(self.products, event.product_id)
+            if event.product_id is not None and event.product_id not in self.products:
+                self._add_value("products", event.product_id)
         elif event_type == "purchase":
             self._add_purchase(event)
-        elif event_type == "search" and event.search_query is not None:
-            self.searches = with_value(self.searches, event.search_query)
+        elif event_type == "search":
+            self._add_search(event.search_query)
 
     def _add_purchase(self, event: Event) -> None:
         self.purchased = True
         if event.price is not None:
             self.revenue += event.price * (1 if event.quantity is None else event.quantity)
         self.orders_without_id += event.order_id is None
-        if event.order_id is not None:
-            self.orders = with_value(self.orders, event.order_id)
+        if event.order_id is not None and event.order_id not in self.orders:
+            self.orders, _ = with_new_value(self.orders, event.order_id)
+
+    def _add_search(self, query: str | None) -> None:
+        if query is not None and query not in self.searches:
+            self._add_value("searches", query)
 
     def _add_page(self, key: Key, page: str, referrer: str | None) -> None:
         """Add the page of an event. referrer: that of the event, which self.referrers has."""
-        self.pages = with_value(self.pages, page)
-        if self.landing_page is None or key < self.landing_page[0]:
-            self.landing_page = (key, page)
+        if page not in self.pages:
+            self._add_value("pages", page)
+        if self.landing_page is None or key < self.landing_page_key:
+            self.landing_page, self.landing_page_key = page, key
             self.entry_referrer = referrer and same_text(self.referrers, referrer)
-        if self.exit_page is None or key >= self.exit_page[0]:
-            self.exit_page = (key, same_text(self.pages, page))
+        if self.exit_page is None or key >= self.exit_page_key:
+            self.exit_page, self.exit_page_key = same_text(self.pages, page), key
+
+    def _add_value(self, name: str, value: str) -> None:
+        """Add a value that is not in the array of this name."""
+        values, is_shown = with_new_value(getattr(self, name), value)
+        setattr(self, name, values)
+        if is_shown:
+            self.changed_arrays |= ARRAYS[name]
+
+    def _add_client(self, key: Key, event: Event) -> None:
+        """Add what an event says of the visitor's browser; the earliest values count."""
+        value = event.user_agent
+        if value is not None and (self.user_agent is None or key < self.user_agent_key):
+            self.user_agent, self.user_agent_key = intern(value), key
+        value = event.ip_address
+        if value is not None and (self.ip_address is None or key < self.ip_address_key):
+            self.ip_address, self.ip_address_key = value, key
+        value = event.device_type
+        if value is not None and (self.device_type is None or key < self.device_type_key):
+            self.device_type, self.device_type_key = intern(value), key
+        value = event.country
+        if value is not None and (self.country is None or key < self.country_key):
+            self.country, self.country_key = intern(value), key
 
     @property
     def is_bounce(self) -> bool:
@@ -216,70 +265,73 @@ class Session:
     def mark_stored(self, xid: str) -> None:
         """Remember that the row of this session was written with this xid."""
         self.stored_xid = xid
-        for values in (self.pages, self.products, self.searches, self.referrers):
-            if isinstance(values, ManyValues):
-                values.is_stored = True
+        self.changed_arrays = 0
 
     def row(self, rule: Rule) -> tuple[object, ...]:
         """Return the values of SESSION_COLUMNS; arrays and objects are JSON text.
 
-        A large array that is stored already is AS_STORED.
+        An array that did not change since the row was stored is None.
         """
         return (
             self.session_id,
             self.user_id,
-            self.total_events,
-            _json({name: self.event_types[name] for name in shown(self.event_types)}),
             self.first[0],
-            self.last[0],
             self.first[1],
+            self.last[0],
             self.last[1],
-            _json_array(self.pages),
-            count(self.pages),
-            _value(self.landing_page),
+            self.total_events,
+            _json_of_counts(self.event_types),
+            self._changed("pages"),
+            len(self.pages),
+            self.landing_page,
             self.entry_referrer,
-            _value(self.exit_page),
+            self.exit_page,
             self.revenue,
-            count(self.orders) + self.orders_without_id,
-            _json_array(self.products),
-            count(self.products),
-            _json_array(self.searches),
-            _json_array(self.referrers),
-            count(self.referrers),
-            _value(self.user_agent),
-            _value(self.ip_address),
-            _value(self.device_type),
-            _value(self.country),
+            len(self.orders) + self.orders_without_id,
+            self._changed("products"),
+            len(self.products),
+            self._changed("searches"),
+            self._changed("referrers"),
+            len(self.referrers),
+            self.user_agent,
+            self.ip_address,
+            self.device_type,
+            self.country,
             self.is_bounce,
             None if self.engaged_ms is None else Decimal(self.engaged_ms).scaleb(-3),
             "end_event" if self.last_type in rule.end_events else None,
         )
 
+    def _changed(self, name: str) -> str | None:
+        """Return the array of this name as JSON, or None if it did not change."""
+        return json_of_shown(getattr(self, name)) if self.changed_arrays & ARRAYS[name] else None
+
 
 def restore(state: SessionState) -> Session:
     """Return the session that has this state; its stored_xid is None."""
     session = Session.__new__(Session)
-    derived = {
+    values = state._asdict() | {
         "_session_id": None,
         "stored_xid": None,
+        "changed_arrays": ALL_ARRAYS,
         "page_views": state.event_types.get("page_view", 0),
         "purchased": "purchase" in state.event_types,
     }
-    for name, value in (state._asdict() | derived).items():
+    for name in KEYED_FIELDS:
+        values[f"{name}_key"], values[name] = values[name] or (state.first, None)
+    for name, value in values.items():
         setattr(session, name, value)
     return session
 
 
 ARRAY_COLUMNS = ("unique_pages", "products_viewed", "search_queries", "referrers")
-SESSION_COLUMNS = (
-    "session_id",
-    "user_id",
+# They follow from a session's first event; another first event makes another session.
+FIXED_COLUMNS = ("session_id", "user_id", "first_event_timestamp", "first_event_id")
+CHANGING_COLUMNS = (
+    "last_event_timestamp",
+    "last_event_id",
     "total_events",
     "event_type_counts",
-    "first_event_timestamp",
-    "last_event_timestamp",
-    "first_event_id",
-    "last_event_id",
     "unique_pages",
     "unique_pages_count",
     "landing_page",
@@ -300,6 +352,7 @@ SESSION_COLUMNS = (
     "engaged_seconds",
     "close_reason",
 )
+SESSION_COLUMNS = FIXED_COLUMNS + CHANGING_COLUMNS
 
 
 def fold(events: Iterable[Event], rule: Rule) -> list[Session]:
@@ -324,28 +377,9 @@ def extend(sessions: list[Session], event: Event, rule: Rule) -> None:
         sessions.append(Session(event))
 
 
-def _earliest(earliest: KeyedValue | None, key: Key, value: str | None) -> KeyedValue | None:
-    """Return the value of the earliest event that has one."""
-    if value is None or (earliest is not None and earliest[0] <= key):
-        return earliest
-    return key, value
-
-
-def _earliest_shared(earliest: KeyedValue | None, key: Key, value: str | None) -> KeyedValue | None:
-    """Return the earliest value like `_earliest`, as one text that all equal values share."""
-    found = _earliest(earliest, key, value)
-    return found if found is earliest or found is None else (key, intern(found[1]))
-
-
-def _json_array(values: DistinctValues) -> str:
-    if isinstance(values, ManyValues) and values.is_stored:
-        return AS_STORED
-    return _json(shown(values)) if values else "[]"
-
-
-def _value(keyed: KeyedValue | None) -> str | None:
-    return None if keyed is None else keyed[1]
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+def _json_of_counts(counts: dict[str, int]) -> str:
+    """Return the counts of the types that are shown, as JSON in any order."""
+    text = orjson.dumps(counts)
+    if len(counts) > SHOWN_VALUES or len(text) > SHOWN_BYTES:
+        text = orjson.dumps({name: counts[name] for name in shown(counts)})
+    return text.decode()

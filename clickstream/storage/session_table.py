@@ -16,15 +16,32 @@ SessionConflictError, and its batch is stored again while no other is (write_loc
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
-from operator import itemgetter
+from operator import attrgetter
 from typing import NamedTuple
+
+from psycopg2.errors import UniqueViolation
 
 from clickstream.clients.postgres import Cursor, only_row
 from clickstream.model.events import Key
-from clickstream.model.sessions import ARRAY_COLUMNS, AS_STORED, SESSION_COLUMNS, Rule, Session
+from clickstream.model.sessions import (
+    ARRAY_COLUMNS,
+    CHANGING_COLUMNS,
+    FIXED_COLUMNS,
+    SESSION_COLUMNS,
+    Rule,
+    Session,
+)
 from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
 
+SELECT_LAST_SIZES = """
+    SELECT visitors.user_id, latest.total_events
+    FROM unnest(%(users)s::text[]) AS visitors (user_id)
+    CROSS JOIN LATERAL (
+        SELECT total_events FROM session_metrics WHERE user_id = visitors.user_id
+        ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1
+    ) AS latest
+"""
 # An event range can touch the sessions that come within a timeout of it. A visitor's sessions do
 # not overlap, so of those that start earlier than that only the last one can reach the range. If it
 # does not, it is the session before the gap.
@@ -72,35 +89,26 @@ TOUCH_UNCHANGED = f"""
     UPDATE session_metrics SET xid = pg_current_xact_id()
     WHERE session_id IN (SELECT session_id FROM unchanged)
 """  # noqa: S608 - built of constants
-_COLUMN_LIST = ", ".join(SESSION_COLUMNS)
-# To send and write again 1 MiB of arrays that did not change would take half a second.
-_NEW_VALUES = ", ".join(
-    f"{name} = CASE WHEN excluded.{name} = '{AS_STORED}' THEN session_metrics.{name}"
-    f" ELSE excluded.{name} END"
-    if name in ARRAY_COLUMNS
-    else f"{name} = excluded.{name}"
-    for name in SESSION_COLUMNS[1:]
-)
+NEW_SESSIONS = f"session_metrics ({', '.join(SESSION_COLUMNS)}, closed_at)"
+# PostgreSQL reads it as the start of the transaction, like now().
+NOW = "now"
 CREATE_STAGE_SESSIONS = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
-    AS SELECT {_COLUMN_LIST}, xid FROM session_metrics WITH NO DATA
+    AS SELECT session_id, xid, {", ".join(CHANGING_COLUMNS)} FROM session_metrics WITH NO DATA
 """  # noqa: S608 - built of the column names alone
-# A stored row is replaced only if its xid is still the one that was read. A row that another
-# transaction has deleted is inserted again, but with that old xid. So there is no conflict if all
-# rows have the xid of this transaction.
-UPSERT_SESSIONS = f"""
-    WITH written AS (
-        INSERT INTO session_metrics ({_COLUMN_LIST}, closed_at, xid)
-        SELECT {_COLUMN_LIST}, CASE WHEN close_reason IS NOT NULL THEN now() END,
-               coalesce(xid, pg_current_xact_id())
-        FROM stage_sessions
-        ON CONFLICT (session_id) DO UPDATE
-        SET {_NEW_VALUES},
-            closed_at = excluded.closed_at, xid = pg_current_xact_id()
-        WHERE session_metrics.xid = excluded.xid
-        RETURNING xid)
-    SELECT pg_current_xact_id(), count(*) FILTER (WHERE xid = pg_current_xact_id()) FROM written
+# To send and write again 1 MiB of arrays that did not change would take half a second.
+_NEW_VALUES = ", ".join(
+    f"{name} = coalesce(s.{name}, m.{name})" if name in ARRAY_COLUMNS else f"{name} = s.{name}"
+    for name in CHANGING_COLUMNS
+)
+UPDATE_UNCHANGED = f"""
+    UPDATE session_metrics m
+    SET {_NEW_VALUES},
+        closed_at = CASE WHEN s.close_reason IS NOT NULL THEN now() END,
+        xid = pg_current_xact_id()
+    FROM stage_sessions s WHERE m.session_id = s.session_id AND m.xid = s.xid
 """  # noqa: S608
+SELECT_XID = "SELECT pg_current_xact_id()"
 # The number is arbitrary; it spells "first".
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
@@ -150,6 +158,17 @@ class NearbySessions(NamedTuple):
     latest_start: Key
     sessions: list[StoredSession]
     to_touch: RowVersion
+
+
+def read_last_sizes(cursor: Cursor, visitors: Collection[str]) -> dict[str, int]:
+    """Return the number of events of each visitor's last session.
+
+    Visitors without a stored session are left out.
+    """
+    if not visitors:
+        return {}
+    cursor.execute(SELECT_LAST_SIZES, {"users": list(visitors)})
+    return dict(cursor.fetchall())
 
 
 def find_nearby(
@@ -203,23 +222,48 @@ def _change_unchanged(cursor: Cursor, statement: str, sessions: Collection[RowVe
         raise SessionConflictError
 
 
-def upsert(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
-    """Insert new sessions and replace stored ones, and set their stored_xid.
+def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
+    """Insert new sessions, update stored ones, and set their stored_xid.
 
     A session is stored as closed if its last event is an end event, and otherwise as open.
     Raises SessionConflictError if a new one is stored already, or a stored one was changed.
     """
     if not sessions:
         return
-    rows = sorted(((*each.row(rule), each.stored_xid) for each in sessions), key=itemgetter(0))
-    cursor.execute(CREATE_STAGE_SESSIONS)
-    copy(cursor, "stage_sessions", rows)
-    cursor.execute(UPSERT_SESSIONS)
-    xid, written = only_row(cursor)
-    if written != len(sessions):
-        raise SessionConflictError
+    in_order = sorted(sessions, key=attrgetter("session_id"))
+    _insert(cursor, [each.row(rule) for each in in_order if each.stored_xid is None])
+    _update(
+        cursor,
+        [
+            (each.session_id, each.stored_xid, *each.row(rule)[len(FIXED_COLUMNS) :])
+            for each in in_order
+            if each.stored_xid is not None
+        ],
+    )
+    cursor.execute(SELECT_XID)
+    (xid,) = only_row(cursor)
     for session in sessions:
         session.mark_stored(xid)
+
+
+def _insert(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
+    """Insert new sessions. rows: in the order of the ids, values of SESSION_COLUMNS."""
+    if rows:
+        with_closed_at = [(*row, None if row[-1] is None else NOW) for row in rows]
+        try:
+            copy(cursor, NEW_SESSIONS, with_closed_at)
+        except UniqueViolation:
+            raise SessionConflictError from None
+
+
+def _update(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
+    """Update stored sessions. rows: in the order of the ids, values of stage_sessions."""
+    if rows:
+        cursor.execute(CREATE_STAGE_SESSIONS)
+        copy(cursor, "stage_sessions", rows)
+        cursor.execute(UPDATE_UNCHANGED)
+        if cursor.rowcount != len(rows):
+            raise SessionConflictError
 
 
 def check_first_sessions(

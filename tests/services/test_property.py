@@ -80,6 +80,7 @@ def _check_history(transactions: Connection, rule: Rule, steps: list[Any]) -> No
             batches.cache.clear()
         elif sequel is not None:
             batches.cache.evict(START + timedelta(seconds=sequel))
+    assert batches.conflicts == []
     _check_counters(transactions, sum(len(share) for *shares, _ in steps for share in shares))
 
 

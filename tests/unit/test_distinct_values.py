@@ -15,10 +15,11 @@ from clickstream.model.distinct_values import (
     COUNTED_VALUES,
     SHOWN_BYTES,
     DistinctValues,
-    count,
+    distinct,
+    json_of_shown,
     shown,
     shown_and_next,
-    with_value,
+    with_new_value,
 )
 
 # Smaller limits, so that short lists of short texts exceed them.
@@ -31,13 +32,6 @@ def small_limits() -> Iterator[None]:
         for name, limit in SMALL.items():
             patch.setattr(distinct_values, name, limit)
         yield
-
-
-def added(values: list[str]) -> DistinctValues:
-    distinct: DistinctValues = ()
-    for value in values:
-        distinct = with_value(distinct, value)
-    return distinct
 
 
 def json_bytes(values: list[str]) -> int:
@@ -60,9 +54,9 @@ texts = st.text(st.sampled_from('abc"\x01\x7fé😀'), max_size=8)
 @example(["a", "b" * 30, "c" * 30, "ac"])
 def test_the_values_shown_and_their_number_are_those_of_the_whole_set(values: list[str]) -> None:
     with small_limits():
-        distinct = added(values)
-        assert shown(distinct) == expected(values)
-        assert count(distinct) == min(len(set(values)), SMALL["COUNTED_VALUES"])
+        found = distinct(values)
+        assert shown(found) == json.loads(json_of_shown(found)) == expected(values)
+        assert len(found) == min(len(set(values)), SMALL["COUNTED_VALUES"])
 
 
 @given(st.sets(texts, max_size=20), st.sets(texts, max_size=20))
@@ -75,15 +69,16 @@ def test_pruned_values_are_enough_to_add_further_ones(before: set[str], later: s
 def test_as_many_of_the_smallest_values_are_shown_as_fit_into_256_kib(repeated: str) -> None:
     values = [f"{n:03}" + 8_189 * repeated for n in range(300)]
     Random(1).shuffle(values)
-    found = shown(added(values))
+    found = shown(distinct(values))
+    assert json.loads(json_of_shown(distinct(values))) == found
     assert found == sorted(values)[: len(found)]
     size = json_bytes(found)
     assert size <= SHOWN_BYTES < size + json_bytes(values[:1]) - 1
 
 
 def test_the_memory_of_large_values_is_bounded() -> None:
-    distinct: DistinctValues = ()
+    values: DistinctValues = ()
     for number in range(4_000):
-        distinct = with_value(distinct, f"{number * 7919 % 4_000:04}é" + 2_000 * "x")
-        assert sum(map(getsizeof, distinct)) < 4 * SHOWN_BYTES
-    assert count(distinct) == 4_000 <= COUNTED_VALUES
+        values, _ = with_new_value(values, f"{number * 7919 % 4_000:04}é" + 2_000 * "x")
+        assert sum(map(getsizeof, values)) < 4 * SHOWN_BYTES
+    assert len(values) == 4_000 <= COUNTED_VALUES
