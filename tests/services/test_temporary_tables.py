@@ -45,12 +45,14 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
     """While one exists, PostgreSQL cannot move datfrozenxid beyond its creation."""
     clock = Clock()
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents(), clock)
-    assignment = database.store(database.acquire(TOPIC, {0: 0}, "a member"), batch_of(0))
+    assignment = database.acquire(TOPIC, {0: 0}, "a member")
+    for offset in (0, 2):  # the second event changes a stored session
+        assignment = database.store(assignment, batch_of(offset))
     created = query(TEMPORARY_TABLES)
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
 
     clock.seconds = TEMPORARY_TABLES_SECONDS - 1
-    assignment = database.store(assignment, batch_of(2))
+    assignment = database.store(assignment, batch_of(4))
     assert query(TEMPORARY_TABLES) == created
 
     clock.seconds = TEMPORARY_TABLES_SECONDS
@@ -58,9 +60,9 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
         cursor.execute("SELECT 1")
     assert query(TEMPORARY_TABLES) == []
 
-    database.store(assignment, batch_of(4))
+    database.store(assignment, batch_of(6))
     again = query(TEMPORARY_TABLES)
     assert [name for name, _ in again] == [name for name, _ in created]
     assert again != created
-    assert query("SELECT total_events FROM session_metrics") == [(3,)]
+    assert query("SELECT total_events FROM session_metrics") == [(4,)]
     database.reset()
