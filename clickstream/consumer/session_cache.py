@@ -8,7 +8,7 @@ refolded.
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 
 from clickstream.clients.postgres import Cursor
@@ -70,7 +70,7 @@ class SessionCache:
         to_refold: list[list[Event]] = []
         for user_id, visitor_events in visitors.items():
             last = self._last.get(user_id)
-            if last is not None and self._can_fold(last, visitor_events):
+            if last is not None and _can_fold(last, visitor_events, self.rule):
                 folded, unchanged = self._fold(last, visitor_events)
                 changed += folded
                 to_touch += unchanged
@@ -106,15 +106,6 @@ class SessionCache:
         self._last[sessions[-1].user_id] = sessions[-1]
         return sessions
 
-    def _can_fold(self, last: Session, events: list[Event]) -> bool:
-        """Return True if no event comes before the cached session or splits it."""
-        first_key = events[0].key
-        if first_key > last.last:
-            return True
-        if first_key < last.first:
-            return False
-        return not any(event.key < last.last and self.rule.is_boundary(event) for event in events)
-
     def _fold(self, last: Session, events: list[Event]) -> tuple[list[Session], list[RowVersion]]:
         """Fold events into the cached session.
 
@@ -141,7 +132,7 @@ class SessionCache:
         visitors: the events of each visitor.
         Return the sessions that are to be stored, and the visitors who had no stored session.
         """
-        clusters = [cluster for events in visitors for cluster in self._clusters(events)]
+        clusters = [each for events in visitors for each in _clusters(events, self.rule.timeout)]
         ranges = [_range_of(cluster) for cluster in clusters]
         nearby = session_table.find_nearby(cursor, ranges, self.rule.timeout)
         isolated = [
@@ -166,15 +157,6 @@ class SessionCache:
         known = {event_range.user_id for event_range, _ in found}
         return sessions, {event_range.user_id for event_range in ranges} - known
 
-    def _clusters(self, events: list[Event]) -> list[list[Event]]:
-        """Split one visitor's events at gaps longer than the timeout."""
-        clusters = [[events[0]]]
-        for event in events[1:]:
-            if event.event_time - clusters[-1][-1].event_time > self.rule.timeout:
-                clusters.append([])
-            clusters[-1].append(event)
-        return clusters
-
     def _remember(self, sessions: list[Session], found: Found) -> None:
         """Cache each visitor's last session, unless a later one is stored and did not change."""
         latest = {range_.user_id: near.latest_start for range_, near in found}
@@ -192,6 +174,26 @@ def _by_visitor(events: Iterable[Event]) -> dict[str, list[Event]]:
     for event in events:
         visitors.setdefault(event.user_id, []).append(event)
     return visitors
+
+
+def _can_fold(last: Session, events: list[Event], rule: Rule) -> bool:
+    """Return True if no event comes before the cached session or splits it."""
+    first_key = events[0].key
+    if first_key > last.last:
+        return True
+    if first_key < last.first:
+        return False
+    return not any(event.key < last.last and rule.is_boundary(event) for event in events)
+
+
+def _clusters(events: list[Event], timeout: timedelta) -> list[list[Event]]:
+    """Split one visitor's events at gaps longer than the timeout."""
+    clusters = [[events[0]]]
+    for event in events[1:]:
+        if event.event_time - clusters[-1][-1].event_time > timeout:
+            clusters.append([])
+        clusters[-1].append(event)
+    return clusters
 
 
 def _range_of(cluster: list[Event]) -> EventRange:

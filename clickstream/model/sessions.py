@@ -267,45 +267,6 @@ class Session:
         self.stored_xid = xid
         self.changed_arrays = 0
 
-    def row(self, rule: Rule) -> tuple[object, ...]:
-        """Return the values of SESSION_COLUMNS; arrays and objects are JSON text.
-
-        An array that did not change since the row was stored is None.
-        """
-        return (
-            self.session_id,
-            self.user_id,
-            self.first[0],
-            self.first[1],
-            self.last[0],
-            self.last[1],
-            self.total_events,
-            _json_of_counts(self.event_types),
-            self._changed("pages"),
-            len(self.pages),
-            self.landing_page,
-            self.entry_referrer,
-            self.exit_page,
-            self.revenue,
-            len(self.orders) + self.orders_without_id,
-            self._changed("products"),
-            len(self.products),
-            self._changed("searches"),
-            self._changed("referrers"),
-            len(self.referrers),
-            self.user_agent,
-            self.ip_address,
-            self.device_type,
-            self.country,
-            self.is_bounce,
-            None if self.engaged_ms is None else Decimal(self.engaged_ms).scaleb(-3),
-            "end_event" if self.last_type in rule.end_events else None,
-        )
-
-    def _changed(self, name: str) -> str | None:
-        """Return the array of this name as JSON, or None if it did not change."""
-        return json_of_shown(getattr(self, name)) if self.changed_arrays & ARRAYS[name] else None
-
 
 def restore(state: SessionState) -> Session:
     """Return the session that has this state; its stored_xid is None."""
@@ -353,6 +314,49 @@ CHANGING_COLUMNS = (
     "close_reason",
 )
 SESSION_COLUMNS = FIXED_COLUMNS + CHANGING_COLUMNS
+
+
+def row_of(session: Session, rule: Rule) -> tuple[object, ...]:
+    """Return the values of SESSION_COLUMNS; arrays and objects are JSON text.
+
+    An array that did not change since the row was stored is None.
+    """
+    return (
+        session.session_id,
+        session.user_id,
+        session.first[0],
+        session.first[1],
+        session.last[0],
+        session.last[1],
+        session.total_events,
+        _json_of_counts(session.event_types),
+        _changed_array(session, "pages"),
+        len(session.pages),
+        session.landing_page,
+        session.entry_referrer,
+        session.exit_page,
+        session.revenue,
+        len(session.orders) + session.orders_without_id,
+        _changed_array(session, "products"),
+        len(session.products),
+        _changed_array(session, "searches"),
+        _changed_array(session, "referrers"),
+        len(session.referrers),
+        session.user_agent,
+        session.ip_address,
+        session.device_type,
+        session.country,
+        session.is_bounce,
+        None if session.engaged_ms is None else Decimal(session.engaged_ms).scaleb(-3),
+        "end_event" if session.last_type in rule.end_events else None,
+    )
+
+
+def _changed_array(session: Session, name: str) -> str | None:
+    """Return the array of this name as JSON, or None if it did not change."""
+    if session.changed_arrays & ARRAYS[name]:
+        return json_of_shown(getattr(session, name))
+    return None
 
 
 def fold(events: Iterable[Event], rule: Rule) -> list[Session]:

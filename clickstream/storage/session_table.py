@@ -30,6 +30,7 @@ from clickstream.model.sessions import (
     SESSION_COLUMNS,
     Rule,
     Session,
+    row_of,
 )
 from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
@@ -231,11 +232,11 @@ def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
     if not sessions:
         return
     in_order = sorted(sessions, key=attrgetter("session_id"))
-    _insert(cursor, [each.row(rule) for each in in_order if each.stored_xid is None])
+    _insert(cursor, [row_of(each, rule) for each in in_order if each.stored_xid is None])
     _update(
         cursor,
         [
-            (each.session_id, each.stored_xid, *each.row(rule)[len(FIXED_COLUMNS) :])
+            (each.session_id, each.stored_xid, *row_of(each, rule)[len(FIXED_COLUMNS) :])
             for each in in_order
             if each.stored_xid is not None
         ],

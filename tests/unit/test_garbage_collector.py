@@ -10,7 +10,7 @@ import pytest
 import consumer
 from clickstream import cli
 from clickstream.consumer.garbage_collector import NEW_OBJECTS, collect_rarely
-from clickstream.model.sessions import Rule, Session, fold
+from clickstream.model.sessions import Rule, Session, fold, row_of
 from tests.unit.parsing import event_with
 
 RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
@@ -53,7 +53,7 @@ def test_the_collector_does_not_run_while_a_batch_is_folded(collections: list[in
 def test_sessions_and_events_are_freed_without_the_collector(collections: list[int]) -> None:
     gc.set_threshold(0)
     sessions = sessions_of(100)
-    sessions[0].row(RULE)
+    row_of(sessions[0], RULE)
     del sessions
     gc.collect()
     assert collections == [0]

@@ -29,6 +29,7 @@ from clickstream.model.sessions import (
     Rule,
     Session,
     fold,
+    row_of,
 )
 from clickstream.settings import Settings
 from clickstream.storage.stored_rule import rule_of
@@ -63,7 +64,7 @@ def sizes(events: list[Event], rule: Rule = RULE) -> list[int]:
 
 def metrics(session: Session, rule: Rule = RULE) -> dict[str, Any]:
     """Return the columns of a session, with JSON text parsed."""
-    row = dict(zip(SESSION_COLUMNS, session.row(rule), strict=True))
+    row = dict(zip(SESSION_COLUMNS, row_of(session, rule), strict=True))
     for name in JSON_COLUMNS:
         row[name] = None if row[name] is None else json.loads(str(row[name]))
     return row
