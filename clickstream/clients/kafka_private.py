@@ -68,6 +68,15 @@ def forget_high_watermarks(consumer: KafkaConsumer, partitions: Iterable[TopicPa
         consumer._subscription.assignment[partition].highwater = None
 
 
+def fetched_records(consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Record]]:
+    """Return up to `limit` records that were fetched already; call it after `consumer.poll`.
+
+    A poll costs as much as a hundred records: it also visits the group and the network thread.
+    """
+    records, _ = consumer._fetcher.fetched_records(limit)
+    return dict(records)
+
+
 def resume_join(consumer: KafkaConsumer) -> None:
     """Make the next poll continue a join that the last poll did not finish.
 

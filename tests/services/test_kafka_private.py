@@ -2,11 +2,12 @@
 
 from contextlib import closing
 
-from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from clickstream.clients import kafka_private
 from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
+from tests.services.waiting import eventually
 
 
 def test_known_brokers_are_those_of_the_cluster(admin: KafkaAdminClient) -> None:
@@ -24,3 +25,23 @@ def test_topic_id_and_cluster_id_are_those_of_the_cluster(
         assert consumer.partitions_for_topic(topic)
         assert kafka_private.topic_id(consumer, topic) == str(described["topic_id"])
         assert kafka_private.cluster_id(consumer) == admin.describe_cluster()["cluster_id"]
+
+
+def test_fetched_records_are_those_after_the_polled_ones(settings: Settings) -> None:
+    values = [b"a", b"b", b"c"]
+    with closing(KafkaProducer(**connection_options(settings))) as producer:
+        for value in values:
+            producer.send(settings.kafka_topic, value, partition=0)
+        producer.flush()
+    partition = TopicPartition(settings.kafka_topic, 0)
+    options = {"auto_offset_reset": "earliest", **connection_options(settings)}
+    with closing(KafkaConsumer(**options)) as consumer:
+        kafka_private.read_every_batch(consumer, max_value_bytes=100)
+        consumer.assign([partition])
+        (first,) = eventually(lambda: consumer.poll(timeout_ms=100, max_records=1))[partition]
+        found = [first]
+        while len(found) < len(values):  # the producer may have sent them in several batches
+            fetched = kafka_private.fetched_records(consumer, 10)
+            found += (fetched or consumer.poll(timeout_ms=100))[partition]
+        assert [record.value for record in found] == values
+        assert consumer.position(partition) == len(values)
