@@ -370,9 +370,8 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool =
     epochs: by partition, as acquired. alone: keep all other batches out, too.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if by a command.
     """
-    write_lock.hold_for_batch(cursor, alone=alone)
     values = {"topic": topic, "partitions": list(epochs)}
-    cursor.execute(LOCK_POSITIONS, values)
+    cursor.execute(write_lock.statements_for_batch(alone=alone) + LOCK_POSITIONS, values)
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):
         cursor.execute(COUNT_OWN_PARTITIONS, values)

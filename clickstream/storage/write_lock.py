@@ -46,13 +46,14 @@ def step_refused(advice: str) -> UserError:
     return UserError(f"another command has been writing for more than {STEP_TIMEOUT}: {advice}")
 
 
-def hold_for_batch(cursor: Cursor, *, alone: bool) -> None:
-    """Acquire the lock for a batch, until the transaction ends. Raises LockNotAvailable.
+def statements_for_batch(*, alone: bool) -> str:
+    """Return the statements that acquire the lock for a batch, until the transaction ends.
 
+    They precede another statement, to save round trips. They raise LockNotAvailable.
     alone: in exclusive mode, so that no other batch is stored meanwhile.
     """
-    cursor.execute(SET_LOCK_TIMEOUT, (BATCH_TIMEOUT,))
-    cursor.execute(ACQUIRE_WRITE_LOCK if alone else SHARE_WRITE_LOCK)
+    acquire = ACQUIRE_WRITE_LOCK if alone else SHARE_WRITE_LOCK
+    return f"SET LOCAL lock_timeout = '{BATCH_TIMEOUT}'; {acquire};"
 
 
 def exclude_consumers(cursor: Cursor) -> None:

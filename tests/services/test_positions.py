@@ -70,7 +70,7 @@ def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions
     ):
         positions.acquire(frozen, TOPIC, "a-group", "a frozen consumer", {1: 0})
         with frozen.cursor() as cursor:
-            write_lock.hold_for_batch(cursor, alone=True)
+            cursor.execute(write_lock.statements_for_batch(alone=True))
             cursor.execute("CREATE TEMPORARY TABLE numbers (number integer)")
             copying = thread.submit(cursor.copy_expert, "COPY numbers FROM STDIN", data)
             if not in_copy:
