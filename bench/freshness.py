@@ -9,7 +9,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from statistics import quantiles
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -17,16 +16,16 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 
-from bench import consumer_run, servers
+from bench import servers
 from bench.cpu_time import cpu_seconds
 from bench.records import records
+from bench.scripts import PROJECT, Script, running, verify
 from clickstream import cli
 from clickstream.clients.kafka import connection_options
 from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 
-PROJECT = Path(__file__).parents[1]
 RATES = [100, 2_000, 5_000]
 VISITORS = 1_000
 SECONDS = 10
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(rates: Sequence[int], seconds: int) -> int:
     with (
         servers.servers(["kafka", "postgres"]) as settings,
-        consumer_run.running(PROJECT, settings, "consumer.py") as consumer,
+        running(PROJECT, settings, "consumer.py") as consumer,
     ):
         consumer.wait_until_reading()
         with Watch(settings) as watch:
@@ -121,12 +120,11 @@ def _run(rates: Sequence[int], seconds: int) -> int:
         sleep(IDLE_SECONDS)
         idle = (cpu_seconds(consumer.process) - before) / IDLE_SECONDS
         print(f"without events: {idle:.1%} of a core")
+        verify(settings)
     return cli.DONE
 
 
-def _measure(
-    settings: Settings, consumer: consumer_run.Script, watch: Watch, rate: int, seconds: int
-) -> None:
+def _measure(settings: Settings, consumer: Script, watch: Watch, rate: int, seconds: int) -> None:
     before = cpu_seconds(consumer.process)
     began = monotonic()
     sent = _send(settings, rate, seconds)

@@ -18,7 +18,12 @@ class Interval:
     @property
     def is_over(self) -> bool:
         """True if this many seconds have passed since it began."""
-        return self._clock() - self._began >= self._seconds
+        return self.seconds_left <= 0
+
+    @property
+    def seconds_left(self) -> float:
+        """The seconds until it is over; 0 or less if it is."""
+        return self._began + self._seconds - self._clock()
 
     def restart(self) -> float:
         """Begin the next interval; return the seconds since this one began."""

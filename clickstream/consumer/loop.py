@@ -1,7 +1,7 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
-While the loop reads a batch from Kafka, the storing thread stores the batch before it; storing.py
-says which of the two threads owns the connection, the session cache and the counters.
+While the storing thread stores a batch, the next one gathers: it is stored as soon as that one is.
+storing.py says which of the two threads owns the connection, the session cache and the counters.
 """
 
 import logging
@@ -53,7 +53,9 @@ class Loop:
     ) -> None:
         self._drain = drain
         self._database = Database(settings, stop, now, new_user_agents)
-        self._storing = StoringThread(metrics.outcomes.timed(self._database.store))
+        self._storing = StoringThread(
+            metrics.outcomes.timed(self._database.store), settings.consumer_batch_ms / 1000
+        )
         self._assignment: Assignment | None = None
         self._gone_members = GoneMembers(settings, self._database)
         self._topic_check = TopicCheck(self._database)
@@ -86,6 +88,7 @@ class Loop:
             self._gone_members.remove_if_due()
         if self._assignment is None or batch is None or stream.changed:
             return
+        stream.offset_commits.commit_if_due(self._assignment.positions)
         self._topic_check.check(stream.topic, self._assignment)
         self._closer.close_if_due(stream.topic, self._assignment)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
@@ -116,7 +119,7 @@ class Loop:
     def _read(self, stream: Stream) -> Batch | None:
         """Read the next batch. A partition that ends before its position is reset and reread."""
         try:
-            return stream.read()
+            return stream.read(self._storing.is_free_within)
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             self._finish_storing(stream)
             shorter = stream.topic.shorter_partitions(error)
@@ -125,11 +128,8 @@ class Loop:
             self._topic_check.read_again(self._assignment, shorter)
 
     def _finish_storing(self, stream: Stream) -> None:
-        """Wait for the batch that is being stored, if any; then commit its offsets to Kafka."""
-        stored = self._storing.finish(stream.heartbeat)
-        if stored is not None:
-            self._assignment = stored
-            stream.commit(stored.positions)
+        """Wait for the batch that is being stored, if any, and continue with its positions."""
+        self._assignment = self._storing.finish(stream.heartbeat) or self._assignment
 
     def start_over(self) -> None:
         """Forget everything that is not stored."""
@@ -148,6 +148,8 @@ class Loop:
             if stream is not None:
                 self._finish_storing(stream)
                 self._database.release()
+                if self._assignment is not None and not stream.changed:
+                    stream.offset_commits.commit(self._assignment.positions)
         except (FencedError, *OUTAGES) as error:
             logger.warning("the last batch will be read again: %s", first_line(error))
         self._database.reset()

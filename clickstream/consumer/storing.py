@@ -7,9 +7,11 @@ owns it.
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from time import monotonic, sleep
 
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
+from clickstream.consumer.interval import Interval
 
 # Kafka ends the membership of a consumer that does not poll for 30 s.
 HEARTBEAT_SECONDS = 5.0
@@ -18,11 +20,18 @@ HEARTBEAT_SECONDS = 5.0
 class StoringThread:
     """A thread that stores one batch at a time.
 
-    store: stores a batch and returns the assignment after it.
+    store: stores a batch and returns the assignment after it. interval_seconds: the shortest time
+    from the start of a batch to the start of the next. clock: returns seconds; it never goes back.
     """
 
-    def __init__(self, store: Callable[[Assignment, Batch], Assignment]) -> None:
+    def __init__(
+        self,
+        store: Callable[[Assignment, Batch], Assignment],
+        interval_seconds: float,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._store = store
+        self._interval = Interval(interval_seconds, clock)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._stored: Future[Assignment] | None = None
         self._last_succeeded = False
@@ -32,8 +41,16 @@ class StoringThread:
         """True if the last batch was stored, or if there is none to store."""
         return self._stored is None or self._last_succeeded
 
+    def is_free_within(self, seconds: float) -> bool:
+        """Wait up to this many seconds until a batch can be stored; return True if one can."""
+        if self._stored is not None and not wait([self._stored], seconds).done:
+            return False
+        sleep(max(0.0, min(seconds, self._interval.seconds_left)))
+        return self._interval.is_over
+
     def start(self, assignment: Assignment, batch: Batch) -> None:
         """Begin to store a batch; the one before it must be finished or discarded."""
+        self._interval.restart()
         self._stored = self._executor.submit(self._store, assignment, batch)
 
     def finish(self, heartbeat: Callable[[], object]) -> Assignment | None:

@@ -7,29 +7,25 @@ dropped.
 
 from collections.abc import Callable, Mapping
 from time import monotonic
-from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import NoOffsetForPartitionError
-from kafka.structs import OffsetAndMetadata
 
 from clickstream.clients import kafka_private
 from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import connection_options
+from clickstream.clients.record_batch import Record
 from clickstream.consumer.batch import Batch
 from clickstream.consumer.broker_watch import BrokerWatch
+from clickstream.consumer.gathering import POLL_MS, GatheredRecords, Gatherer
 from clickstream.consumer.group_watch import GroupWatch
+from clickstream.consumer.offset_commits import OffsetCommits
 from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
-POLL_MS = 200
-# Records of one poll, which kafka-python limits by nothing else: each may have 1 MiB.
-POLL_RECORDS = 100
 # Limit of one partition in one fetch; a larger record batch is fetched alone.
 PARTITION_FETCH_BYTES = 4 << 20
-# A batch ends at the poll that passes this size.
-MAX_BATCH_BYTES = 64 << 20
 METADATA_AGE_MS = 5_000
 # A broker that does not answer must not delay a stop for long.
 CLOSE_TIMEOUT_MS = 4_000
@@ -68,8 +64,7 @@ class Stream:
 
     def __init__(self, settings: Settings, on_poll: Callable[[], object]) -> None:
         self._on_poll = on_poll
-        self._batch_events = settings.consumer_batch_events
-        self._batch_seconds = settings.consumer_batch_ms / 1000
+        self._gatherer = Gatherer(settings.consumer_batch_events)
         self._flags = RebalanceFlags()
         self._consumer = _connect(settings)
         kafka_private.never_create_topics(self._consumer)
@@ -78,6 +73,7 @@ class Stream:
         self._group_watch = GroupWatch(settings.kafka_group_id, settings.kafka_topic)
         self._broker_watch = BrokerWatch(kafka_address(settings))
         self.topic = Topic(settings.kafka_topic, self._consumer)
+        self.offset_commits = OffsetCommits(settings.kafka_topic, self._consumer)
 
     @property
     def settled(self) -> bool:
@@ -121,35 +117,32 @@ class Stream:
         kafka_private.forget_high_watermarks(self._consumer, partitions)
         self._flags.changed = False
 
-    def read(self) -> Batch | None:
-        """Return the next batch: CONSUMER_BATCH_EVENTS, or those that come in CONSUMER_BATCH_MS.
+    def read(self, is_free_within: Callable[[float], bool]) -> Batch | None:
+        """Return the next batch: the records that come until they can be stored.
 
-        It also ends at MAX_BATCH_BYTES.
         Return None if the assignment changed: the records may now belong to another consumer.
+        is_free_within: see `Gatherer.gather`.
         """
         self._group_watch.observe(settled=self.settled, topic_is_missing=self.topic_is_missing)
-        records: dict[int, list[Any]] = {}
-        left, bytes_left = self._batch_events, MAX_BATCH_BYTES
-        deadline = None
-        while min(left, bytes_left) > 0 and (deadline is None or monotonic() < deadline):
-            polled = self._poll(min(left, POLL_RECORDS))
-            if self.changed:
-                return None
-            for partition, some in polled.items():
-                records.setdefault(partition.partition, []).extend(some)
-                left -= len(some)
-                bytes_left -= sum(map(_bytes_of, some))
-            if not records:
-                break
-            deadline = deadline or monotonic() + self._batch_seconds
-        return Batch(records, self._positions())
+        gathered = self._gatherer.gather(self._fill, is_free_within)
+        return None if self.changed else Batch(gathered.records, self._positions())
 
-    def _poll(self, limit: int) -> dict[TopicPartition, list[Any]]:
+    def _fill(self, gathered: GatheredRecords, timeout_ms: int) -> bool:
+        """Add the records that Kafka has; return False if the assignment changed."""
+        polled = self._poll(gathered.room, timeout_ms)
+        while polled:
+            gathered.add(polled)
+            if not gathered.room:
+                break
+            polled = kafka_private.fetched_records(self._consumer, gathered.room)
+        return not self.changed
+
+    def _poll(self, limit: int, timeout_ms: int) -> dict[TopicPartition, list[Record]]:
         self._on_poll()
         kafka_private.resume_join(self._consumer)
         try:
-            polled: dict[TopicPartition, list[Any]] = self._consumer.poll(
-                timeout_ms=POLL_MS, max_records=limit
+            polled: dict[TopicPartition, list[Record]] = self._consumer.poll(
+                timeout_ms=timeout_ms, max_records=limit
             )
         except NoOffsetForPartitionError:  # a new assignment, before `seek`
             self.mark_changed()
@@ -165,19 +158,10 @@ class Stream:
             for partition in self._consumer.assignment()
         }
 
-    def commit(self, positions: Mapping[int, int]) -> None:
-        """Commit offsets to Kafka, only for tools that show the lag."""
-        self._consumer.commit_async(
-            {
-                TopicPartition(self.topic.name, partition): OffsetAndMetadata(offset, "", -1)
-                for partition, offset in positions.items()
-            }
-        )
-
     def heartbeat(self) -> None:
         """Poll once without reading, to stay a member of the group."""
         self._consumer.pause(*self._consumer.assignment())
-        self._poll(1)
+        self._poll(1, POLL_MS)
         self._consumer.resume(*self._consumer.paused())
 
     def wait(self, seconds: float) -> None:
@@ -200,17 +184,12 @@ class Stream:
         deadline = monotonic() + JOIN_SECONDS
         try:
             while not self.settled and self._can_join() and monotonic() <= deadline:
-                self._poll(1)
+                self._poll(1, POLL_MS)
         finally:
             self._consumer.close(autocommit=False, timeout_ms=CLOSE_TIMEOUT_MS)
 
     def _can_join(self) -> bool:
         return kafka_private.knows_coordinator(self._consumer)
-
-
-def _bytes_of(record: Any) -> int:
-    """Return the bytes of a record's key and value."""
-    return len(record.key or b"") + len(record.value or b"")
 
 
 def _connect(settings: Settings) -> KafkaConsumer:

@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
 from clickstream.admin import setup
-from clickstream.consumer.stream import POLL_MS
+from clickstream.consumer.gathering import POLL_MS
 from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.databases import Query, query_of

@@ -9,7 +9,7 @@ from signal import SIGINT, SIGTERM, Signals
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from clickstream.clients.kafka import connection_options
 from clickstream.settings import Settings
@@ -188,3 +188,24 @@ def signal_is_default(pid: int, signal: Signals) -> bool:
         return True
     (caught,) = re.findall(r"SigCgt:\s*(\w+)", status.read_text(encoding="ascii"))
     return not int(caught, 16) & 1 << (signal - 1)
+
+
+def test_offsets_of_stored_records_are_committed_to_kafka_when_traffic_has_stopped(
+    environment: dict[str, str],
+    start_script: StartScript,
+    query: Query,
+    admin: KafkaAdminClient,
+) -> None:
+    """Tools that show the lag read them; nothing starts from them."""
+    group = environment["KAFKA_GROUP_ID"]
+
+    def committed() -> dict[int, int]:
+        offsets = admin.list_group_offsets([group])[group]
+        return {each.partition: found.offset for each, found in offsets.items() if found.offset > 0}
+
+    start_script("consumer.py")
+    for number in range(20):
+        send(environment, [event(f"visitor-{number}", number)])
+    wait_until_read(query, 20)
+    positions = dict(query("SELECT partition, position FROM stream_positions WHERE position > 0"))
+    eventually(lambda: committed() == positions)

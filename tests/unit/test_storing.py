@@ -1,6 +1,7 @@
 """The storing thread: one batch at a time, and no result or error is lost."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from threading import Event
 
@@ -40,7 +41,7 @@ def store() -> Store:
 
 @pytest.fixture
 def thread(store: Store) -> Iterator[StoringThread]:
-    thread = StoringThread(store)
+    thread = StoringThread(store, interval_seconds=0)
     yield thread
     store.may_end.set()
     thread.close()
@@ -59,6 +60,30 @@ def test_finish_returns_the_assignment_after_the_batch_once(
     assert thread.finish(no_heartbeat) == AFTER
     assert thread.finish(no_heartbeat) is None
     assert store.stored == [(BEFORE, BATCH)]
+
+
+def test_it_is_free_when_the_batch_before_is_stored(thread: StoringThread, store: Store) -> None:
+    assert thread.is_free_within(0)
+    thread.start(BEFORE, BATCH)
+    assert not thread.is_free_within(0)
+    store.may_end.set()
+    assert thread.is_free_within(120)
+    assert thread.finish(no_heartbeat) == AFTER
+
+
+def test_it_is_free_when_the_interval_since_the_last_start_is_over(store: Store) -> None:
+    store.may_end.set()
+    now = 0.0
+    thread = StoringThread(store, interval_seconds=20, clock=lambda: now)
+    with closing(thread):
+        now = 100.0
+        thread.start(BEFORE, BATCH)
+        assert thread.finish(no_heartbeat) == AFTER
+        assert not thread.is_free_within(0)
+        now = 119.0
+        assert not thread.is_free_within(0)
+        now = 120.0
+        assert thread.is_free_within(0)
 
 
 def test_heartbeats_are_sent_while_a_batch_is_being_stored(
