@@ -21,6 +21,7 @@ from clickstream.model.field_names import NATIVE_FIELD_NAMES, FieldNames
 from clickstream.model.named_visitors import visitors_of
 from clickstream.model.reading import Reading
 from clickstream.model.rejected_values import kept_value
+from clickstream.model.strict_form import read_strict_form
 from clickstream.storage import (
     outcomes,
     positions,
@@ -236,7 +237,11 @@ def parse_batch(
     watermarks = {n: assignment.partitions[n].watermark for n in batch.records}
     parsed = ParsedBatch(watermarks, names=reading.field_names)
     for partition, records in batch.records.items():
-        results = [read_record(record, latest, reading) for record in records]
+        results = [
+            # Most records are in the strict form, and need none of the other steps.
+            read_strict_form(record.value, latest, reading) or read_record(record, latest, reading)
+            for record in records
+        ]
         parsed.add(partition, records, results, now)
     return parsed
 

@@ -60,7 +60,7 @@ def parse(
     is not the one that was sent (rejected_values.py); None to derive it from the value.
     Raises InvalidEventError.
     """
-    event = None if reading.field_names.text else read_strict_form(value, latest, reading)
+    event = read_strict_form(value, latest, reading)
     return event or _parse_leniently(value, origin, latest, reading, derived_event_id)
 
 

@@ -62,12 +62,14 @@ _values_of = msgspec.structs.astuple
 _has_exponent = re.compile(r"[0-9]e[+0-9]").search
 
 
-def read_strict_form(value: bytes | None, latest: datetime, reading: Reading) -> Event | None:
+def read_strict_form(value: object, latest: datetime, reading: Reading) -> Event | None:
     """Return the event of a record in the strict form; None for any other record.
 
-    latest: the last event time accepted (aware UTC).
+    latest: the last event time accepted (aware UTC). With EVENT_FIELDS there is no strict form.
     """
-    if value is None or len(value) > MAX_TEXT_CHARACTERS or _has_nul(value):
+    if type(value) is not bytes or reading.field_names.text:
+        return None
+    if len(value) > MAX_TEXT_CHARACTERS or _has_nul(value):
         return None
     try:
         values = _columns(value)
