@@ -151,6 +151,31 @@ def renew_producer_ids(producer: KafkaProducer) -> None:
     manager.reset_producer_id = renew
 
 
+def append_record(
+    producer: KafkaProducer, partition: TopicPartition, key: bytes, value: bytes
+) -> Any:
+    """Append a record to the open batch of a partition, and return its future.
+
+    The public `send` does the same after checks that take as long again: of types, of headers, of
+    the size, of the partition. The caller gives bytes below the size limit, and a partition that
+    the producer knows.
+    """
+    future, batch_is_full, is_new_batch, _ = producer._accumulator.append(
+        partition, None, key, value, []
+    )
+    if batch_is_full or is_new_batch:
+        producer._sender.wakeup()
+    return future
+
+
+def known_partitions(producer: KafkaProducer, topic: str) -> set[int]:
+    """Return the partitions of a topic in the producer's metadata; none if it is not there.
+
+    The public `partitions_for` waits for metadata.
+    """
+    return producer._metadata.partitions_for_topic(topic) or set()
+
+
 # == Reading every batch that a broker accepts ===================================================
 
 # A wrong checksum may come from the transfer: the batch is fetched again up to this many times.

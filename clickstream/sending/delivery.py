@@ -14,7 +14,12 @@ from kafka.errors import (
 
 from clickstream.clients import kafka_private
 from clickstream.errors import UserError, first_line
-from clickstream.sending.kafka_producer import check_topic, connect_producer, warn_of_weak_acks
+from clickstream.sending.kafka_producer import (
+    check_topic,
+    connect_producer,
+    send,
+    warn_of_weak_acks,
+)
 from clickstream.settings import Settings
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
 
@@ -150,9 +155,11 @@ class KafkaSink:
     def _produce(self, record: OutgoingRecord | SimulatedEvent, first_sent: float) -> bool:
         """Give a record to the producer. Return False if the caller has to try again later."""
         size = len(record.value or b"")
-        producer = self._producer if size < COMPRESS_FROM_BYTES else self._compressing_producer()
         try:
-            future = producer.send(self._topic, record.value, record.key)
+            if size < COMPRESS_FROM_BYTES:
+                future = send(self._producer, self._topic, record.key, record.value)
+            else:
+                future = self._compressing_producer().send(self._topic, record.value, record.key)
         except (KafkaTimeoutError, ValueError):
             # A broker that has just restarted may not know the topic for a while.
             self._wait_for_partitions()

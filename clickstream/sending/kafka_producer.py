@@ -4,7 +4,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.errors import (
     KafkaError,
     KafkaTimeoutError,
@@ -41,15 +41,30 @@ class _Partitioner(DefaultPartitioner):  # type: ignore[misc]
         if serialized_key is None:
             chosen = super().partition(topic, key, None, value, serialized_value, cluster)
             return int(chosen)
-        partitions = sorted(cluster.partitions_for_topic(topic) or ())
-        if not partitions:
-            raise KafkaTimeoutError("the partitions are unknown at the moment")
-        return int(partitions[_hash(serialized_key) % len(partitions)])
+        return _partition(serialized_key, cluster.partitions_for_topic(topic) or set())
+
+
+def _partition(key: bytes, partitions: set[int]) -> int:
+    if not partitions:
+        raise KafkaTimeoutError("the partitions are unknown at the moment")
+    return sorted(partitions)[_hash(key) % len(partitions)]
 
 
 @lru_cache(maxsize=100_000)
 def _hash(key: bytes) -> int:
     return int(murmur2(key) & 0x7FFF_FFFF)
+
+
+def send(producer: Any, topic: str, key: bytes | None, value: bytes | None) -> Any:
+    """Send a record and return its future.
+
+    key, value: together smaller than the producer's largest request, which is not checked.
+    Raises KafkaTimeoutError if the topic's partitions are unknown at the moment.
+    """
+    if key is None or value is None:
+        return producer.send(topic, value, key)
+    partition = _partition(key, kafka_private.known_partitions(producer, topic))
+    return kafka_private.append_record(producer, TopicPartition(topic, partition), key, value)
 
 
 def connect_producer(settings: Settings, **options: Any) -> Any:

@@ -4,13 +4,15 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from clickstream import cli
 from clickstream.errors import UserError
 from clickstream.sending import progress
+from clickstream.sending.blocks import in_blocks
 from clickstream.sending.delivery import KafkaSink, Sink, StandardOutputSink
 from clickstream.sending.options import Options
-from clickstream.sending.pace import Wait, pace
+from clickstream.sending.pace import Wait, no_wait, pace
 from clickstream.sending.progress import OutageDetector
 from clickstream.sending.record_sources import record_source
 from clickstream.settings import Settings
@@ -35,7 +37,10 @@ def produce(options: Options, settings: Settings) -> int:
     now = time.time_ns() // 1000
     try:
         with progress.display(sink, source.expected(now), bar=_shows_bar(options)) as show:
-            deliver(source.records(now, stop), sink, pace(options, now, stop), show, stop)
+            records, wait = source.records(now, stop), pace(options, now, stop)
+            if wait is no_wait and _is_at_hand(options):
+                records = in_blocks(records)
+            deliver(records, sink, wait, show, stop)
     finally:
         sink.close()
         logger.info("%s", progress.counts(sink))
@@ -43,6 +48,11 @@ def produce(options: Options, settings: Settings) -> int:
         _report_failures(sink)
     source.finish(is_complete=not sink.failed)
     return cli.FAILED if sink.failed else cli.DONE
+
+
+def _is_at_hand(options: Options) -> bool:
+    """Return True if reading a record never waits, as it does for a program that writes a pipe."""
+    return options.replay is None or Path(options.replay).is_file()
 
 
 def _shows_bar(options: Options) -> bool:

@@ -45,3 +45,17 @@ def test_fetched_records_are_those_after_the_polled_ones(settings: Settings) -> 
             found += (fetched or consumer.poll(timeout_ms=100))[partition]
         assert [record.value for record in found] == values
         assert consumer.position(partition) == len(values)
+
+
+def test_append_record_sends_a_record_to_the_partition_that_it_names(settings: Settings) -> None:
+    topic = settings.kafka_topic
+    with closing(KafkaProducer(**connection_options(settings))) as producer:
+        assert kafka_private.known_partitions(producer, topic) == set()
+        expected = producer.partitions_for(topic)
+        assert kafka_private.known_partitions(producer, topic) == expected
+        last = TopicPartition(topic, max(expected))
+        first = kafka_private.append_record(producer, last, b"key", b"value").get(30)
+        sent = producer.send(topic, b"value", b"key", partition=last.partition).get(30)
+    assert (first.partition, first.offset) == (last.partition, 0)
+    sizes = (first.serialized_key_size, first.serialized_value_size)
+    assert sizes == (sent.serialized_key_size, sent.serialized_value_size) == (3, 5)
