@@ -50,7 +50,7 @@ def test_fetched_records_are_those_after_the_polled_ones(settings: Settings) -> 
 def test_append_record_sends_a_record_to_the_partition_that_it_names(settings: Settings) -> None:
     topic = settings.kafka_topic
     with closing(KafkaProducer(**connection_options(settings))) as producer:
-        assert kafka_private.known_partitions(producer, topic) == set()
+        assert kafka_private.known_partitions(producer, f"{topic}-unknown") == set()
         expected = producer.partitions_for(topic)
         assert kafka_private.known_partitions(producer, topic) == expected
         last = TopicPartition(topic, max(expected))
