@@ -82,13 +82,16 @@ SELECT_DURATIONS = """
     WHERE first_event_timestamp >= %(since)s
     GROUP BY number
 """
-# Events by weekday and hour.
+# Events by weekday and hour. Both are derived for each hour, not for each event.
 SELECT_HOURS = """
-    SELECT extract(isodow FROM event_time AT TIME ZONE %(zone)s)::integer AS weekday,
-           extract(hour FROM event_time AT TIME ZONE %(zone)s)::integer AS hour,
-           count(*) AS events
-    FROM clickstream_events
-    WHERE event_time >= %(since)s
+    SELECT extract(isodow FROM local_hour)::integer AS weekday,
+           extract(hour FROM local_hour)::integer AS hour,
+           sum(events)::bigint AS events
+    FROM (SELECT date_trunc('hour', event_time AT TIME ZONE %(zone)s) AS local_hour,
+                 count(*) AS events
+          FROM clickstream_events
+          WHERE event_time >= %(since)s
+          GROUP BY local_hour) AS hours
     GROUP BY weekday, hour
     ORDER BY weekday, hour
 """
@@ -100,13 +103,16 @@ SELECT_CATEGORIES = """
                      AS category_rank,
                  dense_rank() OVER (PARTITION BY kind ORDER BY device_events DESC, device_type)
                      AS device_rank
-          FROM (SELECT kind, category, device_type, count(*) AS events,
-                       sum(count(*)) OVER (PARTITION BY kind, category) AS category_events,
-                       sum(count(*)) OVER (PARTITION BY kind, device_type) AS device_events
-                FROM clickstream_events,
-                     LATERAL (VALUES ('article', article_category),
-                                     ('product', product_category)) AS named (kind, category)
-                WHERE category IS NOT NULL AND event_time >= %(since)s
+          FROM (SELECT kind, category, device_type, sum(events)::bigint AS events,
+                       sum(sum(events)) OVER (PARTITION BY kind, category) AS category_events,
+                       sum(sum(events)) OVER (PARTITION BY kind, device_type) AS device_events
+                FROM (SELECT article_category, product_category, device_type, count(*) AS events
+                      FROM clickstream_events
+                      WHERE event_time >= %(since)s
+                      GROUP BY article_category, product_category, device_type) AS combined
+                CROSS JOIN LATERAL (VALUES ('article', article_category),
+                                           ('product', product_category)) AS named (kind, category)
+                WHERE category IS NOT NULL
                 GROUP BY kind, category, device_type) AS counted) AS ranked
     WHERE category_rank <= %(categories)s AND device_rank <= %(devices)s
     ORDER BY kind, category_rank, device_rank

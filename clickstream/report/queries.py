@@ -1,4 +1,4 @@
-"""Queries of the report. Each scans its table at most once."""
+"""The report: queries of sessions, and the figures of the other modules, in one snapshot."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -10,12 +10,10 @@ from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
 from clickstream.report.chart_figures import read_charts
 from clickstream.report.data_quality import read_quality
+from clickstream.report.event_figures import EventFigures, read_event_figures
 from clickstream.report.models import (
-    EventTypeFigures,
     FunnelStep,
     Overview,
-    PageFigures,
-    ProductFigures,
     Report,
     ReportedRule,
     RevenueFigures,
@@ -27,36 +25,20 @@ from clickstream.report.models import (
 from clickstream.report.source_figures import read_visit_sources
 from clickstream.report.traffic_over_time import read_traffic
 from clickstream.report.user_agent_figures import read_user_agents
-from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
+from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row
 from clickstream.storage.snapshot import snapshot, snapshot_time
 from clickstream.storage.stored_rule import SELECT_RULE
 
-SHOWN_EVENT_TYPES = 20
 # Of products, pages, visitors, devices and countries.
 TOP_ROWS = 10
 # Rows of the latest orders, and of the longest sessions.
 LISTED_SESSIONS = 5
 # The parameters of the statements that are always the same.
-CONSTANTS = {
-    "rows": TOP_ROWS,
-    "listed": LISTED_SESSIONS,
-    "event_types": SHOWN_EVENT_TYPES,
-}
+CONSTANTS = {"rows": TOP_ROWS, "listed": LISTED_SESSIONS}
 FUNNEL_EVENT_TYPES = ("page_view", "add_to_cart", "purchase")
 
-# The most frequent event types; each row repeats the totals over all types.
-SELECT_EVENT_TYPES = """
-    SELECT event_type, events, events / sum(events) OVER ()::double precision AS share,
-           sum(events) OVER ()::bigint AS all_events,
-           min(first) OVER () AS all_first_event,
-           max(last) OVER () AS all_last_event
-    FROM (SELECT event_type, count(*) AS events, min(event_time) AS first, max(event_time) AS last
-          FROM clickstream_events
-          WHERE event_time >= %(since)s
-          GROUP BY event_type) AS types
-    ORDER BY events DESC, event_type COLLATE "C"
-    LIMIT %(event_types)s
-"""
+# The default, 4 MB, would make sorts of large tables go to the disk several times.
+SET_SORT_MEMORY = "SET LOCAL work_mem = '64MB'"
 # All figures of sessions, in one pass.
 SELECT_SESSION_FIGURES = """
     SELECT count(*) AS sessions,
@@ -79,54 +61,6 @@ SELECT_SESSION_FIGURES = """
            count(*) FILTER (WHERE event_type_counts ? 'purchase') AS with_purchase
     FROM session_metrics
     WHERE first_event_timestamp >= %(since)s
-"""
-# The products with the highest revenue; each row repeats the revenue of all repaired lines.
-SELECT_TOP_PRODUCTS = """
-    SELECT product_id, max(product_category) AS product_category,
-           sum(coalesce(quantity, 1))::bigint AS units,
-           coalesce(sum(price * coalesce(quantity, 1)), 0) AS revenue,
-           coalesce(sum(sum(price * coalesce(quantity, 1))
-                        FILTER (WHERE repaired && ARRAY['price', 'quantity'])) OVER (), 0)
-               AS all_repaired
-    FROM clickstream_events
-    WHERE event_type = 'purchase' AND event_time >= %(since)s
-    GROUP BY product_id
-    ORDER BY revenue DESC, units DESC, product_id
-    LIMIT %(rows)s
-"""
-# The pages with the most views, and how many sessions began and ended on each. Addresses that
-# differ only in origin, query or fragment are one page; page_url is the one with the most views.
-SELECT_TOP_PAGES = """
-    WITH pages AS (
-        SELECT page_path(page_url) AS page_path,
-               (array_agg(page_url ORDER BY views DESC, events DESC, page_url))[1] AS page_url,
-               sum(views)::bigint AS views, sum(events)::bigint AS events
-        FROM (SELECT page_url, count(*) FILTER (WHERE event_type = 'page_view') AS views,
-                     count(*) AS events
-              FROM clickstream_events
-              WHERE page_url IS NOT NULL AND event_time >= %(since)s
-              GROUP BY page_url) AS addresses
-        GROUP BY page_path
-        ORDER BY views DESC, events DESC, page_path
-        LIMIT %(rows)s),
-    landed AS (
-        SELECT page_path(page_url) AS page_path,
-               sum(sessions)::bigint AS landings
-        FROM (SELECT landing_page AS page_url, count(*) AS sessions
-              FROM session_metrics WHERE first_event_timestamp >= %(since)s
-              GROUP BY landing_page) AS addresses
-        GROUP BY page_path),
-    left_from AS (
-        SELECT page_path(page_url) AS page_path,
-               sum(sessions)::bigint AS exits
-        FROM (SELECT exit_page AS page_url, count(*) AS sessions
-              FROM session_metrics WHERE first_event_timestamp >= %(since)s
-              GROUP BY exit_page) AS addresses
-        GROUP BY page_path)
-    SELECT page_path, page_url, views, events,
-           coalesce(landings, 0) AS landings, coalesce(exits, 0) AS exits
-    FROM pages LEFT JOIN landed USING (page_path) LEFT JOIN left_from USING (page_path)
-    ORDER BY views DESC, events DESC, page_path
 """
 # The visitors with the most events.
 SELECT_TOP_VISITORS = """
@@ -191,14 +125,14 @@ def read_report(
     now. zone: of days and hours. charts: read these, too. Raises UserError if tables are missing.
     """
     with snapshot(connection) as cursor:
+        cursor.execute(SET_SORT_MEMORY)
         now = snapshot_time(cursor)
         start = since_time(now, since)
         lower_bound = start or "-infinity"
         values = {**CONSTANTS, "since": lower_bound}
-        event_types = select_rows(cursor, SELECT_EVENT_TYPES, values)
+        events = read_event_figures(cursor, values)
         sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
-        overview = _overview(event_types, sessions)
-        products = select_rows(cursor, SELECT_TOP_PRODUCTS, values)
+        overview = _overview(events, sessions)
         traffic = read_traffic(cursor, overview, lower_bound, zone)
         return Report(
             database=connection.info.dbname,
@@ -208,15 +142,16 @@ def read_report(
             rule=_rule(cursor),
             overview=overview,
             sessions=as_dataclass(SessionFigures, sessions),
-            event_types=[as_dataclass(EventTypeFigures, row) for row in event_types],
+            event_types=events.event_types,
             traffic=traffic,
             funnel=_funnel(sessions),
-            revenue=_revenue(sessions, products),
-            products=[as_dataclass(ProductFigures, row) for row in products],
+            revenue=_revenue(sessions, events.repaired_revenue),
+            products=events.products,
+            pages=events.pages,
             **_lists(cursor, values),
-            visit_sources=read_visit_sources(cursor, values),
+            visit_sources=read_visit_sources(cursor, values, events.conversions),
             user_agents=read_user_agents(cursor, values),
-            quality=read_quality(cursor),
+            quality=read_quality(cursor, events.repairs),
             charts=read_charts(cursor, traffic, values, zone) if charts else None,
         )
 
@@ -224,7 +159,6 @@ def read_report(
 def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
     """Return the lists that need one statement each, by field of Report."""
     return {
-        "pages": select_as(PageFigures, cursor, SELECT_TOP_PAGES, values),
         "visitors": select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
         "latest_orders": select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
         "longest_sessions": select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
@@ -233,12 +167,15 @@ def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
     }
 
 
-def _overview(event_types: list[Row], sessions: Row) -> Overview:
-    if not event_types:
+def _overview(events: EventFigures, sessions: Row) -> Overview:
+    if not events.events:
         return Overview(0, None, None, 0, 0, 0, Decimal(0))
-    names = ("events", "first_event", "last_event")
-    totals = {name: event_types[0][f"all_{name}"] for name in names}
-    return as_dataclass(Overview, sessions | totals)
+    return Overview(
+        events=events.events,
+        first_event=events.first_event,
+        last_event=events.last_event,
+        **{name: sessions[name] for name in ("sessions", "visitors", "orders", "revenue")},
+    )
 
 
 def _rule(cursor: Cursor) -> ReportedRule | None:
@@ -256,11 +193,11 @@ def _funnel(sessions: Row) -> list[FunnelStep]:
     ]
 
 
-def _revenue(sessions: Row, products: list[Row]) -> RevenueFigures:
+def _revenue(sessions: Row, repaired: Decimal) -> RevenueFigures:
     total, orders = sessions["revenue"], sessions["orders"]
     return RevenueFigures(
         total=total,
-        repaired=products[0]["all_repaired"] if products else Decimal(0),
+        repaired=repaired,
         orders=orders,
         per_order=_mean(total, orders),
         per_session=_mean(total, sessions["sessions"]),

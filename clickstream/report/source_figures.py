@@ -1,4 +1,4 @@
-"""Queries of the report about where visits come from, new visitors and conversions."""
+"""Queries of the report about where visits come from and new visitors."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from clickstream.report.models import (
     SourceFigures,
     VisitSourceFigures,
 )
-from clickstream.storage.query_rows import as_dataclass, select_as, select_rows
+from clickstream.storage.query_rows import as_dataclass, select_rows
 
 NEW, RETURNING = "first sessions", "later sessions"
 
@@ -51,22 +51,11 @@ SELECT_SOURCES = """
     WHERE place <= %(rows)s OR kind = 'channel'
     ORDER BY kind, place
 """
-# Conversions by type of event: the lines of an order are one conversion of its visitor.
-SELECT_CONVERSIONS = """
-    SELECT event_type, count(*) AS conversions, count(DISTINCT user_id) AS visitors,
-           sum(value) AS value
-    FROM (SELECT user_id, event_type, sum(price * coalesce(quantity, 1)) AS value
-          FROM clickstream_events
-          WHERE event_type = ANY (ARRAY(SELECT event_type FROM conversion_events))
-            AND event_time >= %(since)s
-          GROUP BY user_id, event_type, coalesce(order_id, event_id::text)) AS found
-    GROUP BY event_type
-    ORDER BY conversions DESC, event_type COLLATE "C"
-    LIMIT %(rows)s
-"""
 
 
-def read_visit_sources(cursor: Cursor, values: Mapping[str, object]) -> VisitSourceFigures | None:
+def read_visit_sources(
+    cursor: Cursor, values: Mapping[str, object], conversions: list[ConversionFigures]
+) -> VisitSourceFigures | None:
     """Return the figures by source; None if there are no sessions.
 
     values: since, the earliest beginning of a session; rows, the limit of each list.
@@ -82,5 +71,5 @@ def read_visit_sources(cursor: Cursor, values: Mapping[str, object]) -> VisitSou
         sources=groups["source"],
         campaigns=groups.get("campaign", []),
         new_and_returning=groups["visitor"],
-        conversions=select_as(ConversionFigures, cursor, SELECT_CONVERSIONS, values),
+        conversions=conversions,
     )
