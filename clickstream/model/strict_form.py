@@ -16,6 +16,7 @@ from clickstream.model.events import (
     EVENT_COLUMNS,
     FIELD_COLUMNS,
     MAX_ENGAGED_MS,
+    MAX_LEVELS,
     MAX_QUANTITY,
     MAX_TEXT_CHARACTERS,
     PRICE_LIMIT,
@@ -57,7 +58,17 @@ _OnlyNativeFields = msgspec.defstruct(
 NATIVE_NAMES = frozenset(_NativeFields.__struct_encode_fields__)
 TIME, ADDRESS, PRICE = map(EVENT_COLUMNS.index, ("event_time", "ip_address", "price"))
 
+
+class _RequiredFields(msgspec.Struct, gc=False):
+    """The fields that can reject a record. Other fields are skipped, but have to be JSON."""
+
+    timestamp: str
+    event_type: _Name
+    user_id: _Name
+
+
 _decode = msgspec.json.Decoder(_OnlyNativeFields).decode
+_decode_required = msgspec.json.Decoder(_RequiredFields).decode
 _values_of = msgspec.structs.astuple
 _has_exponent = re.compile(r"[0-9]e[+0-9]").search
 
@@ -89,6 +100,30 @@ def read_strict_form(value: object, latest: datetime, reading: Reading) -> Event
         is_truncated = reading.ip_addresses is IpAddresses.TRUNCATED
         values[ADDRESS] = truncate_address(address) if is_truncated else None
     return Event._make(values)
+
+
+def read_time_and_visitor(
+    value: bytes, latest: datetime, reading: Reading
+) -> tuple[datetime, str] | None:
+    """Return event_time and user_id of a record that is surely an event; None if it may be none.
+
+    It takes a third of the time of reading the whole event. latest: see `read_strict_form`.
+    """
+    if (
+        len(value) > MAX_TEXT_CHARACTERS
+        or b"\\" in value  # perhaps a NUL
+        or value.count(b"[") + value.count(b"{") > MAX_LEVELS
+    ):
+        return None
+    try:
+        value.decode()  # msgspec accepts other bytes in fields that it skips
+        fields = _decode_required(value)
+        time = _time(fields.timestamp)
+    except (ValueError, msgspec.DecodeError):
+        return None
+    if not reading.min_event_time <= time <= latest or fields.user_id.isspace():
+        return None
+    return time, fields.user_id
 
 
 def _has_nul(value: bytes) -> bool:

@@ -7,9 +7,10 @@ from itertools import chain
 from pathlib import Path
 
 from clickstream.errors import UserError
-from clickstream.model.events import Event, InvalidEventError
+from clickstream.model.events import InvalidEventError
 from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
+from clickstream.model.strict_form import read_time_and_visitor
 from clickstream.sending.delivery import MAX_RECORD_BYTES
 from clickstream.sending.formats import JSON_ARRAY, detect_format
 from clickstream.sending.input_stream import INPUT_CHUNK_BYTES, name_of, open_input
@@ -88,20 +89,25 @@ class Replay:
         if self._renaming:
             value = self._renaming.apply(value)
         try:
-            event = self._parse(number, value)
+            time, user_id = self._time_and_visitor(number, value)
         except InvalidEventError as error:
             self._reject(number, error)
             return OutgoingRecord(DUE_NOW, error.event and error.event.user_id.encode(), value)
-        return OutgoingRecord(microseconds(event.event_time), event.user_id.encode(), value)
+        return OutgoingRecord(microseconds(time), user_id.encode(), value)
 
-    def _parse(self, number: int, value: bytes) -> Event:
-        """Return the event that a consumer will read. Raises InvalidEventError."""
+    def _time_and_visitor(self, number: int, value: bytes) -> tuple[datetime, str]:
+        """Return both as a consumer will read them. Raises InvalidEventError."""
+        latest = self._now() + self._reading.max_future
+        if not self._reading.field_names.text:
+            found = read_time_and_visitor(value, latest, self._reading)
+            if found:
+                return found
         if len(value) > MAX_RECORD_BYTES:
             raise InvalidEventError(
                 "value_too_large", f"It has more than {MAX_RECORD_BYTES} bytes and is not sent."
             )
-        latest = self._now() + self._reading.max_future
-        return parse(value, origin=("", 0, number), latest=latest, reading=self._reading)
+        event = parse(value, origin=("", 0, number), latest=latest, reading=self._reading)
+        return event.event_time, event.user_id
 
     def _reject(self, number: int, error: InvalidEventError) -> None:
         detail = error.detail.rstrip(".")
