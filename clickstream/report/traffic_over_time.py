@@ -1,11 +1,13 @@
 """Events over time, in buckets of equal length: the chart of the report."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Cursor
-from clickstream.durations import in_zone, wall_clock
+from clickstream.durations import MICROSECOND, in_zone, wall_clock
 from clickstream.report.models import Overview, TrafficBucket, TrafficOverTime
 from clickstream.storage.query_rows import select_rows
 
@@ -20,6 +22,7 @@ BUCKET_SECONDS = (
 OUTSIDE_ONE_IN = 1_000
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_DATETIME = datetime(1, 1, 1, tzinfo=UTC)
+LATEST_DATETIME = datetime.max.replace(tzinfo=UTC)
 
 # The earliest events.
 SELECT_EARLIEST_TIMES = """
@@ -33,15 +36,23 @@ SELECT_LATEST_TIMES = """
     WHERE event_time >= %(since)s
     ORDER BY event_time DESC LIMIT %(number)s
 """
-# Events per bucket; buckets are numbered from 1970, by the wall clock of a time zone.
+# Events in ranges of time, counted in the index of the table's key.
 SELECT_TRAFFIC = """
-    SELECT floor(date_part('epoch', event_time AT TIME ZONE %(zone)s) / %(seconds)s)::bigint
-               AS number,
-           count(*) AS events
-    FROM clickstream_events
-    WHERE event_time BETWEEN %(first)s AND %(last)s
-    GROUP BY number
+    SELECT number, events
+    FROM unnest(%(numbers)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+        AS ranges (number, starts, ends)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS events FROM clickstream_events
+        WHERE event_time >= starts AND event_time < ends AND event_time <= %(last)s) AS counted
 """
+
+
+class BucketRange(NamedTuple):
+    """A range of time in one bucket. number: of the bucket. end: not included."""
+
+    number: int
+    start: datetime
+    end: datetime
 
 
 def read_traffic(
@@ -58,11 +69,9 @@ def read_traffic(
     earliest = _times(cursor, SELECT_EARLIEST_TIMES, limits)
     latest = _times(cursor, SELECT_LATEST_TIMES, limits)
     first, last, seconds = charted_range(earliest, latest)
-    values = {"first": first, "last": last, "seconds": seconds, "zone": zone.key}
-    found = select_rows(cursor, SELECT_TRAFFIC, values)
-    counts = {row["number"]: row["events"] for row in found}
+    counts = _counts(cursor, bucket_ranges(first, last, seconds, zone), last)
     buckets = [
-        TrafficBucket(bucket_start(number, seconds, zone), counts.get(number, 0))
+        TrafficBucket(bucket_start(number, seconds, zone), counts[number])
         for number in range(min(counts), max(counts) + 1)
     ]
     return TrafficOverTime(seconds, buckets, overview.events - sum(counts.values()))
@@ -71,6 +80,16 @@ def read_traffic(
 def _times(cursor: Cursor, query: str, limits: Mapping[str, object]) -> list[datetime]:
     cursor.execute(query, limits)
     return [time for (time,) in cursor]
+
+
+def _counts(cursor: Cursor, ranges: Sequence[BucketRange], last: datetime) -> Counter[int]:
+    """Return the events by number of the bucket. last: time of the last event that counts."""
+    numbers, starts, ends = zip(*ranges, strict=True)
+    values = {"numbers": list(numbers), "starts": list(starts), "ends": list(ends), "last": last}
+    counts: Counter[int] = Counter()
+    for row in select_rows(cursor, SELECT_TRAFFIC, values):
+        counts[row["number"]] += row["events"]
+    return counts
 
 
 def charted_range(
@@ -94,6 +113,44 @@ def charted_range(
 def _length(bucket_seconds: int) -> timedelta:
     """Return the length of a range that never touches more than MOST_BUCKETS buckets."""
     return timedelta(seconds=(MOST_BUCKETS - 1) * bucket_seconds)
+
+
+def bucket_ranges(
+    first: datetime, last: datetime, seconds: int, zone: ZoneInfo
+) -> list[BucketRange]:
+    """Divide a range of time so that each part lies in one bucket.
+
+    When the clocks of the zone are put back, two parts are in the same bucket.
+    """
+    ranges = []
+    start = first
+    while start <= last and start < LATEST_DATETIME:
+        end = _end_of_range(start, seconds, zone)
+        ranges.append(BucketRange(bucket_number(start, seconds, zone), start, end))
+        start = end
+    return ranges
+
+
+def _end_of_range(start: datetime, seconds: int, zone: ZoneInfo) -> datetime:
+    """Return when the bucket ends, or before that the time when the clocks of the zone change."""
+    length = timedelta(seconds=seconds)
+    left = length - (wall_clock(start, zone) - UNIX_EPOCH) % length
+    if LATEST_DATETIME - start <= left:
+        return LATEST_DATETIME
+    before, end = start, start + left
+    if _offset(end, zone) == _offset(start, zone):
+        return end
+    while end - before > MICROSECOND:
+        middle = before + (end - before) // 2
+        if _offset(middle, zone) == _offset(start, zone):
+            before = middle
+        else:
+            end = middle
+    return end
+
+
+def _offset(time: datetime, zone: ZoneInfo) -> timedelta:
+    return wall_clock(time, zone) - time
 
 
 def bucket_start(number: int, seconds: int, zone: ZoneInfo) -> datetime:

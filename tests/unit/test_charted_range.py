@@ -11,6 +11,7 @@ from clickstream.report.traffic_over_time import (
     BUCKET_SECONDS,
     MOST_BUCKETS,
     bucket_number,
+    bucket_ranges,
     bucket_start,
     charted_range,
 )
@@ -19,6 +20,7 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LONG_AGO = datetime(1995, 1, 1, tzinfo=UTC)
 YEAR_7000 = datetime(7000, 1, 1)  # noqa: DTZ001 - as Hypothesis expects it
 SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400
 
 
@@ -76,3 +78,41 @@ def test_a_day_is_a_bucket_by_the_wall_clock_of_the_zone_in_every_year(name: str
     for year in (1, 9999):
         number = bucket_number(datetime(year, 1, 1, tzinfo=UTC), DAY, zone)
         assert bucket_start(number, DAY, zone).year in (year - 1, year)
+
+
+@given(
+    st.datetimes(datetime(1950, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.sampled_from(BUCKET_SECONDS[:11]),
+    st.sampled_from(
+        ["UTC", "Europe/Oslo", "Africa/Monrovia", "Asia/Kathmandu", "Africa/Casablanca"]
+    ),
+    st.data(),
+)
+def test_each_time_is_in_the_range_of_its_bucket(
+    first: datetime, seconds: int, name: str, data: st.DataObject
+) -> None:
+    zone = ZoneInfo(name)
+    last = first + timedelta(seconds=50 * seconds)
+    ranges = bucket_ranges(first, last, seconds, zone)
+    assert ranges[0].start == first
+    assert [each.start for each in ranges[1:]] == [each.end for each in ranges[:-1]]
+    assert ranges[-1].start <= last < ranges[-1].end
+    at = data.draw(st.sampled_from(ranges))
+    moment = data.draw(
+        st.datetimes(at.start.replace(tzinfo=None), (at.end - MICROSECOND).replace(tzinfo=None))
+    )
+    for time_in_range in (at.start, moment.replace(tzinfo=UTC), at.end - MICROSECOND):
+        assert bucket_number(time_in_range, seconds, zone) == at.number
+
+
+def test_when_the_clocks_are_put_back_two_ranges_are_in_one_bucket() -> None:
+    first = datetime(2026, 10, 25, 0, 0, tzinfo=UTC)  # 02:00 in Oslo, for the first time
+    ranges = bucket_ranges(first, first + timedelta(hours=2), 1_800, ZoneInfo("Europe/Oslo"))
+    two, half_past_two, three = ranges[0].number, ranges[1].number, ranges[4].number
+    assert [each.number for each in ranges[:5]] == [two, half_past_two, two, half_past_two, three]
+
+
+def test_ranges_end_at_the_last_time_that_there_is() -> None:
+    last = datetime.max.replace(tzinfo=UTC)
+    (only,) = bucket_ranges(last - SECOND, last, DAY, ZoneInfo("Asia/Kolkata"))
+    assert only.end == last
