@@ -31,11 +31,13 @@ _COLUMN_LIST = ", ".join(EVENT_COLUMNS)
 CREATE_WEEK = f"""
     CREATE TEMPORARY TABLE week AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA
 """
-# An id keeps its random part and gets the milliseconds of its new time.
+# An id keeps its random part and gets the milliseconds of its new time. Ids of clicks on ads are
+# different in each visit.
 _EARLIER_VALUES = {
     "event_id": "(substr(ms, 1, 8) || '-' || substr(ms, 9) || substr(event_id::text, 14))::uuid",
     "event_time": "earlier",
     "user_id": "user_id || %(suffix)s",
+    "page_url": "replace(page_url, 'clid=', 'clid=' || %(suffix)s)",
     "order_id": "order_id || %(suffix)s",
 }
 INSERT_EARLIER_WEEK = f"""

@@ -10,23 +10,33 @@ from clickstream.report.models import (
 )
 from clickstream.storage.query_rows import as_dataclass, select_rows
 
+# The ids of clicks in a query, by the parameters that the view session_sources knows.
+CLICK_IDS = (
+    r"((?:^\?|&)(?:gclid|gbraid|wbraid|dclid|msclkid|yclid|ttclid|twclid|li_fat_id|ScCid|rdt_cid"
+    r"|qclid|fbclid|epik)=)[^&#]+"
+)
 NEW, RETURNING = "first sessions", "later sessions"
 
 # Sessions by channel, by source and medium, by campaign, and by new or returning visitor. A source
-# follows from landing_page and entry_referrer, so it is derived for one session of each pair.
-SELECT_SOURCES = """
+# follows from landing_page and entry_referrer, so it is derived for one session of each pair. Pages
+# that differ only in the id of a click have the same source: each click on an ad has another id.
+SELECT_SOURCES = r"""
     WITH entries AS MATERIALIZED (
         SELECT (array_agg(session_id))[1] AS session_id, session_number = 1 AS is_first,
                count(*) AS sessions, count(*) FILTER (WHERE is_bounce) AS bounces,
                sum(orders_count) AS orders, sum(total_revenue) AS revenue
-        FROM (SELECT session_id, first_event_timestamp, landing_page, entry_referrer, is_bounce,
-                     orders_count, total_revenue,
+        FROM (SELECT session_id, first_event_timestamp, entry_referrer, is_bounce, orders_count,
+                     total_revenue,
+                     CASE strpos(landing_page, '?') WHEN 0 THEN landing_page
+                     ELSE split_part(landing_page, '?', 1) || regexp_replace(
+                         substr(landing_page, strpos(landing_page, '?')), %(click_ids)s, '\1x', 'g')
+                     END AS landing,
                      row_number() OVER (PARTITION BY user_id
                                         ORDER BY first_event_timestamp, first_event_id)
                          AS session_number
               FROM session_metrics) AS numbered
         WHERE first_event_timestamp >= %(since)s
-        GROUP BY landing_page, entry_referrer, is_first),
+        GROUP BY landing, entry_referrer, is_first),
     visits AS MATERIALIZED (
         SELECT channel, source || ' / ' || medium AS source, campaign,
                CASE WHEN is_first THEN %(new)s ELSE %(returning)s END AS visitor,
@@ -61,8 +71,8 @@ def read_visit_sources(
     values: since, the earliest beginning of a session; rows, the limit of each list.
     """
     groups: dict[str, list[SourceFigures]] = {}
-    names = {"new": NEW, "returning": RETURNING}
-    for row in select_rows(cursor, SELECT_SOURCES, {**values, **names}):
+    constants = {"new": NEW, "returning": RETURNING, "click_ids": CLICK_IDS}
+    for row in select_rows(cursor, SELECT_SOURCES, {**values, **constants}):
         groups.setdefault(row["kind"], []).append(as_dataclass(SourceFigures, row))
     if not groups:
         return None
