@@ -357,6 +357,29 @@ def test_addresses_that_differ_in_origin_query_or_fragment_are_one_page(
     assert [(each["landings"], each["exits"]) for each in pages] == [(1, 0), (0, 1)]
 
 
+def test_the_id_of_a_click_does_not_change_the_source_of_a_visit(
+    batches: Batches, run_script: RunScript
+) -> None:
+    queries = [
+        *("gclid=1", "x=1&gclid=2#gclid=3", "gclid=", "clid=4"),
+        *("utm_campaign=a&fbclid=5", "fbclid=6&utm_campaign=a", "utm_campaign=b?gclid=7"),
+        "utm_campaign=b?gclid=8",
+    ]
+    urls = [f"https://shop.example/?{query}" for query in queries]
+    batches.store([[event(f"v{n}", 0, page_url=url) for n, url in enumerate(urls)]])
+    found = as_json(run_script)["visit_sources"]
+    assert {each["name"]: each["sessions"] for each in found["sources"]} == {
+        "google / cpc": 2,
+        "facebook / referral": 2,
+        "(direct) / (none)": 4,
+    }
+    assert {each["name"]: each["sessions"] for each in found["campaigns"]} == {
+        "a": 2,
+        "b?gclid=7": 1,
+        "b?gclid=8": 1,
+    }
+
+
 PLACEHOLDERS = ["undefined", "NULL", "None", "NaN", "[object Object]", " null\t"]
 
 
