@@ -37,6 +37,7 @@ from clickstream.verify.differences import Differences
 from clickstream.verify.stored_sessions import verify_sessions
 from clickstream.verify.truth_comparison import compare_with_truth
 
+APPLICATION = "clickstream summary"
 Figures = TypeVar("Figures", Report, SessionDetail, VisitorDetail, WhatIf)
 
 
@@ -131,18 +132,19 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
         return cli.DONE
     with (
         explained_errors(),
-        closing(connect_or_explain(settings, application="clickstream summary")) as connection,
+        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
+        closing(connect_or_explain(settings, application=APPLICATION)) as second,
     ):
         if arguments.verify or arguments.compare is not None:
-            return _check(connection, arguments)
-        _show(connection, arguments, settings.report_timezone)
+            return _check(connection, second, arguments)
+        _show(connection, second, arguments, settings.report_timezone)
         return cli.DONE
 
 
-def _check(connection: Connection, arguments: argparse.Namespace) -> int:
+def _check(connection: Connection, second: Connection, arguments: argparse.Namespace) -> int:
     started = monotonic()
     if arguments.verify:
-        verified = interruptible(connection, lambda: verify_sessions(connection))
+        verified = interruptible(connection, lambda: verify_sessions(connection, second))
         return _print_check(verified.differences, verified.lines(monotonic() - started))
     compared = interruptible(connection, lambda: compare_with_truth(connection, arguments.compare))
     return _print_check(compared.differences, compared.lines())
@@ -153,7 +155,9 @@ def _print_check(differences: Differences, lines: Sequence[str]) -> int:
     return cli.FAILED if differences.number else cli.DONE
 
 
-def _show(connection: Connection, arguments: argparse.Namespace, zone: ZoneInfo) -> None:
+def _show(
+    connection: Connection, second: Connection, arguments: argparse.Namespace, zone: ZoneInfo
+) -> None:
     if arguments.session is not None:
         detail = interruptible(
             connection, lambda: session_detail(connection, arguments.session, zone)
@@ -171,7 +175,8 @@ def _show(connection: Connection, arguments: argparse.Namespace, zone: ZoneInfo)
     else:
         charts = arguments.json or arguments.html is not None
         report = interruptible(
-            connection, lambda: read_report(connection, arguments.since, zone, charts=charts)
+            connection,
+            lambda: read_report(connection, second, arguments.since, zone, charts=charts),
         )
         if arguments.html is not None:
             output.write_report(report, arguments.html)

@@ -25,8 +25,7 @@ SHOWN_EVENT_TYPES = 20
 # one page; page_url is the one with the most views.
 SELECT_TYPES_AND_PAGES = """
     WITH counted AS MATERIALIZED (
-        SELECT event_type, page_url, count(*) AS events,
-               min(event_time) AS first_event, max(event_time) AS last_event
+        SELECT event_type, page_url, count(*) AS events
         FROM clickstream_events
         WHERE event_time >= %(since)s
         GROUP BY event_type, page_url),
@@ -65,7 +64,10 @@ SELECT_TYPES_AND_PAGES = """
         FROM top_pages LEFT JOIN visited USING (page_path)
         ORDER BY views DESC, events DESC, page_path)
     SELECT coalesce(sum(events), 0)::bigint AS events,
-           min(first_event) AS first_event, max(last_event) AS last_event,
+           (SELECT min(event_time) FROM clickstream_events WHERE event_time >= %(since)s)
+               AS first_event,
+           (SELECT max(event_time) FROM clickstream_events WHERE event_time >= %(since)s)
+               AS last_event,
            (SELECT json_agg(listed_row) FROM types AS listed_row) AS event_types,
            (SELECT json_agg(listed_row) FROM pages AS listed_row) AS pages
     FROM counted

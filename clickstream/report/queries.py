@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
 from clickstream.report.chart_figures import read_charts
-from clickstream.report.data_quality import read_quality
+from clickstream.report.data_quality import read_quality, read_stored
 from clickstream.report.event_figures import EventFigures, read_event_figures
 from clickstream.report.models import (
     FunnelStep,
@@ -20,12 +20,14 @@ from clickstream.report.models import (
     SegmentFigures,
     SessionFigures,
     SessionSummary,
+    SourceFigures,
     VisitorFigures,
 )
-from clickstream.report.source_figures import read_visit_sources
+from clickstream.report.source_figures import read_source_groups, visit_sources
 from clickstream.report.traffic_over_time import read_traffic
 from clickstream.report.user_agent_figures import read_user_agents
 from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row
+from clickstream.storage.second_reader import reading_beside
 from clickstream.storage.snapshot import snapshot, snapshot_time
 from clickstream.storage.stored_rule import SELECT_RULE
 
@@ -117,12 +119,18 @@ SELECT_COUNTRIES = """
 
 
 def read_report(
-    connection: Connection, since: timedelta | datetime | None, zone: ZoneInfo, *, charts: bool
+    connection: Connection,
+    second: Connection,
+    since: timedelta | datetime | None,
+    zone: ZoneInfo,
+    *,
+    charts: bool,
 ) -> Report:
     """Read all figures in one snapshot.
 
-    connection: not in autocommit. since: earliest time of events and sessions, or how long before
-    now. zone: of days and hours. charts: read these, too. Raises UserError if tables are missing.
+    connection, second: two connections, not in autocommit. since: earliest time of events and
+    sessions, or how long before now. zone: of days and hours. charts: read these, too.
+    Raises UserError if tables are missing.
     """
     with snapshot(connection) as cursor:
         cursor.execute(SET_SORT_MEMORY)
@@ -130,10 +138,14 @@ def read_report(
         start = since_time(now, since)
         lower_bound = start or "-infinity"
         values = {**CONSTANTS, "since": lower_bound}
-        events = read_event_figures(cursor, values)
-        sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
-        overview = _overview(events, sessions)
-        traffic = read_traffic(cursor, overview, lower_bound, zone)
+        with reading_beside(cursor, second, lambda other: _read_beside(other, values)) as beside:
+            events = read_event_figures(cursor, values)
+            sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
+            overview = _overview(events, sessions)
+            traffic = read_traffic(cursor, overview, lower_bound, zone)
+            lists = _lists(cursor, values)
+            chart_figures = read_charts(cursor, traffic, values, zone) if charts else None
+            stored, source_groups = beside.result()
         return Report(
             database=connection.info.dbname,
             generated_at=now,
@@ -148,17 +160,25 @@ def read_report(
             revenue=_revenue(sessions, events.repaired_revenue),
             products=events.products,
             pages=events.pages,
-            **_lists(cursor, values),
-            visit_sources=read_visit_sources(cursor, values, events.conversions),
-            user_agents=read_user_agents(cursor, values),
-            quality=read_quality(cursor, events.repairs),
-            charts=read_charts(cursor, traffic, values, zone) if charts else None,
+            **lists,
+            visit_sources=visit_sources(source_groups, events.conversions),
+            quality=read_quality(cursor, stored, events.repairs),
+            charts=chart_figures,
         )
 
 
+def _read_beside(
+    cursor: Cursor, values: Mapping[str, Any]
+) -> tuple[Row, dict[str, list[SourceFigures]]]:
+    """Read what PostgreSQL works out in one process, while the first connection reads the rest."""
+    cursor.execute(SET_SORT_MEMORY)
+    return read_stored(cursor), read_source_groups(cursor, values)
+
+
 def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
-    """Return the lists that need one statement each, by field of Report."""
+    """Return lists of sessions and visitors, by field of Report."""
     return {
+        "user_agents": read_user_agents(cursor, values),
         "visitors": select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
         "latest_orders": select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
         "longest_sessions": select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),

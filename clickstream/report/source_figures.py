@@ -63,10 +63,10 @@ SELECT_SOURCES = r"""
 """
 
 
-def read_visit_sources(
-    cursor: Cursor, values: Mapping[str, object], conversions: list[ConversionFigures]
-) -> VisitSourceFigures | None:
-    """Return the figures by source; None if there are no sessions.
+def read_source_groups(
+    cursor: Cursor, values: Mapping[str, object]
+) -> dict[str, list[SourceFigures]]:
+    """Return the figures by kind of source; {} if there are no sessions.
 
     values: since, the earliest beginning of a session; rows, the limit of each list.
     """
@@ -74,6 +74,13 @@ def read_visit_sources(
     constants = {"new": NEW, "returning": RETURNING, "click_ids": CLICK_IDS}
     for row in select_rows(cursor, SELECT_SOURCES, {**values, **constants}):
         groups.setdefault(row["kind"], []).append(as_dataclass(SourceFigures, row))
+    return groups
+
+
+def visit_sources(
+    groups: Mapping[str, list[SourceFigures]], conversions: list[ConversionFigures]
+) -> VisitSourceFigures | None:
+    """Return the figures by source and the conversions; None if there are no sessions."""
     if not groups:
         return None
     return VisitSourceFigures(

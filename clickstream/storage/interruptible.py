@@ -1,8 +1,8 @@
 """Running long queries so that Ctrl-C cancels them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 from clickstream.clients.postgres import Connection
 
@@ -22,8 +22,13 @@ def interruptible(connection: Connection, read: Callable[[], Result]) -> Result:
         try:
             return reading.result()
         except KeyboardInterrupt:
-            # Between two queries of `read` there is nothing to cancel.
-            while not reading.done():
-                connection.cancel()
-                wait([reading], CANCEL_AGAIN_SECONDS)
+            cancel_until_done(connection, reading)
             raise
+
+
+def cancel_until_done(connection: Connection, reading: Future[Any]) -> None:
+    """Cancel the queries of a connection until the thread that runs them has ended."""
+    # Between two queries there is nothing to cancel.
+    while not reading.done():
+        connection.cancel()
+        wait([reading], CANCEL_AGAIN_SECONDS)

@@ -25,9 +25,13 @@ def statement(ending: str) -> str:
     return RULE_FILE.read_text(encoding="utf-8") + ending
 
 
-def parameters(rule: Rule) -> dict[str, Any]:
-    """Return the values that a statement beginning with the rule needs."""
+def parameters(rule: Rule, *, negative_hash: bool | None = None) -> dict[str, Any]:
+    """Return the values that a statement beginning with the rule needs.
+
+    negative_hash: True or False for about half of the visitors each, None for all of them.
+    """
     return {
+        "negative_hash": negative_hash,
         "timeout": rule.timeout,
         "start_events": sorted(rule.start_events),
         "end_events": sorted(rule.end_events),

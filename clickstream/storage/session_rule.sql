@@ -1,7 +1,8 @@
 -- The session rule for all of clickstream_events, by gaps and islands.
 -- model/sessions.py states the same rule event by event, and a property test compares the two.
 --
--- Parameters: timeout (interval), start_events and end_events (text arrays).
+-- Parameters: timeout (interval), start_events and end_events (text arrays), negative_hash (boolean:
+-- only the visitors whose hash is negative, or only the others; NULL: all visitors).
 -- A SELECT follows the last line. It reads `recomputed`, the sessions by the rule, and `stored`,
 -- the same columns of session_metrics. Columns that it does not read cost nothing.
 --
@@ -14,6 +15,7 @@ WITH with_previous AS (
            lag(event_time) OVER visitor AS previous_time,
            lag(event_type) OVER visitor AS previous_type
     FROM clickstream_events
+    WHERE %(negative_hash)s::boolean IS NULL OR (hashtext(user_id) < 0) = %(negative_hash)s
     WINDOW visitor AS (PARTITION BY user_id ORDER BY event_time, event_id)
 ),
 
@@ -141,4 +143,5 @@ stored AS (
            user_agent, ip_address, device_type, country, is_bounce, engaged_seconds,
            close_reason IS NOT DISTINCT FROM 'end_event' AS ended_by_event
     FROM session_metrics
+    WHERE %(negative_hash)s::boolean IS NULL OR (hashtext(user_id) < 0) = %(negative_hash)s
 )

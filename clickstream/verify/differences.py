@@ -22,6 +22,12 @@ class Differences:
     number: int
     first: list[str]
 
+    def plus(self, other: "Differences") -> "Differences":
+        """Return these differences and others."""
+        return Differences(
+            self.number + other.number, [*self.first, *other.first][:KEPT_DIFFERENCES]
+        )
+
     def lines(self) -> list[str]:
         """Return the first differences and the number of all, safe to print in a terminal."""
         shown = [f"- {clean(sentence)}" for sentence in self.first]

@@ -4,7 +4,7 @@ Everything is read in one snapshot, so the check is exact while consumers write.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
@@ -15,6 +15,7 @@ from clickstream.model.sessions import Rule, session_id
 from clickstream.plurals import plural
 from clickstream.storage import session_rule, stored_rule
 from clickstream.storage.query_rows import stream_rows
+from clickstream.storage.second_reader import reading_beside
 from clickstream.storage.snapshot import snapshot
 from clickstream.verify.differences import Differences, collect, different_fields, value_text
 
@@ -86,11 +87,13 @@ class SessionVerification:
         return lines
 
 
-def verify_sessions(connection: Connection) -> SessionVerification:
+def verify_sessions(
+    connection: Connection, second: Connection | None = None
+) -> SessionVerification:
     """Compare the stored sessions with recomputed ones, and the counters with the rows.
 
-    connection: not in autocommit and outside a transaction. Raises UserError if the tables do
-    not exist.
+    connection: not in autocommit and outside a transaction. second: another such connection, which
+    checks half of the visitors meanwhile. Raises UserError if the tables do not exist.
     """
     with snapshot(connection) as cursor:
         cursor.execute(SELECT_COUNTS)
@@ -98,14 +101,20 @@ def verify_sessions(connection: Connection) -> SessionVerification:
         rule = stored_rule.read(cursor)
         wrong_counters = _wrong_counters(counts)
         differences = collect(
-            chain(
-                wrong_counters,
-                _wrong_ids(connection),
-                _wrong_sessions(connection, cursor, rule) if rule else _without_rule(counts),
-            )
+            chain(wrong_counters, _wrong_ids(connection) if rule else _without_rule(counts))
         )
+        if rule:
+            differences = differences.plus(_all_wrong_sessions(cursor, second, rule))
     in_sessions = differences.number - len(wrong_counters)
     return SessionVerification(counts, differences, in_sessions)
+
+
+def _all_wrong_sessions(cursor: Cursor, second: Connection | None, rule: Rule) -> Differences:
+    if second is None:
+        return _wrong_sessions(cursor, session_rule.parameters(rule))
+    halves = [session_rule.parameters(rule, negative_hash=half) for half in (True, False)]
+    with reading_beside(cursor, second, lambda other: _wrong_sessions(other, halves[0])) as beside:
+        return _wrong_sessions(cursor, halves[1]).plus(beside.result())
 
 
 def _wrong_counters(counts: RowCounts) -> list[str]:
@@ -138,12 +147,18 @@ def _wrong_ids(connection: Connection) -> Iterator[str]:
             yield f"session {stored} of visitor {value_text(user_id)} should have the id {expected}"
 
 
-def _wrong_sessions(connection: Connection, cursor: Cursor, rule: Rule) -> Iterator[str]:
+def _wrong_sessions(cursor: Cursor, values: Mapping[str, object]) -> Differences:
+    """Check the sessions that the parameters of the session rule select."""
     cursor.execute(session_rule.SET_PLANNER_OPTIONS)
     query = session_rule.statement(SELECT_DIFFERENCES)
-    for row in stream_rows(connection, query, session_rule.parameters(rule)):
-        expected, stored = (json.loads(each or "{}", parse_float=Decimal) for each in row)
-        yield _difference(expected, stored)
+    rows = stream_rows(cursor.connection, query, values)
+    return collect(_difference(*map(_columns, row)) for row in rows)
+
+
+def _columns(text: str | None) -> dict[str, Any]:
+    """Return the columns of a session as JSON; {} for no session."""
+    columns: dict[str, Any] = json.loads(text or "{}", parse_float=Decimal)
+    return columns
 
 
 def _difference(expected: dict[str, Any], stored: dict[str, Any]) -> str:
