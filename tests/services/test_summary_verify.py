@@ -181,6 +181,16 @@ def the_differences(found: SessionVerification) -> list[str]:
     return found.differences.first
 
 
+def test_each_session_is_checked_on_one_of_two_connections(
+    stored: Connection, settings: Settings, query: Query
+) -> None:
+    query("UPDATE session_metrics SET total_events = total_events + 1")
+    found = verify_sessions(stored)
+    with closing(connect(settings, application="test")) as second:
+        assert verify_sessions(stored, second).differences.number == found.differences.number
+    assert found.differences.number == found.counts.sessions
+
+
 def test_closing_by_timeout_is_no_difference(stored: Connection, query: Query) -> None:
     query(OF_BUYER.format("closed_at = now(), close_reason = 'timeout'"))
     assert verify_sessions(stored).differences.number == 0
@@ -230,16 +240,19 @@ def test_sessions_without_a_rule_are_found(stored: Connection, query: Query) -> 
 def test_verify_is_exact_while_a_consumer_writes(
     transactions: Connection, settings: Settings, query: Query
 ) -> None:
-    """Each check reads one snapshot, and no commit meanwhile changes its result."""
-    with closing(connect(settings, application="test")) as other:
+    """Both connections read one snapshot, and no commit meanwhile changes the result."""
+    with (
+        closing(connect(settings, application="test")) as other,
+        closing(connect(settings, application="test")) as second,
+    ):
         batches = Batches(other, PLAIN)
         events = random_events(4_000, 40, seed=2)
         parts = [events[first : first + 50] for first in range(0, len(events), 50)]
         writer = Thread(target=lambda: [batches.store([part]) for part in parts])
         writer.start()
-        verified = [verify_sessions(transactions)]
+        verified = [verify_sessions(transactions, second)]
         while writer.is_alive():
-            verified.append(verify_sessions(transactions))
+            verified.append(verify_sessions(transactions, second))
         writer.join()
     assert [found.differences.number for found in verified] == [0] * len(verified)
     assert len({found.counts.events for found in verified}) > 2
