@@ -14,7 +14,6 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
@@ -37,7 +36,6 @@ from clickstream.verify.differences import Differences
 from clickstream.verify.stored_sessions import verify_sessions
 from clickstream.verify.truth_comparison import compare_with_truth
 
-APPLICATION = "clickstream summary"
 Figures = TypeVar("Figures", Report, SessionDetail, VisitorDetail, WhatIf)
 
 
@@ -132,19 +130,23 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
         return cli.DONE
     with (
         explained_errors(),
-        closing(connect_or_explain(settings, application=APPLICATION)) as connection,
-        closing(connect_or_explain(settings, application=APPLICATION)) as second,
+        _connection(settings) as connection,
     ):
         if arguments.verify or arguments.compare is not None:
-            return _check(connection, second, arguments)
-        _show(connection, second, arguments, settings.report_timezone)
+            return _check(settings, connection, arguments)
+        _show(settings, connection, arguments)
         return cli.DONE
 
 
-def _check(connection: Connection, second: Connection, arguments: argparse.Namespace) -> int:
+def _connection(settings: Settings) -> closing[Connection]:
+    return closing(connect_or_explain(settings, application="clickstream summary"))
+
+
+def _check(settings: Settings, connection: Connection, arguments: argparse.Namespace) -> int:
     started = monotonic()
     if arguments.verify:
-        verified = interruptible(connection, lambda: verify_sessions(connection, second))
+        with _connection(settings) as second:
+            verified = interruptible(connection, lambda: verify_sessions(connection, second))
         return _print_check(verified.differences, verified.lines(monotonic() - started))
     compared = interruptible(connection, lambda: compare_with_truth(connection, arguments.compare))
     return _print_check(compared.differences, compared.lines())
@@ -155,9 +157,8 @@ def _print_check(differences: Differences, lines: Sequence[str]) -> int:
     return cli.FAILED if differences.number else cli.DONE
 
 
-def _show(
-    connection: Connection, second: Connection, arguments: argparse.Namespace, zone: ZoneInfo
-) -> None:
+def _show(settings: Settings, connection: Connection, arguments: argparse.Namespace) -> None:
+    zone = settings.report_timezone
     if arguments.session is not None:
         detail = interruptible(
             connection, lambda: session_detail(connection, arguments.session, zone)
@@ -173,15 +174,20 @@ def _show(
         compared = interruptible(connection, lambda: what_if(connection, timeout, since))
         _print_figures(compared, output.print_what_if, json=arguments.json)
     else:
-        charts = arguments.json or arguments.html is not None
-        report = interruptible(
-            connection,
-            lambda: read_report(connection, second, arguments.since, zone, charts=charts),
-        )
+        report = _report(settings, connection, arguments)
         if arguments.html is not None:
             output.write_report(report, arguments.html)
         else:
             _print_figures(report, output.print_report, json=arguments.json)
+
+
+def _report(settings: Settings, connection: Connection, arguments: argparse.Namespace) -> Report:
+    since, zone = arguments.since, settings.report_timezone
+    charts = arguments.json or arguments.html is not None
+    with _connection(settings) as second:
+        return interruptible(
+            connection, lambda: read_report(connection, second, since, zone, charts=charts)
+        )
 
 
 def _print_figures(figures: Figures, show: Callable[[Figures], None], *, json: bool) -> None:

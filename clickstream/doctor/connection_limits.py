@@ -11,8 +11,8 @@ from clickstream.storage.query_rows import select_as
 CONSUMER_CONNECTIONS = 2
 # indexer/leadership.py; each consumer has one, the leader or not.
 INDEXER_CONNECTIONS = 1
-# The report, the live view, and a command or a psql of an operator.
-OTHER_CONNECTIONS = 3
+# The report, which has two, the live view, and a command or a psql of an operator.
+OTHER_CONNECTIONS = 4
 # The limits that hold for this role. Superusers may use reserved connections, and have no limit of
 # their own. Connections that the pipeline has open are not counted as used.
 SELECT_LIMITS = """
