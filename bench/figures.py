@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from bench import results, servers
-from bench.consumer_run import PROJECT, run
+from bench.scripts import PROJECT, run
 from bench.simulated_past import store_past
 from clickstream import cli
 from clickstream.clients.postgres import connect, only_row
