@@ -1,6 +1,7 @@
 """The report: queries of sessions, and the figures of the other modules, in one snapshot."""
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -136,35 +137,48 @@ def read_report(
         cursor.execute(SET_SORT_MEMORY)
         now = snapshot_time(cursor)
         start = since_time(now, since)
-        lower_bound = start or "-infinity"
-        values = {**CONSTANTS, "since": lower_bound}
+        values = {**CONSTANTS, "since": start or "-infinity"}
         with reading_beside(cursor, second, lambda other: _read_beside(other, values)) as beside:
-            events = read_event_figures(cursor, values)
-            sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
-            overview = _overview(events, sessions)
-            traffic = read_traffic(cursor, overview, lower_bound, zone)
-            lists = _lists(cursor, values)
-            chart_figures = read_charts(cursor, traffic, values, zone) if charts else None
-            stored, source_groups = beside.result()
-        return Report(
-            database=connection.info.dbname,
-            generated_at=now,
-            since=start,
-            time_zone=zone,
-            rule=_rule(cursor),
-            overview=overview,
-            sessions=as_dataclass(SessionFigures, sessions),
-            event_types=events.event_types,
-            traffic=traffic,
-            funnel=_funnel(sessions),
-            revenue=_revenue(sessions, events.repaired_revenue),
-            products=events.products,
-            pages=events.pages,
-            **lists,
-            visit_sources=visit_sources(source_groups, events.conversions),
-            quality=read_quality(cursor, stored, events.repairs),
-            charts=chart_figures,
-        )
+            return Report(
+                database=connection.info.dbname,
+                generated_at=now,
+                since=start,
+                time_zone=zone,
+                rule=_rule(cursor),
+                **_figures(cursor, values, zone, charts=charts, beside=beside),
+            )
+
+
+def _figures(
+    cursor: Cursor,
+    values: Mapping[str, Any],
+    zone: ZoneInfo,
+    *,
+    charts: bool,
+    beside: Future[tuple[Row, dict[str, list[SourceFigures]]]],
+) -> dict[str, Any]:
+    """Return all figures, by field of Report. beside: the result of `_read_beside`."""
+    events = read_event_figures(cursor, values)
+    sessions = select_row(cursor, SELECT_SESSION_FIGURES, values)
+    overview = _overview(events, sessions)
+    traffic = read_traffic(cursor, overview, values["since"], zone)
+    lists = _lists(cursor, values)
+    chart_figures = read_charts(cursor, traffic, values, zone) if charts else None
+    stored, sources = beside.result()
+    return {
+        "overview": overview,
+        "sessions": as_dataclass(SessionFigures, sessions),
+        "event_types": events.event_types,
+        "traffic": traffic,
+        "funnel": _funnel(sessions),
+        "revenue": _revenue(sessions, events.repaired_revenue),
+        "products": events.products,
+        "pages": events.pages,
+        **lists,
+        "visit_sources": visit_sources(sources, events.conversions),
+        "quality": read_quality(cursor, stored, events.repairs),
+        "charts": chart_figures,
+    }
 
 
 def _read_beside(
