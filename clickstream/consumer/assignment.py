@@ -24,6 +24,17 @@ class Assignment:
         """The offset of the next record to read, by partition."""
         return {partition: owned.position for partition, owned in self.partitions.items()}
 
+    def keeps(self, before: "Assignment") -> bool:
+        """Return True if no partition was lost since an assignment, also not for a moment.
+
+        Each acquisition of a partition, and each command that changes sessions, increases its epoch
+        by 1.
+        """
+        return self.rule_version == before.rule_version and all(
+            number in self.partitions and self.partitions[number].epoch == owned.epoch + 1
+            for number, owned in before.partitions.items()
+        )
+
     def advance(self, progress: Mapping[int, PartitionProgress]) -> "Assignment":
         """Return the assignment after a batch that made this progress was stored."""
         partitions = {

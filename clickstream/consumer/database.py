@@ -79,17 +79,21 @@ class Database:
         self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
 
     def acquire(
-        self, topic: TopicIdentity, beginning_offsets: dict[int, int], member_id: str
+        self,
+        topic: TopicIdentity,
+        beginning_offsets: dict[int, int],
+        member_id: str,
+        before: Assignment | None = None,
     ) -> Assignment:
-        """Acquire new epochs of partitions, and begin with an empty cache.
+        """Acquire new epochs of partitions; drop the cache, unless all of it is still valid.
 
         beginning_offsets: the earliest offset that Kafka has of each partition. member_id: the
-        consumer's id in its group.
+        consumer's id in its group. before: the assignment that the cache belongs to; None if there
+        is none.
         Raises UserError if the tables are of another version, if the stored sessions follow another
         rule, if records are read in another way, or if a consumer of another topic or group works
         on this database; OtherClusterError if one of another Kafka cluster does.
         """
-        self.cache.clear()
         with self.transaction() as cursor:
             # An upgrade after it changes the version of the rule, which each batch compares.
             schema_version.require(cursor)
@@ -104,7 +108,10 @@ class Database:
         with self.transaction() as cursor:
             # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
-        return Assignment(topic, owned, version)
+        assignment = Assignment(topic, owned, version)
+        if before is None or not assignment.keeps(before):
+            self.cache.clear()
+        return assignment
 
     def release(self) -> None:
         """Store that this consumer leaves its group by itself."""

@@ -108,7 +108,8 @@ class Loop:
             return
         beginnings = stream.topic.beginning_offsets()
         identity = stream.topic.identity()
-        assignment = self._database.acquire(identity, beginnings, stream.member_id)
+        before = self._assignment
+        assignment = self._database.acquire(identity, beginnings, stream.member_id, before)
         reach(FailPoint.ACQUIRED)
         stream.seek(assignment.positions)
         logger.info(

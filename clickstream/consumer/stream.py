@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import NoOffsetForPartitionError
 
 from clickstream.clients import kafka_private
@@ -198,6 +200,9 @@ def _connect(settings: Settings) -> KafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
+        # The first one moves as few partitions as it can. Kafka takes the second one while a member
+        # of the group does not know the first.
+        partition_assignment_strategy=(StickyPartitionAssignor, RangePartitionAssignor),
         max_poll_records=settings.consumer_batch_events,
         max_poll_interval_ms=30_000,
         session_timeout_ms=SESSION_TIMEOUT_MS,

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from clickstream.consumer.assignment import Assignment
 from clickstream.storage.positions import OwnedPartition, PartitionProgress, TopicIdentity
 
@@ -56,3 +58,22 @@ def test_the_lag_is_the_sum_over_the_partitions_that_were_fetched() -> None:
     assert ASSIGNMENT.lag({0: 15, 1: 22}) == 7
     assert ASSIGNMENT.lag({0: 15}) == 5
     assert ASSIGNMENT.lag({0: 3, 1: 21}) == 1
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rule_version", "kept"),
+    [
+        ({0: 2, 1: 3}, 3, True),
+        ({0: 2, 1: 3, 2: 9}, 3, True),
+        ({0: 2}, 3, False),
+        ({0: 2, 1: 4}, 3, False),
+        ({0: 2, 1: 3}, 4, False),
+    ],
+    ids=["the same", "one more", "one less", "one with another owner meanwhile", "another rule"],
+)
+def test_partitions_are_kept_if_none_was_lost_and_no_command_ran(
+    epochs: dict[int, int], rule_version: int, kept: bool
+) -> None:
+    partitions = {number: OwnedPartition(0, epoch, None) for number, epoch in epochs.items()}
+    after = Assignment(ASSIGNMENT.topic, partitions, rule_version)
+    assert after.keeps(ASSIGNMENT) == kept

@@ -1,0 +1,46 @@
+"""The session cache when a consumer acquires its partitions again."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+
+from clickstream.clients.postgres import connect
+from clickstream.clients.record_batch import Record
+from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import Batch
+from clickstream.consumer.database import Database
+from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.settings import Settings
+from clickstream.signals import Stop
+from clickstream.storage import positions, write_lock
+from tests.services.batches import TOPIC
+from tests.services.databases import Query
+from tests.services.records import event, key_of, value_of
+
+
+def store(database: Database, assignment: Assignment, offset: int) -> Assignment:
+    """Store the visitor's next event, and return the assignment after it."""
+    content = event("visitor", offset)
+    record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
+    return database.store(assignment, Batch({0: [record]}, {**assignment.positions, 0: offset + 1}))
+
+
+def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(
+    settings: Settings, query: Query
+) -> None:
+    database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents())
+    assignment = store(database, database.acquire(TOPIC, {0: 0}, "a member"), 0)
+    assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
+    assert len(database.cache) == 1, "a partition more changes no session"
+    assignment = store(database, assignment, 1)
+    with closing(connect(settings, application="another consumer")) as other:
+        positions.acquire(other, TOPIC, settings.kafka_group_id, "another consumer", {0: 0})
+        assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
+        assert len(database.cache) == 0, "another consumer had the partition meanwhile"
+        assignment = store(database, assignment, 2)
+        with other, other.cursor() as cursor:
+            write_lock.exclude_consumers(cursor)
+    assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
+    assert len(database.cache) == 0, "a command may have changed sessions"
+    store(database, assignment, 3)
+    assert query("SELECT total_events FROM session_metrics") == [(4,)]
+    database.reset()
