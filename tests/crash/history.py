@@ -135,6 +135,12 @@ class History:
                 consumers.kill(consumers.choose(action.consumer))
                 self._outcome.kills["at a random time"] += 1
                 consumers.start()
+            case Kind.KILL_ALL:
+                for _ in range(killed := len(consumers)):
+                    consumers.kill(consumers.choose(0))
+                self._outcome.kills["at a random time"] += killed
+                for _ in range(killed):
+                    consumers.start()
             case Kind.PAUSE:
                 self._pause(consumers.choose(action.consumer), consumers)
             case Kind.ADD:

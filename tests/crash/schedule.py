@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     KILL_AT = "kill at"
     KILL = "kill a consumer"
+    KILL_ALL = "kill all consumers at once and start as many"
     PAUSE = "pause a consumer until others own its partitions"
     ADD = "add a consumer"
     REMOVE = "remove a consumer"
@@ -90,9 +91,9 @@ def make_schedule(seed: int, *, events: int, kafka_restarts: bool = False) -> Sc
     return Schedule(
         seed=seed,
         events=events,
-        partitions=rng.randint(2, 4),
+        partitions=rng.choice((2, 4, 6, 12)),
         # Several consumers at once store events of one visitor whose records have random keys.
-        consumers=rng.randint(1, 2) + random_keys,
+        consumers=rng.choice((1, 2, 2, 4)) + random_keys,
         batch_events=rng.choice((25, 50, 100, 200)),
         traffic_seconds=rng.choice((0, 4, 8)),
         random_keys=random_keys,
