@@ -14,9 +14,11 @@ from kafka.admin import MemberToRemove
 from kafka.errors import KafkaError, NoError
 
 from clickstream.clients.kafka import connection_options
+from clickstream.clients.postgres import Cursor
+from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
-from clickstream.consumer.topic import REQUEST_TIMEOUT_MS
+from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.errors import first_line
 from clickstream.settings import Settings
 from clickstream.storage import positions, schema_version
@@ -42,24 +44,26 @@ class GoneMembers:
 
         Raises UserError if the tables are of another version.
         """
-        self._remove(self._find())
+        with self._database.transaction() as cursor:
+            schema_version.require(cursor)
+            gone = self._find(cursor)
+        self._remove(gone)
 
-    def remove_if_due(self) -> None:
+    def remove_if_due(self, topic: Topic, assignment: Assignment) -> None:
         """Remove those that two checks in a row have found, if it is time for a check.
 
         Do not call it while this consumer joins: the local broker would then keep them for good.
         """
-        if self._interval.is_over:
+        if self._interval.is_over and topic.partitions() - assignment.partitions.keys():
             self._interval.restart()
-            suspects, self._suspects = self._suspects, self._find()
+            with self._database.transaction() as cursor:
+                suspects, self._suspects = self._suspects, self._find(cursor)
             self._remove(self._suspects & suspects)
 
-    def _find(self) -> set[str]:
+    def _find(self, cursor: Cursor) -> set[str]:
         """Return the ids of these members without those that were removed before."""
         settings = self._settings
-        with self._database.transaction() as cursor:
-            schema_version.require(cursor)
-            gone = positions.gone_members(cursor, settings.kafka_topic, settings.kafka_group_id)
+        gone = positions.gone_members(cursor, settings.kafka_topic, settings.kafka_group_id)
         self._removed &= gone
         return gone - self._removed
 

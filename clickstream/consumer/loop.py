@@ -84,11 +84,10 @@ class Loop:
             self._acquire(stream)
         batch = self._read(stream)
         self._finish_storing(stream)
-        if stream.settled:
-            self._gone_members.remove_if_due()
         if self._assignment is None or batch is None or stream.changed:
             return
         stream.offset_commits.commit_if_due(self._assignment.positions)
+        self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
         self._closer.close_if_due(stream.topic, self._assignment)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)

@@ -11,8 +11,8 @@ from tests.crash.schedule import POINTS_OF_A_BATCH, make_schedule
 from tests.crash.servers import Servers, running_servers
 
 EVENTS = 1_500
-# Three consumers store events of the same visitors; they are killed at three steps of a batch, and all
-# at once.
+# Three consumers store events of the same visitors; they are killed at three steps of a batch, and
+# all at once.
 SEED = 18
 
 
