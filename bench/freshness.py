@@ -1,14 +1,15 @@
 """Benchmark of freshness: from the acknowledgement of an event to its row in PostgreSQL.
 
-At each rate, events are sent for SECONDS. Their acknowledgements are timed, and a second connection
-to PostgreSQL watches which rows are visible. It also prints the consumer's CPU time, and that
-without events. Run it from the project's folder: python -m bench.freshness
+Events are sent at each rate, and a second connection to PostgreSQL watches which rows are visible.
+Run it from the project's folder: python -m bench.freshness
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
+from operator import itemgetter
 from statistics import quantiles
 from threading import Event, Thread
 from time import monotonic, sleep
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 
-from bench import servers
+from bench import results, servers
 from bench.cpu_time import cpu_seconds
 from bench.records import records
 from bench.scripts import PROJECT, Script, running, verify
@@ -26,6 +27,8 @@ from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 
+TITLE = "Freshness"
+COLUMNS = ("events/s", "p50 ms", "p99 ms", "maximum ms", "consumer, of a core")
 RATES = [100, 2_000, 5_000]
 VISITORS = 1_000
 SECONDS = 10
@@ -81,25 +84,18 @@ class Watch:
 
     def has_stored(self, events: Sequence[Acknowledged]) -> bool:
         """Return True if the rows of all these events are visible."""
-        return all(self.seen.get(each.partition, [(0, 0)])[-1][1] > each.offset for each in events)
+        ends = {partition: seen[-1][1] for partition, seen in dict(self.seen).items()}
+        return all(ends.get(each.partition, 0) > each.offset for each in events)
 
-    def delays(self, events: Sequence[Acknowledged]) -> list[float]:
-        """Return the seconds until the row of each event was visible."""
-        times: dict[int, Iterator[tuple[float, int]]] = {}
-        current: dict[int, tuple[float, int]] = {}
-        found = []
-        for event in sorted(events):
-            steps = times.setdefault(event.partition, iter(self.seen[event.partition]))
-            step = current.get(event.partition) or next(steps)
-            while step[1] <= event.offset:
-                step = next(steps)
-            current[event.partition] = step
-            found.append(max(0.0, step[0] - event.time))
-        return found
+    def delay(self, event: Acknowledged) -> float:
+        """Return the seconds until the row of an event was visible."""
+        seen = self.seen[event.partition]
+        first = bisect_right(seen, event.offset, key=itemgetter(1))
+        return max(0.0, seen[first][0] - event.time)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the results and return the exit status."""
+    """Measure, print and keep the results; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=int, action="append", help="events/s (default: all three)")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="default: %(default)s")
@@ -114,17 +110,21 @@ def _run(rates: Sequence[int], seconds: int) -> int:
     ):
         consumer.wait_until_reading()
         with Watch(settings) as watch:
-            for rate in rates:
-                _measure(settings, consumer, watch, rate, seconds)
+            rows = [_measure(settings, consumer, watch, rate, seconds) for rate in rates]
         before = cpu_seconds(consumer.process)
         sleep(IDLE_SECONDS)
         idle = (cpu_seconds(consumer.process) - before) / IDLE_SECONDS
-        print(f"without events: {idle:.1%} of a core")
         verify(settings)
+    load = f"From the acknowledgement of an event to its visible row, {VISITORS:,} visitors."
+    rest = f"Without events the consumer takes {idle:.1%} of a core."
+    results.keep(TITLE, [load, rest, "", *results.table(COLUMNS, rows)])
     return cli.DONE
 
 
-def _measure(settings: Settings, consumer: Script, watch: Watch, rate: int, seconds: int) -> None:
+def _measure(
+    settings: Settings, consumer: Script, watch: Watch, rate: int, seconds: int
+) -> list[str]:
+    """Send events at a rate; return the row of COLUMNS."""
     before = cpu_seconds(consumer.process)
     began = monotonic()
     sent = _send(settings, rate, seconds)
@@ -135,14 +135,10 @@ def _measure(settings: Settings, consumer: Script, watch: Watch, rate: int, seco
         sleep(WATCH_SECONDS)
     cpu = (cpu_seconds(consumer.process) - before) / (monotonic() - began)
     first = min(each.time for each in sent) + WARM_UP_SECONDS
-    delays = watch.delays([each for each in sent if each.time >= first])
-    percentiles = quantiles((delay * MILLI for delay in delays), n=100)
-    print(
-        f"{rate:>5,}/s: p50 {percentiles[49]:4.0f} ms, p99 {percentiles[98]:4.0f} ms, maximum "
-        f"{max(delays) * MILLI:4.0f} ms; consumer {cpu:.0%} of a core, "
-        f"{cpu * 1_000_000 / rate:,.0f} us per event",
-        flush=True,
-    )
+    delays = [watch.delay(each) * MILLI for each in sent if each.time >= first]
+    percentiles = quantiles(delays, n=100)
+    figures = (percentiles[49], percentiles[98], max(delays))
+    return [f"{rate:,}", *(f"{figure:.0f}" for figure in figures), f"{cpu:.0%}"]
 
 
 def _send(settings: Settings, rate: int, seconds: int) -> list[Acknowledged]:
