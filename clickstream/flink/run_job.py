@@ -125,7 +125,16 @@ def _configuration(state: Path, *, bounded: bool) -> dict[str, str]:
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "restart-strategy.type": "none" if bounded else "exponential-delay",
     }
-    if newest := max(state.glob(SAVED_STATE), key=lambda path: path.stat().st_mtime, default=None):
-        logger.info("continuing from %s", newest.parent)
-        configuration["execution.state-recovery.path"] = newest.parent.absolute().as_uri()
+    if newest := _newest(state):
+        logger.info("continuing from %s", newest)
+        configuration["execution.state-recovery.path"] = newest.absolute().as_uri()
     return configuration
+
+
+def _newest(state: Path) -> Path | None:
+    """Return the newest checkpoint or savepoint, and delete the others; None if there is none."""
+    saved = [path.parent for path in state.glob(SAVED_STATE)]
+    saved.sort(key=lambda folder: (folder / "_metadata").stat().st_mtime)
+    for older in saved[:-1]:
+        shutil.rmtree(older)
+    return saved[-1] if saved else None
