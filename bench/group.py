@@ -6,9 +6,9 @@ project's folder:
     python -m bench.group rates --consumers 1 2 4 --partitions 6
     python -m bench.group pauses --consumers 2 --partitions 6
 
-rates: consumers read a topic that was filled before. It prints events/s between the first and the
-last commit; for each consumer its share of the events, CPU time per event, largest memory and
-connections.
+rates: consumers read a topic that was filled before. It prints events/s from the moment when each
+of them owns partitions to the last commit; for each consumer its share of the events, CPU time per
+event, memory at the end and connections.
 pauses: events are sent all the time; one consumer joins, one stops by SIGTERM, one is killed by
 SIGKILL, and at last all are killed and one is started. It prints the longest time between two
 commits of a partition, of the partitions that got another owner and of the others.
@@ -16,7 +16,7 @@ commits of a partition, of the partitions that got another owner and of the othe
 
 import argparse
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, pairwise
@@ -24,7 +24,6 @@ from signal import SIGTERM
 from time import monotonic, sleep
 from uuid import uuid4
 
-import psutil
 from kafka import KafkaProducer
 
 from bench.cpu_time import cpu_seconds
@@ -39,7 +38,6 @@ from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
 SAMPLE_SECONDS = 0.01
-USAGE_SECONDS = 0.2
 # Commits go on for this long after a change before the next one.
 SETTLED_SECONDS = 3.0
 DEADLINE_SECONDS = 300.0
@@ -56,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("rates", "pauses"))
     parser.add_argument("--consumers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--partitions", type=int, default=6, help="default: %(default)s")
-    parser.add_argument("--events", type=int, default=200_000, help="default: %(default)s")
+    parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
     parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
     parser.add_argument("--rate", type=int, default=600, help="events/s; default: %(default)s")
     given = parser.parse_args(argv)
@@ -154,6 +152,10 @@ class Sampler:
         """The sum of all positions."""
         return sum(commits.position for commits in self.partitions.values())
 
+    def gained(self, owner: str) -> int:
+        """Return the number of records that an owner has stored."""
+        return sum(commits.gained.get(owner, 0) for commits in self.partitions.values())
+
     def close(self) -> None:
         """Stop reading."""
         self._is_closed.set()
@@ -191,17 +193,12 @@ def _wait(check: Callable[[], bool], what: str) -> None:
 
 @dataclass(slots=True)
 class Usage:
-    """CPU seconds, largest resident memory (MiB) and connections of a process so far."""
+    """Events stored and CPU seconds of a consumer so far, its memory (MiB) and connections."""
 
+    events: int = 0
     cpu: float = 0.0
     memory: float = 0.0
     connections: int = 0
-
-    def observe(self, process: psutil.Process) -> None:
-        """Read them from a process that runs."""
-        self.cpu = cpu_seconds(process)
-        self.memory = max(self.memory, process.memory_info().rss / 2**20)
-        self.connections = len(process.net_connections("inet"))
 
 
 def _measure_rate(settings: Settings, consumers: int, given: argparse.Namespace) -> None:
@@ -209,29 +206,36 @@ def _measure_rate(settings: Settings, consumers: int, given: argparse.Namespace)
     with closing(Group(settings)) as group, closing(Sampler(settings)) as sampler:
         for _ in range(consumers):
             group.start()
-        usages = {str(each.process.pid): Usage() for each in group.running}
-
-        def is_done() -> bool:
-            for each in group.running:
-                each.check()
-                usages[str(each.process.pid)].observe(each.process)
-            sleep(USAGE_SECONDS)
-            return bool(sampler.stored >= given.events)
-
-        _wait(is_done, f"{given.events} events")
-        _print_rate(sampler, usages, given.events)
+        _wait(lambda: sampler.owners == group.pids, "all consumers to own partitions")
+        started, before = monotonic(), _usages(group, sampler)
+        _wait(lambda: sampler.stored >= given.events, f"{given.events} events")
+        seconds = monotonic() - started
+        _print_rate(before, _usages(group, sampler), seconds, given.partitions)
 
 
-def _print_rate(sampler: Sampler, usages: Mapping[str, Usage], events: int) -> None:
-    partitions = sampler.partitions.values()
-    times = [time for commits in partitions for time in commits.times]
-    rate = events / (max(times) - min(times))
-    print(f"{len(usages)} consumers, {len(partitions)} partitions: {rate:,.0f} events/s")
-    for pid, usage in usages.items():
-        gained = sum(commits.gained.get(pid, 0) for commits in partitions)
+def _usages(group: Group, sampler: Sampler) -> list[Usage]:
+    return [
+        Usage(
+            sampler.gained(str(each.process.pid)),
+            cpu_seconds(each.process),
+            each.process.memory_info().rss / 2**20,
+            len(each.process.net_connections("inet")),
+        )
+        for each in group.running
+    ]
+
+
+def _print_rate(
+    before: Sequence[Usage], after: Sequence[Usage], seconds: float, partitions: int
+) -> None:
+    gained = [end.events - begin.events for begin, end in zip(before, after, strict=True)]
+    total = sum(gained)
+    print(f"{len(after)} consumers, {partitions} partitions: {total / seconds:,.0f} events/s")
+    for events, begin, end in zip(gained, before, after, strict=True):
+        cpu = (end.cpu - begin.cpu) / max(events, 1)
         print(
-            f"  share {gained / events:4.0%}, {usage.cpu / max(gained, 1) * 1e6:4.0f} us of CPU per"
-            f" event, {usage.memory:4.0f} MiB, {usage.connections} connections",
+            f"  share {events / total:4.0%}, {cpu * 1e6:4.0f} us of CPU per event, "
+            f"{end.memory:4.0f} MiB, {end.connections} connections",
             flush=True,
         )
 
