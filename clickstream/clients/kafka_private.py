@@ -314,11 +314,11 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-
 
     def _fetch_again(self, tp: TopicPartition, error: Exception) -> None:
         """Raise CorruptRecordError, unless this was tried CHECKSUM_TRIES times."""
-        place = tp, self.next_fetch_offset
-        self._failures[place] += 1
-        if self._failures[place] < CHECKSUM_TRIES:
+        offset = self.next_fetch_offset
+        self._failures[tp, offset] += 1
+        if self._failures[tp, offset] < CHECKSUM_TRIES:
             self.drain()  # else the consumer would never fetch again
-            raise CorruptRecordError(f"partition {tp.partition}, offset {place[1]}: {error}")
+            raise CorruptRecordError(f"partition {tp.partition}, offset {offset}: {error}")
 
     def _unreadable_records(
         self, tp: TopicPartition, batches: FetchedBatches, error: Exception
