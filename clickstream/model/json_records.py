@@ -89,9 +89,9 @@ def write_json(fields: dict[str, Any]) -> str:
 
 
 def write_as_read(value: Any) -> bytes:
-    """Return what `read_json` returned as JSON, from which it reads the same again.
+    """Return a value of `read_json` as JSON, from which `read_json` reads the same value.
 
-    Of a key that appeared twice it has the last value.
+    A key that appeared twice has its last value.
     """
     # A lone surrogate becomes its escape, which is JSON.
     return _exact_json(value).encode("utf-8", "backslashreplace")

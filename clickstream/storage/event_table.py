@@ -89,7 +89,7 @@ SELECT_EVENT_RANGES = f"""
 
 Identity = tuple[Any, ...]
 
-# Returns the same as the property `key` of an event, in C.
+# The same as the property `key` of an event, but in C.
 key_of = itemgetter(EVENT_COLUMNS.index("event_time"), EVENT_COLUMNS.index("event_id"))
 
 
