@@ -135,7 +135,6 @@ class Session:
         "_session_id",
         "changed_arrays",
         "page_views",
-        "purchased",
         "stored_xid",
     )
 
@@ -149,7 +148,6 @@ class Session:
         self.total_events = 0
         self.event_types: dict[str, int] = {}
         self.page_views = 0
-        self.purchased = False
         self.revenue = NO_REVENUE
         self.orders_without_id = 0
         self.orders: DistinctValues = ()
@@ -169,6 +167,7 @@ class Session:
         self.device_type_key = self.country_key = self.first
         self.engaged_ms: int | None = None
         self.add(event)
+        self.first = self.last  # one object in memory instead of two equal ones
 
     @property
     def session_id(self) -> str:
@@ -210,7 +209,6 @@ class Session:
             self._add_search(event.search_query)
 
     def _add_purchase(self, event: Event) -> None:
-        self.purchased = True
         if event.price is not None:
             self.revenue += event.price * (1 if event.quantity is None else event.quantity)
         self.orders_without_id += event.order_id is None
@@ -257,7 +255,8 @@ class Session:
     def is_bounce(self) -> bool:
         """True if the session is not engaged, as Google Analytics 4 defines it."""
         return not (
-            self.purchased
+            self.orders
+            or self.orders_without_id
             or self.page_views >= ENGAGED_PAGE_VIEWS
             or self.last[0] - self.first[0] > ENGAGED_AFTER
         )
@@ -276,7 +275,6 @@ def restore(state: SessionState) -> Session:
         "stored_xid": None,
         "changed_arrays": ALL_ARRAYS,
         "page_views": state.event_types.get("page_view", 0),
-        "purchased": "purchase" in state.event_types,
     }
     for name in KEYED_FIELDS:
         values[f"{name}_key"], values[name] = values[name] or (state.first, None)
