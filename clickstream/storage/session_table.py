@@ -93,9 +93,10 @@ TOUCH_UNCHANGED = f"""
 NEW_SESSIONS = f"session_metrics ({', '.join(SESSION_COLUMNS)}, closed_at)"
 # PostgreSQL reads it as the start of the transaction, like now().
 NOW = "now"
-CREATE_STAGE_SESSIONS = f"""
+CREATE_STAGE_AND_SELECT_XID = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
-    AS SELECT session_id, xid, {", ".join(CHANGING_COLUMNS)} FROM session_metrics WITH NO DATA
+    AS SELECT session_id, xid, {", ".join(CHANGING_COLUMNS)} FROM session_metrics WITH NO DATA;
+    SELECT pg_current_xact_id()
 """  # noqa: S608 - built of the column names alone
 # To send and write again 1 MiB of arrays that did not change would take half a second.
 _NEW_VALUES = ", ".join(
@@ -109,7 +110,6 @@ UPDATE_UNCHANGED = f"""
         xid = pg_current_xact_id()
     FROM stage_sessions s WHERE m.session_id = s.session_id AND m.xid = s.xid
 """  # noqa: S608
-SELECT_XID = "SELECT pg_current_xact_id()"
 # The number is arbitrary; it spells "first".
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
@@ -231,6 +231,8 @@ def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
     """
     if not sessions:
         return
+    cursor.execute(CREATE_STAGE_AND_SELECT_XID)
+    (xid,) = only_row(cursor)
     in_order = sorted(sessions, key=attrgetter("session_id"))
     _insert(cursor, [row_of(each, rule) for each in in_order if each.stored_xid is None])
     _update(
@@ -241,8 +243,6 @@ def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
             if each.stored_xid is not None
         ],
     )
-    cursor.execute(SELECT_XID)
-    (xid,) = only_row(cursor)
     for session in sessions:
         session.mark_stored(xid)
 
@@ -260,7 +260,6 @@ def _insert(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
 def _update(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
     """Update stored sessions. rows: in the order of the ids, values of stage_sessions."""
     if rows:
-        cursor.execute(CREATE_STAGE_SESSIONS)
         copy(cursor, "stage_sessions", rows)
         cursor.execute(UPDATE_UNCHANGED)
         if cursor.rowcount != len(rows):

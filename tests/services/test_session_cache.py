@@ -40,7 +40,7 @@ def test_changed_sessions_are_updated_by_their_keys_however_many_are_stored(
         cursor.execute(PREPARE)
         cursor.execute(INSERT_SESSIONS)
         cursor.execute("ANALYZE session_metrics")
-        cursor.execute(session_table.CREATE_STAGE_SESSIONS)
+        cursor.execute(session_table.CREATE_STAGE_AND_SELECT_XID)
         cursor.execute(STAGE_SESSIONS)
         cursor.execute("EXPLAIN " + session_table.UPDATE_UNCHANGED)
         plan = "\n".join(line for (line,) in cursor)
