@@ -1,17 +1,11 @@
-"""Several consumers of one group: rates, shares, memory, and pauses when one joins or goes.
+"""Pauses when a consumer joins a group, stops or is killed; memory and connections of each.
 
-It starts the servers as all benchmarks do, and runs consumer.py as processes. Run it from the
-project's folder:
+Events are sent all the time. One consumer joins, one stops by SIGTERM, one is killed by SIGKILL,
+and at last all are killed and one is started. Printed is the longest time between two commits of a
+partition: of the partitions that got another owner, and of the others. Run it from the project's
+folder:
 
-    python -m bench.group rates --consumers 1 2 4 --partitions 6
-    python -m bench.group pauses --consumers 2 --partitions 6
-
-rates: consumers read a topic that was filled before. It prints events/s from the moment when each
-of them owns partitions to the last commit; for each consumer its share of the events, CPU time per
-event, memory at the end and connections.
-pauses: events are sent all the time; one consumer joins, one stops by SIGTERM, one is killed by
-SIGKILL, and at last all are killed and one is started. It prints the longest time between two
-commits of a partition, of the partitions that got another owner and of the others.
+    python -m bench.group --consumers 2 --partitions 6
 """
 
 import argparse
@@ -20,14 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, pairwise
-from signal import SIGTERM
 from time import monotonic, sleep
 from uuid import uuid4
 
 from kafka import KafkaProducer
 
-from bench.cpu_time import cpu_seconds
-from bench.records import produce, records
+from bench.records import records
 from bench.scripts import PROJECT, Script, verify
 from bench.servers import database, running
 from clickstream import cli
@@ -37,6 +29,8 @@ from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
+# Then they are sent again, as duplicates.
+EVENTS = 300_000
 SAMPLE_SECONDS = 0.01
 # Commits go on for this long after a change before the next one.
 SETTLED_SECONDS = 3.0
@@ -51,23 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("rates", "pauses"))
-    parser.add_argument("--consumers", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--consumers", type=int, default=2, help="default: %(default)s")
     parser.add_argument("--partitions", type=int, default=6, help="default: %(default)s")
-    parser.add_argument("--events", type=int, default=300_000, help="default: %(default)s")
-    parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
     parser.add_argument("--rate", type=int, default=600, help="events/s; default: %(default)s")
+    parser.add_argument("--visitors", type=int, default=10_000, help="default: %(default)s")
     given = parser.parse_args(argv)
     return cli.run(lambda: _run(given))
 
 
 def _run(given: argparse.Namespace) -> int:
-    measure = _measure_rate if given.what == "rates" else _measure_pauses
-    with running(["kafka", "postgres"]) as servers:
-        for consumers in given.consumers:
-            with _empty_topic(servers, given.partitions) as settings:
-                measure(settings, consumers, given)
-                verify(settings)
+    with (
+        running(["kafka", "postgres"]) as servers,
+        _empty_topic(servers, given.partitions) as settings,
+    ):
+        _measure_pauses(settings, given)
+        verify(settings)
     return cli.DONE
 
 
@@ -103,9 +95,7 @@ class Group:
 
     def stop(self) -> None:
         """Stop the consumer that runs longest, and wait for its end."""
-        consumer = self.running.pop(0)
-        consumer.process.send_signal(SIGTERM)
-        consumer.wait()
+        self.running.pop(0).stop()
 
     def kill(self) -> None:
         """Kill the consumer that runs longest."""
@@ -122,13 +112,11 @@ class Commits:
     """Commits of one partition as a sampler has seen them.
 
     times: seconds of the monotonic clock. owner: process id of the owner in the last sample.
-    gained: the offsets by which each owner moved the position.
     """
 
     position: int
     owner: str
     times: list[float] = field(default_factory=list)
-    gained: dict[str, int] = field(default_factory=dict)
 
 
 class Sampler:
@@ -147,15 +135,6 @@ class Sampler:
         """The process ids of the owners, as text."""
         return {commits.owner for commits in self.partitions.values()}
 
-    @property
-    def stored(self) -> int:
-        """The sum of all positions."""
-        return sum(commits.position for commits in self.partitions.values())
-
-    def gained(self, owner: str) -> int:
-        """Return the number of records that an owner has stored."""
-        return sum(commits.gained.get(owner, 0) for commits in self.partitions.values())
-
     def close(self) -> None:
         """Stop reading."""
         self._is_closed.set()
@@ -173,8 +152,6 @@ class Sampler:
     def _add(self, partition: int, position: int, owner: str, now: float) -> None:
         commits = self.partitions.setdefault(partition, Commits(0, owner))
         if position > commits.position:
-            gained = commits.gained.get(owner, 0) + position - commits.position
-            commits.gained[owner] = gained
             commits.times.append(now)
             commits.position = position
         commits.owner = owner
@@ -188,78 +165,33 @@ def _wait(check: Callable[[], bool], what: str) -> None:
         sleep(SAMPLE_SECONDS)
 
 
-# == Rates =======================================================================================
-
-
-@dataclass(slots=True)
-class Usage:
-    """Events stored and CPU seconds of a consumer so far, its memory (MiB) and connections."""
-
-    events: int = 0
-    cpu: float = 0.0
-    memory: float = 0.0
-    connections: int = 0
-
-
-def _measure_rate(settings: Settings, consumers: int, given: argparse.Namespace) -> None:
-    produce(settings, given.events, given.visitors)
-    with closing(Group(settings)) as group, closing(Sampler(settings)) as sampler:
-        for _ in range(consumers):
-            group.start()
-        _wait(lambda: sampler.owners == group.pids, "all consumers to own partitions")
-        started, before = monotonic(), _usages(group, sampler)
-        _wait(lambda: sampler.stored >= given.events, f"{given.events} events")
-        seconds = monotonic() - started
-        _print_rate(before, _usages(group, sampler), seconds, given.partitions)
-
-
-def _usages(group: Group, sampler: Sampler) -> list[Usage]:
-    return [
-        Usage(
-            sampler.gained(str(each.process.pid)),
-            cpu_seconds(each.process),
-            each.process.memory_info().rss / 2**20,
-            len(each.process.net_connections("inet")),
-        )
-        for each in group.running
-    ]
-
-
-def _print_rate(
-    before: Sequence[Usage], after: Sequence[Usage], seconds: float, partitions: int
-) -> None:
-    gained = [end.events - begin.events for begin, end in zip(before, after, strict=True)]
-    total = sum(gained)
-    print(f"{len(after)} consumers, {partitions} partitions: {total / seconds:,.0f} events/s")
-    for events, begin, end in zip(gained, before, after, strict=True):
-        cpu = (end.cpu - begin.cpu) / max(events, 1)
-        print(
-            f"  share {events / total:4.0%}, {cpu * 1e6:4.0f} us of CPU per event, "
-            f"{end.memory:4.0f} MiB, {end.connections} connections",
-            flush=True,
-        )
-
-
 # == Pauses ======================================================================================
 
 
-def _measure_pauses(settings: Settings, consumers: int, given: argparse.Namespace) -> None:
+def _measure_pauses(settings: Settings, given: argparse.Namespace) -> None:
     with (
         _traffic(settings, given),
         closing(Group(settings)) as group,
         closing(Sampler(settings)) as sampler,
     ):
-        for _ in range(consumers):
+        for _ in range(given.consumers):
             group.start()
         _wait(lambda: len(sampler.partitions) == given.partitions, "the first commits")
         _settle(group, sampler)
-        print(f"{consumers} consumers, {given.partitions} partitions:")
+        _print_sizes(group)
+        print("longest time between two commits of a partition:")
         _measure(group, sampler, "nothing changes", lambda: None)
         _measure(group, sampler, "one joins", group.start)
         _measure(group, sampler, "one stops", group.stop)
-        if consumers > 1:
+        if given.consumers > 1:
             _measure(group, sampler, "one is killed", group.kill)
         _measure(group, sampler, "all are killed, one starts", lambda: _restart(group))
+
+
+def _print_sizes(group: Group) -> None:
+    for consumer in group.running:
+        connections = len(consumer.process.net_connections("inet"))
+        print(f"consumer: {consumer.size_mib():.0f} MiB, {connections} connections")
 
 
 def _restart(group: Group) -> None:
@@ -305,7 +237,7 @@ def _longest_pause(times: Sequence[float], since: float) -> float:
 def _traffic(settings: Settings, given: argparse.Namespace) -> Iterator[None]:
     """Send events at a steady rate until the block is left."""
     is_over = threading.Event()
-    events = cycle(records(given.events, given.visitors))
+    events = cycle(records(EVENTS, given.visitors))
 
     def send() -> None:
         with closing(KafkaProducer(linger_ms=5, **connection_options(settings))) as producer:
