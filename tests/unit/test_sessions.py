@@ -493,11 +493,11 @@ def an_open_session(visitor: int) -> Session:
     return session
 
 
-def test_a_visitor_with_20_events_takes_no_more_than_3_kib() -> None:
+def test_a_visitor_with_20_events_takes_no_more_than_2_5_kib() -> None:
     an_open_session(0)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     kept = [an_open_session(visitor) for visitor in range(1, 51)]
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (after - before) / len(kept) <= 3 * 1024
+    assert (after - before) / len(kept) <= 2_560
