@@ -1,10 +1,10 @@
 """The cache of open sessions, and how new events change the stored sessions.
 
 The cache holds each visitor's last session with all its metrics. Events after it or inside it are
-folded into it in O(1). If a visitor is not cached and the stored session is large, it is loaded. In
-any other case (a smaller session, an event before the cached session, a boundary event inside it)
-the range of the visitor's events that the new ones can affect is read from clickstream_events and
-refolded.
+folded into it in O(1), and so are the events of a visitor without stored sessions. If a visitor is
+not cached and the stored session is large, it is loaded. In any other case (a smaller session, an
+event before the cached session, a boundary event inside it) the range of the visitor's events that
+the new ones can affect is read from clickstream_events and refolded.
 """
 
 from collections.abc import Iterable, Mapping

@@ -51,7 +51,7 @@ class ManyValues:
         return value in self._values
 
     def add(self, value: str) -> bool:
-        """Add a value that is not `in` the values. Return True if it can be shown."""
+        """Add a value; see `with_new_value`. Return True if it can be shown."""
         if self._digests is not None and len(self._digests) < COUNTED_VALUES:
             self._digests.add(_digest(value))
         if self._largest is not None and value > self._largest:
@@ -86,7 +86,7 @@ def distinct(values: Iterable[str]) -> DistinctValues:
 def with_new_value(values: DistinctValues, value: str) -> tuple[DistinctValues, bool]:
     """Return the values with one more, and True if it can be shown.
 
-    value: not `in` the values. It may still be a value that is only counted.
+    value: `value in values` is False. The value is new, or it is one that is only counted.
     """
     if isinstance(values, tuple):
         if len(values) < MAX_TUPLE_VALUES:

@@ -35,6 +35,7 @@ from clickstream.model.sessions import (
 from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
 
+# The number of events of each visitor's last session.
 SELECT_LAST_SIZES = """
     SELECT visitors.user_id, latest.total_events
     FROM unnest(%(users)s::text[]) AS visitors (user_id)
@@ -90,8 +91,9 @@ TOUCH_UNCHANGED = f"""
     UPDATE session_metrics SET xid = pg_current_xact_id()
     WHERE session_id IN (SELECT session_id FROM unchanged)
 """  # noqa: S608 - built of constants
+# The table and the columns that COPY fills with new sessions.
 NEW_SESSIONS = f"session_metrics ({', '.join(SESSION_COLUMNS)}, closed_at)"
-# PostgreSQL reads it as the start of the transaction, like now().
+# In the text of a row, PostgreSQL reads this as now().
 NOW = "now"
 CREATE_STAGE_AND_SELECT_XID = f"""
     CREATE TEMPORARY TABLE IF NOT EXISTS stage_sessions ON COMMIT DELETE ROWS
