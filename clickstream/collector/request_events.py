@@ -6,14 +6,14 @@ Only if IP_ADDRESSES limits addresses, the event is written again.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
 from clickstream.collector.refused_requests import RequestRefused
-from clickstream.collector.strict_events import StrictEvent, read_strict_events
+from clickstream.collector.strict_events import VisitorEvent, read_strict_events
 from clickstream.model.events import InvalidEventError
 from clickstream.model.ip_addresses import IpAddresses
 from clickstream.model.json_records import BYTE_ORDER_MARK, is_framed, read_json
@@ -71,25 +71,25 @@ def records_of_body(
     text = body.removeprefix(BYTE_ORDER_MARK).strip(BLANKS)
     if not reading.field_names.text and reading.ip_addresses is IpAddresses.FULL:
         events = read_strict_events(text, limits)
-        if events is not None and _is_within_limits(events, text):
-            return _strict_records(events, added)
+        if events is not None and _are_small_enough(events, text):
+            return _records_with_fields(events, added)
     return [_record(event, added, reading, limits, now) for event in _split(text)]
 
 
-def _is_within_limits(events: list[StrictEvent], text: bytes) -> bool:
-    """Return True if neither the number of events nor the size of one is too large."""
+def _are_small_enough(events: Sequence[VisitorEvent], text: bytes) -> bool:
+    """Return True if neither the number of events in a text nor the size of one is too large."""
     return len(events) <= MAX_EVENTS and (
-        len(text) <= MAX_EVENT_BYTES or all(len(event.text) <= MAX_EVENT_BYTES for event in events)
+        len(text) <= MAX_EVENT_BYTES or all(len(event) <= MAX_EVENT_BYTES for _, event in events)
     )
 
 
-def _strict_records(events: list[StrictEvent], added: ServerFields) -> list[KafkaRecord]:
-    """Return the records of events, each of which is an object with fields."""
+def _records_with_fields(events: Sequence[VisitorEvent], added: ServerFields) -> list[KafkaRecord]:
+    """Return the records of events that are objects with at least one field."""
     before = b"{" + added.if_absent + b"," if added.if_absent else b"{"
     after = b"," + added.always + b"}" if added.always else b"}"
     return [
-        KafkaRecord(event.user_id.encode(), b"".join((before, event.text[1:-1], after)))
-        for event in events
+        KafkaRecord(user_id.encode(), b"".join((before, event[1:-1], after)))
+        for user_id, event in events
     ]
 
 
@@ -153,9 +153,8 @@ def _with_fields(event: bytes, added: ServerFields) -> bytes:
     """
     if not (event.startswith(b"{") and event.endswith(b"}")):
         return event
-    fields = event[1:-1].strip(BLANKS)
-    parts = (added.if_absent, fields, added.always)
-    return b"{" + b",".join(filter(None, parts)) + b"}"
+    fields = event[1:-1] if event[1:-1].strip(BLANKS) else b""
+    return b"{" + b",".join(filter(None, (added.if_absent, fields, added.always))) + b"}"
 
 
 def _refuse_time(value: bytes, reading: Reading, limits: TimeLimits, now: datetime) -> None:

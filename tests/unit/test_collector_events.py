@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from clickstream.collector.request_events import (
     ServerFields,
     records_of_body,
 )
+from clickstream.model.field_names import parse_field_names
 from clickstream.model.ip_addresses import IpAddresses
 from clickstream.model.reading import NATIVE_READING, Reading
 
@@ -173,3 +175,61 @@ def test_an_event_of_the_largest_size_is_sent_and_a_larger_one_refused_with_413(
 def test_an_array_of_too_many_events_is_refused_with_413() -> None:
     assert len(records("[" + "1," * (MAX_EVENTS - 1) + "1]")) == MAX_EVENTS
     assert refused("[" + "1," * MAX_EVENTS + "1]") == 413
+
+
+TIMES = [
+    NOW.isoformat(),
+    "2026-05-04T11:59:59.123Z",
+    "2026-05-04t12:00:00z",
+    "2026-05-04 12:00:00+02:00",
+    "2026-05-04T12:00:00",
+    "2026-05-04T23:59:60Z",
+    "2026-05-04T24:00:00Z",
+    "1989-12-31T23:59:59.9999999Z",
+    "1990-01-01T00:00:00Z",
+    "2026-05-04T13:00:00.0000004Z",
+    "2026-05-04T13:00:00.000001Z",
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00",
+    1777896000,
+    None,
+]
+NAMES = ["v", "v" * 300, "", " ", "\u00a0", "\0", "\U0001f600", 42, None, {}]
+
+
+def outcome(body: bytes, reading: Reading) -> Any:
+    try:
+        return records_of_body(body, ADDED, reading, NOW)
+    except RequestRefused as refusal:
+        return refusal.status
+
+
+CASES = [
+    *({"timestamp": time} for time in TIMES),
+    *({field: name} for name in NAMES for field in ("user_id", "event_type")),
+]
+# Bytes inside a text that the strict form does not read.
+INSIDE = [
+    b"",
+    b"\xff",
+    b"\x00",
+    b"\n",
+    b"\\ud800",
+    b"\\q",
+    b'"}',
+    b'","user_id":"v2',
+    b'","timestamp":"0',
+]
+
+
+SENT = [b"%b", b"[%b]", b"\xef\xbb\xbf [%b\n,%b ]\t"]
+
+
+@pytest.mark.parametrize("fields", CASES)
+def test_events_in_the_strict_form_are_read_as_all_others_are(fields: dict[str, Any]) -> None:
+    """With a list in EVENT_FIELDS, events are read one by one and field by field."""
+    one_by_one = Reading(field_names=parse_field_names("user_id=user_id"))
+    event = json.dumps(an_event(**fields, page_url="?", numbers=[1.0, 1e5])).encode()
+    for sent, inside in product(SENT, INSIDE):
+        body = sent.replace(b"%b", event.replace(b"?", inside))
+        assert outcome(body, NATIVE_READING) == outcome(body, one_by_one)
