@@ -15,7 +15,7 @@ from clickstream.collector.client_address import client_address, rate_key
 from clickstream.collector.collector_metrics import CollectorMetrics
 from clickstream.collector.http_server import COMPLETE_BODY
 from clickstream.collector.kafka_delivery import RETRY_AFTER_SECONDS, KafkaDelivery
-from clickstream.collector.origins import NOT_CACHED, AllowedOrigins
+from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import RateLimit
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_body import UnfinishedBodies, read_body
@@ -28,6 +28,9 @@ from clickstream.settings import Settings
 # Headers in which a content delivery network names the country of the client.
 COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
 NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
+NOT_CACHED = {"Cache-Control": "no-store"}
+# A page reads of an answer from another origin only the headers that are named here.
+READABLE = {"Access-Control-Expose-Headers": "Retry-After"}
 NOT_ALLOWED = PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "OPTIONS, POST"})
 STOPPED = RequestRefused(
     503, "the collector stops; send the events again", retry_after=RETRY_AFTER_SECONDS
@@ -168,7 +171,7 @@ def _refused(refusal: RequestRefused, headers: dict[str, str]) -> Response:
     content = {"error": refusal.sentence}
     if refusal.now:
         content["now"] = refusal.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    headers = {**NOT_CACHED, **headers}
+    headers = {**NOT_CACHED, **READABLE, **headers}
     if refusal.retry_after is not None:
         headers["Retry-After"] = str(refusal.retry_after)
     if refusal.status in (408, 413, 503):  # the rest of the body is not read

@@ -74,8 +74,7 @@ class KafkaDelivery:
             return
         loop = asyncio.get_running_loop()
         request = _Request(len(records), loop)
-        for record in records:
-            self._producer.send(self._topic, record, request.count)
+        self._producer.send(self._topic, records, request.count)
         if not self._is_polling:
             self._poll(loop)
         timer = loop.call_later(ANSWER_SECONDS, request.end)

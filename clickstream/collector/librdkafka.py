@@ -1,6 +1,6 @@
 """The collector's Kafka producer: librdkafka, ten times as fast as kafka-python."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -46,17 +46,18 @@ class AnsweringProducer:
         """The number of records for which `poll` has not called back."""
         return len(self._producer)
 
-    def send(self, topic: str, record: KafkaRecord, on_answer: OnAnswer) -> None:
-        """Send a record, without waiting. Calls back at once if it cannot be sent."""
+    def send(self, topic: str, records: Iterable[KafkaRecord], on_answer: OnAnswer) -> None:
+        """Send records, without waiting. Calls back at once for one that cannot be sent."""
         if self._is_refused:
             self._replace_producer()
-        key, value = record
-        try:
-            self._producer.produce(topic, value, key, on_delivery=on_answer)
-        except BufferError:
-            on_answer(QUEUE_FULL, None)
-        except KafkaException as failure:
-            on_answer(failure.args[0], None)
+        produce = self._producer.produce
+        for key, value in records:
+            try:
+                produce(topic, value, key, on_delivery=on_answer)
+            except BufferError:
+                on_answer(QUEUE_FULL, None)
+            except KafkaException as failure:
+                on_answer(failure.args[0], None)
 
     def poll(self) -> None:
         """Call back for the records that are answered, without waiting."""

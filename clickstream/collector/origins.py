@@ -8,10 +8,7 @@ from starlette.responses import Response
 from clickstream.collector.refused_requests import RequestRefused
 
 ANY = "*"
-NOT_CACHED = {"Cache-Control": "no-store"}
 PREFLIGHT_SECONDS = "86400"
-# A page reads of an answer from another origin only the headers that are named here.
-READABLE = {"Access-Control-Expose-Headers": "Retry-After"}
 
 
 class AllowedOrigins:
@@ -29,19 +26,22 @@ class AllowedOrigins:
         status 403 for any other origin that is not in the list.
         """
         if ANY in self._origins:
-            return {"Access-Control-Allow-Origin": ANY, **READABLE}
+            return {"Access-Control-Allow-Origin": ANY}
         origin = headers.get("origin")
         if origin is None:
             return {}
         if origin not in self._origins:
             raise RequestRefused(403, "this origin is not in COLLECTOR_ORIGINS")
-        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin", **READABLE}
+        return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
 
     def accepted(self, headers: dict[str, str]) -> Response:
-        """Return an answer 204 with the headers that `check` has returned."""
+        """Return an answer 204 with the headers that `check` has returned.
+
+        Nobody keeps an answer to POST in a cache, so it needs no header against that.
+        """
         origin = headers.get("Access-Control-Allow-Origin")
         if origin not in self._accepted:
-            self._accepted[origin] = Response(status_code=204, headers={**NOT_CACHED, **headers})
+            self._accepted[origin] = Response(status_code=204, headers=headers)
         return self._accepted[origin]
 
     def preflight(self, headers: Headers) -> dict[str, str]:

@@ -45,8 +45,8 @@ async def read_body(
 ) -> bytes:
     """Return the body of a request, at most MAX_BODY_BYTES after decompression.
 
-    unfinished: counts the bytes until the body is complete. is_complete: all of it has arrived, as
-    for most requests, so that no timer is needed. Raises RequestRefused.
+    unfinished: counts the bytes until the body is complete. is_complete: the next message has all
+    of it, as in most requests, and no timer is needed. Raises RequestRefused.
     """
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:
@@ -54,11 +54,18 @@ async def read_body(
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("gzip", "identity"):
         raise RequestRefused(415, "send the body without Content-Encoding, or with gzip")
-    if is_complete:
-        body = await _read(receive, unfinished)
-    else:
-        body = await _read_in_time(receive, unfinished)
+    body = await (_read_at_once(receive) if is_complete else _read_in_time(receive, unfinished))
     return _decompressed(body) if encoding == "gzip" else body
+
+
+async def _read_at_once(receive: Receive) -> bytes:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise _ended_early()
+    body: bytes = message["body"]
+    if len(body) > MAX_BODY_BYTES:
+        raise _too_large()
+    return body
 
 
 async def _read_in_time(receive: Receive, unfinished: UnfinishedBodies) -> bytes:
@@ -77,7 +84,7 @@ async def _read(receive: Receive, unfinished: UnfinishedBodies) -> bytes:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise RequestRefused(400, "the connection ended before the body")
+                raise _ended_early()
             part, more = message.get("body", b""), message.get("more_body", False)
             size += len(part)
             if size > MAX_READ_BYTES:
@@ -103,6 +110,10 @@ def _decompressed(body: bytes) -> bytes:
     if not decompressor.eof or decompressor.unused_data:
         raise RequestRefused(400, "the body is not gzip data of one member, or not all of it")
     return text
+
+
+def _ended_early() -> RequestRefused:
+    return RequestRefused(400, "the connection ended before the body")
 
 
 def _too_large() -> RequestRefused:

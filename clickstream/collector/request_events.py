@@ -27,6 +27,8 @@ MAX_EVENT_BYTES = 256 * 1024
 # More would keep the server from other requests for too long.
 MAX_EVENTS = 5_000
 BLANKS = b" \t\r\n"
+# The key of a record, None if no visitor can be read, and its value.
+KafkaRecord = tuple[bytes | None, bytes]
 # Reasons of the parser for bytes that are not JSON.
 NOT_JSON = ("not_json", "not_utf8", "schema_registry_not_json")
 # An event gets its id from its place in the topic only if it has none, and the id is not used here.
@@ -34,13 +36,6 @@ NO_ORIGIN = ("", 0, 0)
 # Numbers stay text: this decoder only finds where each event of an array ends.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 _match_blanks = re.compile(r"[ \t\r\n]*").match
-
-
-class KafkaRecord(NamedTuple):
-    """A record to send. key: None if no visitor can be read."""
-
-    key: bytes | None
-    value: bytes
 
 
 class ServerFields(NamedTuple):
@@ -87,10 +82,7 @@ def _records_with_fields(events: Sequence[VisitorEvent], added: ServerFields) ->
     """Return the records of events that are objects with at least one field."""
     before = b"{" + added.if_absent + b"," if added.if_absent else b"{"
     after = b"," + added.always + b"}" if added.always else b"}"
-    return [
-        KafkaRecord(user_id.encode(), b"".join((before, event[1:-1], after)))
-        for user_id, event in events
-    ]
+    return [(user_id.encode(), b"".join((before, event[1:-1], after))) for user_id, event in events]
 
 
 def _split(text: bytes) -> Iterator[bytes]:
@@ -142,8 +134,8 @@ def _record(
         if error.reason in NOT_JSON:
             raise _not_json() from None
         _refuse_time(value, reading, limits, now)
-        return KafkaRecord(_readable_key(value, reading), value)
-    return KafkaRecord(user_id.encode(), value)
+        return _readable_key(value, reading), value
+    return user_id.encode(), value
 
 
 def _with_fields(event: bytes, added: ServerFields) -> bytes:
