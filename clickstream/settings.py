@@ -21,6 +21,8 @@ from clickstream.sources import OPENSEARCH, POSTGRES, SERVERS, UNKNOWN_ORIGINS, 
 
 DEFAULT_ENV_FILE = Path(sources.ENV_FILE)
 _SERVER = re.compile(r"([^\s:,\[\]@/]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
+# As a browser writes it: without a path, and without a slash at the end.
+_WEB_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")
 _URL_PARSERS = {POSTGRES.url: parse_database_url, OPENSEARCH.url: parse_opensearch_uri}
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
@@ -105,6 +107,17 @@ def _time_zone(value: str) -> ZoneInfo:
 def _names(value: str) -> tuple[str, ...]:
     """Comma-separated names as a sorted tuple without repeats."""
     return tuple(sorted({name.strip() for name in value.split(",")} - {""}))
+
+
+def _web_origins(value: str) -> tuple[str, ...]:
+    """Comma-separated origins of websites, or * for all."""
+    names = _names(value)
+    if not names or not all(name == "*" or _WEB_ORIGIN.fullmatch(name) for name in names):
+        raise ValueError(
+            "must be * or origins such as https://shop.example, with commas between them and "
+            "without a slash at the end"
+        )
+    return names
 
 
 def _servers(value: str) -> str:
@@ -247,7 +260,7 @@ class Settings:
     event_types: str = _setting("", _optional)
     ip_addresses: str = _setting("full", _one_of("full", "truncated", "none"))
     # The collector. A rate of 0 is no limit.
-    collector_origins: tuple[str, ...] = _setting("*", _names)
+    collector_origins: tuple[str, ...] = _setting("*", _web_origins)
     collector_rate: float = _setting("0", _number(0, 1_000_000))
     trusted_proxies: int = _setting("0", _whole(0, 100))
     # Simulated traffic

@@ -69,10 +69,14 @@ class AnsweringProducer:
 
     def _replace_producer(self) -> None:
         """Continue with a new producer; what is pending in the old one is given up."""
+        old = self._producer
+        try:
+            self._producer = self._create()
+        except KafkaException:  # a certificate was replaced; the old one says that it is refused
+            return
         self._is_refused = False
-        self._producer.purge()
-        self._producer.poll(0)
-        self._producer = self._create()
+        old.purge()
+        old.poll(0)
 
 
 def create_producer(settings: Settings) -> Producer:

@@ -4,13 +4,15 @@ import logging
 import socket
 from functools import partial
 
+from confluent_kafka import KafkaException
+
 from clickstream.collector.app import Collector, build_app
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.kafka_delivery import KafkaDelivery
 from clickstream.collector.librdkafka import AnsweringProducer, create_producer
 from clickstream.collector.own_session import session_route
 from clickstream.collector.website_files import SHOP_ROUTES
-from clickstream.errors import UsageError
+from clickstream.errors import UsageError, UserError, first_line
 from clickstream.model.reading import Reading
 from clickstream.reading_settings import reading_of
 from clickstream.sending.kafka_producer import check_topic
@@ -38,7 +40,13 @@ def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) ->
 def _serve(
     settings: Settings, reading: Reading, listener: socket.socket, *, with_shop: bool
 ) -> None:
-    producer = AnsweringProducer(partial(create_producer, settings))
+    try:
+        producer = AnsweringProducer(partial(create_producer, settings))
+    except KafkaException as error:
+        raise UserError(
+            f"the Kafka client of the collector cannot use the settings ({first_line(error)}); for "
+            "the cause run: python -m clickstream doctor"
+        ) from None
     delivery = KafkaDelivery(producer, settings.kafka_topic)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

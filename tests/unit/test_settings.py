@@ -106,6 +106,10 @@ NO_TOPICS = [".", "..", "shop events", "shop/events", "sh\u00f6p", "shop\n"]
 NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:5432", "::1:x"]
 
 
+# None of them is what a browser sends, so each would refuse every page.
+NO_ORIGINS = ["shop.example", "https://shop.example/", "https://Shop.example", "https://", "a,b"]
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad"),
     [
@@ -131,6 +135,7 @@ NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:54
         ("OPENSEARCH_HOST", ["search.example", ""], NO_HOSTS),
         ("OPENSEARCH_INDEX_PREFIX", ["a", "2-shops_eu", "x" * 100], [*NO_PREFIXES, "x" * 101]),
         ("POSTGRES_DATABASE", ["shop"], ["postgres://u:p@db/shop"]),
+        ("COLLECTOR_ORIGINS", ["*", "https://a.example, http://localhost:8080"], ["", *NO_ORIGINS]),
         ("KAFKA_CA_CERT", ["-----BEGIN CERTIFICATE-----", ""], ["ca.pem", "-----BEGIN \u00e9"]),
     ],
 )
