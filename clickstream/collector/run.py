@@ -12,7 +12,7 @@ from clickstream.collector.kafka_delivery import KafkaDelivery
 from clickstream.collector.librdkafka import AnsweringProducer, create_producer
 from clickstream.collector.own_session import session_route
 from clickstream.collector.website_files import SHOP_ROUTES
-from clickstream.errors import UsageError, UserError, first_line
+from clickstream.errors import UsageError, UserError
 from clickstream.model.reading import Reading
 from clickstream.reading_settings import reading_of
 from clickstream.sending.kafka_producer import check_topic
@@ -44,7 +44,7 @@ def _serve(
         producer = AnsweringProducer(partial(create_producer, settings))
     except KafkaException as error:
         raise UserError(
-            f"the Kafka client of the collector cannot use the settings ({first_line(error)}); for "
+            f"the Kafka client of the collector cannot use the settings ({error.args[0].str()}); for "
             "the cause run: python -m clickstream doctor"
         ) from None
     delivery = KafkaDelivery(producer, settings.kafka_topic)
