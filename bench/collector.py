@@ -1,7 +1,11 @@
-"""Compares the collector with a handler that does nothing, on the same HTTP server.
+"""Compares the collector with handlers that do nothing, on the same HTTP server.
 
-The load comes from wrk (Debian package wrk). The collector sends to a broker with acks=all; all of
-it runs on this machine, in turns. Run from the project's folder: python -m bench.collector
+All sides get the same requests from wrk (Debian package wrk), in turns, with 256 connections. The
+collector sends to a broker with acks=all. The empty handlers read the body and answer 204: one is
+the smallest ASGI application, which has less to do than any framework; the other is a route of
+Starlette. wrk, the broker and the server share the cores of this machine.
+
+Run from the project's folder: python -m bench.collector
 """
 
 import re
@@ -9,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -22,9 +26,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bench import results
+from bench.cpu_time import cpu_seconds
 from bench.records import records
-from bench.servers import servers
+from bench.servers import running
 from clickstream import cli
 from clickstream.collector.http_server import http_server, listening_socket
 from clickstream.collector.run import run
@@ -34,7 +41,8 @@ from clickstream.settings import Settings
 from tests.services.waiting import eventually
 
 ROUNDS = 3
-SECONDS = 8
+WARM_UP_SECONDS = 2
+SECONDS = 5
 CONNECTIONS = 256
 BATCHES = (1, 10)
 MIB = 1024 * 1024
@@ -44,12 +52,25 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.body = [==[{body}]==]
 """
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1_000.0}
+COLLECTOR, BARE, STARLETTE = "collector", "empty ASGI handler", "empty Starlette handler"
+HEADER = (
+    "handler", "events in a request", "requests/s", "events/s", "ratio", "CPU us/request",
+    "ratio of CPU", "p50 ms", "p99 ms", "MiB",
+)  # fmt: skip
+
+Serve = Callable[[int], None]
 
 
 class Measured(NamedTuple):
-    """Requests per second, the 99th percentile of the answer in milliseconds, and the memory."""
+    """The figures of one server in one round.
+
+    rate: requests per second. cpu: of the server, microseconds per request. p50, p99: time of the
+    answer, ms.
+    """
 
     rate: float
+    cpu: float
+    p50: float
     p99: float
     mib: float
 
@@ -62,17 +83,22 @@ def main() -> int:
 def _measure() -> int:
     if shutil.which("wrk") is None:
         raise UserError("this benchmark needs wrk; install it with: apt-get install wrk")
-    with servers(("kafka", "postgres")) as settings, tempfile.TemporaryDirectory() as folder:
-        print(f"{'events':>6} {'empty':>10} {'collector':>10} {'ratio':>6} {'events/s':>9} "
-              f"{'p99 ms':>7} {'MiB':>5}")  # fmt: skip
+    rows: list[list[str]] = []
+    with running(("kafka",)) as settings, tempfile.TemporaryDirectory() as folder:
+        starlette = Starlette(routes=[Route("/collect", _answer, methods=["POST"])])
+        sides = {
+            COLLECTOR: partial(_collect, settings),
+            BARE: partial(_serve, _answer_nothing),
+            STARLETTE: partial(_serve, starlette),
+        }
         for batch in BATCHES:
             script = Path(folder) / f"{batch}.lua"
             script.write_text(SCRIPT.format(body=_body(batch)))
             rounds = [
-                (_load(_serve_nothing, script), _load(partial(_collect, settings), script))
-                for _ in range(ROUNDS)
+                {name: _load(serve, script) for name, serve in sides.items()} for _ in range(ROUNDS)
             ]
-            _print(batch, rounds)
+            rows += [_row(batch, name, rounds) for name in sides]
+    results.keep("Collector", results.table(HEADER, rows))
     return cli.DONE
 
 
@@ -81,23 +107,36 @@ def _body(batch: int) -> str:
     return values[0] if batch == 1 else f"[{','.join(values)}]"
 
 
-def _print(batch: int, rounds: list[tuple[Measured, Measured]]) -> None:
-    for empty, ours in rounds:
-        print(
-            f"{batch:>6} {empty.rate:>8,.0f}/s {ours.rate:>8,.0f}/s {ours.rate / empty.rate:>6.2f} "
-            f"{batch * ours.rate:>9,.0f} {ours.p99:>7.1f} {ours.mib:>5.0f}"
-        )
-    ratio = median(ours.rate / empty.rate for empty, ours in rounds)
-    print(f"{batch:>6} events in a request: median ratio {ratio:.2f}")
+def _row(batch: int, name: str, rounds: Sequence[Mapping[str, Measured]]) -> list[str]:
+    """Return medians of all rounds; a ratio is that of the collector to this handler."""
+
+    def of(value: Callable[[Measured], float]) -> float:
+        return median(value(each[name]) for each in rounds)
+
+    rate = of(lambda each: each.rate)
+    ratio = median(each[COLLECTOR].rate / each[name].rate for each in rounds)
+    cpu_ratio = median(each[name].cpu / each[COLLECTOR].cpu for each in rounds)
+    ratios = ("", "") if name == COLLECTOR else (f"{ratio:.2f}", f"{cpu_ratio:.2f}")
+    return [
+        name, f"{batch}", f"{rate:,.0f}", f"{batch * rate:,.0f}", ratios[0],
+        f"{of(lambda each: each.cpu):.0f}", ratios[1], f"{of(lambda each: each.p50):.0f}",
+        f"{of(lambda each: each.p99):.0f}", f"{of(lambda each: each.mib):.0f}",
+    ]  # fmt: skip
 
 
-async def _answer_nothing(request: Request) -> Response:
+async def _answer_nothing(_scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body", False):
+        pass
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _answer(request: Request) -> Response:
     await request.body()
     return Response(status_code=204)
 
 
-def _serve_nothing(port: int) -> None:
-    app = Starlette(routes=[Route("/collect", _answer_nothing, methods=["POST"])])
+def _serve(app: ASGIApp, port: int) -> None:
     with listening_socket(HOST, port) as listener:
         http_server(app).run(sockets=[listener])
 
@@ -107,31 +146,37 @@ def _collect(settings: Settings, port: int) -> None:
     run(settings, HOST, port)
 
 
-def _load(serve: Callable[[int], None], script: Path) -> Measured:
+def _load(serve: Serve, script: Path) -> Measured:
     """Measure a server under the load of one thread of wrk."""
     with _running(serve) as (port, process):
-        url = f"http://{HOST}:{port}/collect"
-        line = [
-            "wrk",
-            "-t1",
-            f"-c{CONNECTIONS}",
-            f"-d{SECONDS}s",
-            "--latency",
-            "-s",
-            str(script),
-            url,
-        ]
-        printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+        _send(port, script, WARM_UP_SECONDS)
+        before = cpu_seconds(process)
+        printed = _send(port, script, SECONDS)
+        cpu = cpu_seconds(process) - before
         memory = process.memory_info().rss / MIB
-    if "Non-2xx" in printed:
-        raise UserError(f"the server refused requests: {printed}")
     (rate,) = re.findall(r"Requests/sec: +([0-9.]+)", printed)
-    ((p99, unit),) = re.findall(r"99% +([0-9.]+)(us|ms|s)", printed)
-    return Measured(float(rate), float(p99) * UNITS[unit], memory)
+    (requests,) = re.findall(r"([0-9]+) requests in", printed)
+    p50, p99 = (_milliseconds(printed, percent) for percent in (50, 99))
+    return Measured(float(rate), 1e6 * cpu / int(requests), p50, p99, memory)
+
+
+def _send(port: int, script: Path, seconds: int) -> str:
+    """Return what wrk prints. Raises UserError if a request was not accepted."""
+    line = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", str(script)]
+    line.append(f"http://{HOST}:{port}/collect")
+    printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in printed or "Socket errors" in printed:
+        raise UserError(f"the server refused requests: {printed}")
+    return printed
+
+
+def _milliseconds(printed: str, percent: int) -> float:
+    ((number, unit),) = re.findall(rf"{percent}% +([0-9.]+)(us|ms|s)", printed)
+    return float(number) * UNITS[unit]
 
 
 @contextmanager
-def _running(serve: Callable[[int], None]) -> Iterator[tuple[int, psutil.Process]]:
+def _running(serve: Serve) -> Iterator[tuple[int, psutil.Process]]:
     port = free_port()
     process = get_context("fork").Process(target=serve, args=(port,))
     process.start()
