@@ -41,8 +41,8 @@ from clickstream.settings import Settings
 from tests.services.waiting import eventually
 
 ROUNDS = 3
-WARM_UP_SECONDS = 2
-SECONDS = 5
+WARM_UP_SECONDS = 1
+SECONDS = 3
 CONNECTIONS = 256
 BATCHES = (1, 10)
 MIB = 1024 * 1024
