@@ -430,7 +430,11 @@ def browser() -> Iterator["Browser"]:
     if found is None:
         pytest.skip("no Chromium in the PATH")
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, timeout=DEADLINE_MILLISECONDS)
+        yield playwright.chromium.launch(
+            executable_path=found,
+            timeout=DEADLINE_MILLISECONDS,
+            ignore_default_args=["--disable-back-forward-cache"],  # visitors' browsers have it
+        )
 
 
 @pytest.fixture

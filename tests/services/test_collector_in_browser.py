@@ -142,6 +142,22 @@ def _let_messages_in(page: Page) -> bool:
     return True
 
 
+def test_a_page_that_comes_back_from_the_back_forward_cache_is_viewed_once_more(
+    browser: Browser, site: Site, query: Query
+) -> None:
+    visit = Visit(browser, site)
+    page = visit.open()
+    visit.wait_until_stored(page, query)
+    page.evaluate("globalThis.isKept = true")  # a page that is loaded again does not have it
+    page.goto(f"{site.url}/livez")
+    page.evaluate("history.back()")
+    page.wait_for_function("globalThis.isKept")
+    visit.wait_until_stored(page, query)
+    assert query("SELECT page_url FROM clickstream_events WHERE event_type = 'page_view'") == 2 * [
+        (f"{site.url}/demo",)
+    ]
+
+
 def test_events_of_a_wrong_clock_get_the_time_of_the_collector_and_are_stored_once(
     browser: Browser, site: Site, query: Query
 ) -> None:
