@@ -97,6 +97,15 @@ def test_requests_that_are_not_accepted_get_the_status_that_says_why(start_site:
     assert site.script.is_running
 
 
+def test_a_page_of_the_demo_shop_may_load_nothing_from_elsewhere_and_is_shown_in_no_frame(
+    start_site: StartSite,
+) -> None:
+    page = start_site("--demo").request("GET", "/demo/cart")
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+
+
 POST = b"POST /collect HTTP/1.1\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n"
 
 

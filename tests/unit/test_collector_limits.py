@@ -1,6 +1,7 @@
 """The collector's rate of events for each address, and whose address a request has."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from clickstream.collector import rate_limit, request_body
+from clickstream.collector import librdkafka, rate_limit, request_body
 from clickstream.collector.client_address import client_address, rate_key
+from clickstream.collector.kafka_delivery import KafkaDelivery
 from clickstream.collector.origins import AllowedOrigins
 from clickstream.collector.rate_limit import BURST_SECONDS, RateLimit
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.model.ip_addresses import UNKNOWN
+from clickstream.settings import Settings
 
 
 def address(forwarded: str | None, trusted_proxies: int, peer: str = "198.51.100.1") -> str:
@@ -143,3 +146,33 @@ def test_a_page_of_another_origin_is_refused_if_there_is_a_list() -> None:
 def test_every_origin_is_allowed_without_a_list() -> None:
     answer = AllowedOrigins(["*"]).preflight(Headers({"Origin": "https://any.example"}))
     assert answer["Access-Control-Allow-Origin"] == "*"
+
+
+def test_the_memory_of_events_that_kafka_does_not_take_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(librdkafka, "MAX_PENDING_KIB", 2)
+    asyncio.run(_deliver_without_a_broker())
+
+
+async def _deliver_without_a_broker() -> None:
+    create = partial(
+        librdkafka.create_producer,
+        Settings.from_mapping({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}),
+    )
+    delivery = KafkaDelivery(librdkafka.AnsweringProducer(create), "t")
+    waiting = asyncio.create_task(delivery.deliver([(b"v", bytes(1_500))]))
+    await asyncio.sleep(0)
+    with pytest.raises(RequestRefused) as refused:
+        await delivery.deliver([(b"v", bytes(1_500))])
+    assert (refused.value.status, delivery.pending_records) == (503, 1)
+    waiting.cancel()
+
+
+def test_a_body_that_does_not_arrive_in_time_is_refused_with_408(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(request_body, "BODY_SECONDS", 0.01)
+    with pytest.raises(RequestRefused) as refused:
+        asyncio.run(_read(1_000, request_body.UnfinishedBodies(), is_slow=True))
+    assert refused.value.status == 408
