@@ -89,10 +89,11 @@ class KafkaDelivery:
             raise self._unavailable(f"no answer within {ANSWER_SECONDS:.0f} s")
 
     def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Read answers, again and again while records are pending."""
+        """Count answers, again and again while records are pending."""
+        self._is_polling = False
         self._producer.poll()
-        self._is_polling = self._producer.pending_records > 0
-        if self._is_polling:
+        if self._producer.pending_records:
+            self._is_polling = True
             loop.call_later(POLL_SECONDS, self._poll, loop)
 
     def _unavailable(self, reason: str) -> RequestRefused:
