@@ -203,6 +203,11 @@ def test_no_request_makes_the_collector_fail(
         ({"KAFKA_ACKS": "1"}, 2, "error: the collector needs KAFKA_ACKS=all"),
         ({"KAFKA_TOPIC": "missing"}, 1, "topic 'missing' does not exist"),
         ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}, 1, "error: cannot reach Kafka at"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": "/missing.pem"},
+            1,
+            "error: the file /missing.pem of KAFKA_SSL_CAFILE cannot be read",
+        ),
     ],
 )
 def test_a_collector_that_cannot_start_says_why(
