@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError, Message
 
+from clickstream.collector.kafka_records import KafkaRecord
 from clickstream.collector.librdkafka import AnsweringProducer
 from clickstream.collector.refused_requests import RequestRefused
-from clickstream.collector.request_events import KafkaRecord
 
 logger = logging.getLogger(__name__)
 

@@ -6,14 +6,15 @@ Only if IP_ADDRESSES limits addresses, the event is written again.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 import orjson
 
+from clickstream.collector.kafka_records import MAX_EVENT_BYTES, KafkaRecord
 from clickstream.collector.refused_requests import RequestRefused
-from clickstream.collector.strict_events import VisitorEvent, read_strict_events
+from clickstream.collector.strict_events import strict_records
 from clickstream.model.events import InvalidEventError
 from clickstream.model.ip_addresses import IpAddresses
 from clickstream.model.json_records import BYTE_ORDER_MARK, is_framed, read_json
@@ -23,12 +24,9 @@ from clickstream.model.rejected_values import kept_value
 from clickstream.model.required_fields import read_user_id
 from clickstream.model.timestamps import TimeLimits, read_time
 
-MAX_EVENT_BYTES = 256 * 1024
 # More would keep the server from other requests for too long.
 MAX_EVENTS = 5_000
 BLANKS = b" \t\r\n"
-# The key of a record, None if no visitor can be read, and its value.
-KafkaRecord = tuple[bytes | None, bytes]
 # Reasons of the parser for bytes that are not JSON.
 NOT_JSON = ("not_json", "not_utf8", "schema_registry_not_json")
 # An event gets its id from its place in the topic only if it has none, and the id is not used here.
@@ -65,24 +63,12 @@ def records_of_body(
     limits = TimeLimits(reading.min_event_time, now + reading.max_future, reading.max_future)
     text = body.removeprefix(BYTE_ORDER_MARK).strip(BLANKS)
     if not reading.field_names.text and reading.ip_addresses is IpAddresses.FULL:
-        events = read_strict_events(text, limits)
-        if events is not None and _are_small_enough(events, text):
-            return _records_with_fields(events, added)
+        before = b"{" + added.if_absent + b"," if added.if_absent else b"{"
+        after = b"," + added.always + b"}" if added.always else b"}"
+        records = strict_records(text, limits, before, after)
+        if records is not None and len(records) <= MAX_EVENTS:
+            return records
     return [_record(event, added, reading, limits, now) for event in _split(text)]
-
-
-def _are_small_enough(events: Sequence[VisitorEvent], text: bytes) -> bool:
-    """Return True if neither the number of events in a text nor the size of one is too large."""
-    return len(events) <= MAX_EVENTS and (
-        len(text) <= MAX_EVENT_BYTES or all(len(event) <= MAX_EVENT_BYTES for _, event in events)
-    )
-
-
-def _records_with_fields(events: Sequence[VisitorEvent], added: ServerFields) -> list[KafkaRecord]:
-    """Return the records of events that are objects with at least one field."""
-    before = b"{" + added.if_absent + b"," if added.if_absent else b"{"
-    after = b"," + added.always + b"}" if added.always else b"}"
-    return [(user_id.encode(), b"".join((before, event[1:-1], after))) for user_id, event in events]
 
 
 def _split(text: bytes) -> Iterator[bytes]:

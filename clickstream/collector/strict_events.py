@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from clickstream.collector.kafka_records import MAX_EVENT_BYTES, KafkaRecord
 from clickstream.model.strict_form import SHORT_NAME
 from clickstream.model.timestamps import TimeLimits
 
@@ -19,18 +20,18 @@ class StrictFields(msgspec.Struct, gc=False):
     user_id: Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_NAME)]
 
 
-# A user_id, and the bytes of an event as they were sent.
-VisitorEvent = tuple[str, bytes]
-
 _read_object = msgspec.json.Decoder(StrictFields).decode
 _read_array = msgspec.json.Decoder(list[StrictFields]).decode
 _split_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def read_strict_events(text: bytes, limits: TimeLimits) -> list[VisitorEvent] | None:
-    """Return the events in a JSON object or array; None if one of them is not in the strict form.
+def strict_records(
+    text: bytes, limits: TimeLimits, before: bytes, after: bytes
+) -> list[KafkaRecord] | None:
+    """Return a record for each event of a JSON object or array.
 
-    text: without blanks at both ends. limits: an event outside of them is not in the strict form.
+    text: without blanks at both ends. before, after: the bytes in place of the braces of each
+    event. Returns None if an event is not in the strict form, too large, or outside the limits.
     """
     try:
         text.decode()  # msgspec does not check this in fields that it does not read
@@ -40,10 +41,13 @@ def read_strict_events(text: bytes, limits: TimeLimits) -> list[VisitorEvent] | 
             events, parts = [_read_object(text)], [text]
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
-    # The consumer cuts digits below the microsecond; msgspec rounds them, perhaps up to `earliest`.
     earliest, latest, _ = limits
-    if not all(
-        earliest < event.timestamp <= latest and "\0" not in event.user_id for event in events
-    ):
-        return None
-    return [(event.user_id, part) for event, part in zip(events, parts, strict=True)]
+    records: list[KafkaRecord] = []
+    for event, part in zip(events, parts, strict=True):
+        user_id = event.user_id
+        # The consumer cuts digits below the microsecond. msgspec rounds them, even to `earliest`.
+        is_acceptable = earliest < event.timestamp <= latest and "\0" not in user_id
+        if not is_acceptable or len(part) > MAX_EVENT_BYTES:
+            return None
+        records.append((user_id.encode(), b"".join((before, part[1:-1], after))))
+    return records

@@ -9,13 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clickstream.admin.setup import apply_topic
 from clickstream.collector.http_server import MAX_HEADER_BYTES
 from clickstream.collector.request_body import MAX_BODY_BYTES, MAX_READ_BYTES
 from clickstream.local.ports import free_port
+from clickstream.settings import Settings
 from tests.services import oracle
 from tests.services.collector_site import JSON, Site, StartSite
 from tests.services.databases import Query
 from tests.services.fault_proxy import kafka_fault_proxy
+from tests.services.own_server import OwnServer
 from tests.services.records import event
 from tests.services.scripts import RunScript, StartScript
 from tests.services.waiting import eventually
@@ -158,6 +161,22 @@ def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_k
         assert site.script.wait(60) == 0, "it stops although Kafka does not answer"
     assert run_script("consumer.py", "--drain").returncode == 0
     assert oracle.check(environment)["rows"] == len(events)
+
+
+def test_events_are_taken_again_after_the_broker_has_lost_its_state(
+    start_site: StartSite, own_broker: OwnServer, environment: dict[str, str]
+) -> None:
+    """Such a broker knows the collector's producer no more; Kafka forgets it in the same way."""
+    own = Settings.from_mapping({**environment, **own_broker.environment})
+    apply_topic(own)
+    site = start_site(**own_broker.environment)
+    assert site.post(event("v", 0)).status == 204
+    own_broker.stop()
+    own_broker.start()
+    apply_topic(own)
+    eventually(lambda: site.post(event("v", 1)).status == 204)
+    assert "Traceback" not in site.script.output
+    assert "rdkafka" not in site.script.output
 
 
 json_texts = st.recursive(

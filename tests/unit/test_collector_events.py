@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clickstream.collector.kafka_records import MAX_EVENT_BYTES
 from clickstream.collector.refused_requests import RequestRefused
 from clickstream.collector.request_events import (
-    MAX_EVENT_BYTES,
     MAX_EVENTS,
     ServerFields,
     records_of_body,
