@@ -18,6 +18,8 @@ ANSWER_SECONDS = 9.0
 RETRY_AFTER_SECONDS = 5
 LOG_SECONDS = 10.0
 POLL_SECONDS = 0.002
+# Without records that are pending: what else the client tells would fill its memory.
+IDLE_POLL_SECONDS = 1.0
 
 
 class _Request:
@@ -57,7 +59,8 @@ class KafkaDelivery:
         self._topic = topic
         self._monotonic = monotonic
         self._silent_until = 0.0
-        self._is_polling = False
+        self._has_pending = False
+        self._next_poll: asyncio.TimerHandle | None = None
 
     @property
     def pending_records(self) -> int:
@@ -75,7 +78,7 @@ class KafkaDelivery:
         loop = asyncio.get_running_loop()
         request = _Request(len(records), loop)
         self._producer.send(self._topic, records, request.count)
-        if not self._is_polling:
+        if not self._has_pending:
             self._poll(loop)
         timer = loop.call_later(ANSWER_SECONDS, request.end)
         try:
@@ -89,12 +92,14 @@ class KafkaDelivery:
             raise self._unavailable(f"no answer within {ANSWER_SECONDS:.0f} s")
 
     def _poll(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count answers, again and again while records are pending."""
-        self._is_polling = False
+        """Count the answers of Kafka, and do it again soon while records are pending."""
+        if self._next_poll:
+            self._next_poll.cancel()
+        self._has_pending = False
         self._producer.poll()
-        if self._producer.pending_records:
-            self._is_polling = True
-            loop.call_later(POLL_SECONDS, self._poll, loop)
+        self._has_pending = self._producer.pending_records > 0
+        seconds = POLL_SECONDS if self._has_pending else IDLE_POLL_SECONDS
+        self._next_poll = loop.call_later(seconds, self._poll, loop)
 
     def _unavailable(self, reason: str) -> RequestRefused:
         """Return the refusal, and log its reason, at most once in LOG_SECONDS."""
