@@ -18,15 +18,17 @@ REQUEST_TIMEOUT_MS = 5_000
 LINGER_MS = 5
 MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
-# The broker accepts nothing from this producer any more: it lost its state, or another epoch of the
-# producer is there. The local broker also does this after records that timed out.
-REFUSALS = (
+# After one of these the next record is sent by a new producer. Either the broker accepts nothing
+# from this one any more, as it has lost its state or knows a later epoch of the producer. Or this one
+# does not find its topic again, which happens if a broker comes back without its data.
+REASONS_TO_REPLACE = (
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.PRODUCER_FENCED,
     KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
     KafkaError.UNKNOWN_PRODUCER_ID,
     KafkaError._FENCED,  # noqa: SLF001 - a public code; the underscore marks codes of the client
     KafkaError._FATAL,  # noqa: SLF001 - the same
+    KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the same
 )
 QUEUE_FULL = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001 - the same
 # Is called for each record, with an error if it failed. The message is not used.
@@ -42,7 +44,7 @@ class AnsweringProducer:
     def __init__(self, create: Callable[[], Producer]) -> None:
         self._create = create
         self._producer = create()
-        self._is_refused = False
+        self._must_be_replaced = False
 
     @property
     def pending_records(self) -> int:
@@ -51,7 +53,7 @@ class AnsweringProducer:
 
     def send(self, topic: str, records: Iterable[KafkaRecord], on_answer: OnAnswer) -> None:
         """Send records, without waiting. Calls back at once for one that cannot be sent."""
-        if self._is_refused:
+        if self._must_be_replaced:
             self._replace_producer()
         produce = self._producer.produce
         for key, value in records:
@@ -67,11 +69,11 @@ class AnsweringProducer:
         try:
             self._producer.poll(0)
         except KafkaException:  # only if the producer can send nothing more
-            self._is_refused = True
+            self._must_be_replaced = True
 
     def notice(self, error: KafkaError) -> None:
-        """Send the next record by a new producer if the broker refuses this one."""
-        self._is_refused |= error.code() in REFUSALS
+        """Send the next record by a new producer if this error needs it."""
+        self._must_be_replaced |= error.code() in REASONS_TO_REPLACE
 
     def _replace_producer(self) -> None:
         """Continue with a new producer; what is pending in the old one is given up."""
@@ -80,7 +82,7 @@ class AnsweringProducer:
             self._producer = self._create()
         except KafkaException:  # a certificate was replaced; the old one says that it is refused
             return
-        self._is_refused = False
+        self._must_be_replaced = False
         old.purge()
         with suppress(KafkaException):
             old.poll(0)

@@ -166,7 +166,7 @@ def test_what_was_accepted_is_stored_once_if_kafka_stalls_and_the_collector_is_k
 def test_events_are_taken_again_after_the_broker_has_lost_its_state(
     start_site: StartSite, own_broker: OwnServer, environment: dict[str, str]
 ) -> None:
-    """Such a broker knows the collector's producer no more; Kafka forgets it in the same way."""
+    """Such a broker does not know the producer of the collector, and has another topic."""
     own = Settings.from_mapping({**environment, **own_broker.environment})
     apply_topic(own)
     site = start_site(**own_broker.environment)
