@@ -19,8 +19,8 @@ LINGER_MS = 5
 MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
 # After one of these the next record is sent by a new producer. Either the broker accepts nothing
-# from this one any more: it lost its state, or knows a later epoch of the producer. Or this one does
-# not find its topic again, which happens if a broker comes back without its data.
+# from this one any more: it lost its state, or knows a later epoch of the producer. Or this one
+# does not find its topic again, which happens if a broker comes back without its data.
 REASONS_TO_REPLACE = (
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.PRODUCER_FENCED,
