@@ -64,7 +64,10 @@ class StoringThread:
         while not wait([self._stored], HEARTBEAT_SECONDS).done:
             heartbeat()
         stored, self._stored = self._stored, None
-        assignment = stored.result()
+        try:
+            assignment = stored.result()
+        finally:
+            del stored  # else an error and this frame refer to each other, and keep the batch
         self._last_succeeded = True
         return assignment
 

@@ -1,12 +1,15 @@
 """The storing thread: one batch at a time, and no result or error is lost."""
 
-from collections.abc import Iterator
-from contextlib import closing
+import gc
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from threading import Event
 
 import pytest
 
+from clickstream.clients.record_batch import Record
 from clickstream.consumer import storing
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
@@ -109,6 +112,30 @@ def test_finish_raises_what_storing_raised(thread: StoringThread, store: Store) 
     with pytest.raises(OSError, match="disk full"):
         thread.finish(no_heartbeat)
     assert thread.finish(no_heartbeat) is None
+
+
+class Records(dict[int, Sequence[Record]]):
+    """Records that a weak reference can point to."""
+
+
+def test_a_batch_that_could_not_be_stored_is_freed_without_the_garbage_collector(
+    thread: StoringThread, store: Store
+) -> None:
+    store.error = OSError("disk full")
+    store.may_end.set()
+    records = Records()
+    reference = weakref.ref(records)
+    gc.disable()
+    try:
+        thread.start(BEFORE, Batch(records, {}))
+        del records
+        with suppress(OSError):
+            thread.finish(no_heartbeat)
+        store.error = None  # its traceback has the batch, too
+        thread.close()
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_a_discarded_batch_is_waited_for_and_its_error_ignored(
