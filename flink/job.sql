@@ -2,7 +2,7 @@
 EXECUTE STATEMENT SET
 BEGIN
 
--- Every event, once: a duplicate writes the row of its event again.
+-- Every event, also the late ones. A duplicate writes the row of its event again.
 INSERT INTO flink_events
 SELECT LOWER(event_id), event_time, event_type, user_id, page_url, referrer, user_agent, ip_address,
        device_type, country, city, CAST(success AS BOOLEAN), product_id, product_category,
@@ -11,8 +11,8 @@ SELECT LOWER(event_id), event_time, event_type, user_id, page_url, referrer, use
 FROM clicks
 WHERE problem IS NULL;
 
--- Sessions of the events that are not late. A session is closed, and written, when the watermark is
--- 30 minutes behind its last event.
+-- Sessions of the events that are not late. A session is closed, and written, when the watermark
+-- reaches the end of its window: 30 minutes after its last event.
 INSERT INTO flink_sessions
 WITH on_time AS (
     SELECT *,
@@ -21,12 +21,12 @@ WITH on_time AS (
            kafka_partition * 1000000000000 + kafka_offset AS kafka_position
     FROM clicks
     WHERE problem IS NULL
-      -- One millisecond, because the window of a session includes its end.
+      -- One millisecond more than late, because an event at the end of a window belongs to it.
       AND (CURRENT_WATERMARK(row_time) IS NULL
            OR row_time > CURRENT_WATERMARK(row_time) + INTERVAL '0.001' SECOND)
 ),
--- Duplicates have the same time. All that are not late are here when the watermark reaches that time;
--- then the first of them in Kafka is kept and the state of the event is dropped.
+-- Duplicates have the same time. When the watermark reaches this time, all of them are here that are
+-- not late. Then the first one in Kafka is kept, and Flink drops the state of the event.
 marked AS (
     SELECT *,
            MIN(kafka_position) OVER (
@@ -51,39 +51,43 @@ events AS (
 -- The first of several values is that of the smallest key: MIN(key || value), without the 62
 -- characters of the key.
 SELECT user_id,
-       COUNT(*),
+       COUNT(*) AS total_events,
        -- {"click"=1} becomes {"click":1}; the = is that behind a quote without a backslash.
        REGEXP_REPLACE(CAST(COLLECT(JSON_STRING(event_type)) AS STRING),
-                      '(?<=(?<!\\)(\\\\){0,256}")=', ':'),
-       MIN(event_time),
-       MAX(event_time),
-       SUBSTRING(MIN(event_key) FROM 27),
-       SUBSTRING(MAX(event_key) FROM 27),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(page_url), ','), '') || ']',
-       CAST(LEAST(COUNT(DISTINCT page_url), 10000) AS INT),
-       SUBSTRING(MIN(event_key || page_url) FROM 63),
+                      '(?<=(?<!\\)(\\\\){0,256}")=', ':') AS event_type_counts,
+       MIN(event_time) AS first_event_timestamp,
+       MAX(event_time) AS last_event_timestamp,
+       SUBSTRING(MIN(event_key) FROM 27) AS first_event_id,
+       SUBSTRING(MAX(event_key) FROM 27) AS last_event_id,
+       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(page_url), ','), '') || ']' AS unique_pages,
+       CAST(LEAST(COUNT(DISTINCT page_url), 10000) AS INT) AS unique_pages_count,
+       SUBSTRING(MIN(event_key || page_url) FROM 63) AS landing_page,
        NULLIF(SUBSTRING(MIN(CASE WHEN page_url IS NOT NULL
-                                 THEN event_key || COALESCE(referrer, '') END) FROM 63), ''),
-       SUBSTRING(MAX(event_key || page_url) FROM 63),
-       CAST(COALESCE(SUM(revenue), 0) AS DECIMAL(38, 4)),
-       LEAST(COUNT(DISTINCT order_id), 10000) + COUNT(*) FILTER (WHERE is_purchase AND order_id IS NULL),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(viewed_product), ','), '') || ']',
-       CAST(LEAST(COUNT(DISTINCT viewed_product), 10000) AS INT),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(search_query), ','), '') || ']',
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(referrer), ','), '') || ']',
-       CAST(LEAST(COUNT(DISTINCT referrer), 10000) AS INT),
-       SUBSTRING(MIN(event_key || user_agent) FROM 63),
-       SUBSTRING(MIN(event_key || ip_address) FROM 63),
-       SUBSTRING(MIN(event_key || device_type) FROM 63),
-       SUBSTRING(MIN(event_key || country) FROM 63),
+                                 THEN event_key || COALESCE(referrer, '') END) FROM 63), '')
+           AS entry_referrer,
+       SUBSTRING(MAX(event_key || page_url) FROM 63) AS exit_page,
+       CAST(COALESCE(SUM(revenue), 0) AS DECIMAL(38, 4)) AS total_revenue,
+       LEAST(COUNT(DISTINCT order_id), 10000)
+           + COUNT(*) FILTER (WHERE is_purchase AND order_id IS NULL) AS orders_count,
+       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(viewed_product), ','), '') || ']'
+           AS products_viewed,
+       CAST(LEAST(COUNT(DISTINCT viewed_product), 10000) AS INT) AS products_viewed_count,
+       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(search_query), ','), '') || ']'
+           AS search_queries,
+       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(referrer), ','), '') || ']' AS referrers,
+       CAST(LEAST(COUNT(DISTINCT referrer), 10000) AS INT) AS unique_referrers_count,
+       SUBSTRING(MIN(event_key || user_agent) FROM 63) AS user_agent,
+       SUBSTRING(MIN(event_key || ip_address) FROM 63) AS ip_address,
+       SUBSTRING(MIN(event_key || device_type) FROM 63) AS device_type,
+       SUBSTRING(MIN(event_key || country) FROM 63) AS country,
        NOT (MAX(event_time) > MIN(event_time) + INTERVAL '10' SECOND
             OR COUNT(*) FILTER (WHERE is_purchase) > 0
-            OR COUNT(*) FILTER (WHERE event_type = 'page_view') >= 2),
-       CAST(CAST(SUM(engaged_ms) AS DECIMAL(20, 0)) / 1000 AS DECIMAL(20, 3))
+            OR COUNT(*) FILTER (WHERE event_type = 'page_view') >= 2) AS is_bounce,
+       CAST(CAST(SUM(engaged_ms) AS DECIMAL(20, 0)) / 1000 AS DECIMAL(20, 3)) AS engaged_seconds
 FROM TABLE(SESSION(TABLE events PARTITION BY user_id, DESCRIPTOR(row_time), INTERVAL '30' MINUTE))
 GROUP BY user_id, window_start, window_end;
 
--- The other events: their session may be closed already.
+-- The late events: their session may be closed already.
 INSERT INTO flink_late_events
 SELECT kafka_partition, kafka_offset, user_id, event_time, LOWER(event_id), event_type,
        TIMESTAMPDIFF(SECOND, row_time, CURRENT_WATERMARK(row_time))

@@ -20,7 +20,7 @@ OPENED_PACKAGES = (
 )
 JAVA_OPTIONS = (
     "-Xmx2g",
-    "-Duser.timezone=UTC",  # CURRENT_TIMESTAMP and the times that JDBC writes are in this zone
+    "-Duser.timezone=UTC",  # times of Kafka records are read, and times written, in this zone
     *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED_PACKAGES),
 )
 LOGGING = """
@@ -82,14 +82,15 @@ def running_flink(jars: Sequence[Path], folder: Path) -> Iterator[Any]:
         from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
     except ImportError:
         raise UserError(f"the package py4j is missing, which calls Flink; {INSTALL}") from None
+    java, classpath = find_java(), ":".join(map(str, [*_flink_jars(), *jars]))
     configuration = folder / "log4j2.properties"
     configuration.write_text(LOGGING.format(log=(folder / "flink.log").absolute()))
     output = (folder / "flink.out").open("w", encoding="utf-8")
     try:
         port, token, process = launch_gateway(
-            classpath=":".join(map(str, [*_flink_jars(), *jars])),
+            classpath=classpath,
             javaopts=[*JAVA_OPTIONS, f"-Dlog4j2.configurationFile={configuration.absolute()}"],
-            java_path=find_java(),
+            java_path=java,
             die_on_exit=True,  # it ends when its standard input is closed
             enable_auth=True,
             create_new_process_group=True,  # Ctrl-C is for this process, which stops the job
@@ -97,6 +98,7 @@ def running_flink(jars: Sequence[Path], folder: Path) -> Iterator[Any]:
             return_proc=True,
         )
     except ValueError:  # no port was printed
+        output.close()
         raise FlinkError(f"Java did not start; its output is in {output.name}") from None
     try:
         # Otherwise it releases Java's objects at its end, when there is no Java any more.

@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
@@ -15,7 +16,7 @@ from clickstream.clients.kafka import check_reachable, connection_options
 from clickstream.clients.postgres import Connection
 from clickstream.errors import UserError, first_line
 from clickstream.flink.connector_jars import connector_jars
-from clickstream.flink.flink_process import Job, running_flink, submit
+from clickstream.flink.flink_process import FlinkError, Job, running_flink, submit
 from clickstream.flink.job_statements import job_statements
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -25,8 +26,9 @@ logger = logging.getLogger("clickstream.flink")
 SOURCES = Path(__file__).parents[2] / "flink"
 POLL_SECONDS = 0.2
 LOOK_SECONDS = 10.0
-CHECKPOINT_INTERVAL = "10 s"
-# Also of a job that was killed: the next run goes on from the newest.
+# A checkpoint writes the state of all open sessions.
+CHECKPOINT_INTERVAL = "1 min"
+# Checkpoints and savepoints, also of a job that was killed.
 SAVED_STATE = "*/*/_metadata"
 COUNTED_TABLES = ("flink_events", "flink_sessions", "flink_late_events", "flink_dead_letters")
 
@@ -84,14 +86,23 @@ def run(settings: Settings, stop: Stop, folder: Path, *, bounded: bool) -> None:
     state.mkdir(parents=True, exist_ok=True)
     with running_flink(jars, folder) as java:
         logger.info("starting the Flink job, which takes some 10 s")
-        job = submit(java, _configuration(state, bounded=bounded), statements)
+        with stop.interrupting():
+            job = submit(java, _configuration(state, bounded=bounded), statements)
         logger.info("the job runs; Ctrl-C stops it")
         _wait(job, stop)
         if job.is_done():
             job.check()
         else:
-            logger.info("stopping the job with a savepoint")
-            job.stop(java, state / "savepoints")
+            _stop(job, java, state / "savepoints")
+
+
+def _stop(job: Job, java: Any, savepoints: Path) -> None:
+    """Stop the job with a savepoint; a job that is just starting stops without one."""
+    logger.info("stopping the job with a savepoint")
+    try:
+        job.stop(java, savepoints)
+    except FlinkError as error:
+        logger.warning("%s; the next run continues from the checkpoint before, if any", error)
 
 
 def _wait(job: Job, stop: Stop) -> None:

@@ -28,6 +28,8 @@ CREATE TABLE clicks (
     engaged_ms STRING,
     kafka_partition INT METADATA FROM 'partition' VIRTUAL,
     kafka_offset BIGINT METADATA FROM 'offset' VIRTUAL,
+    -- When the record was written.
+    kafka_time TIMESTAMP(3) METADATA FROM 'timestamp' VIRTUAL,
 
     -- UTC, with microseconds.
     event_time AS TRY_CAST(REPLACE(REPLACE(`timestamp`, 'T', ' '), 'Z', '') AS TIMESTAMP(6)),
@@ -41,15 +43,15 @@ CREATE TABLE clicks (
           OR COALESCE(`timestamp`, '') = '' OR COALESCE(event_id, '') = ''
             THEN 'missing_field'
         -- The second test finds days that do not exist: February 30 is read as the 28th.
-        WHEN NOT REGEXP(`timestamp`, '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?Z$')
+        WHEN NOT REGEXP(`timestamp`, '^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}([.][0-9]{1,6})?Z$')
           OR COALESCE(
                 SUBSTRING(CAST(TRY_CAST(REPLACE(REPLACE(`timestamp`, 'T', ' '), 'Z', '')
-                                        AS TIMESTAMP(3)) AS STRING) FROM 1 FOR 10), '')
-             <> SUBSTRING(`timestamp` FROM 1 FOR 10)
+                                        AS TIMESTAMP(3)) AS STRING) FROM 1 FOR 19), '')
+             <> SUBSTRING(REPLACE(`timestamp`, 'T', ' ') FROM 1 FOR 19)
             THEN 'bad_timestamp'
         WHEN `timestamp` < '1990'
           OR TRY_CAST(REPLACE(REPLACE(`timestamp`, 'T', ' '), 'Z', '') AS TIMESTAMP(3))
-             > CAST(CURRENT_TIMESTAMP AS TIMESTAMP(3)) + INTERVAL '1' HOUR
+             > kafka_time + INTERVAL '1' HOUR
             THEN 'timestamp_out_of_range'
         WHEN NOT REGEXP(event_id, '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')
             THEN 'bad_event_id'
@@ -81,13 +83,10 @@ CREATE TABLE clicks (
             THEN 'bad_address'
     END,
 
-    -- One minute behind the newest event of each partition. A time ahead of now counts as now: the
-    -- wrong clock of one visitor must not make the events of all others late.
+    -- One minute behind the newest event of each partition. A time after that of the record counts as
+    -- the latter: the wrong clock of one visitor must not make the events of all others late.
     WATERMARK FOR row_time AS
-        CASE WHEN row_time > CAST(CURRENT_TIMESTAMP AS TIMESTAMP(3))
-             THEN CAST(CURRENT_TIMESTAMP AS TIMESTAMP(3))
-             ELSE row_time END
-        - INTERVAL '1' MINUTE
+        CASE WHEN row_time > kafka_time THEN kafka_time ELSE row_time END - INTERVAL '1' MINUTE
 ) WITH (
     'connector' = 'kafka',
     'properties.bootstrap.servers' = '',

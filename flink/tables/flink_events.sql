@@ -1,3 +1,4 @@
+-- Every event.
 CREATE TABLE flink_events (
     event_id STRING,
     event_time TIMESTAMP(6),

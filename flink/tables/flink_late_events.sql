@@ -1,3 +1,4 @@
+-- Events that came too late for their session.
 CREATE TABLE flink_late_events (
     kafka_partition INT,
     kafka_offset BIGINT,

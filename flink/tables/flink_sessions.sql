@@ -1,3 +1,5 @@
+-- Closed sessions. The columns mean the same as those of session_metrics in schema.sql; arrays and
+-- objects are JSON.
 CREATE TABLE flink_sessions (
     user_id STRING,
     total_events BIGINT,

@@ -67,6 +67,7 @@ DEAD_LETTERS: list[tuple[str, Any]] = [
     ("missing_field", VALID | {"user_id": "  "}),
     ("bad_timestamp", VALID | {"timestamp": "yesterday"}),
     ("bad_timestamp", VALID | {"timestamp": "2026-02-30T10:00:00Z"}),
+    ("bad_timestamp", VALID | {"timestamp": "2026-02-03T10:60:00Z"}),
     ("bad_timestamp", VALID | {"timestamp": "2026-02-03T10:00:00+01:00"}),
     ("bad_timestamp", VALID | {"timestamp": 1_767_322_985}),
     ("timestamp_out_of_range", VALID | {"timestamp": "1989-12-31T23:59:59Z"}),
