@@ -65,7 +65,7 @@ class Job:
             self._result.get()
 
     def stop(self, java: Any, savepoints: Path) -> None:
-        """Stop the job with a savepoint, from which a later run goes on."""
+        """Stop the job with a savepoint, from which a later run continues."""
         form = java.org.apache.flink.core.execution.SavepointFormatType.CANONICAL
         with explained_by_flink("the Flink job was not stopped with a savepoint"):
             self._client.stopWithSavepoint(False, savepoints.absolute().as_uri(), form).get()

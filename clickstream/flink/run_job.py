@@ -74,7 +74,7 @@ def run(settings: Settings, stop: Stop, folder: Path, *, bounded: bool) -> None:
     """Run the job until it ends or a stop is requested.
 
     folder: for connectors, logs and checkpoints. bounded: end at what is in the topic now, from
-    its beginning. Otherwise the job goes on from the checkpoint or savepoint of an earlier run, if
+    its beginning. Otherwise the job continues from the checkpoint or savepoint of an earlier run, if
     there is one of the same job. Raises UserError if the job fails.
     """
     statements = job_statements(SOURCES, settings, bounded=bounded)
@@ -85,7 +85,7 @@ def run(settings: Settings, stop: Stop, folder: Path, *, bounded: bool) -> None:
         shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True, exist_ok=True)
     with running_flink(jars, folder) as java:
-        logger.info("starting the Flink job, which takes some 10 s")
+        logger.info("starting the Flink job, which takes about 10 s")
         with stop.interrupting():
             job = submit(java, _configuration(state, bounded=bounded), statements)
         logger.info("the job runs; Ctrl-C stops it")
