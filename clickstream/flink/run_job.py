@@ -74,8 +74,8 @@ def run(settings: Settings, stop: Stop, folder: Path, *, bounded: bool) -> None:
     """Run the job until it ends or a stop is requested.
 
     folder: for connectors, logs and checkpoints. bounded: end at what is in the topic now, from
-    its beginning. Otherwise the job continues from the checkpoint or savepoint of an earlier run, if
-    there is one of the same job. Raises UserError if the job fails.
+    its beginning. Otherwise the job continues from the checkpoint or savepoint of an earlier run
+    of the same job, if there is one. Raises UserError if the job fails.
     """
     statements = job_statements(SOURCES, settings, bounded=bounded)
     folder.mkdir(exist_ok=True)
