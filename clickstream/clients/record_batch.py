@@ -58,6 +58,8 @@ def _decode(
     topic, number = partition
     base_offset, first_timestamp = header.base_offset, header.first_timestamp
     append_time = header.max_timestamp if header.timestamp_type == header.LOG_APPEND_TIME else None
+    last_offset = header.last_offset
+    offset = base_offset - 1
     end = 0
     for _ in range(header.records_count):
         size, position = decode_varint(data, end)
@@ -79,8 +81,12 @@ def _decode(
         is_cut = size > max_value_bytes and end > len(data)
         if not is_cut and _after_headers(data, position) != end:
             raise ValueError("the length of a record is wrong")
+        # Kafka does not check the offsets that a producer writes into an uncompressed batch.
+        if not offset < base_offset + offset_delta <= last_offset:
+            raise ValueError("the offset of a record is wrong")
+        offset = base_offset + offset_delta
         timestamp = first_timestamp + time_delta if append_time is None else append_time
-        yield Record(topic, number, base_offset + offset_delta, timestamp, key, value)
+        yield Record(topic, number, offset, timestamp, key, value)
 
 
 def _too_large(first_bytes: bytes, size: int, limit: int) -> UnusableValue:

@@ -156,6 +156,13 @@ def test_records_before_and_after_a_damaged_record_are_read() -> None:
     assert found == [(0, b"a"), (1, "unreadable"), (2, "unreadable"), (3, b"next")]
 
 
+@pytest.mark.parametrize("wrong", [-(2**31), -1, 0, 3, 2**31])
+def test_a_record_with_a_wrong_offset_is_unreadable(wrong: int) -> None:
+    sent = [Sent(offset, 1_000, b"key", b"a", []) for offset in (0, wrong, 2)]
+    found = values_of(fetched(batch_of(sent, 10, last_offset=12), packed([b"next"], 13)))
+    assert found == [(10, b"a"), (11, "unreadable"), (12, "unreadable"), (13, b"next")]
+
+
 def test_an_unreadable_record_says_its_batch_its_time_and_the_cause() -> None:
     record = fetched(packed(AB, 5, codec=GZIP, compress=lambda _: b"no codec")).take()[0]
     assert "offsets 0 to 6" in record.value.detail
