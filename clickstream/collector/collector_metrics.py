@@ -29,7 +29,7 @@ class CollectorMetrics(MetricsCollector):
         self._requests: Counter[int] = Counter()
         self._events = 0
         self._seconds = 0.0
-        # Requests that took at most so long and longer than the bucket before; the last: any time.
+        # Requests by bucket: above the limit of the bucket before. The last has no limit.
         self._acknowledged = [0] * (len(ACKNOWLEDGE_BUCKETS) + 1)
 
     def count_request(self, status: int) -> None:

@@ -1,6 +1,6 @@
 """Events in the form that the script for websites sends: read in one pass.
 
-Only a time, and the visitor for the key, are read; the rest is checked to be JSON.
+Of each event, only the time and the visitor are read. The rest is checked to be JSON.
 """
 
 from datetime import datetime
