@@ -113,7 +113,7 @@ def _figures(same: Sequence[Run]) -> list[str]:
     rates = [run.rate for run in same]
     own, postgres, broker = (
         median(sum(run.cpu.get(name, 0.0) for name in names) for run in same)
-        for names in ((CONSUMER, flink_sql.FLINK), POSTGRES, (BROKER,))
+        for names in ((CONSUMER, flink_sql.FLINK), (POSTGRES,), (BROKER,))
     )
     last = same[-1]
     return [

@@ -149,7 +149,6 @@ def _left(connection: Connection, sent: Mapping[int, int]) -> dict[str, tuple[in
 def _rows(measured: Sequence[GroupRun]) -> list[list[str]]:
     rows = []
     for each in measured:
-        postgres = sum(each.cpu.get(name, 0.0) for name in POSTGRES)
         own = sum(cpu for name, cpu in each.cpu.items() if name.startswith("consumer"))
         rows.append(
             [
@@ -160,7 +159,7 @@ def _rows(measured: Sequence[GroupRun]) -> list[list[str]]:
                 ", ".join(f"{member.ready:.1f}" for member in each.members),
                 ", ".join(f"{max(member.pauses):.1f}" for member in each.members),
                 f"{own:.1f}",
-                f"{postgres:.1f}",
+                f"{each.cpu.get(POSTGRES, 0.0):.1f}",
             ]
         )
     return rows

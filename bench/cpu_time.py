@@ -9,13 +9,7 @@ from clickstream.clients.postgres import Connection
 from clickstream.settings import Settings
 
 HOSTS = {"127.0.0.1", "localhost", "::1"}
-BACKENDS, REST, BROKER = "its backends", "rest of PostgreSQL", "broker"
-POSTGRES = (BACKENDS, REST)
-SELECT_BACKENDS = """
-    SELECT pid FROM pg_stat_activity
-    WHERE datname = current_database() AND backend_type = 'client backend'
-      AND pid <> pg_backend_pid()
-"""
+POSTGRES, BROKER = "PostgreSQL", "broker"
 
 
 class CpuClock:
@@ -43,18 +37,11 @@ class CpuClock:
     def _read(self) -> dict[str, float]:
         seconds = {name: tree_seconds(process) for name, process in self._processes.items()}
         if self._postgres:
-            backends = self._backends()
-            seconds[BACKENDS] = backends
             own = {self._connection.info.backend_pid}
-            seconds[REST] = tree_seconds(self._postgres, without=own) - backends
+            seconds[POSTGRES] = tree_seconds(self._postgres, without=own)
         if self._kafka:
             seconds[BROKER] = cpu_seconds(self._kafka)
         return seconds
-
-    def _backends(self) -> float:
-        with self._connection.cursor() as cursor:
-            cursor.execute(SELECT_BACKENDS)
-            return sum(cpu_seconds(psutil.Process(pid)) for (pid,) in cursor)
 
 
 def cpu_seconds(process: psutil.Process) -> float:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -56,9 +56,11 @@ class Script:
         self.check()
 
     def size_mib(self) -> float:
-        """Return the resident size of the script and its children, MiB."""
-        processes = (self.process, *self.process.children(recursive=True))
-        return sum(each.memory_info().rss for each in processes) / 2**20
+        """Return the resident size of the script and its children, MiB; 0 if it has ended."""
+        with suppress(psutil.NoSuchProcess):
+            processes = (self.process, *self.process.children(recursive=True))
+            return sum(each.memory_info().rss for each in processes) / 2**20
+        return 0.0
 
     def check(self) -> None:
         """Raise UserError if the script has failed."""

@@ -57,7 +57,7 @@ def _rows(measured: Sequence[Run], part: int) -> list[list[str]]:
             f"{each.rate:,.0f}",
             f"{each.rate / measured[0].rate:.2f}",
             f"{each.cpu[CONSUMER]:.1f}",
-            f"{sum(each.cpu.get(name, 0.0) for name in POSTGRES):.1f}",
+            f"{each.cpu.get(POSTGRES, 0.0):.1f}",
             f"{each.hot_share:.0%}",
         ]
         for number, each in enumerate(measured, 1)
