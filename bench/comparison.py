@@ -117,7 +117,7 @@ def _figures(same: Sequence[Run]) -> list[str]:
     )
     last = same[-1]
     return [
-        f"{last.side}, {last.visitors:,} visitors, {len(same)} runs",
+        f"{last.side}, {last.visitors:,} visitors, {len(same)} x {last.events:,}",
         *(f"{rate:,.0f}" for rate in (median(rates), min(rates), max(rates))),
         *(f"{cpu:.1f}" if cpu else "" for cpu in (own, postgres, broker)),
         "" if last.hot_share is None else f"{last.hot_share:.0%}",

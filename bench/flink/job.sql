@@ -12,12 +12,17 @@ FROM clicks;
 
 INSERT INTO flink_sessions
 WITH events AS (
-    SELECT *,
+    SELECT user_id, row_time, event_type, page_url, referrer, user_agent, ip_address, device_type,
+           country, order_id, price, quantity, engaged_ms,
            CAST(`timestamp` AS TIMESTAMP(6)) AS event_time,
            CAST(CAST(`timestamp` AS TIMESTAMP(6)) AS STRING) || event_id AS event_key,
            event_type = 'purchase' AS is_purchase,
-           CASE WHEN event_type IN ('page_view', 'click', 'hover', 'scroll', 'add_to_cart')
-                THEN product_id END AS viewed_product
+           -- The same expression for the list and the number: Flink then keeps the values once.
+           JSON_STRING(page_url) AS page,
+           JSON_STRING(referrer) AS referrer_text,
+           JSON_STRING(CASE WHEN event_type IN ('page_view', 'click', 'hover', 'scroll', 'add_to_cart')
+                            THEN product_id END) AS viewed_product,
+           JSON_STRING(CASE WHEN event_type = 'search' THEN search_query END) AS search
     FROM clicks
 )
 -- The first of several values is that of the smallest key: MIN(key || value), without the 62
@@ -29,19 +34,19 @@ SELECT user_id,
        MAX(event_time),
        SUBSTRING(MIN(event_key) FROM 27),
        SUBSTRING(MAX(event_key) FROM 27),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(page_url), ','), '') || ']',
-       CAST(COUNT(DISTINCT page_url) AS INT),
+       '[' || COALESCE(LISTAGG(DISTINCT page, ','), '') || ']',
+       CAST(COUNT(DISTINCT page) AS INT),
        SUBSTRING(MIN(event_key || page_url) FROM 63),
        SUBSTRING(MIN(event_key || referrer) FROM 63),
        SUBSTRING(MAX(event_key || page_url) FROM 63),
        CAST(COALESCE(SUM(price * COALESCE(quantity, 1)) FILTER (WHERE is_purchase), 0)
             AS DECIMAL(38, 4)),
        COUNT(DISTINCT order_id) FILTER (WHERE is_purchase),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(viewed_product), ','), '') || ']',
+       '[' || COALESCE(LISTAGG(DISTINCT viewed_product, ','), '') || ']',
        CAST(COUNT(DISTINCT viewed_product) AS INT),
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(search_query), ','), '') || ']',
-       '[' || COALESCE(LISTAGG(DISTINCT JSON_STRING(referrer), ','), '') || ']',
-       CAST(COUNT(DISTINCT referrer) AS INT),
+       '[' || COALESCE(LISTAGG(DISTINCT search, ','), '') || ']',
+       '[' || COALESCE(LISTAGG(DISTINCT referrer_text, ','), '') || ']',
+       CAST(COUNT(DISTINCT referrer_text) AS INT),
        SUBSTRING(MIN(event_key || user_agent) FROM 63),
        SUBSTRING(MIN(event_key || ip_address) FROM 63),
        SUBSTRING(MIN(event_key || device_type) FROM 63),
