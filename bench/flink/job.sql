@@ -22,7 +22,7 @@ WITH events AS (
            JSON_STRING(referrer) AS referrer_text,
            JSON_STRING(CASE WHEN event_type IN ('page_view', 'click', 'hover', 'scroll', 'add_to_cart')
                             THEN product_id END) AS viewed_product,
-           JSON_STRING(CASE WHEN event_type = 'search' THEN search_query END) AS search
+           JSON_STRING(CASE WHEN event_type = 'search' THEN search_query END) AS searched_text
     FROM clicks
 )
 -- The first of several values is that of the smallest key: MIN(key || value), without the 62
@@ -44,7 +44,7 @@ SELECT user_id,
        COUNT(DISTINCT order_id) FILTER (WHERE is_purchase),
        '[' || COALESCE(LISTAGG(DISTINCT viewed_product, ','), '') || ']',
        CAST(COUNT(DISTINCT viewed_product) AS INT),
-       '[' || COALESCE(LISTAGG(DISTINCT search, ','), '') || ']',
+       '[' || COALESCE(LISTAGG(DISTINCT searched_text, ','), '') || ']',
        '[' || COALESCE(LISTAGG(DISTINCT referrer_text, ','), '') || ']',
        CAST(COUNT(DISTINCT referrer_text) AS INT),
        SUBSTRING(MIN(event_key || user_agent) FROM 63),
