@@ -11,8 +11,8 @@ from bench.scripts import PROJECT, run
 from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.settings import Settings
 
-# A side that has stored nothing more for this long has stored what it will store: a killed member of
-# a consumer group can keep its partitions for 45 s, and longer within a transaction.
+# A side that has stored nothing more for this long has stored what it will store. A killed member
+# of a consumer group can keep its partitions for 45 s, and longer within a transaction.
 UNCHANGED_SECONDS = 120.0
 POLL_SECONDS = 1.0
 # LaminarDB has an option to create them, which created none.
