@@ -1,6 +1,8 @@
 """The pages name only files and tests that exist, and ARCHITECTURE.md stays one page."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,8 @@ def headings(path: Path) -> set[str]:
 def test_every_folder_that_a_page_names_exists(page: str) -> None:
     named = set(re.findall(r"^\| `(\w+)/` \|", (ROOT / page).read_text(), re.M))
     assert {name for name in named if not (ROOT / "clickstream" / name).is_dir()} == set()
+
+
+def test_the_capacity_table_is_that_of_the_model() -> None:
+    computed = subprocess.check_output([sys.executable, "docs/capacity.py"], cwd=ROOT, text=True)
+    assert computed in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
