@@ -37,7 +37,7 @@ class GoneMembers:
         self._database = database
         self._interval = Interval(INTERVAL_SECONDS)
         self._suspects: set[str] = set()
-        self._removed: set[str] = set()
+        self._tried: set[str] = set()
 
     def remove_before_join(self) -> None:
         """Remove all of them, because Kafka lets a join wait for them.
@@ -61,16 +61,21 @@ class GoneMembers:
             self._remove(self._suspects & suspects)
 
     def _find(self, cursor: Cursor) -> set[str]:
-        """Return the ids of these members without those that were removed before."""
+        """Return the ids of these members without those that `_remove` had before."""
         settings = self._settings
         gone = positions.gone_members(cursor, settings.kafka_topic, settings.kafka_group_id)
-        self._removed &= gone
-        return gone - self._removed
+        self._tried &= gone
+        return gone - self._tried
 
     def _remove(self, member_ids: Collection[str]) -> None:
-        """Make Kafka remove members. It ignores those that are no members any more."""
+        """Make Kafka remove members. It ignores those that are no members any more.
+
+        Each is tried once: a Kafka that does not answer costs REQUEST_TIMEOUT_MS, and the session
+        of the member times out soon.
+        """
         if not member_ids:
             return
+        self._tried |= set(member_ids)
         members = [MemberToRemove(member_id) for member_id in member_ids]
         options = {**connection_options(self._settings), "bootstrap_timeout_ms": REQUEST_TIMEOUT_MS}
         try:
@@ -79,7 +84,6 @@ class GoneMembers:
         except KafkaError as error:
             logger.warning("Kafka did not remove a consumer that has ended: %s", first_line(error))
             return
-        self._removed |= set(member_ids)
         for member_id, answer in answers.items():
             if answer is NoError:
                 logger.info("removed member %s, which has ended, from its group", member_id)
