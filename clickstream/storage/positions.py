@@ -82,11 +82,12 @@ COUNT_OWN_PARTITIONS = f"""
     SELECT count(*) FROM {_OWNED}
     WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s) AND a.pid = pg_backend_pid()
 """  # noqa: S608 - built of constants
-# Members of the group whose connection has ended, as it does with their process.
+# Members of the group whose connection has ended, as it does with their process. A partition that
+# nobody has acquired yet may still name a member that has lost it and has a new connection.
 SELECT_GONE_MEMBERS = f"""
-    SELECT DISTINCT p.member_id FROM stream_positions p
+    SELECT p.member_id FROM stream_positions p
     WHERE p.topic = %(topic)s AND p.group_id = %(group)s AND p.member_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE {IS_OWNER})
+    EXCEPT SELECT p.member_id FROM {_OWNED}
 """  # noqa: S608 - built of constants
 FORGET_MEMBER = """
     UPDATE stream_positions SET member_id = NULL WHERE owner_pid = pg_backend_pid()

@@ -121,3 +121,15 @@ def test_a_member_of_the_group_is_gone_if_its_connection_ended_before_it_was_rel
         with stays, stays.cursor() as cursor:
             assert positions.gone_members(cursor, TOPIC.name, "a-group") == {"ended"}
             assert positions.gone_members(cursor, TOPIC.name, "b-group") == set()
+
+
+def test_a_member_that_has_lost_a_partition_is_not_gone_after_it_connected_again(
+    settings: Settings, query: Query
+) -> None:
+    with closing(connect(settings, application="member")) as before:
+        positions.acquire(before, TOPIC, "a-group", "a test", {0: 0, 1: 0}, member_id="stays")
+    eventually(lambda: query(COUNT_MEMBERS) == [(0,)])
+    with closing(connect(settings, application="member")) as again:
+        positions.acquire(again, TOPIC, "a-group", "a test", {0: 0}, member_id="stays")
+        with again, again.cursor() as cursor:
+            assert positions.gone_members(cursor, TOPIC.name, "a-group") == set()
