@@ -27,7 +27,7 @@ from clickstream.settings import Settings
 TITLE = "One consumer, Flink SQL and PostgreSQL alone"
 LOADS = (10_000, 100_000)
 FLOOR, LIVE_FLOOR = "floor", "floor, live sessions"
-OTHERS = (flink_sql.FLINK, FLOOR, LIVE_FLOOR)
+OTHERS = (*flink_sql.JOBS, FLOOR, LIVE_FLOOR)
 COLUMNS = ("", "events/s", "lowest", "highest", "own CPU", "PostgreSQL", "broker", "HOT", "MiB")
 NOTE = "CPU in microseconds per event. HOT: share of the updates of sessions. MiB: the process."
 
@@ -69,7 +69,7 @@ def _round(settings: Settings, visitors: int, events: int) -> list[Run]:
     with servers.database(settings) as own:
         measured = [drain(own, visitors, events)]
         if flink_sql.is_installed():
-            measured.append(flink_sql.drain(own, visitors, events))
+            measured += [flink_sql.drain(side, own, visitors, events) for side in flink_sql.JOBS]
         with closing(Floor(own, visitors)) as floor:
             measured.append(floor.store(FLOOR, floor.final_sessions()))
             verify(own)
@@ -113,7 +113,7 @@ def _figures(same: Sequence[Run]) -> list[str]:
     rates = [run.rate for run in same]
     own, postgres, broker = (
         median(sum(run.cpu.get(name, 0.0) for name in names) for run in same)
-        for names in ((CONSUMER, flink_sql.FLINK), (POSTGRES,), (BROKER,))
+        for names in ((CONSUMER, *flink_sql.JOBS), (POSTGRES,), (BROKER,))
     )
     last = same[-1]
     return [

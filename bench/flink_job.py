@@ -1,10 +1,12 @@
-"""Runs the Flink SQL job of the benchmarks until it has read what is in the topic.
+"""Runs a Flink SQL job of the benchmarks until it has read what is in the topic.
 
-It is a process of its own, started by bench/flink_sql.py, with the settings in its environment.
+It is a process of its own, started by bench/flink_sql.py, with the settings in its environment and
+the file of the job, in bench/flink, as its argument.
 """
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import sleep
@@ -26,15 +28,15 @@ HEAP = {"_JAVA_OPTIONS": "-Xmx6g"}
 
 def main() -> int:
     """Run the job and return the exit status."""
-    return cli.run(lambda: _run(Settings.from_mapping(os.environ)))
+    return cli.run(lambda: _run(Settings.from_mapping(os.environ), sys.argv[1]))
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, job_file: str) -> int:
     os.environ.update(HEAP)
     jars = connector_jars(SOURCES, JARS)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        statements = job_statements(_sources(folder), settings, bounded=True)
+        statements = job_statements(_sources(folder, job_file), settings, bounded=True)
         configuration = {
             "parallelism.default": str(os.cpu_count() or 1),
             "execution.checkpointing.interval": "10 s",
@@ -51,13 +53,13 @@ def _run(settings: Settings) -> int:
     return cli.DONE
 
 
-def _sources(folder: Path) -> Path:
+def _sources(folder: Path, job_file: str) -> Path:
     """Return a folder with our source table and job, and the tables to write of flink/."""
     tables = folder / "tables"
     tables.mkdir()
     for path in (OURS / "clicks.sql", *(SOURCES / "tables" / name for name in SINKS)):
         shutil.copy(path, tables)
-    shutil.copy(OURS / "job.sql", folder)
+    shutil.copy(OURS / job_file, folder / "job.sql")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""A plain Flink SQL job on the same topic and the same PostgreSQL: rows and sessions."""
+"""Plain Flink SQL jobs on the same topic and the same PostgreSQL: rows and sessions."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -14,8 +14,11 @@ from clickstream.flink import run_job
 from clickstream.settings import Settings
 
 FLINK = "Flink SQL"
-JOB = ("-m", "bench.flink_job")
+FEW_METRICS = "Flink SQL, few metrics"
+# The files of the jobs, in bench/flink.
+JOBS = {FLINK: "all_metrics.sql", FEW_METRICS: "few_metrics.sql"}
 SAMPLE_SECONDS = 0.1
+EMPTY_TABLES = "TRUNCATE flink_events, flink_sessions"
 HAS_ROWS = "SELECT EXISTS (SELECT FROM flink_events)"
 COUNT_SESSIONS = "SELECT count(*) FROM flink_sessions"
 COUNT_EVENTS = "SELECT count(*) FROM flink_events"
@@ -36,19 +39,20 @@ def is_installed() -> bool:
     return find_spec("pyflink") is not None
 
 
-def drain(settings: Settings, visitors: int, events: int) -> Run:
-    """Run the job until it has stored what is in the topic, and compare its sessions with ours.
+def drain(side: str, settings: Settings, visitors: int, events: int) -> Run:
+    """Run a job until it has stored what is in the topic, and compare its sessions with ours.
 
-    The time is that between the first and the last row. settings: of a database in which a
-    consumer has stored the same topic. Raises UserError if there is a difference.
+    The time is that between the first and the last row. side: of JOBS. settings: of a database in
+    which a consumer has stored the same topic. Raises UserError if there is a difference.
     """
     with (
         closing(connect(settings, application="bench")) as connection,
-        running(PROJECT, settings, *JOB) as job,
+        running(PROJECT, settings, "-m", "bench.flink_job", JOBS[side]) as job,
     ):
         run_job.create_tables(connection)
         connection.autocommit = True
         cursor = connection.cursor()
+        cursor.execute(EMPTY_TABLES)
 
         def value(query: str) -> int:
             cursor.execute(query)
@@ -57,7 +61,7 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
         sessions = value(OUR_SESSIONS)
         _wait(job, lambda: bool(value(HAS_ROWS)))
         begin = monotonic()
-        clock = CpuClock(settings, connection, {FLINK: job.process})
+        clock = CpuClock(settings, connection, {side: job.process})
         # Counting the sessions is cheap: they come at the end.
         _wait(job, lambda: value(COUNT_SESSIONS) >= sessions)
         _wait(job, lambda: value(COUNT_EVENTS) >= events)
@@ -67,7 +71,7 @@ def drain(settings: Settings, visitors: int, events: int) -> Run:
         job.wait()
         if differences := value(DIFFERENCES):
             raise UserError(f"{differences} sessions of Flink differ from the consumer's")
-    return Run(FLINK, visitors, events, seconds, per_event(cpu, events), peak_mib=peak)
+    return Run(side, visitors, events, seconds, per_event(cpu, events), peak_mib=peak)
 
 
 def _wait(job: Script, is_reached: Callable[[], bool]) -> None:

@@ -12,8 +12,8 @@ RATES = (100, 1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 # Measured: CPU microseconds per event, of 100,000 visitors.
 CONSUMER_MICROSECONDS = 30
-POSTGRES_MICROSECONDS = 22
-FLINK_MICROSECONDS = 55
+POSTGRES_MICROSECONDS = 20
+FLINK_MICROSECONDS = 220
 # Measured: bytes per event, of simulated visitors, with indexes and the event's part of a session.
 POSTGRES_BYTES = 480 + 70
 WRITE_AHEAD_LOG_BYTES = 670
@@ -49,17 +49,19 @@ def need(rate: int) -> Need:
     flink_slots = _cores(rate, FLINK_MICROSECONDS)
     postgres_cores = _cores(rate, POSTGRES_MICROSECONDS)
     log = rate * WRITE_AHEAD_LOG_BYTES
+    fits_postgres = postgres_cores <= MOST_POSTGRES_CORES and log <= MOST_LOG_BYTES
+    readers = consumers if fits_postgres else flink_slots
     a_day = rate * SECONDS_OF_A_DAY
     return Need(
         rate,
-        max(6, 6 * ceil(consumers * PARTITIONS_PER_READER / 6)),
+        6 * ceil(readers * PARTITIONS_PER_READER / 6),
         consumers,
         flink_slots,
         postgres_cores,
         log,
         a_day * POSTGRES_BYTES,
         a_day * OPENSEARCH_BYTES,
-        postgres_cores <= MOST_POSTGRES_CORES and log <= MOST_LOG_BYTES,
+        fits_postgres,
     )
 
 
