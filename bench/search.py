@@ -34,16 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(events: int, visitors: int, rounds: int) -> int:
-    with servers.running(["kafka", "postgres"]) as settings, null_search() as null:
+    with servers.running(["kafka", "postgres"]) as settings:
         produce(settings, events, visitors)
-        searching = replace(
-            settings,
-            opensearch_host=null["OPENSEARCH_HOST"],
-            opensearch_port=int(null["OPENSEARCH_PORT"]),
-            opensearch_use_ssl=False,
-        )
         pairs = [
-            (_drain(settings, visitors, events), _drain(searching, visitors, events))
+            (_drain(settings, visitors, events), _drain_indexed(settings, visitors, events))
             for _ in range(rounds)
         ]
     ratio = median(beside.rate / alone.rate for alone, beside in pairs)
@@ -60,6 +54,18 @@ def _run(events: int, visitors: int, rounds: int) -> int:
 def _drain(settings: Settings, visitors: int, events: int) -> Run:
     with servers.database(settings) as own:
         return drain(own, visitors, events)
+
+
+def _drain_indexed(settings: Settings, visitors: int, events: int) -> Run:
+    """Run the consumer with a new search server: indexes belong to one database."""
+    with null_search() as null:
+        searching = replace(
+            settings,
+            opensearch_host=null["OPENSEARCH_HOST"],
+            opensearch_port=int(null["OPENSEARCH_PORT"]),
+            opensearch_use_ssl=False,
+        )
+        return _drain(searching, visitors, events)
 
 
 def _row(number: int, pair: tuple[Run, Run]) -> list[str]:
