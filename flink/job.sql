@@ -21,12 +21,13 @@ WITH on_time AS (
            kafka_partition * 1000000000000 + kafka_offset AS kafka_position
     FROM clicks
     WHERE problem IS NULL
-      -- One millisecond more than late, because an event at the end of a window belongs to it.
+      -- One millisecond more than the watermark: an event exactly at the end of a window belongs to
+      -- it, and Flink closes the window one millisecond before its end.
       AND (CURRENT_WATERMARK(row_time) IS NULL
            OR row_time > CURRENT_WATERMARK(row_time) + INTERVAL '0.001' SECOND)
 ),
--- Duplicates have the same time. When the watermark reaches this time, all of them are here that are
--- not late. Then the first one in Kafka is kept, and Flink drops the state of the event.
+-- Duplicates have the same time. When the watermark reaches this time, all that are not late have
+-- arrived. Then the first one in Kafka is kept, and Flink drops the state of the event.
 marked AS (
     SELECT *,
            MIN(kafka_position) OVER (
@@ -52,7 +53,7 @@ events AS (
 -- characters of the key.
 SELECT user_id,
        COUNT(*) AS total_events,
-       -- {"click"=1} becomes {"click":1}; the = is that behind a quote without a backslash.
+       -- {"click"=1} becomes {"click":1}: replaces each = after a quote that has no backslash.
        REGEXP_REPLACE(CAST(COLLECT(JSON_STRING(event_type)) AS STRING),
                       '(?<=(?<!\\)(\\\\){0,256}")=', ':') AS event_type_counts,
        MIN(event_time) AS first_event_timestamp,

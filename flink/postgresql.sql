@@ -2,8 +2,8 @@
 -- reads nor writes. `python -m clickstream flink run` creates them.
 --
 -- JSON, UUIDs and addresses are text: Flink's JDBC connector writes them as text, which PostgreSQL
--- takes for such a column only if the JDBC address has an option for it. The job has checked them, so
--- that casts such as event_id::uuid and unique_pages::jsonb always succeed.
+-- takes for such a column only with the option stringtype=unspecified in the JDBC address. The job has
+-- checked them, so that casts such as event_id::uuid and unique_pages::jsonb always succeed.
 
 CREATE TABLE IF NOT EXISTS flink_events (
     event_id          text        NOT NULL COLLATE "C",

@@ -1,7 +1,7 @@
 -- Sessions of flink_sessions and session_metrics that differ, by visitor and time of the first event:
 -- both sides as JSON, NULL on the side that lacks the session, and the number of the visitor's late
--- events. A session of session_metrics that is open is compared only if flink_sessions has it, where
--- there are no open sessions.
+-- events. An open session of session_metrics is compared only if flink_sessions has it, too:
+-- flink_sessions has no open sessions.
 
 WITH flink AS (
     SELECT user_id, total_events, event_type_counts::jsonb AS event_type_counts,
