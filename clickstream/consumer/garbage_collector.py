@@ -5,8 +5,9 @@ import gc
 # The collector looks for reference cycles when this many more objects were created than deleted.
 # Python deletes everything else without it, also our records, events and sessions. Cycles come from
 # kafka-python: about 25 small objects of each poll that finds no record. The default of Python
-# (700, or 2,000 from 3.14 on) lets the collector visit all open sessions again and again, which
-# takes a sixth of the consumer's CPU time; with this number, cycles hold at most about 25 MB.
+# (700 or 2,000, depending on its version) lets the collector visit all open sessions again and
+# again, which takes a sixth of the consumer's CPU time; with this number, cycles hold at most about
+# 25 MB.
 NEW_OBJECTS = 200_000
 
 
