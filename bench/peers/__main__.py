@@ -1,4 +1,4 @@
-"""Events and sessions that this pipeline and its peers store of the same traffic, with two kills.
+"""Events and sessions that this pipeline and its peers store of traffic of the same kind.
 
 Simulated visitors, of whose events some are late and some are sent twice. While they are sent, the
 side under test is ended twice by SIGKILL and started again. Then its tables are compared with the
