@@ -31,7 +31,7 @@ SECONDS_OF_A_DAY = 86_400
 
 
 class Need(NamedTuple):
-    """What a rate needs. Bytes are per day. store: who keeps the rows."""
+    """The resources for one rate. Bytes are per day, except those of the log."""
 
     rate: int
     partitions: int

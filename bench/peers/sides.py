@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Where a side stores events and sessions.
+    """The tables in which a side stores events and sessions.
 
     events: the table, with a column event_id. sessions: a query of the table that has the columns
     user_id, first and last event time in milliseconds since 1970, and number of events.

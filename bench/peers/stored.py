@@ -1,4 +1,4 @@
-"""What a side has stored, compared with the topic and with the truth file."""
+"""Comparison of the tables of a side with the topic and with the truth file."""
 
 from collections import Counter
 from collections.abc import Iterator

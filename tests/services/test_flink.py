@@ -110,7 +110,7 @@ def test_flink_computes_the_sessions_of_the_consumer(
     start_script: StartScript,
     query: Query,
 ) -> None:
-    """Of a real log, random events and simulated traffic, with disorder and duplicates."""
+    """The input: a real log, random events, simulated traffic, in disorder and with duplicates."""
     now = datetime.now(UTC)
     random = disordered(random_events(2_000, 60, seed=5))
     send_to_used_partitions(environment, [*real_log(), *random, *simulated(run_script, now)], now)

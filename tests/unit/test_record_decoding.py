@@ -56,7 +56,7 @@ class AbortedTransaction(NamedTuple):
 
 @dataclass
 class Fetched:
-    """What a broker answers to a fetch from offset 0."""
+    """The answer of a broker to a fetch from offset 0."""
 
     data: bytes
     aborted: list[AbortedTransaction]
