@@ -9,6 +9,7 @@ this folder says how it measures. Run it from the project's folder:
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -61,10 +62,8 @@ def _all_seconds(settings: Settings, rounds: int) -> Iterator[tuple[str, list[fl
     with TemporaryDirectory() as folder:
         for arguments in COMMANDS:
             paths = [str(Path(folder) / each) if "." in each else each for each in arguments]
-            yield (
-                " ".join((SCRIPT, *arguments)),
-                [_seconds(lambda: run(PROJECT, settings, SCRIPT, *paths)) for _ in range(rounds)],  # noqa: B023
-            )
+            command = partial(run, PROJECT, settings, SCRIPT, *paths)
+            yield " ".join((SCRIPT, *arguments)), [_seconds(command) for _ in range(rounds)]
     with _live_reader(settings) as reader:
         yield f"{SCRIPT} --watch, first figures", [_seconds(reader.read)]
         yield f"{SCRIPT} --watch, next figures", [_seconds(reader.read) for _ in range(rounds)]
