@@ -1,6 +1,6 @@
--- The tables, functions and views of the clickstream pipeline, applied by create_schema.py. It creates
--- what is missing; clickstream/storage/upgrades has what changes the tables of an earlier version.
--- Each change needs a new version: databases of the version below are left as they are.
+-- The tables, functions and views of the clickstream pipeline. create_schema.py applies this file, which
+-- creates what is missing; the files of clickstream/storage/upgrades change the tables of earlier
+-- versions. Each change needs a new version: a database of the version below is not changed.
 -- PostgreSQL 14 or later; with the timescaledb extension, clickstream_events becomes a hypertable.
 -- Columns with COLLATE "C" are compared and sorted by code point.
 
@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS session_metrics (
     landing_page              text        COLLATE "C",
     entry_referrer            text        COLLATE "C",
     exit_page                 text        COLLATE "C",
-    -- Wider than numeric(20,4), so that no sum of valid prices can stop the stream.
+    -- Wider than numeric(20,4), so that no sum of valid prices can be too large for it.
     total_revenue             numeric(38, 4) NOT NULL,
     orders_count              bigint      NOT NULL,
     products_viewed           jsonb       NOT NULL,
@@ -239,7 +239,7 @@ CREATE TABLE IF NOT EXISTS search_cursor (
     token             text        NOT NULL,
     system_identifier text        NOT NULL,
     moved_at          timestamptz NOT NULL DEFAULT now(),
-    -- The backfill goes in the order of the events' keys. The last key; NULL when it is finished.
+    -- Key of the last event that the backfill indexed, in the order of the keys; NULL when it is finished.
     filled_time       timestamptz,
     filled_id         uuid,
     announced         bigint
@@ -276,7 +276,7 @@ CREATE TABLE IF NOT EXISTS conversion_events (
 -- Help, answer 9756891; November 2026), and others of the same kinds. Rows that exist stay as they
 -- are.
 
--- A search engine gives its name to the source: www.google.de is google.
+-- The source of a search engine is its name: google for www.google.de.
 INSERT INTO source_categories (source, category, name)
 VALUES ('ya.ru', 'search', 'yandex'), ('google shopping', 'shopping', NULL),
        ('com.google.android.googlequicksearchbox', 'search', 'google')
@@ -462,8 +462,8 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN page_url IS NOT NULL THEN coalesce(nullif(
     regexp_replace(page_url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$', '', 'g'), ''), '/') END;
 
--- The days or weeks from the first event to the last one. Views join what happened in each of them,
--- by a range of time, so that a view that is filtered by its day reads only that part of an index.
+-- The days or weeks from the first event to the last one. Views join the rows of each of them by a range
+-- of time, so that a filter of a view by its day reads only that part of an index.
 CREATE OR REPLACE FUNCTION report_periods(unit text)
 RETURNS TABLE (first_day date, starts timestamptz, ends timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -545,7 +545,7 @@ RETURN right('.' || host, length(regexp_replace(other_host, '^www\.', '')) + 1)
        = '.' || regexp_replace(host, '^www\.', '');
 
 -- GA4's default channel group, by the rules and in the order of Google's table (Analytics Help,
--- answer 9756891; November 2026). As there, letters may be of any case.
+-- answer 9756891; November 2026). As in these rules, upper and lower case are the same.
 CREATE OR REPLACE FUNCTION default_channel_group(
     source text, medium text, campaign text, source_category text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -706,9 +706,9 @@ CROSS JOIN LATERAL (
 ) AS counted
 ORDER BY first_day, weeks_later;
 
--- The source of each session. Ten ad networks mark only ads, so that their click id is enough. Meta
--- and Pinterest mark every link, so that a referrer says more. OFFSET 0 keeps PostgreSQL from
--- computing a value once for each place that uses it.
+-- The source of each session. Ten ad networks add a click id only to ads, so that it is enough. Meta
+-- and Pinterest add one to every link, so that a referrer comes first. OFFSET 0 keeps PostgreSQL from
+-- computing a value again in each expression that uses it.
 CREATE OR REPLACE VIEW session_sources AS
 SELECT s.session_id, s.user_id, s.first_event_timestamp, page.referrer_host,
        found.source, found.medium, page.campaign, page.term, page.content,
@@ -783,8 +783,8 @@ CROSS JOIN LATERAL (
                          ELSE '(none)' END AS medium
     OFFSET 0) AS found;
 
--- A row is that of the visitor's first session, so that a filter by first_seen reads an index. With
--- OFFSET 0 the last source is computed only for the visitors that are left.
+-- Each row starts from the visitor's first session, so that a filter by first_seen reads an index. With
+-- OFFSET 0 the last source is computed only for the visitors that pass the filter.
 CREATE OR REPLACE VIEW visitors AS
 SELECT first.user_id, first.first_event_timestamp AS first_seen, total.last_seen, total.sessions,
        total.events, total.orders, total.revenue,

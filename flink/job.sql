@@ -1,8 +1,9 @@
--- The job: what becomes of each record. The tables are in tables/, README.md explains the job.
+-- The job: it turns records into events, sessions, late events and dead letters. The tables are in
+-- tables/, README.md explains the job.
 EXECUTE STATEMENT SET
 BEGIN
 
--- Every event, also the late ones. A duplicate writes the row of its event again.
+-- All events, also late ones. A duplicate writes the row of its event again.
 INSERT INTO flink_events
 SELECT LOWER(event_id), event_time, event_type, user_id, page_url, referrer, user_agent, ip_address,
        device_type, country, city, CAST(success AS BOOLEAN), product_id, product_category,
@@ -16,18 +17,18 @@ WHERE problem IS NULL;
 INSERT INTO flink_sessions
 WITH on_time AS (
     SELECT *,
-           -- Orders the events of a visitor, as text: 26 characters of time, then the id.
+           -- Key that orders the events of a visitor: 26 characters of time, then the id.
            CAST(event_time AS STRING) || LOWER(event_id) AS event_key,
            kafka_partition * 1000000000000 + kafka_offset AS kafka_position
     FROM clicks
     WHERE problem IS NULL
-      -- One millisecond more than the watermark: an event exactly at the end of a window belongs to
-      -- it, and Flink closes the window one millisecond before its end.
+      -- One millisecond above the watermark: an event exactly at the end of a window belongs to the
+      -- window, and Flink closes it one millisecond before its end.
       AND (CURRENT_WATERMARK(row_time) IS NULL
            OR row_time > CURRENT_WATERMARK(row_time) + INTERVAL '0.001' SECOND)
 ),
--- Duplicates have the same time. When the watermark reaches this time, all that are not late have
--- arrived. Then the first one in Kafka is kept, and Flink drops the state of the event.
+-- Duplicates have the same time. When the watermark reaches this time, all duplicates that are not late
+-- have arrived. Then the first record in Kafka is kept, and Flink drops the state of the event.
 marked AS (
     SELECT *,
            MIN(kafka_position) OVER (
@@ -49,7 +50,7 @@ events AS (
     FROM marked
     WHERE kafka_position = first_position
 )
--- The first of several values is that of the smallest key: MIN(key || value), without the 62
+-- The value of the first event is found by the smallest key: MIN(key || value), without the 62
 -- characters of the key.
 SELECT user_id,
        COUNT(*) AS total_events,
@@ -88,7 +89,7 @@ SELECT user_id,
 FROM TABLE(SESSION(TABLE events PARTITION BY user_id, DESCRIPTOR(row_time), INTERVAL '30' MINUTE))
 GROUP BY user_id, window_start, window_end;
 
--- The late events: their session may be closed already.
+-- Late events: their session may be closed already.
 INSERT INTO flink_late_events
 SELECT kafka_partition, kafka_offset, user_id, event_time, LOWER(event_id), event_type,
        TIMESTAMPDIFF(SECOND, row_time, CURRENT_WATERMARK(row_time))

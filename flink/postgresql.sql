@@ -1,9 +1,9 @@
--- The tables that the Flink job writes. They stand beside those of schema.sql, which the job neither
--- reads nor writes. `python -m clickstream flink run` creates them.
+-- The tables that the Flink job writes, beside those of schema.sql, which the job neither reads nor
+-- writes. `python -m clickstream flink run` creates them.
 --
--- JSON, UUIDs and addresses are text: Flink's JDBC connector writes them as text, which PostgreSQL
--- takes for such a column only with the option stringtype=unspecified in the JDBC address. The job has
--- checked them, so that casts such as event_id::uuid and unique_pages::jsonb always succeed.
+-- JSON, UUIDs and addresses are text: Flink's JDBC connector writes text, which PostgreSQL accepts for
+-- columns of these types only with the option stringtype=unspecified in the JDBC address. The job has
+-- checked the texts, so that casts such as event_id::uuid and unique_pages::jsonb always succeed.
 
 CREATE TABLE IF NOT EXISTS flink_events (
     event_id          text        NOT NULL COLLATE "C",

@@ -42,7 +42,7 @@ resource "aiven_service_integration" "connect" {
   destination_service_name = aiven_kafka_connect.this[0].service_name
 }
 
-# What the connector could not read or OpenSearch refused.
+# Dead letters: records that the connector could not read or OpenSearch refused.
 resource "aiven_kafka_topic" "dead_letters" {
   count = local.connector_enabled ? 1 : 0
 
@@ -80,14 +80,14 @@ resource "aiven_kafka_connector" "opensearch" {
     "connection.password" = aiven_opensearch_user.pipeline[0].password
     "type.name"           = "_doc"
 
-    # The key is the visitor: as document id it would leave one event per visitor. Topic, partition
-    # and offset instead, so that a redelivered record overwrites itself.
+    # The document id is topic, partition and offset, so that a redelivered record overwrites itself. The
+    # record's key is the visitor: as document id it would leave one event per visitor.
     "key.ignore" = "true"
 
     "key.converter"                  = "org.apache.kafka.connect.storage.StringConverter"
     "value.converter"                = "org.apache.kafka.connect.json.JsonConverter"
     "value.converter.schemas.enable" = "false"
-    "schema.ignore"                  = "true" # the mapping is the index template's
+    "schema.ignore"                  = "true" # the index template has the mapping
 
     # The index has this name for any topic: the index template matches it.
     "transforms"                   = "index"
@@ -98,10 +98,11 @@ resource "aiven_kafka_connector" "opensearch" {
     "errors.tolerance"                              = "all"
     "errors.deadletterqueue.topic.name"             = aiven_kafka_topic.dead_letters[0].topic_name
     "errors.deadletterqueue.context.headers.enable" = "true"
-    "behavior.on.malformed.documents"               = "report" # to the dead letters too
+    "behavior.on.malformed.documents"               = "report" # as dead letters, too
     "behavior.on.version.conflict"                  = "ignore"
   }
 
-  # Nothing in the configuration names them, and without them it has no Kafka and no rights.
+  # The connector needs both, but refers to neither: without the integration it cannot reach Kafka,
+  # without the rules it has no rights in OpenSearch.
   depends_on = [aiven_service_integration.connect, aiven_opensearch_acl_rule.pipeline]
 }

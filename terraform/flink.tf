@@ -105,7 +105,7 @@ resource "aiven_flink_application_deployment" "sessions" {
   parallelism     = var.flink_parallelism
   restart_enabled = true
 
-  # Without it the job cannot read the topic.
+  # Without this rule the job cannot read the topic.
   depends_on = [aiven_kafka_acl.flink]
 }
 

@@ -4,8 +4,8 @@ resource "aiven_kafka" "this" {
   plan         = var.kafka_plan
   service_name = "${var.name_prefix}-kafka"
 
-  # Without this Aiven lets its admin user do everything on every topic, and write every schema. Only
-  # read at creation.
+  # Without this, Aiven lets its admin user do everything on every topic, and write every schema. It has
+  # an effect only when the service is created.
   default_acl = false
 
   termination_protection  = var.termination_protection
@@ -83,8 +83,8 @@ resource "aiven_kafka_user" "pipeline" {
   username     = local.pipeline_user
 }
 
-# To read and write this one topic; consumer groups and idempotent writing come with that on Aiven. It
-# may not create, alter or delete any topic.
+# The right to read and write this one topic; on Aiven it includes consumer groups and idempotent writes.
+# The user may not create, alter or delete any topic.
 resource "aiven_kafka_acl" "pipeline" {
   project      = var.project
   service_name = aiven_kafka.this.service_name

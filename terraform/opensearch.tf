@@ -42,11 +42,11 @@ resource "aiven_opensearch_acl_config" "this" {
   project      = var.project
   service_name = aiven_opensearch.this[0].service_name
   enabled      = true
-  # Lets a _bulk request through when every index in it is allowed; the pipeline writes by _bulk.
+  # Allows a _bulk request if every index in it is allowed; the pipeline writes by _bulk.
   extended_acl = true
 }
 
-# Made once the rules are in force: Aiven may give those whom it finds at that moment every index.
+# Created after the rules are in force: when Aiven enables them, it may let existing users use every index.
 resource "aiven_opensearch_user" "pipeline" {
   count = local.opensearch_enabled ? 1 : 0
 

@@ -14,7 +14,7 @@ output "kafka_topic" {
 }
 
 output "kafka_topic_partitions" {
-  description = "Its number of partitions."
+  description = "Number of partitions of the topic."
   value       = aiven_kafka_topic.events.partitions
 }
 
@@ -31,13 +31,13 @@ output "kafka_access_cert" {
 }
 
 output "kafka_access_key" {
-  description = "Its private key (PEM): certs/service.key."
+  description = "Private key (PEM) of the client certificate: certs/service.key."
   value       = aiven_kafka_user.pipeline.access_key
   sensitive   = true
 }
 
 output "schema_registry_url" {
-  description = "Where event.schema.json can be registered for other people's producers."
+  description = "Address of the schema registry, for event.schema.json and other people's producers."
   value       = try([for part in aiven_kafka.this.components : "https://${part.host}:${part.port}" if part.component == "schema_registry" && part.route == "dynamic"][0], "")
 }
 
@@ -80,7 +80,7 @@ output "postgres_admin_password" {
   sensitive   = true
 }
 
-# == OpenSearch (empty where there is none) =======================================================
+# == OpenSearch (empty if there is no service) ====================================================
 
 output "opensearch_sink" {
   description = "Who writes to OpenSearch: consumer, connector or none. OPENSEARCH_HOST is set for consumer only."

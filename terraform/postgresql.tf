@@ -30,8 +30,8 @@ resource "aiven_pg" "this" {
   }
 }
 
-# Owned by the service's admin user. What Terraform cannot say in SQL, `python -m clickstream grant`
-# does once: it lets the pipeline's user have a schema of its own there.
+# Owned by the service's admin user. `python -m clickstream grant` lets the pipeline's user create a schema
+# of its own in it, once, because the provider has no resource for this right.
 resource "aiven_pg_database" "clickstream" {
   project       = var.project
   service_name  = aiven_pg.this.service_name

@@ -1,15 +1,15 @@
-# What the services share.
+# Data and local values that several services use.
 
 data "aiven_project" "this" {
   project = var.project
 }
 
 locals {
-  # The one user of the pipeline, in each service with no more rights than its scripts need.
+  # Name of the pipeline's user in each service. It has only the rights that the scripts need.
   pipeline_user = "clickstream"
 
-  # Everyone, unless networks are given: set outright, for an option that merely goes missing is not
-  # taken back from a running service.
+  # Everyone, unless networks are given. It is always set, because Aiven keeps the old value of an option
+  # that is left out.
   ip_filter_string = (
     length(var.ip_filter_object) > 0 ? null :
     length(var.ip_filter_string) > 0 ? var.ip_filter_string : toset(["0.0.0.0/0", "::/0"])

@@ -12,7 +12,7 @@ variable "project" {
 }
 
 variable "cloud_name" {
-  description = "Cloud and region of all services, as Aiven writes it: provider, hyphen, region."
+  description = "Cloud and region of all services in Aiven's notation: provider, hyphen, region."
   type        = string
   default     = "google-europe-west1"
   nullable    = false
@@ -31,13 +31,13 @@ variable "name_prefix" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.name_prefix))
-    error_message = "The prefix must begin with a lowercase letter, end with a lowercase letter or a digit, and hold only those and hyphens between."
+    error_message = "The prefix must begin with a lowercase letter, end with a lowercase letter or a digit, and contain only these and hyphens."
   }
 
   validation {
     # The longest name, <prefix>-opensearch, is part of a host name, where 63 characters are the limit.
     condition     = length(var.name_prefix) <= 40
-    error_message = "The prefix must have at most 40 characters: with what is added, it becomes part of host names."
+    error_message = "The prefix must have at most 40 characters, because host names are made from it."
   }
 }
 
@@ -56,7 +56,7 @@ variable "kafka_plan" {
 
   validation {
     condition     = var.kafka_plan != "startup-2"
-    error_message = "Aiven sells startup-2 no longer for Kafka; the smallest paid plan is startup-4."
+    error_message = "Aiven no longer sells startup-2 for Kafka; the smallest paid plan is startup-4."
   }
 }
 
@@ -66,14 +66,14 @@ variable "kafka_version" {
   default     = null
 
   validation {
-    # The provider takes any text, and Aiven answers only once the service is to be created.
+    # The provider accepts any text, and Aiven refuses a wrong one only when the service is created.
     condition     = var.kafka_version == null || can(regex("^[34]\\.[0-9]{1,2}$", var.kafka_version))
     error_message = "The Kafka version must be one of 3 or 4, such as \"4.0\", in quotes: without them 4.0 is a number, and becomes 4."
   }
 }
 
 variable "kafka_standard" {
-  description = "Whether the service is a Standard (inkless) Kafka: true for accounts created after August 2026, whose plans have other names (README.md says how to list them)."
+  description = "True for a Standard (inkless) Kafka, which accounts created after August 2026 get; its plans have other names (README.md says how to list them)."
   type        = bool
   default     = false
   nullable    = false
@@ -97,7 +97,7 @@ variable "kafka_topic" {
 }
 
 variable "kafka_topic_partitions" {
-  description = "Partitions of the topic: how many consumers can share the work. They can grow, never shrink."
+  description = "Number of partitions of the topic, which is the largest number of consumers that can share the work. It can be raised, but not lowered."
   type        = number
   default     = 6
   nullable    = false
@@ -114,7 +114,7 @@ variable "kafka_topic_partitions" {
 }
 
 variable "kafka_topic_replication" {
-  description = "Copies of each partition, on brokers of their own."
+  description = "Copies of each partition, each on a different broker."
   type        = number
   default     = 3
   nullable    = false
@@ -221,13 +221,13 @@ variable "opensearch_plan" {
 }
 
 variable "opensearch_version" {
-  description = "OpenSearch version in quotes (2 or 3, or one of theirs such as 2.19), or null for Aiven's default on the day the service is created."
+  description = "OpenSearch version in quotes (2 or 3, or a minor version such as 2.19), or null for Aiven's default on the day the service is created."
   type        = string
   default     = null
 
   validation {
     condition     = var.opensearch_version == null || can(regex("^[23](\\.[0-9]{1,2})?$", var.opensearch_version))
-    error_message = "The OpenSearch version must be 2 or 3, or one of theirs such as \"2.19\", in quotes."
+    error_message = "The OpenSearch version must be 2 or 3, or a minor version such as \"2.19\", in quotes."
   }
 }
 
@@ -246,7 +246,7 @@ variable "kafka_connect_plan" {
 # == Flink ========================================================================================
 
 variable "enable_flink" {
-  description = "Whether Aiven for Apache Flink computes the sessions, too, in tables of its own. Create these tables first; see README.md."
+  description = "True to let Aiven for Apache Flink compute the sessions, too, in tables of its own. Create these tables first; see README.md."
   type        = bool
   default     = false
   nullable    = false
@@ -270,7 +270,7 @@ variable "flink_plan" {
 }
 
 variable "flink_parallelism" {
-  description = "Parallel instances of the job; not more than the plan has task slots, or Flink cannot start it. More than the topic has partitions gain nothing."
+  description = "Parallel instances of the job. With more than the task slots of the plan Flink cannot start the job; more than the partitions of the topic have no effect."
   type        = number
   default     = 1
   nullable    = false
@@ -284,7 +284,7 @@ variable "flink_parallelism" {
 # == All services =================================================================================
 
 variable "ip_filter_string" {
-  description = "Networks that may connect, in CIDR notation. Empty, as ip_filter_object: everyone who has the credentials. With opensearch_sink = \"connector\" the addresses of the Connect service must be among them, with enable_flink those of the Flink service."
+  description = "Networks that may connect, in CIDR notation. If this and ip_filter_object are empty: everyone who has the credentials. With opensearch_sink = \"connector\" the addresses of the Connect service must be among them, with enable_flink those of the Flink service."
   type        = set(string)
   default     = []
   nullable    = false
@@ -313,7 +313,7 @@ variable "ip_filter_object" {
 }
 
 variable "termination_protection" {
-  description = "Whether Aiven refuses to delete the services. Set it to true for anything that matters, and to false again before terraform destroy."
+  description = "If true, Aiven refuses to delete the services. Set it to true in production, and to false again before terraform destroy."
   type        = bool
   default     = false
   nullable    = false

@@ -1,5 +1,5 @@
--- The rows and sessions of good events: no duplicates are looked for, no record is rejected, and late
--- events are dropped. So it is faster than the job of flink/.
+-- The rows and sessions of valid events: this job does not look for duplicates, rejects no record and
+-- drops late events. So it is faster than the job of flink/.
 EXECUTE STATEMENT SET
 BEGIN
 
@@ -17,7 +17,7 @@ WITH events AS (
            CAST(`timestamp` AS TIMESTAMP(6)) AS event_time,
            CAST(CAST(`timestamp` AS TIMESTAMP(6)) AS STRING) || event_id AS event_key,
            event_type = 'purchase' AS is_purchase,
-           -- The same expression for the list and the number: Flink then keeps the values once.
+           -- The list and the number use the same expression, so that Flink keeps the values once.
            JSON_STRING(page_url) AS page,
            JSON_STRING(referrer) AS referrer_text,
            JSON_STRING(CASE WHEN event_type IN ('page_view', 'click', 'hover', 'scroll', 'add_to_cart')
@@ -25,7 +25,7 @@ WITH events AS (
            JSON_STRING(CASE WHEN event_type = 'search' THEN search_query END) AS searched_text
     FROM clicks
 )
--- The first of several values is that of the smallest key: MIN(key || value), without the 62
+-- The value of the first event is found by the smallest key: MIN(key || value), without the 62
 -- characters of the key.
 SELECT user_id,
        COUNT(*),

@@ -1,4 +1,4 @@
--- The events of the topic, of which all are as event.schema.json describes them.
+-- The events of the topic, which must all have the form of event.schema.json.
 CREATE TABLE clicks (
     event_id STRING,
     event_type STRING,

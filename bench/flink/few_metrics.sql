@@ -1,5 +1,5 @@
--- Rows, and sessions with few metrics: the fastest job that is still a comparison. The columns without
--- a metric get a constant.
+-- Rows, and sessions with few metrics: the fastest job that can be compared with the consumer. The other
+-- columns get a constant.
 EXECUTE STATEMENT SET
 BEGIN
 

@@ -48,7 +48,7 @@ def _register_find(commands: cli.Subparsers) -> None:
         nargs="?",
         type=_utf8,
         metavar="EVENT_ID|PARTITION:OFFSET",
-        help="the id of an event, or the place of a record in the topic, such as 3:1042",
+        help="the id of an event, or partition and offset of a record, such as 3:1042",
     )
     find.add_argument("--user", type=_utf8, metavar="ID", help="show the sessions of this visitor")
 

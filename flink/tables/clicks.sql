@@ -1,6 +1,6 @@
 -- The events of the topic. Each field is read as text, so that no value of a field stops the job.
--- `problem` says why a record cannot become an event; NULL if it can. A record that is not JSON gives
--- no row here: `records` has it.
+-- `problem` says why a record cannot become an event; NULL if it can. A record that is not JSON has no
+-- row here, but one in `records`.
 CREATE TABLE clicks (
     event_id STRING,
     event_type STRING,
@@ -83,8 +83,9 @@ CREATE TABLE clicks (
             THEN 'bad_address'
     END,
 
-    -- One minute behind the newest event of each partition. A time after that of the record counts as
-    -- the latter: the wrong clock of one visitor must not make the events of all others late.
+    -- One minute behind the newest event of each partition. If the time of an event is after its record
+    -- was written, the time of writing counts: the wrong clock of one visitor must not make the events of
+    -- all others late.
     WATERMARK FOR row_time AS
         CASE WHEN row_time > kafka_time THEN kafka_time ELSE row_time END - INTERVAL '1' MINUTE
 ) WITH (

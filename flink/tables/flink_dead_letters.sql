@@ -1,4 +1,4 @@
--- Records that are no event: the value, or the fields as they were read, and why.
+-- Records that are no event: the value, or the fields as they were read, and the reason.
 CREATE TABLE flink_dead_letters (
     kafka_partition INT,
     kafka_offset BIGINT,

@@ -1,4 +1,4 @@
--- The same topic, each value as it is: for the records that `clicks` cannot read.
+-- The values of the same topic as they are, for the records that `clicks` cannot read.
 CREATE TABLE records (
     `value` STRING,
     kafka_partition INT METADATA FROM 'partition' VIRTUAL,
