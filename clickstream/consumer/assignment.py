@@ -25,7 +25,7 @@ class Assignment:
         return {partition: owned.position for partition, owned in self.partitions.items()}
 
     def keeps(self, before: "Assignment") -> bool:
-        """Return True if no partition was lost since an assignment, also not for a moment.
+        """Return True if no partition was lost since an earlier assignment, not even for a moment.
 
         Each acquisition of a partition, and each command that changes sessions, increases its epoch
         by 1.

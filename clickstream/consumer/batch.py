@@ -133,7 +133,8 @@ def store(
     6. Commit. Offsets are committed to Kafka only after that.
 
     After a deadlock, or if another consumer changes sessions of the same visitors at once, the
-    batch is stored again, while no other is. session_table says why one of the two notices it.
+    batch is stored again, and no other batch meanwhile. storage/session_table.py says why one of
+    the two consumers notices the conflict.
 
     now: the upper limit of watermarks; events may be up to reading.max_future ahead of it.
     on_conflict: called before a batch is stored again because of another consumer.
@@ -155,9 +156,9 @@ def _try_twice(
     cache: SessionCache,
     on_conflict: Callable[[ParsedBatch], object],
 ) -> dict[int, PartitionProgress]:
-    """Store a parsed batch, and once more alone if another consumer was in the way.
+    """Store a parsed batch; after a conflict with another consumer, store it again alone.
 
-    attempt: `_store` with all its arguments but `alone`.
+    attempt: `_store` with all its arguments except `alone`.
     """
     try:
         return attempt()
@@ -181,7 +182,7 @@ def _store(
 ) -> dict[int, PartitionProgress]:
     """Store a parsed batch.
 
-    alone: while no other batch is stored, so that none can raise SessionConflictError.
+    alone: keep other batches out meanwhile, so that SessionConflictError cannot be raised.
     """
     with connection, connection.cursor() as cursor:
         check_assignment(cursor, assignment, alone=alone)
@@ -266,9 +267,9 @@ def _compare_with_before(
     decided: Sequence[RecordOutcome],
     rejected_before: set[tuple[int, int]],
 ) -> tuple[list[RecordOutcome], list[tuple[int, int]]]:
-    """Return the outcomes of a batch, and which records (partition, offset) are rejected no more.
+    """Return the outcomes of a batch, and the records (partition, offset) no longer rejected.
 
-    A record that was rejected before and still is stays where it is: a duplicate of its row.
+    A record that was rejected before and is rejected again is a duplicate of its row.
     """
     outcomes_now = list(decided)
     restored = []
@@ -342,7 +343,7 @@ def _partition_progress(
     late: int,
     restored: int,
 ) -> PartitionProgress:
-    """Return the progress of a partition. not_new: the outcomes of its records but the new ones."""
+    """Return the progress of a partition. not_new: outcomes of its records that are not new."""
     rejected = [outcome for outcome in not_new if outcome.kind is OutcomeKind.REJECTED]
     return PartitionProgress(
         position=position,

@@ -28,15 +28,15 @@ logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 5.0
-# Longer than the heartbeat interval: until then Kafka has said if this consumer is still a member.
+# Longer than the heartbeat interval, so that Kafka has told this consumer if it is still a member.
 # Without the wait, a consumer that was frozen would take its partitions back from the new owners.
 FENCED_SECONDS = 2.5
 WAYS_OUT = (
     "find the cause with: python -m clickstream doctor, or start local servers with: "
     "python -m clickstream stack up"
 )
-# If the brokers come back as another cluster, as the local one does, the consumers of a group
-# notice it one after the other. Each retries this often, after FENCED_SECONDS.
+# If the brokers come back as another cluster, as the local broker does, the consumers of a group
+# notice it one after the other. Each retries this many times, after FENCED_SECONDS.
 TOLERATED_REFUSALS = 3
 
 
@@ -86,7 +86,7 @@ class Consumer:
         self._loop.report_total()
 
     def _try_step(self) -> None:
-        """Run one step of the loop. After any failure of a server start over."""
+        """Run one step of the loop; start over after any failure of a server."""
         self._health.advance()
         try:
             stream = self._open_stream()

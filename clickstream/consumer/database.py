@@ -29,7 +29,7 @@ from clickstream.storage.positions import TopicIdentity
 APPLICATION = "clickstream consumer"
 # A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
 # of its partitions has ended its backend before. A batch joins its rows with large tables by their
-# keys: the other kinds of joins would read such a table as a whole.
+# keys: a hash join or a merge join would read the whole table.
 PREPARE = """
     SET idle_in_transaction_session_timeout = '60s';
     SET cursor_tuple_fraction = 1;
@@ -54,7 +54,7 @@ class Watches:
 class Database:
     """A connection that is opened at its first use, with the session cache and the counters.
 
-    stop: a request to stop, after which a PostgreSQL that does not answer is left.
+    stop: after a request to stop, a PostgreSQL that does not answer is not waited for.
     new_user_agents: gets the user agents of stored events.
     now: returns the current time in UTC. clock: returns seconds; it never goes back.
     storing.py says which thread owns a Database.
@@ -95,7 +95,7 @@ class Database:
         on this database; OtherClusterError if one of another Kafka cluster does.
         """
         with self.transaction() as cursor:
-            # An upgrade after it changes the version of the rule, which each batch compares.
+            # A later upgrade changes the version of the rule, which each batch compares.
             schema_version.require(cursor)
             version = stored_rule.adopt(cursor, self.cache.rule)
         group = self._settings.kafka_group_id

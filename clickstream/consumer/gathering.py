@@ -7,12 +7,12 @@ from kafka import TopicPartition
 from clickstream.clients.record_batch import Record
 
 POLL_MS = 200
-# A poll asks for the records of the next poll, and Kafka answers with what it has then. So a second
-# poll gets what came since; it waits this long for the answer.
+# Each poll already requests the records of the next poll, and Kafka answers with those that it has
+# then. A second poll returns the records that came since; it waits this long for the answer.
 NEXT_POLL_MS = 5
-# While a batch gathers and cannot be stored yet, Kafka is polled this often.
+# Interval of the polls while a batch gathers and cannot be stored yet.
 GATHER_SECONDS = 0.05
-# kafka-python limits a poll by nothing but its number of records: each may have 1 MiB.
+# kafka-python limits a poll only by its number of records, and each may have 1 MiB.
 POLL_RECORDS = 100
 # A batch ends at the poll that passes this size.
 MAX_BATCH_BYTES = 64 << 20
@@ -47,8 +47,8 @@ class GatheredRecords:
 class Gatherer:
     """Gathers one batch after another.
 
-    If a batch was full, the next one gathers while that is being stored. Else it first waits until
-    it can be stored, because a poll costs as much as a hundred records.
+    If a batch was full, the next one gathers while that batch is being stored. Otherwise gathering
+    waits until a batch can be stored, because a poll costs as much CPU time as a hundred records.
     """
 
     def __init__(self, max_events: int) -> None:
@@ -58,7 +58,7 @@ class Gatherer:
     def gather(
         self, fill: Callable[[GatheredRecords, int], bool], is_free_within: Callable[[float], bool]
     ) -> GatheredRecords:
-        """Return the records that come until they can be stored; none if none comes in POLL_MS.
+        """Return the records that come until they can be stored; after POLL_MS without any, none.
 
         fill: adds the records that Kafka has, waits up to this many milliseconds for the first, and
         returns False if there is nothing more to gather. is_free_within: waits up to this many

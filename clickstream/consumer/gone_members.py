@@ -40,7 +40,7 @@ class GoneMembers:
         self._tried: set[str] = set()
 
     def remove_before_join(self) -> None:
-        """Remove all of them, because Kafka lets a join wait for them.
+        """Remove all gone members before this consumer joins, because a join waits for them.
 
         Raises UserError if the tables are of another version.
         """
@@ -50,7 +50,7 @@ class GoneMembers:
         self._remove(gone)
 
     def remove_if_due(self, topic: Topic, assignment: Assignment) -> None:
-        """Remove those that two checks in a row have found, if it is time for a check.
+        """Remove the members that two checks in a row have found, if it is time for a check.
 
         Do not call it while this consumer joins: the local broker would then keep them for good.
         """
@@ -61,17 +61,17 @@ class GoneMembers:
             self._remove(self._suspects & suspects)
 
     def _find(self, cursor: Cursor) -> set[str]:
-        """Return the ids of these members without those that `_remove` had before."""
+        """Return the ids of gone members that `_remove` has not tried before."""
         settings = self._settings
         gone = positions.gone_members(cursor, settings.kafka_topic, settings.kafka_group_id)
         self._tried &= gone
         return gone - self._tried
 
     def _remove(self, member_ids: Collection[str]) -> None:
-        """Make Kafka remove members. It ignores those that are no members any more.
+        """Make Kafka remove members. It ignores ids that are no members any more.
 
         Each is tried once: a Kafka that does not answer costs REQUEST_TIMEOUT_MS, and the session
-        of the member times out soon.
+        of the member times out soon anyway.
         """
         if not member_ids:
             return

@@ -10,7 +10,7 @@ HANGING_SECONDS = 120.0
 class Health:
     """The state that a consumer's loop reports, and other threads read.
 
-    is_ready: True as a settled member of the group whose last transaction was committed.
+    is_ready: True if it is a settled member of its group and its last transaction was committed.
     clock: returns seconds; it never goes back.
     """
 

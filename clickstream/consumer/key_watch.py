@@ -24,9 +24,9 @@ class KeyWatch:
         self._warned = True
         logger.warning(
             "another consumer stores events of the same visitors at the same time (%s): sessions "
-            "stay exact, but such batches are stored twice and one after the other; for full "
-            "speed, send each record with its user_id as key and by one partitioner, or run one "
-            "consumer",
+            "stay exact, but such batches have to be stored again, one consumer at a time; for "
+            "full speed, send each record with its user_id as key and with the same partitioner, "
+            "or run one consumer",
             _cause(parsed),
         )
 

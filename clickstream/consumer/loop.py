@@ -1,7 +1,8 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
-While the storing thread stores a batch, the next one gathers: it is stored as soon as that one is.
-storing.py says which of the two threads owns the connection, the session cache and the counters.
+While the storing thread stores a batch, the loop gathers the next batch, which is stored as soon as
+the first one is committed. storing.py says which of the two threads owns the connection, the
+session cache and the counters.
 """
 
 import logging

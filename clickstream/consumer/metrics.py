@@ -70,7 +70,7 @@ class ProgressMetrics:
     """Gauges of the lag, the watermark, the open sessions and the search backlog.
 
     The lag is left out while it is unknown: PostgreSQL or Kafka does not answer, or the partitions
-    are being assigned. The others keep what was last read from PostgreSQL.
+    are being assigned. The other gauges keep the values that were last read from PostgreSQL.
 
     now: returns the current time in UTC.
     """

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class OtherPartitions:
-    """Their lag, and a warning if their readers do not work on this database."""
+    """The lag of these partitions, and a warning if their readers use another database."""
 
     def __init__(self) -> None:
         self._unowned: set[int] = set()

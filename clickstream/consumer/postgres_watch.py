@@ -1,4 +1,4 @@
-"""A warning while PostgreSQL does not answer, and no waiting for it after a stop was requested."""
+"""A warning while PostgreSQL does not answer, and an end of the wait if a stop is requested."""
 
 import logging
 import os
@@ -22,8 +22,8 @@ CHECK_SECONDS = 0.5
 class PostgresWatch:
     """Watches the commands on a connection from a thread of its own.
 
-    libpq waits for an answer without limit, in C code, where Python handles no signal. A frozen
-    server keeps its connections open, and so does a lock that is never released.
+    libpq waits for an answer without limit, in C code, where Python handles no signal. A server
+    that is frozen, or that waits for a lock, keeps the connection open.
 
     address: that of PostgreSQL. stop: ends the connection if there is no answer.
     """

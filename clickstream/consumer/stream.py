@@ -104,7 +104,7 @@ class Stream:
 
     @property
     def is_silent(self) -> bool:
-        """True if Kafka does not answer: what is known of the topic is out of date."""
+        """True if Kafka does not answer: its last answers about the topic are out of date."""
         return self._broker_watch.is_silent
 
     def mark_changed(self) -> None:
@@ -200,8 +200,8 @@ def _connect(settings: Settings) -> KafkaConsumer:
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",
-        # The first one moves as few partitions as it can. Kafka takes the second one while a member
-        # of the group does not know the first.
+        # The first one moves as few partitions as it can. Kafka uses the second one while the group
+        # has a member that does not support the first.
         partition_assignment_strategy=(StickyPartitionAssignor, RangePartitionAssignor),
         max_poll_records=settings.consumer_batch_events,
         max_poll_interval_ms=30_000,

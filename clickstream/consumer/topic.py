@@ -72,7 +72,7 @@ class Topic:
     ) -> dict[int, int]:
         try:
             offsets = list_offsets(asked, timeout_ms=REQUEST_TIMEOUT_MS)
-        except KeyError:  # kafka-python fails so if an answer lacks a partition
+        except KeyError:  # raised by kafka-python if an answer lacks a partition
             raise UnknownTopicOrPartitionError(
                 f"the broker does not know all partitions of topic {self.name} yet"
             ) from None

@@ -40,7 +40,7 @@ def parsing_user_agents(settings: Settings) -> Iterator[NewUserAgents]:
 
 
 class UserAgentThread:
-    """Stores what waiting texts say, TEXTS_PER_STEP at a time, with a pause after each step.
+    """Parses and stores waiting texts, TEXTS_PER_STEP at a time, with a pause after each step.
 
     It uses a connection of its own, only while texts wait. If PostgreSQL fails, the texts wait, and
     the consumer's loop does not notice it.

@@ -78,7 +78,7 @@ def append(cursor: Cursor, changes: Sequence[SessionChange]) -> None:
 
 
 def forget(cursor: Cursor, visitors: Collection[str]) -> None:
-    """Keep of what is logged of visitors only the ids of sessions that no longer exist.
+    """Delete what is logged of visitors, except the ids of sessions that no longer exist.
 
     The caller holds the write lock, shared or alone.
     """
@@ -86,7 +86,7 @@ def forget(cursor: Cursor, visitors: Collection[str]) -> None:
 
 
 def prune(cursor: Cursor) -> None:
-    """Delete what was logged for a checkpoint that has expired: the next one begins a backfill.
+    """Delete the changes logged for an expired checkpoint: the indexer then begins a backfill.
 
     The caller holds the write lock, shared or alone.
     """

@@ -1,8 +1,8 @@
 """The tables erasure_keys and erased_visitors: visitors of whom nothing is stored any more.
 
-An erased visitor is known by a keyed hash of the id alone, so that the id itself is not kept and a
-record that is read again is still recognised. The hash is pseudonymous, not anonymous: whoever has
-the key can find out if an id was erased.
+Of an erased visitor only a keyed hash of the id is stored: the id itself is not kept, and a record
+that is read again is still recognised. The hash is pseudonymous, not anonymous: anybody who has the
+key can find out if an id was erased.
 """
 
 import hmac

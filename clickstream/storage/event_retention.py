@@ -46,7 +46,7 @@ def read_kept_from(cursor: Cursor) -> datetime | None:
 
 
 def plan(cursor: Cursor, kept_from: datetime, timeout: timedelta) -> Retention:
-    """Return the limits that keep the events from this time on, none before the stored limits.
+    """Return the limits that keep the events from this time on; never earlier than those stored.
 
     timeout: of the stored session rule.
     """

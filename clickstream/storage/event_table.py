@@ -31,7 +31,7 @@ FETCHED_EVENTS = 5_000
 IDENTITY_COLUMNS = ("user_id", "order_id", "product_id", "price", "quantity")
 
 _COLUMN_LIST = ", ".join(EVENT_COLUMNS)
-# Until version 2 an empty text was stored as such; it is read as NULL now.
+# Rows of schema versions 1 and 2 can have empty texts, which are read as NULL.
 _IDENTITY = ", ".join(
     {"order_id": "nullif(e.order_id, '')", "product_id": "nullif(e.product_id, '')"}.get(
         name, f"e.{name}"
@@ -50,7 +50,7 @@ INSERT_NEW_EVENTS = f"""
     INSERT INTO clickstream_events ({_COLUMN_LIST}) SELECT {_COLUMN_LIST} FROM stage_events
     ON CONFLICT DO NOTHING
 """  # noqa: S608
-# Without the temporary table: what is deleted from it stays in its file until the commit, and would
+# Without the temporary table: rows deleted from it stay in its file until the commit, and would
 # slow down each of the many statements that look for refused events.
 INSERT_VALUES = f"""
     INSERT INTO clickstream_events ({_COLUMN_LIST}) VALUES %s
@@ -167,7 +167,7 @@ def _insert_part(
     except psycopg2.Error as error:
         if not is_refusal(error):
             raise
-        # A savepoint that is not released too is one level more for everything behind it.
+        # ROLLBACK TO keeps the savepoint: without RELEASE, savepoints would nest ever deeper.
         cursor.execute("ROLLBACK TO SAVEPOINT insert_events; RELEASE SAVEPOINT insert_events")
         if len(events) == 1:
             insertion.refused[events[0]] = first_line(error)

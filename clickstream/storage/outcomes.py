@@ -204,7 +204,7 @@ def _decide(record: Event | RecordOutcome, insertion: Insertion) -> RecordOutcom
 
 
 def _conflict(event: Identity, stored: Identity) -> RecordOutcome:
-    """Return the outcome of an event with the key of a stored event, but another content."""
+    """Return the outcome of an event that has the key of a stored event, but other content."""
     pairs = zip(IDENTITY_COLUMNS, event, stored, strict=True)
     different = ", ".join(name for name, ours, theirs in pairs if ours != theirs)
     return RecordOutcome(

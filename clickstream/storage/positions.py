@@ -241,8 +241,8 @@ def acquire(
 ) -> dict[int, OwnedPartition]:
     """Become the owner of partitions, in a transaction of its own.
 
-    While a lock is held for longer than ACQUIRE_LOCK_TIMEOUT, the owner of these partitions is
-    disconnected from PostgreSQL, and so is an owner of others that is frozen in a transaction.
+    If a lock is held for longer than ACQUIRE_LOCK_TIMEOUT, the owners of these partitions are
+    disconnected from PostgreSQL, and so are owners of other partitions frozen in a transaction.
     group: the consumer group. owner: a text by which people recognise the consumer.
     beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
     there if its stored position belongs to another topic identity, or if the record at that
@@ -369,7 +369,7 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool =
     """Lock the rows of all owned partitions until the transaction ends.
 
     epochs: by partition, as acquired. alone: keep all other batches out, too.
-    Raises FencedError if an epoch has changed since; IncreasedEpochsError if by a command.
+    Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
     """
     values = {"topic": topic, "partitions": list(epochs)}
     cursor.execute(write_lock.statements_for_batch(alone=alone) + LOCK_POSITIONS, values)

@@ -19,7 +19,7 @@ LOCK_SESSIONS = """
     SELECT FROM session_metrics WHERE session_id = ANY (%(ids)s::uuid[])
     ORDER BY session_id FOR UPDATE
 """
-# Deletes sessions, their events, and what is recorded of their documents; logs the documents for
+# Deletes sessions, their events, and the records of their refused documents; logs the documents for
 # the indexer, without the visitor. Returns the numbers of sessions and events.
 DELETE_SESSIONS = f"""
     WITH sessions AS (
@@ -72,11 +72,11 @@ LOCK_POSITIONS_OF_RECORDS = f"""
 
 
 def rejected_deletion(condition: str) -> str:
-    """Return a statement that deletes rejected records, and gives their number by reason.
+    """Return a statement that deletes rejected records, and returns their number by reason.
 
-    Their number moves to another counter: in the row of their partition, or in that of the
-    forgotten ones. condition: on a row of rejected_events. The statement has the parameter
-    forgotten, which is FORGOTTEN.
+    It subtracts their number from the counter `rejected` and adds it to `removed`, in the row of
+    their partition, or in that of forgotten partitions. condition: on a row of rejected_events. The
+    statement has the parameter forgotten, which is FORGOTTEN.
     """
     return f"""
         WITH deleted AS (

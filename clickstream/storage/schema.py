@@ -77,8 +77,8 @@ FUNCTIONS = (
 )
 APPLICATION = "clickstream schema"
 
-# Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives way, and not
-# a reader that holds one table and waits for another.
+# Shorter than PostgreSQL's deadlock_timeout of one second, so that this program gives up first, and
+# not a reader that holds one table and waits for another.
 SET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 RESET_LOCK_TIMEOUT = "SET LOCAL lock_timeout TO DEFAULT"
 LOCK_PATIENCE_SECONDS = 60.0
@@ -131,7 +131,7 @@ def apply_tables(settings: Settings) -> str:
     already are built after the upgrade, while consumers can write.
 
     Raises UserError if PostgreSQL cannot be reached, a right is missing, the tables are of a newer
-    version, or somebody uses them all the time.
+    version, or they are in use for LOCK_PATIENCE_SECONDS.
     """
     has_timescale = _create_timescale(settings)
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
@@ -224,9 +224,9 @@ def _upgrade(cursor: Cursor, stored: int) -> None:
 def _change_exclusively(connection: Connection, change: Callable[[Cursor], bool]) -> bool:
     """Return the result of `change`, called while nobody else uses the tables and views.
 
-    Others lock tables in any order: the indexer, reports and dumps. So all locks are taken before
-    the first change; without one of them all are given back, so that nobody else has to wait for
-    long, and taken again later. Raises UserError after LOCK_PATIENCE_SECONDS.
+    The indexer, reports and dumps lock tables in any order. So all locks are taken before the first
+    change. If one cannot be had, all are released, so that nobody else waits for long, and tried
+    again later. Raises UserError after LOCK_PATIENCE_SECONDS.
     """
     deadline = monotonic() + LOCK_PATIENCE_SECONDS
     while True:

@@ -1,7 +1,8 @@
 """The table session_metrics: finding, deleting and writing sessions.
 
 If two transactions change the sessions of one visitor at once, the second one to write raises
-SessionConflictError, and its batch is stored again while no other is (write_lock). The reasons:
+SessionConflictError, and its batch is stored again while no other batch is (write_lock.py). Three
+measures make sure of that:
 
 1. Every change of a row sets its xid, and a row is replaced or deleted only if its xid is still the
    one that was read. The xid is read before the events of the session, and it is set in the

@@ -1,6 +1,6 @@
 -- From schema version 4 to 5.
 
--- The owner's id in its consumer group.
+-- The id of a partition's owner in its consumer group.
 ALTER TABLE stream_positions
     ADD COLUMN IF NOT EXISTS member_id text;
 
