@@ -17,6 +17,7 @@ from typing import TypeAlias
 from clickstream import __version__
 from clickstream.errors import UsageError, UserError
 from clickstream.pasteable import pasteable
+from clickstream.script_start import end_imports
 from clickstream.untrusted_text import clean
 
 logger = logging.getLogger("clickstream")
@@ -109,6 +110,7 @@ def run(main: Callable[[], int]) -> int:
 
     If the reader of standard output has ended, as `head` does, the status is FAILED.
     """
+    end_imports()
     try:
         with _interrupts():
             try:

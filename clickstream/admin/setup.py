@@ -5,20 +5,11 @@ from contextlib import closing
 
 from kafka import KafkaAdminClient
 from kafka.errors import AuthorizationError, KafkaError, NoError, TopicAlreadyExistsError
-from opensearchpy.exceptions import (
-    AuthenticationException,
-    AuthorizationException,
-    OpenSearchException,
-    RequestError,
-)
 
-from clickstream.clients import opensearch
-from clickstream.clients.addresses import kafka_address, opensearch_address
+from clickstream.clients.addresses import kafka_address
 from clickstream.clients.kafka import check_reachable, connection_options
 from clickstream.clients.kafka_handshake import find_refusal
 from clickstream.errors import UserError, first_line
-from clickstream.indexer import indexes, templates
-from clickstream.indexer.index_names import IndexNames
 from clickstream.plurals import plural
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
@@ -33,9 +24,10 @@ def apply(settings: Settings) -> Iterator[str]:
     """
     yield apply_tables(settings)
     yield apply_topic(settings)
-    sentence = apply_search(settings)
-    if sentence:
-        yield sentence
+    if settings.opensearch_host:
+        from clickstream.admin.search_setup import apply_search  # slow to import
+
+        yield apply_search(settings)
 
 
 def apply_topic(settings: Settings) -> str:
@@ -73,35 +65,3 @@ def _create_topic(settings: Settings, topic: str, partitions: int) -> str:
         except TopicAlreadyExistsError:  # another process created it at this moment
             return f"Topic {topic} exists."
     return f"Topic {topic} was created with {partitions} {plural(partitions, 'partition')}."
-
-
-def apply_search(settings: Settings) -> str | None:
-    """Create or replace the index templates, and add new fields to indexes; nothing without search.
-
-    Returns a sentence, or None. Raises UserError if OpenSearch does not accept the templates.
-    """
-    if not settings.opensearch_host:
-        return None
-    server = opensearch_address(settings)
-    names = IndexNames(settings.opensearch_index_prefix)
-    try:
-        with closing(opensearch.connect(settings)) as client:
-            templates.put(client, names)
-            indexes.add_fields(client, names)
-    except (AuthenticationException, AuthorizationException):
-        raise UserError(
-            f"{server} does not let OPENSEARCH_USER put index templates; check "
-            "OPENSEARCH_PASSWORD, or set all OPENSEARCH_* with an administrator's user and "
-            "password in the environment of: python create_schema.py"
-        ) from None
-    except RequestError as error:
-        raise UserError(
-            f"{server} refuses an index template ({first_line(error)}); "
-            "remove or change the template or index there that conflicts with it"
-        ) from None
-    except OpenSearchException as error:
-        raise UserError(
-            f"cannot put the index templates into {server}: {type(error).__name__}; "
-            "check OPENSEARCH_*, or run: python -m clickstream doctor"
-        ) from None
-    return f"Index templates {names.events} and {names.sessions} are up to date."

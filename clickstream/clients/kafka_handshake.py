@@ -8,10 +8,10 @@ import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
-from clickstream.clients import credentials, kafka_wire, network
-from clickstream.clients.credentials import Pem
+from clickstream.clients import kafka_wire, network
 from clickstream.clients.kafka import tls_context
 from clickstream.clients.network import Endpoint
+from clickstream.clients.pem import Pem, check_mode
 from clickstream.errors import RefusedError, UserError
 from clickstream.settings import Settings
 
@@ -42,6 +42,8 @@ def find_refusal(settings: Settings) -> UserError | None:
 
 
 def _check_files(settings: Settings, now: datetime) -> None:
+    from clickstream.clients import credentials  # slow to import, and seldom needed
+
     ca, certificate = ca_of(settings), certificate_of(settings)
     if ca.value:
         credentials.check_ca(ca, now)
@@ -55,7 +57,7 @@ def describe_unsafe_key(settings: Settings) -> str:
     if key.is_text or not Path(key.value).is_file():
         return ""
     try:
-        credentials.check_mode(key)
+        check_mode(key)
     except UserError as error:
         return str(error)
     return ""

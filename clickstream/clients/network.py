@@ -4,10 +4,8 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from cryptography import x509
-
 from clickstream.clients.addresses import host_and_port
-from clickstream.clients.credentials import Pem
+from clickstream.clients.pem import Pem
 from clickstream.errors import RefusedError, UserError
 
 TIMEOUT_SECONDS = 10.0
@@ -144,6 +142,8 @@ def _refused(error: ssl.SSLCertVerificationError, endpoint: Endpoint, trusted: s
 
 def describe(secured: ssl.SSLSocket) -> str:
     """Describe the TLS version and the server's certificate."""
+    from cryptography import x509  # slow to import
+
     encoded = secured.getpeercert(binary_form=True)
     if encoded is None:
         return f"{secured.version()}"

@@ -27,6 +27,7 @@ from clickstream.clients.kafka_handshake import (
     key_of,
 )
 from clickstream.clients.network import Endpoint
+from clickstream.clients.pem import check_mode
 from clickstream.doctor.checks import Check
 from clickstream.errors import UserError
 from clickstream.plurals import plural
@@ -61,7 +62,7 @@ def _credential_checks(settings: Settings, now: datetime) -> Iterator[Check]:
     if certificate.value:
         yield Check("certificate", lambda: credentials.check_client(certificate, key, now))
         if not key.is_text:
-            yield Check("key's mode", lambda: credentials.check_mode(key), False)
+            yield Check("key's mode", lambda: check_mode(key), False)
         yield Check("renewal", lambda: credentials.check_renewal(certificate, now), False)
 
 

@@ -14,9 +14,10 @@ from opensearchpy.exceptions import (
 
 from clickstream.byte_sizes import format_bytes
 from clickstream.clients import network
-from clickstream.clients.credentials import Pem, check_ca
+from clickstream.clients.credentials import check_ca
 from clickstream.clients.network import Endpoint
 from clickstream.clients.opensearch import connect
+from clickstream.clients.pem import Pem
 from clickstream.doctor.checks import Check
 from clickstream.errors import UserError
 from clickstream.indexer.index_names import IndexNames

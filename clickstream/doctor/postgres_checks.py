@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg2
 
 from clickstream.clients import network
-from clickstream.clients.credentials import Pem, check_ca
+from clickstream.clients.credentials import check_ca
 from clickstream.clients.network import Endpoint
+from clickstream.clients.pem import Pem
 from clickstream.clients.postgres import Connection, connect, connection_failure, only_row
 from clickstream.clients.privileges import create_rights
 from clickstream.doctor.checks import Check

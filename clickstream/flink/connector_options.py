@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import serialization
 
 from clickstream.clients import certificates
 from clickstream.clients.addresses import host_and_port
-from clickstream.clients.credentials import GET_AGAIN, Pem
+from clickstream.clients.pem import GET_AGAIN, Pem
 from clickstream.settings import Settings
 
 LOGIN_MODULES = {

@@ -5,16 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from clickstream.sending.delivery import Sink
 
 logger = logging.getLogger(__name__)
@@ -67,46 +57,13 @@ def display(sink: Sink, total: int | None, *, bar: bool) -> Iterator[Callable[[]
     """
     outage = OutageDetector(sink)
     if bar:
-        with _bar() as bar_display:
-            task = bar_display.add_task("", total=total, rate=0, verb="", results="", state="")
-            show = _on_bar(bar_display, task, sink, outage)
+        from clickstream.sending.progress_bar import progress_bar  # slow to import
+
+        with progress_bar(sink, total, outage.message) as show:
             yield _every(BAR_SECONDS, show)
             show()
     else:
         yield _every(LINE_SECONDS, _in_lines(sink, outage))
-
-
-def _bar() -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        BarColumn(bar_width=20),
-        TextColumn("{task.completed:,} {task.fields[verb]}  {task.fields[rate]:,}/s"),
-        TextColumn("{task.fields[results]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=Console(stderr=True),
-        auto_refresh=False,
-    )
-
-
-def _on_bar(bar: Progress, task: TaskID, sink: Sink, outage: OutageDetector) -> Callable[[], None]:
-    began = time.monotonic()
-
-    def show() -> None:
-        sink.settle()
-        bar.update(
-            task,
-            completed=sink.sent,
-            rate=round(sink.sent / (time.monotonic() - began)),
-            verb="sent" if sink.acknowledges else "printed",
-            results=f"{sink.acknowledged:,} acknowledged  {sink.failed:,} failed"
-            if sink.acknowledges
-            else "",
-            state=outage.message(),
-            refresh=True,
-        )
-
-    return show
 
 
 def _in_lines(sink: Sink, outage: OutageDetector) -> Callable[[], None]:

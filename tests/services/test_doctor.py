@@ -19,6 +19,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from clickstream.admin import setup
+from clickstream.admin.search_setup import apply_search
 from clickstream.clients import network
 from clickstream.clients.kafka_handshake import endpoints
 from clickstream.doctor import (
@@ -610,7 +611,7 @@ def searching(settings: Settings, search: dict[str, str]) -> Settings:
             name: getattr(on, name) for name in Settings.__slots__ if name.startswith("opensearch_")
         },
     )
-    setup.apply_search(changed)
+    apply_search(changed)
     return changed
 
 
@@ -670,7 +671,7 @@ def test_missing_templates(search: dict[str, str]) -> None:
     settings = Settings.from_mapping(search)
     found = findings(opensearch_checks.checks, settings)["templates"]
     assert (found.status, "create_schema.py" in found.text) == (CheckStatus.PROBLEM, True)
-    setup.apply_search(settings)
+    apply_search(settings)
     assert not problems(opensearch_checks.checks, settings)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from opensearchpy import OpenSearch
 
-from clickstream.admin import setup
+from clickstream.admin.search_setup import apply_search
 from clickstream.clients.opensearch import connect
 from clickstream.errors import UserError
 from clickstream.indexer.index_names import IndexNames
@@ -119,7 +119,7 @@ def test_unusual_documents_do_not_change_the_mapping(
 ) -> None:
     assert document.keys() == fields.keys()
     for time in range(2):
-        setup.apply_search(searching)
+        apply_search(searching)
         sent = {**document, "unknown": {"a": {"b": time}}, "strange.field": "x"}
         client.index(index=index, id=str(time), body=sent, refresh=True)
         (found,) = client.indices.get_mapping(index=index).values()
@@ -172,8 +172,8 @@ def test_create_schema_adds_new_fields_to_the_indexes_of_an_earlier_version(
     for name in names:
         client.indices.create(index=name, body=body)
     try:
-        setup.apply_search(searching)
-        setup.apply_search(searching)
+        apply_search(searching)
+        apply_search(searching)
         ours, theirs = (
             client.indices.get_mapping(index=name)[name]["mappings"]["properties"] for name in names
         )
@@ -213,7 +213,7 @@ def test_a_user_without_the_right_to_create_templates_gets_an_error(
             }
         )
         with pytest.raises(UserError, match="does not let OPENSEARCH_USER put index templates"):
-            setup.apply_search(settings)
+            apply_search(settings)
 
 
 def test_a_conflicting_template_of_another_owner_is_named(own_search: SearchServer) -> None:
@@ -222,4 +222,4 @@ def test_a_conflicting_template_of_another_owner_is_named(own_search: SearchServ
     with closing(connect(settings)) as client:
         client.indices.put_index_template(name="theirs", body=theirs)
     with pytest.raises(UserError, match=r"refuses an index template .*theirs"):
-        setup.apply_search(settings)
+        apply_search(settings)
