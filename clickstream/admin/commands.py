@@ -1,4 +1,8 @@
-"""`python -m clickstream rejected`, `positions`, `search` and others on the command line."""
+"""`python -m clickstream rejected`, `positions`, `search` and others on the command line.
+
+The code behind a command is imported when the command runs, because its libraries are slow to
+import.
+"""
 
 import argparse
 from collections.abc import Mapping
@@ -6,20 +10,8 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from clickstream import cli
-from clickstream.admin import (
-    dashboards,
-    delete_rejected,
-    erase_command,
-    forget_positions,
-    position_commands,
-    refresh_user_agents,
-    rejected_records,
-    retain_command,
-    retry_rejected,
-    search_commands,
-)
+from clickstream.admin import erase_command, position_commands, retain_command
 from clickstream.admin.database_command import add_database_command
-from clickstream.admin.rejected_records import Selection
 from clickstream.clients.postgres import Connection, connect_or_explain
 from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
@@ -27,7 +19,6 @@ from clickstream.plurals import plural
 from clickstream.reading_settings import reading_of
 from clickstream.report.as_json import as_json
 from clickstream.settings import Settings, load
-from clickstream.storage.outcomes import OutcomeKind
 from clickstream.storage.rejected_table import describe_reasons
 
 APPLICATION = "clickstream admin"
@@ -129,9 +120,11 @@ def _connect(settings: Settings) -> closing[Connection]:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import rejected_records
+
     if arguments.limit < 0:
         raise UsageError("--limit must not be negative")
-    selection = Selection(reason=arguments.reason)
+    selection = rejected_records.Selection(reason=arguments.reason)
     with _connect(load(arguments.env_file)) as connection:
         found = rejected_records.read_list(connection, selection, arguments.limit)
     lines = rejected_records.list_lines(found, selection)
@@ -140,13 +133,19 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from clickstream.admin.rejected_records import Selection, show_rejected
+
     with _connect(load(arguments.env_file)) as connection:
-        lines = rejected_records.show_rejected(connection, Selection(location=arguments.location))
+        lines = show_rejected(connection, Selection(location=arguments.location))
     print("\n".join(lines) or "No record was rejected there.")
     return cli.DONE if lines else cli.FAILED
 
 
 def _retry(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import retry_rejected
+    from clickstream.admin.rejected_records import Selection
+    from clickstream.storage.outcomes import OutcomeKind
+
     settings = load(arguments.env_file)
     with _connect(settings) as connection:
         kinds = retry_rejected.retry(
@@ -163,6 +162,8 @@ def _retry(arguments: argparse.Namespace) -> int:
         f"{kinds[OutcomeKind.REJECTED]:,} still rejected{removed}."
     )
     if settings.opensearch_host and not (arguments.location or arguments.reason):
+        from clickstream.admin import search_commands
+
         before, after = search_commands.retry_refused(settings)
         if before:
             sent = f"{before:,} refused {plural(before, 'document')}"
@@ -171,7 +172,9 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _delete(arguments: argparse.Namespace) -> int:
-    selection = Selection(arguments.reason, arguments.location)
+    from clickstream.admin import delete_rejected, rejected_records
+
+    selection = rejected_records.Selection(arguments.reason, arguments.location)
     with _connect(load(arguments.env_file)) as connection:
         selected = rejected_records.count_by_reason(connection, selection)
         if selected and not (arguments.yes or _is_deletion_confirmed(selected)):
@@ -199,6 +202,8 @@ def _show_positions(arguments: argparse.Namespace) -> int:
 
 
 def _forget_positions(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import forget_positions
+
     settings = load(arguments.env_file)
     with _connect(settings) as connection:
         number = forget_positions.forget(connection, settings, arguments.topic, arguments.partition)
@@ -221,6 +226,8 @@ def _reset_positions(arguments: argparse.Namespace) -> int:
 
 
 def _verify_index(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import search_commands
+
     verification = search_commands.verify(_load_with_search(arguments))
     if verification.refused:
         refused = f"{verification.refused:,} {plural(verification.refused, 'document')}"
@@ -239,6 +246,8 @@ def _verify_index(arguments: argparse.Namespace) -> int:
 
 
 def _rebuild_index(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import search_commands
+
     settings = _load_with_search(arguments)
     print(search_commands.rebuild(settings, take_over=arguments.take_over))
     return cli.DONE
@@ -253,6 +262,8 @@ def _load_with_search(arguments: argparse.Namespace) -> Settings:
 
 
 def _refresh_user_agents(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import refresh_user_agents
+
     done = refresh_user_agents.refresh(load(arguments.env_file))
     print(
         f"User agents: {done.added:,} added, {done.updated:,} parsed again, {done.deleted:,} "
@@ -262,5 +273,7 @@ def _refresh_user_agents(arguments: argparse.Namespace) -> int:
 
 
 def _import_dashboards(arguments: argparse.Namespace) -> int:
+    from clickstream.admin import dashboards
+
     print(dashboards.import_dashboards(load(arguments.env_file)))
     return cli.DONE

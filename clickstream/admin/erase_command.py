@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clickstream import cli
-from clickstream.admin import erase_visitors, search_commands
+from clickstream.admin import erase_visitors
 from clickstream.admin.database_command import add_database_command
 from clickstream.admin.erase_visitors import Erasure
 from clickstream.admin.erasure_journal import JOURNAL_FILE
@@ -144,6 +144,8 @@ def _is_confirmed(connection: Connection, visitors: Collection[str]) -> bool:
 
 def _erase_documents(settings: Settings, visitors: Collection[str]) -> str:
     """Erase the documents of visitors; return what is left to do, "" if nothing is."""
+    from clickstream.admin import search_commands  # slow to import
+
     try:
         if settings.opensearch_host:
             search_commands.remove_erased(settings, visitors)

@@ -6,9 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from clickstream import cli
 from clickstream.admin.database_command import add_database_command
 from clickstream.admin.retain import RetainReport, retain, survey
@@ -66,6 +63,15 @@ def _progress() -> Iterator[Callable[[RetainReport, int], None]]:
 
     Yields a function of what there is to be removed and the number of sessions that are gone.
     """
+    from rich.console import Console  # slow to import
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (TextColumn("sessions removed"), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns,

@@ -1,16 +1,19 @@
-"""`python -m clickstream env` and `grant` on the command line."""
+"""`python -m clickstream env` and `grant` on the command line.
+
+The code behind a command is imported when the command runs, because its libraries are slow to
+import.
+"""
 
 import argparse
 from pathlib import Path
 
 from clickstream import cli
-from clickstream.aiven import env, grant
 
 
 def register(commands: cli.Subparsers) -> None:
     """Register the commands."""
     command = cli.add_command(
-        commands, "env", "write .env and certs/ from Terraform's outputs", env.run
+        commands, "env", "write .env and certs/ from Terraform's outputs", _env
     )
     _add_source(command)
     command.add_argument(
@@ -22,10 +25,22 @@ def register(commands: cli.Subparsers) -> None:
         commands,
         "grant",
         "let the pipeline's PostgreSQL role create its tables; needed once, on Aiven",
-        grant.run,
+        _grant,
     )
     _add_source(command)
     cli.add_env_file(command)
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from clickstream.aiven import env
+
+    return env.run(arguments)
+
+
+def _grant(arguments: argparse.Namespace) -> int:
+    from clickstream.aiven import grant
+
+    return grant.run(arguments)
 
 
 def _add_source(command: argparse.ArgumentParser) -> None:

@@ -1,4 +1,8 @@
-"""`python -m clickstream doctor`: check every server of the settings without changing it."""
+"""`python -m clickstream doctor`: check every server of the settings without changing it.
+
+The code behind a command is imported when the command runs, because its libraries are slow to
+import.
+"""
 
 import argparse
 import os
@@ -7,13 +11,6 @@ from datetime import UTC, datetime
 
 from clickstream import cli
 from clickstream.clients.addresses import kafka_address, opensearch_address, postgres_address
-from clickstream.doctor import (
-    kafka_checks,
-    opensearch_checks,
-    position_checks,
-    postgres_checks,
-    settings_checks,
-)
 from clickstream.doctor.checks import Check, CheckStatus, Finding, run_checks
 from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
@@ -29,6 +26,8 @@ def register(commands: cli.Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the findings; exit status 1 if there is a problem."""
+    from clickstream.doctor import position_checks
+
     cli.start_logging("text")
     try:
         sources = find(arguments.env_file, os.environ)
@@ -59,6 +58,13 @@ def all_checks(
     settings: Settings, sources: Sources, now: datetime
 ) -> Iterator[tuple[str, Iterator[Check]]]:
     """Yield the checks of the settings and of each server that they name, each with a title."""
+    from clickstream.doctor import (
+        kafka_checks,
+        opensearch_checks,
+        postgres_checks,
+        settings_checks,
+    )
+
     yield "Settings", settings_checks.checks(settings, sources)
     yield kafka_address(settings), kafka_checks.checks(settings, now)
     yield postgres_address(settings), postgres_checks.checks(settings, now)

@@ -1,4 +1,8 @@
-"""`python -m clickstream flink` on the command line."""
+"""`python -m clickstream flink` on the command line.
+
+The code behind a command is imported when the command runs, because its libraries are slow to
+import.
+"""
 
 import argparse
 from collections.abc import Iterator
@@ -7,8 +11,6 @@ from pathlib import Path
 
 from clickstream import cli
 from clickstream.clients.postgres import Connection, connect_or_explain, explained_errors
-from clickstream.flink import compare_sessions, run_job
-from clickstream.flink.compare_sessions import SessionCounts
 from clickstream.plurals import plural
 from clickstream.settings import Settings, load
 from clickstream.signals import Stop
@@ -33,6 +35,8 @@ def register(commands: cli.Subparsers) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from clickstream.flink import run_job
+
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)
     run_job.check_topic(settings)
@@ -45,9 +49,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from clickstream.flink.compare_sessions import SessionCounts, compare
+
     differences = 0
     with _connection(load(arguments.env_file)) as connection:
-        for found in compare_sessions.compare(connection):
+        for found in compare(connection):
             if isinstance(found, SessionCounts):
                 print(found.line())
             else:

@@ -1,4 +1,8 @@
-"""`python -m clickstream status` and `find` on the command line."""
+"""`python -m clickstream status` and `find` on the command line.
+
+The code behind a command is imported when the command runs, because its libraries are slow to
+import.
+"""
 
 import argparse
 import logging
@@ -10,10 +14,6 @@ from clickstream import cli
 from clickstream.admin.database_command import add_database_command
 from clickstream.clients.postgres import connect_or_explain
 from clickstream.errors import UsageError
-from clickstream.inspection.event_finder import find_event, find_visitor
-from clickstream.inspection.pipeline_status import APPLICATION, read_status
-from clickstream.inspection.record_finder import RecordLocation, find_record
-from clickstream.inspection.status_text import status_lines
 from clickstream.pasteable import pasteable
 from clickstream.report.as_json import as_json
 from clickstream.settings import load
@@ -69,6 +69,9 @@ def _silence_clients() -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    from clickstream.inspection.pipeline_status import read_status
+    from clickstream.inspection.status_text import status_lines
+
     _silence_clients()
     status = read_status(load(arguments.env_file))
     print(as_json(status) if arguments.json else pasteable("\n".join(status_lines(status))))
@@ -78,6 +81,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _find(arguments: argparse.Namespace) -> int:
+    from clickstream.inspection.event_finder import find_event, find_visitor
+    from clickstream.inspection.pipeline_status import APPLICATION
+    from clickstream.inspection.record_finder import RecordLocation, find_record
+
     if (arguments.what is None) == (arguments.user is None):
         raise UsageError("give either an event id, or PARTITION:OFFSET, or --user ID")
     _silence_clients()
