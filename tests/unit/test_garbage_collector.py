@@ -1,6 +1,8 @@
-"""The consumer's garbage collector: it rarely runs, and finds little."""
+"""The garbage collector: off during imports; in the consumer it rarely runs, and finds little."""
 
 import gc
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,6 +15,14 @@ from clickstream.consumer.garbage_collector import NEW_OBJECTS, collect_rarely
 from clickstream.model.sessions import Rule, Session, fold, row_of
 from tests.unit.parsing import event_with
 
+SCRIPT = """
+import gc
+from clickstream.script_start import begin_script
+begin_script()
+print(gc.isenabled(), gc.get_freeze_count() > 0)
+from clickstream import cli
+cli.run(lambda: print(gc.isenabled(), gc.get_freeze_count() > 0))
+"""
 RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
 
 
@@ -71,3 +81,10 @@ def test_reference_cycles_of_libraries_are_still_freed(collections: list[int]) -
 def test_the_consumer_sets_its_collector_before_anything_else() -> None:
     assert consumer.main(["--env-file", "no-such-file"]) == cli.MISUSE
     assert gc.get_threshold()[0] == NEW_OBJECTS
+
+
+def test_a_script_collects_garbage_but_not_during_its_imports() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == ["False False", "True True"], done.stderr
