@@ -14,7 +14,7 @@ from clickstream.sending.delivery import KafkaSink, Sink, StandardOutputSink
 from clickstream.sending.options import Options
 from clickstream.sending.pace import Wait, no_wait, pace
 from clickstream.sending.progress import OutageDetector
-from clickstream.sending.record_sources import record_source
+from clickstream.sending.record_source import RecordSource
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
@@ -32,7 +32,7 @@ def produce(options: Options, settings: Settings) -> int:
     Return the exit status: 0 only if every record sent was acknowledged.
     """
     stop = Stop().on_signals()
-    source = record_source(options, settings)
+    source = _record_source(options, settings)
     sink: Sink = StandardOutputSink() if options.dry_run else KafkaSink(settings)
     now = time.time_ns() // 1000
     try:
@@ -48,6 +48,18 @@ def produce(options: Options, settings: Settings) -> int:
         _report_failures(sink)
     source.finish(is_complete=not sink.failed)
     return cli.FAILED if sink.failed else cli.DONE
+
+
+def _record_source(options: Options, settings: Settings) -> RecordSource:
+    """Return the source that the options name. Raises UsageError if they do not fit it."""
+    # Imported here, because the simulation is slow to import.
+    if options.replay is None:
+        from clickstream.sending.simulated_source import SimulatedSource
+
+        return SimulatedSource(options, settings)
+    from clickstream.sending.replayed_source import ReplayedSource
+
+    return ReplayedSource(options.replay, options, settings)
 
 
 def _is_at_hand(options: Options) -> bool:

@@ -9,6 +9,7 @@ from itertools import islice
 from clickstream.reading_settings import reading_of
 from clickstream.sending import options as asked
 from clickstream.sending.options import Options
+from clickstream.sending.record_source import RecordSource
 from clickstream.sending.replay import Replay, events_expected
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -18,7 +19,7 @@ from clickstream.simulator.timing import ConstantRate
 logger = logging.getLogger(__name__)
 
 
-class ReplayedSource:
+class ReplayedSource(RecordSource):
     """The events of a recorded file, with a warning about those that a consumer will reject."""
 
     def __init__(self, file: str, options: Options, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from random import Random
 
 from clickstream.sending import options as asked
 from clickstream.sending.options import Options
+from clickstream.sending.record_source import RecordSource
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
@@ -17,7 +18,7 @@ from clickstream.simulator.truth import TruthWriter
 logger = logging.getLogger(__name__)
 
 
-class SimulatedSource:
+class SimulatedSource(RecordSource):
     """Simulated traffic, with deliberate faults and a truth file if they are asked for."""
 
     def __init__(self, options: Options, settings: Settings) -> None:

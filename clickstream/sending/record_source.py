@@ -1,10 +1,8 @@
-"""The two sources of records: a simulation, and the replay of a recorded file."""
+"""A source of records: what a simulation and the replay of a recorded file have in common."""
 
 from collections.abc import Iterable
 from typing import Protocol
 
-from clickstream.sending.options import Options
-from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.simulator.event_json import OutgoingRecord, SimulatedEvent
 
@@ -23,15 +21,3 @@ class RecordSource(Protocol):
 
     def finish(self, *, is_complete: bool) -> None:
         """Write the truth file, if one is wanted. is_complete: no record has failed."""
-
-
-def record_source(options: Options, settings: Settings) -> RecordSource:
-    """Return the source that the options name. Raises UsageError if they do not fit it."""
-    # Imported here, because the simulation is slow to import.
-    if options.replay is None:
-        from clickstream.sending.simulated_source import SimulatedSource
-
-        return SimulatedSource(options, settings)
-    from clickstream.sending.replayed_source import ReplayedSource
-
-    return ReplayedSource(options.replay, options, settings)
