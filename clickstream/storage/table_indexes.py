@@ -22,8 +22,8 @@ SELECT_NOT_VALID = """
     ORDER BY number
 """
 # Nobody waits for this lock: the process that builds an index waits for all transactions, also for
-# one that waits for the lock. The number is arbitrary; it spells "index".
-TRY_BUILD_LOCK = f"SELECT pg_try_advisory_lock({0x696E646578})"
+# one that waits for the lock. The number is arbitrary; it spells "build".
+TRY_BUILD_LOCK = f"SELECT pg_try_advisory_lock({0x6275696C64})"
 SET_LOCK_TIMEOUT = "SET lock_timeout = %s"
 
 

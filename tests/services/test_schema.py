@@ -7,6 +7,7 @@ from kafka import KafkaAdminClient
 
 from clickstream.clients.postgres import Connection
 from clickstream.errors import UserError
+from clickstream.indexer.leadership import TRY_ADVISORY_LOCK
 from clickstream.settings import Settings
 from clickstream.storage import schema
 from clickstream.storage.schema import TABLES, VIEWS
@@ -125,6 +126,17 @@ def test_it_does_not_wait_for_another_process_that_builds_the_indexes(
     schema.apply_tables(settings)
     assert "another process is building the missing indexes" in caplog.text
     assert "session_metrics_start" not in relations(query, "i")
+
+
+def test_it_builds_missing_indexes_while_a_search_indexer_runs(
+    settings: Settings, query: Query, connection: Connection
+) -> None:
+    """The indexer holds the lock of its leadership all the time."""
+    query("DROP INDEX session_metrics_start")
+    with connection.cursor() as cursor:
+        cursor.execute(TRY_ADVISORY_LOCK)
+    schema.apply_tables(settings)
+    assert "session_metrics_start" in relations(query, "i")
 
 
 def test_it_does_not_deadlock_with_a_transaction_that_locks_the_tables_in_another_order(
