@@ -22,7 +22,7 @@ def begin_script(more_packages: "dict[str, str] | None" = None) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     for name, mode in STREAMS.items():
-        # Left closed, its number would go to a connection, which then gets what is printed.
+        # If it stayed closed, a connection could get its file descriptor, and with it all output.
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - until the end
             setattr(sys, name, stream)

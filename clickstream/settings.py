@@ -50,7 +50,7 @@ def _utf8(value: str) -> str:
 
 
 def _topic(value: str) -> str:
-    """Name of a topic, by Kafka's rules."""
+    """Return the name of a topic, which must follow Kafka's rules."""
     if not _TOPIC.fullmatch(_text(value)):
         raise ValueError(
             "must be the name of a topic: at most 249 letters, digits, dots, - and _, and not just "
@@ -105,12 +105,12 @@ def _time_zone(value: str) -> ZoneInfo:
 
 
 def _names(value: str) -> tuple[str, ...]:
-    """Comma-separated names as a sorted tuple without repeats."""
+    """Return comma-separated names as a sorted tuple without repeats."""
     return tuple(sorted({name.strip() for name in value.split(",")} - {""}))
 
 
 def _web_origins(value: str) -> tuple[str, ...]:
-    """Comma-separated origins of websites, or * for all."""
+    """Return comma-separated origins of websites, or * for all."""
     names = _names(value)
     if not names or not all(name == "*" or _WEB_ORIGIN.fullmatch(name) for name in names):
         raise ValueError(
@@ -121,14 +121,14 @@ def _web_origins(value: str) -> tuple[str, ...]:
 
 
 def _servers(value: str) -> str:
-    """Comma-separated host or host:port; an IPv6 address in brackets."""
+    """Return comma-separated servers: host or host:port, an IPv6 address in brackets."""
     if not all(_SERVER.fullmatch(server.strip()) for server in value.split(",")):
         raise ValueError("must be one or more of host:port, with commas between them")
     return value
 
 
 def _host(value: str) -> str:
-    """Name or address of a host; an IPv6 address may be in brackets."""
+    """Return the name or address of a host; an IPv6 address may be in brackets."""
     host = value.strip()
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -147,7 +147,7 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _postgres_host(value: str) -> str:
-    """Like `_host`, or the folder of a Unix socket, which begins with a slash."""
+    """Return a host as `_host` does, or the folder of a Unix socket, which begins with a slash."""
     is_folder = value.startswith("/") and "@" not in value
     return value if is_folder else _text(_host(value))
 
@@ -159,7 +159,7 @@ def _database(value: str) -> str:
 
 
 def _pem(value: str) -> str:
-    r"""PEM text; line breaks may be written as \n, as some platforms do."""
+    r"""Return PEM text; line breaks may be written as \n, as some platforms do."""
     text = value.strip().replace("\\n", "\n")
     if text and not (text.startswith("-----BEGIN ") and text.isascii()):
         raise ValueError(
@@ -170,7 +170,7 @@ def _pem(value: str) -> str:
 
 
 def _index_prefix(value: str) -> str:
-    """Beginning of the names of indexes, by OpenSearch's rules for names."""
+    """Return the beginning of index names, which must follow OpenSearch's rules for names."""
     if not _INDEX_PREFIX.fullmatch(value):
         raise ValueError(
             "must be at most 100 lower case letters, digits, - and _, and begin with a letter or "

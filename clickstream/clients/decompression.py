@@ -1,8 +1,8 @@
 """Decompressing Kafka's record batches, up to a limit and as leniently as brokers do.
 
 A broker stores batches that kafka-python refuses: bytes after a gzip stream, or two snappy streams
-one after the other. This code stops at the first bytes that it cannot decompress; the reader of the
-records notices if one is missing.
+one after the other. This code stops at the first bytes that it cannot decompress; record_batch.py
+notices if a record is missing.
 """
 
 import io

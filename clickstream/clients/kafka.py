@@ -25,7 +25,7 @@ def check_reachable(settings: Settings) -> None:
         if not separator:
             host, port = port, str(DEFAULT_PORT)
         if not port.isdecimal():
-            return  # the client has a sentence about it
+            return  # the client reports it in a sentence
         try:
             address = host.strip("[]"), int(port)
             socket.create_connection(address, REACH_SECONDS / len(servers)).close()

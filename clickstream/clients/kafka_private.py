@@ -43,7 +43,7 @@ def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
 def cluster_id(consumer: KafkaConsumer) -> str | None:
     """Return the cluster id in the consumer's metadata; None if it has none.
 
-    The same reason as for `topic_id`.
+    The reason is the same as for `topic_id`.
     """
     found: str | None = consumer._cluster.cluster_id
     return found
@@ -115,7 +115,7 @@ def abort_pending_records(producer: KafkaProducer, seconds: float) -> None:
 
 
 def never_create_topics(client: KafkaConsumer | KafkaProducer) -> None:
-    """Make a client not create the topics that it asks for.
+    """Keep a client from creating the topics that it asks for.
 
     kafka-python 3.0.12 does not pass its option allow_auto_create_topics on. A topic that is
     missing for a moment would be created with the broker's number of partitions.
@@ -156,9 +156,8 @@ def append_record(
 ) -> Any:
     """Append a record to the open batch of a partition, and return its future.
 
-    The public `send` does the same after checks that take as long again: of types, of headers, of
-    the size, of the partition. The caller gives bytes below the size limit, and a partition that
-    the producer knows.
+    The public `send` does the same, but its checks of types, headers, size and partition double the
+    time. The caller gives bytes below the size limit, and a partition that the producer knows.
     """
     future, batch_is_full, is_new_batch, _ = producer._accumulator.append(
         partition, None, key, value, []
@@ -281,7 +280,7 @@ class PartitionRecords(Fetcher.PartitionRecords):  # type: ignore[misc] # kafka-
     def _records_of(self, tp: TopicPartition, batches: FetchedBatches) -> Iterator[Record]:
         """Yield the records of the batches that follow, and drain this fetch after the last one.
 
-        It does the same as kafka-python's `_unpack_records`, without its costs for each record.
+        It replaces kafka-python's `_unpack_records`, which takes more time for each record.
         """
         while (batch := batches.next_batch()) is not None:
             for record in self._decode(tp, batch):

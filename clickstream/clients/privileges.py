@@ -24,7 +24,7 @@ GRANT_CREATE = "GRANT CREATE ON DATABASE {database} TO {role}"
 
 @dataclass(frozen=True, slots=True)
 class CreateRights:
-    """The rights of a role to create tables and schemas in the database it is connected to."""
+    """The rights of a role to create tables and schemas in the connected database."""
 
     role: str
     database: str

@@ -1,7 +1,7 @@
 """The records of a record batch, decoded into the fields that the pipeline uses.
 
-kafka-python takes three times as long and decompresses without limit. It reads no record of a batch
-with bytes behind a gzip stream, and none after a header whose name is not UTF-8.
+kafka-python's decoder takes three times as long and decompresses without limit. It reads no record
+of a batch with bytes behind a gzip stream, and no record after a header whose name is not UTF-8.
 """
 
 from collections.abc import Iterator

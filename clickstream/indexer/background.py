@@ -21,7 +21,7 @@ from clickstream.signals import Stop
 
 logger = logging.getLogger(__name__)
 
-# Pauses between turns, if there was nothing to index, and if another indexer is the leader.
+# Pauses between turns: if there was nothing to index, and if another indexer is the leader.
 IDLE_SECONDS = 0.5
 STANDBY_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5

@@ -1,6 +1,6 @@
 """Bulk requests to OpenSearch, with every item of every reply read.
 
-A document that OpenSearch refuses for its content is returned to the caller; everything that may
+A document that OpenSearch refuses for its content is returned to the caller; every action that may
 succeed later is sent again.
 """
 

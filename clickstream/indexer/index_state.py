@@ -58,7 +58,7 @@ def read(client: OpenSearch, index: str) -> IndexState | None:
     source = dict(reply["_source"])
     try:
         return IndexState(**{**source, "version": reply["_version"]})
-    except TypeError:  # written by another version of the product
+    except TypeError:  # another version of the program has written it
         return replace(UNKNOWN_STATE, version=reply["_version"])
 
 

@@ -43,7 +43,7 @@ ROWS_PER_STEP = 10_000
 ACTIONS_PER_REQUEST = 2_000
 # While nothing changes in PostgreSQL, the indexes in OpenSearch are checked this often.
 CHECK_SECONDS = 2.0
-# Everything that may fail in a turn without a defect of ours.
+# All errors that a turn may raise without a defect in this program.
 INDEXER_ERRORS = (psycopg2.Error, ForeignIndexError, *SENDING_ERRORS)
 
 

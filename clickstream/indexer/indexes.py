@@ -24,7 +24,7 @@ from clickstream.indexer.ownership import (
 )
 from clickstream.indexer.templates import templates
 
-# How long OpenSearch keeps the version of a deleted document, and so ignores older ones.
+# How long OpenSearch keeps the version of a deleted document, and so ignores older versions.
 GC_DELETES = "1h"
 # The reason for the first backfill.
 NOTHING_INDEXED = "nothing of this database is indexed yet"
@@ -114,8 +114,8 @@ class IndexSet:
     def take_over(self, database: str) -> None:
         """Delete all indexes with our names, of any owner, and store this database as the owner.
 
-        The state without a token makes the indexer of this database start a backfill, and that of
-        another one stop.
+        The state without a token makes the indexer of this database start a backfill, and an
+        indexer of another database stop.
         """
         self._state = index_state.read(self._client, self._names.state) or UNKNOWN_STATE
         self._begin("", database)
@@ -132,7 +132,7 @@ class IndexSet:
     def delete_empty(self, kept_from: datetime) -> None:
         """Delete the event indexes whose last document was deleted and that end before a time.
 
-        They get no document again, because no event before it is accepted.
+        They get no document again, because no event before that time is accepted.
         """
         for name in sorted(self._reduced):
             if self.has(name) and self._names.ended_before(name, kept_from):
@@ -158,7 +158,7 @@ class IndexSet:
         self._write(replace(self._state, indexes={**self._state.indexes, name: uuid}))
 
     def announce(self, number: int) -> None:
-        """Store the number of the step whose documents are sent next; PostgreSQL has it."""
+        """Store the number of the next step in OpenSearch, after PostgreSQL has stored it."""
         self._write(replace(self._state, horizon=number))
 
     def release(self) -> None:

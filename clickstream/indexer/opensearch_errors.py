@@ -19,11 +19,11 @@ URLLIB3_OBJECT = re.compile(r"<[^>]*>: |\S+\(.*?\): ")
 
 
 class SearchOutageError(Exception):
-    """OpenSearch does not accept documents now, or not from this indexer."""
+    """Raised if OpenSearch does not accept documents now, or not from this indexer."""
 
 
 def describe_error(error: Exception) -> str:
-    """Return in one line what an error of the client says."""
+    """Return a description of a client's error in one line."""
     if isinstance(error, ConnectionTimeout):
         return "it does not answer in time"
     if isinstance(error, TransportError):
@@ -55,7 +55,7 @@ def _describe_transport_error(error: TransportError) -> str:
 
 
 def describe_cause(error: Any) -> str:
-    """Return in one line what the field `error` of a reply says."""
+    """Return a description in one line of the field `error` of a reply."""
     if not isinstance(error, dict):
         return str(error)
     cause = error.get("caused_by") or {}

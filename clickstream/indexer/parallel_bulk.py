@@ -43,7 +43,7 @@ def _start(sender: BulkSender, actions: Sequence[bytes]) -> Future[list[Refusal]
         except SENDING_ERRORS as error:
             request.set_exception(error)
         finally:
-            if not request.done():  # a defect of ours, which must not block the waiting thread
+            if not request.done():  # a defect of this program must not block the waiting thread
                 request.set_exception(SearchOutageError("a request was not sent"))
 
     threading.Thread(target=send, name="search-sender", daemon=True).start()

@@ -41,8 +41,8 @@ def shared_names(names: FieldNames) -> dict[str, str]:
 def _limit(value: Any, *, path: Path, names: FieldNames, kept: IpAddresses) -> Any:
     """Return what is kept of the value at a path of ip_address; LEFT_OUT for nothing.
 
-    If the value is an object, its values that are fields themselves are kept: an address among
-    them has a path of its own.
+    If the value is an object, the fields inside it are kept: an address among them is limited by a
+    path of its own.
     """
     if is_absent(value):
         return value
@@ -61,7 +61,7 @@ def _is_read(path: Path, names: FieldNames) -> bool:
 
 
 def _replace(outer: Any, path: Path, change: Callable[[Any], Any]) -> Any:
-    """Return an object with the value at a path changed; anything without this path unchanged."""
+    """Return an object with the value at a path changed; a value without this path is unchanged."""
     name, *rest = path
     if type(outer) is not dict or name not in outer:
         return outer

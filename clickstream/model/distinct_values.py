@@ -86,7 +86,7 @@ def distinct(values: Iterable[str]) -> DistinctValues:
 def with_new_value(values: DistinctValues, value: str) -> tuple[DistinctValues, bool]:
     """Return the values with one more, and True if it can be shown.
 
-    value: `value in values` is False. The value is new, or it is one that is only counted.
+    value: one that is not in `values`: it is new, or it is a value that is only counted.
     """
     if isinstance(values, tuple):
         if len(values) < MAX_TUPLE_VALUES:
@@ -118,8 +118,8 @@ def shown(values: Iterable[str]) -> list[str]:
 def shown_and_next(values: Iterable[str]) -> list[str]:
     """Return those of the values that are shown and the next one, in order.
 
-    Values above the next one are never shown, whatever is added. Without it, the bytes that it
-    does not fit into would be free for a shorter and larger value.
+    Values above the next one are never shown, whatever is added. If the next one were not kept, a
+    larger and shorter value could be shown in the bytes into which the next one does not fit.
     """
     ordered = sorted(values)
     return ordered[: _number_shown(ordered) + 1]

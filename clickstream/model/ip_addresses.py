@@ -16,7 +16,7 @@ IPV4_MAPPED = bytes(10) + b"\xff\xff"
 # The bytes of an address that truncation keeps: /24 of IPv4, /48 of IPv6.
 KEPT_IPV4_BYTES = 3
 KEPT_IPV6_BYTES = 6
-# RFC 7239 writes this for an address that is not told.
+# RFC 7239 uses this word for an address that is hidden.
 UNKNOWN = "unknown"
 
 
@@ -74,7 +74,8 @@ def truncate_address(address: str) -> str:
 def truncate_list(text: str) -> str:
     """Return the addresses of a list, each of them truncated; UNKNOWN if it has none.
 
-    The result is never much longer than the text, so that a value of the largest size stays one.
+    The result is never much longer than the text, so that a value of the largest allowed size stays
+    within the limit.
     """
     addresses = [_read_entry(entry)[0] for entry in text.split(",")]
     return ",".join(truncate_address(each) for each in addresses if each) or UNKNOWN

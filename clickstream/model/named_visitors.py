@@ -1,9 +1,8 @@
 """Visitors that a record names, also a record that cannot become an event.
 
 `names_any` decides which stored rejected records `erase` deletes. It searches the bytes, so it
-finds a visitor in a record that nobody can parse. `visitors_of` returns the ids that can be read: a
-record that is read again is recognised by these alone, because only hashes of erased visitors are
-kept.
+finds a visitor in a record that cannot be parsed. `visitors_of` returns the ids that can be read
+from a record: only these can be compared with the hashes of erased visitors when it is read again.
 """
 
 import re

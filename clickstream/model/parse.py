@@ -1,8 +1,9 @@
 """From the bytes of a record to an event, or to the one error that names the reason.
 
-A record in the strict form is read in few steps (strict_form.py), any other field by field: then a
-value that cannot be stored as it was sent is repaired. Only event_type, timestamp and user_id can
-reject a record. No later step checks an event again: it has the types and limits of the tables.
+A record in the strict form is read in few steps (strict_form.py). Any other record is read field by
+field, and a value that cannot be stored as it was sent is repaired. Only event_type, timestamp and
+user_id can reject a record. No later step checks an event again: it has the types and limits of the
+tables.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The value of a record as a whole, as IP_ADDRESSES lets it be kept if the record is rejected."""
+"""The part of a rejected record's value that IP_ADDRESSES allows to store."""
 
 from typing import NamedTuple
 

@@ -1,9 +1,9 @@
 """The session rule, and the metrics of a session.
 
 A visitor's events are ordered by (event_time, event_id). An event starts a session if it is the
-visitor's first, or if the gap to the event before is greater than the timeout (a gap of exactly
+visitor's first, or if the gap to the previous event is greater than the timeout (a gap of exactly
 the timeout does not split, as in Kafka Streams and Flink), or if its type starts sessions, or if
-the type of the event before ends them.
+the type of the previous event ends them.
 
 The rule is stated here and, for whole tables, in storage/session_rule.sql. A property test
 compares the two.
@@ -81,7 +81,7 @@ class Rule:
     def starts(self, last: Key, last_type: str, event: Event) -> bool:
         """Return True if the event starts a session.
 
-        last, last_type: key and type of the visitor's event before it.
+        last, last_type: key and type of the visitor's previous event.
         """
         return (
             event.event_time - last[0] > self.timeout
@@ -284,7 +284,7 @@ def restore(state: SessionState) -> Session:
 
 
 ARRAY_COLUMNS = ("unique_pages", "products_viewed", "search_queries", "referrers")
-# They follow from a session's first event; another first event makes another session.
+# Columns that follow from a session's first event; another first event makes another session.
 FIXED_COLUMNS = ("session_id", "user_id", "first_event_timestamp", "first_event_id")
 CHANGING_COLUMNS = (
     "last_event_timestamp",

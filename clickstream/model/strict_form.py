@@ -1,6 +1,6 @@
 """The form in which our producer writes events, and which event.schema.json recommends.
 
-Most records have it. They are read here in few steps; `parse.py` reads all others.
+Most records have this form. They are read here in few steps; `parse.py` reads all others.
 """
 
 import re
@@ -105,7 +105,7 @@ def read_strict_form(value: object, latest: datetime, reading: Reading) -> Event
 def read_time_and_visitor(
     value: bytes, latest: datetime, reading: Reading
 ) -> tuple[datetime, str] | None:
-    """Return event_time and user_id of a record that is surely an event; None if it may be none.
+    """Return event_time and user_id of a record that is certainly an event; else None.
 
     It takes a third of the time of reading the whole event. latest: see `read_strict_form`.
     """
@@ -127,7 +127,7 @@ def read_time_and_visitor(
 
 
 def _has_nul(value: bytes) -> bool:
-    # To look for one character first is much faster, and few records have it.
+    # Looking for one character first is much faster, and few records have it.
     return b"\\" in value and b"\\u0000" in value
 
 

@@ -10,7 +10,7 @@ from clickstream.model.events import EPOCH, InvalidEventError
 from clickstream.model.json_records import HugeNumber, SentNumber, kind_of
 from clickstream.model.texts import shown
 
-# A number below the limit counts seconds, milliseconds or microseconds, and from 10^17 on
+# Limits below which a number counts seconds, milliseconds and microseconds; from 10^17 on it counts
 # nanoseconds. After each limit: the decimal place of the number that is a microsecond.
 UNITS = ((10**11, 6), (10**14, 3), (10**17, 0))
 NANOSECOND_PLACES = -3

@@ -56,7 +56,7 @@ DEVICE_TYPES = (
 
 @dataclass(frozen=True, slots=True)
 class ParsedUserAgent:
-    """Content of a user-agent text. A part that no rule finds is None.
+    """The parts of a user-agent text. A part that no rule finds is None.
 
     bot_reason: name of the bot, and the rule that found it; None if it is no bot.
     """

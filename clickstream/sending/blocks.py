@@ -14,8 +14,8 @@ def in_blocks(
 ) -> Iterator[OutgoingRecord | SimulatedEvent]:
     """Yield the records unchanged, but read a block of them before its first one is yielded.
 
-    Simulating and sending are two large programs. If they take turns for each record, the CPU
-    loads both into its caches again and again, which costs half as much time as their work.
+    Simulating and sending are large pieces of code. If they took turns for each record, the CPU
+    would load both into its caches again and again, which takes half as long as the work itself.
     A block ends at BLOCK_RECORDS records, or when their values have BLOCK_BYTES. A UserError of the
     source is raised after the records before it.
     """

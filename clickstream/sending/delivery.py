@@ -41,7 +41,7 @@ DELIVERY = {
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 RECORD_OVERHEAD_BYTES = 1_000
 # A broker that lost its state, as the local one does when it stops, refuses the sequence numbers of
-# an idempotent producer. It has not stored what it refuses, so the record is sent again.
+# an idempotent producer. It does not store a record that it refuses, so the record is sent again.
 REFUSALS = (*kafka_private.LOCAL_REFUSALS, OutOfOrderSequenceNumberError, UnknownProducerIdError)
 RESEND_SECONDS = 0.5
 

@@ -68,7 +68,7 @@ def send(producer: Any, topic: str, key: bytes | None, value: bytes | None) -> A
 
 
 def connect_producer(settings: Settings, **options: Any) -> Any:
-    """Return a producer that waits for all replicas, or for what KAFKA_ACKS says.
+    """Return a producer that waits for all replicas, or for as many as KAFKA_ACKS says.
 
     options: of KafkaProducer; they replace those of the settings. Raises UserError if no broker
     can be reached.

@@ -69,7 +69,7 @@ class Options:
 def read_options(argv: Sequence[str] | None, now: datetime) -> tuple[Options, Settings]:
     """Return the options of a command line, and the settings with its overrides applied.
 
-    now: --until may not be later, because consumers reject events of the future.
+    now: the latest --until that is allowed, because consumers reject events of the future.
     Raises UsageError if options contradict each other; argparse itself exits with 2.
     """
     arguments = vars(parser().parse_args(argv))

@@ -63,7 +63,7 @@ def _record_source(options: Options, settings: Settings) -> RecordSource:
 
 
 def _is_at_hand(options: Options) -> bool:
-    """Return True if reading a record never waits, as it does for a program that writes a pipe."""
+    """Return True if reading a record never waits, for example for a program that writes a pipe."""
     return options.replay is None or Path(options.replay).is_file()
 
 

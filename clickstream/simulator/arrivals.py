@@ -27,7 +27,7 @@ class Arrivals(Protocol):
 
 
 class ClosedPopulation:
-    """A constant number of active visitors: each one who leaves is replaced at once.
+    """A constant number of active visitors: a visitor who leaves is replaced at once.
 
     spread: the first visits begin within this time, microseconds.
     """

@@ -26,7 +26,7 @@ class Action(NamedTuple):
     """One step of a visit before it has a time: an event type and the fields that belong to it.
 
     continued: the next action follows after a millisecond, as the lines of one order do. source:
-    that of a session that begins with this action, if its referrer tells it.
+    the source of a session that begins with this action, if the action's referrer determines it.
     """
 
     event_type: str
@@ -39,7 +39,7 @@ class SimulatedEvent(NamedTuple):
     """One event of a visitor, with the key and value of its Kafka record.
 
     due: when it happens. time: the same by the visitor's own clock, as written into the value.
-    source: that of a session that begins with this event.
+    source: the source of a session that begins with this event.
     """
 
     due: int

@@ -22,7 +22,7 @@ Payload = dict[str, Any]
 MAX_DUPLICATE_DELAY = 60 * SECOND
 EVENT_ID_CONFLICT = "event_id_conflict"
 VALUE_TOO_LARGE = "value_too_large"
-# A too large value has 1 MiB, so this kind occurs only once in this many rounds.
+# A value that is too large has 1 MiB, so this kind occurs only once in this many rounds.
 ROUNDS_PER_LARGE_VALUE = 50
 
 

@@ -22,7 +22,7 @@ NETWORKS = 200
 OTHER_DEVICE_PROBABILITY = 0.12
 # One of this many visitors is a bot.
 VISITORS_PER_BOT = 64
-# One of this many visitors is the second device of the one before: another id, the same account.
+# One of this many visitors is the second device of the visitor before: same account, another id.
 VISITORS_PER_SECOND_DEVICE = 5
 # The share of the people whose tracker measures the engaged time; the others send none.
 MEASURED_ENGAGEMENT = 0.7
@@ -97,7 +97,7 @@ DEVICES_BY_WEIGHT = tuple(
     for _ in range(weight)
 )
 
-# Bots that run scripts of pages, as they call themselves.
+# Bots that run the scripts of pages, with their own user agents.
 _GOOGLEBOT = "Googlebot/2.1; +http://www.google.com/bot.html"
 BOTS = (
     Device(

@@ -44,8 +44,8 @@ LOGIN_ATTEMPTS = 3
 class Journey(Protocol):
     """One visit.
 
-    logged_in: True if the visitor is logged in, so a logout can end the visit. page_source: that of
-    a session that begins on the page that is open, with an action that has no referrer.
+    logged_in: True if the visitor is logged in, so a logout can end the visit. page_source: the
+    source of a session that begins on the open page, with an action that has no referrer.
     """
 
     logged_in: bool
@@ -108,7 +108,7 @@ class ShopVisit(_SiteVisit):
     __slots__ = ("_cart", "_linked", "_product")
 
     MORE_ON_THE_PAGE = 0.497
-    # On each page, also for visitors who are logged in: the shop asks for the password again.
+    # On each page, also for logged-in visitors: the shop asks for the password again.
     LOG_IN = 0.066
     SEARCH = 0.144
     ADD_TO_CART = 0.415
@@ -117,7 +117,7 @@ class ShopVisit(_SiteVisit):
     REMOVE_FROM_CART = 0.2
     LEAVE_THE_CART = 0.4
     CLICK_TO_NEXT_PAGE = 0.5
-    # Of the orders: paid on another site, which the visitor comes back from.
+    # Share of the orders that are paid on another site, from which the visitor comes back.
     PAID_ELSEWHERE = 0.4
 
     def __init__(self, rng: Random, account_id: str) -> None:

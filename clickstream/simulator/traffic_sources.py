@@ -1,8 +1,8 @@
-"""The sources of the simulated visits: how often each occurs, and what its visits send.
+"""The sources of the simulated visits: the share of each, and its addresses and referrers.
 
 Each source states the values that a session which begins with it must get; the channel is one of
-Google Analytics 4's default channel groups. They are written down here and not derived from an
-address, so that they can judge the rules which do that.
+Google Analytics 4's default channel groups. The values are written down here and not derived from
+addresses, so that they can check the rules that derive them.
 """
 
 from dataclasses import dataclass
@@ -48,11 +48,11 @@ CLICK_NETWORKS = {
 class Arrival:
     """One way in which visits begin.
 
-    visits: how many of MIX_SIZE visits begin so. source: of a session that begins with the first
-    event. referrer: of the first event. tags: campaign parameters in the address of the landing
-    page. click_id: name of a parameter that the other site adds, with a random value.
-    later_source: of a session that begins with a later event on the landing page, which has the
-    address but no referrer.
+    visits: how many of MIX_SIZE visits begin in this way. source: the source of a session that
+    begins with the first event. referrer: that of the first event. tags: campaign parameters in the
+    address of the landing page. click_id: name of a parameter that the other site adds, with a
+    random value. later_source: the source of a session that begins with a later event on the
+    landing page, which has the address but no referrer.
     """
 
     visits: int
@@ -87,7 +87,7 @@ def _link_of_facebook(visits: int) -> Arrival:
     source = TrafficSource(
         "l.facebook.com", "referral", "Organic Social", click_network=CLICK_NETWORKS["fbclid"]
     )
-    # Without the referrer, the click id alone says that it was Facebook.
+    # Without the referrer, only the click id shows that it was Facebook.
     later_source = source._replace(source="facebook")
     return Arrival(visits, source, FACEBOOK, click_id="fbclid", later_source=later_source)
 
@@ -119,7 +119,7 @@ def _campaign(
 
 
 def _own_page(visits: int, site: str) -> Arrival:
-    """Return visits that go on from a page of the site itself that was left open: direct."""
+    """Return visits that continue on an open page of the site itself; their source is direct."""
     return Arrival(visits, referrer=f"{site}/")
 
 
@@ -175,7 +175,7 @@ SHOP_ARRIVALS = (
     _campaign(5, TrafficSource("parcel-service", "sms", "SMS", "delivered")),
     _campaign(4, TrafficSource("app", "push", "Mobile Push Notifications", "price-drop")),
     _campaign(2, TrafficSource("podcast", "audio", "Audio", "episode-12")),
-    # A medium that no channel knows.
+    # A medium that belongs to no channel.
     _campaign(2, TrafficSource("flyer", "qr", "Unassigned", "opening")),
 )
 

@@ -41,7 +41,7 @@ class VisitorPool:
         self._planned_returns: list[tuple[int, int]] = []
 
     def begin_visit(self, moment: int) -> SimulatedVisitor | None:
-        """Return the next visitor, or None if everybody is on a visit."""
+        """Return the next visitor, or None if all are on a visit."""
         number = self._next_number(moment)
         if number is None:
             return None
