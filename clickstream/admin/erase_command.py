@@ -156,7 +156,7 @@ def _erase_documents(settings: Settings, visitors: Collection[str]) -> str:
             )
     except UserError as error:
         return (
-            "the rows are erased and stay so, but documents may be left in the search index: "
+            "the rows are erased, but documents may be left in the search index: "
             f"{error}; then run the same command again, until it exits with 0"
         )
     return ""

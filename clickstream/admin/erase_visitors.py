@@ -96,7 +96,7 @@ class RejectedBytes(NamedTuple):
 
 
 def count(connection: Connection, visitors: Collection[str]) -> StoredNumbers:
-    """Return what is stored of visitors."""
+    """Return the numbers of sessions and events that are stored of visitors."""
     with snapshot(connection) as cursor:
         cursor.execute(COUNT_STORED, {"visitors": list(visitors)})
         return StoredNumbers(*only_row(cursor))
@@ -134,7 +134,7 @@ def _forbid(
     entries_of: Callable[[Cursor], Sequence[JournalEntry]],
     journal: Path | None = None,
 ) -> datetime:
-    """Store hashes of visitors, after which nothing more of them is stored; return the time.
+    """Store the hashes of visitors, so that nothing more of them is stored; return the time.
 
     entries_of: returns the hashes. journal: the file that they are appended to before the commit.
     """
@@ -167,7 +167,7 @@ def _erase_stored(
         rejected = _remove_rejected(connection, visitors)
     except errors.LockNotAvailable:
         raise write_lock.step_refused(
-            "wait for it and run this again; what is erased stays so"
+            "wait for it and run this again; what was erased stays erased"
         ) from None
     return Erasure(erased_at, number, sessions, events, rejected, str(journal.absolute()))
 

@@ -101,7 +101,7 @@ def _ends_with_newline(descriptor: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring the name of a new file to the disk, on systems that can."""
+    """Write the folder's entry of a new file to the disk, on systems that can do that."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

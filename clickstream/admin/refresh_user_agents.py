@@ -41,8 +41,8 @@ class OutdatedText:
 def refresh(settings: Settings) -> Refresh:
     """Bring user_agents up to date with the stored events and with the rules of this version.
 
-    It reads the events once and changes the rows in short transactions; consumers may run. What is
-    done stays done if it is interrupted, and the next refresh does the rest.
+    It reads the events once and changes the rows in short transactions; consumers may run. If it is
+    interrupted, the next refresh does the rest.
     """
     parser = UserAgentParser()
     added = updated = deleted = 0

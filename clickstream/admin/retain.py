@@ -1,7 +1,7 @@
 """Removing what is older than a number of days: sessions with their events, rejected records.
 
-Everything is done in short transactions while consumers run. After an interruption the tables
-are as consistent as before, and the next run continues.
+Everything is done in short transactions while consumers run. After an interruption the tables are
+consistent, and the next run continues.
 """
 
 from collections.abc import Callable
@@ -106,8 +106,8 @@ def retain(
     1. Store the limits, and make every consumer drop its cache: from then on no consumer accepts an
     older event. 2. Remove sessions. 3. Remove rejected records.
 
-    show: called after each step with what there is to be removed and the number of sessions that
-    are gone. Raises UserError if no consumer has stored a session rule, if the tables are of
+    show: called after each step with the report of what is to be removed and the number of sessions
+    removed so far. Raises UserError if no consumer has stored a session rule, if the tables are of
     another version, or if somebody writes for longer than a minute.
     """
     limits = _advance(connection, kept_from)
@@ -175,7 +175,7 @@ def _remove_sessions(
                     return sessions, events
                 removed = removal.remove_sessions(cursor, [each.session_id for each in chosen])
         except errors.DeadlockDetected:
-            continue  # with a batch that touches one of the sessions
+            continue  # a deadlock with a batch that touches one of the sessions
         after = chosen[-1].first_time
         sessions, events = sessions + removed.sessions, events + removed.events
         show(sessions)

@@ -61,7 +61,8 @@ def _retain(arguments: argparse.Namespace) -> int:
 def _progress() -> Iterator[Callable[[RetainReport, int], None]]:
     """Show the progress as a bar while standard error is a terminal.
 
-    Yields a function of what there is to be removed and the number of sessions that are gone.
+    Yields a function that takes the report of what is to be removed, and the number of sessions
+    removed so far.
     """
     from rich.console import Console  # slow to import
     from rich.progress import (

@@ -29,7 +29,7 @@ from clickstream.settings import Settings
 COUNTRY_HEADERS = ("cf-ipcountry", "cloudfront-viewer-country", "x-vercel-ip-country")
 NO_COUNTRY = ("", "XX", "T1")  # unknown, and Cloudflare's code for Tor
 NOT_CACHED = {"Cache-Control": "no-store"}
-# A page reads of an answer from another origin only the headers that are named here.
+# Of an answer from another origin, a page can read only the headers that are named here.
 READABLE = {"Access-Control-Expose-Headers": "Retry-After"}
 NOT_ALLOWED = PlainTextResponse("Method Not Allowed", 405, headers={"Allow": "OPTIONS, POST"})
 STOPPED = RequestRefused(
@@ -66,7 +66,7 @@ class Collector:
         """Answer a request with events: 204 if every replica of Kafka has all of them."""
         try:
             answer = await self._answer(scope, receive)
-        except asyncio.CancelledError:  # the server stops and waits no longer
+        except asyncio.CancelledError:  # the server stops and does not wait any longer
             answer = _refused(STOPPED, {})
         self.metrics.count_request(answer.status_code)
         await answer(scope, receive, send)
@@ -107,7 +107,7 @@ class Collector:
             raise RequestRefused(429, "too many events from this address", retry_after=seconds)
 
     def _server_fields(self, headers: Headers, address: str, now: datetime) -> ServerFields:
-        """Return what the server knows of the events of a request."""
+        """Return the fields that the server adds to the events of a request."""
         always = {"received_at": now.isoformat(timespec="microseconds").replace("+00:00", "Z")}
         if address != UNKNOWN:
             always["ip_address"] = address
@@ -119,7 +119,7 @@ class Collector:
         return ServerFields.of(if_absent, always)
 
     def preflight(self, headers: Headers) -> Response:
-        """Return the answer to the question of a browser whether a page may send JSON."""
+        """Return the answer to a browser's preflight request: may a page send JSON?"""
         try:
             return Response(status_code=204, headers=self._origins.preflight(headers))
         except RequestRefused as refusal:
@@ -137,7 +137,7 @@ class Collector:
 def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> ASGIApp:
     """Return the ASGI application of a collector.
 
-    Requests with events do not pass the framework, which would take as long as their events.
+    Requests with events bypass Starlette, whose routing would take as long as their events.
     """
     others = Starlette(
         routes=[
@@ -162,7 +162,7 @@ def build_app(collector: Collector, more_routes: Sequence[Route] = ()) -> ASGIAp
 
 
 def _country(headers: Headers) -> str | None:
-    """Return the country that a content delivery network in front has found."""
+    """Return the country that a content delivery network in front of the collector has found."""
     found = (headers.get(name, "").strip().upper() for name in COUNTRY_HEADERS)
     return next((country for country in found if country not in NO_COUNTRY), None)
 

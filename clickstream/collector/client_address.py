@@ -10,10 +10,9 @@ from clickstream.model.ip_addresses import UNKNOWN, read_address
 def client_address(headers: Headers, peer: str, trusted_proxies: int) -> str:
     """Return the client's IP address as text, or UNKNOWN.
 
-    peer: the address at the other end of the connection. trusted_proxies: how many proxies of our
-    own stand in front; each has appended the address of its peer to X-Forwarded-For, so the client
-    is that many entries from the end. What is further left was sent by the client itself and is
-    never believed.
+    peer: the address at the other end of the connection. trusted_proxies: the number of our own
+    proxies in front. Each has appended the address of its peer to X-Forwarded-For, so the client is
+    this many entries from the end. Entries before that come from the client itself and are ignored.
     """
     if trusted_proxies:
         lists = headers.getlist("x-forwarded-for")
@@ -25,7 +24,7 @@ def client_address(headers: Headers, peer: str, trusted_proxies: int) -> str:
 
 
 def rate_key(address: str) -> str:
-    """Return what a rate is counted by: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the key of an address's rate: an IPv4 address, or the /64 network of an IPv6 one."""
     if ":" not in address:
         return address
     return str(ip_address(int(ip_address(address)) >> 64 << 64))

@@ -18,7 +18,7 @@ ACKNOWLEDGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 
 
 class CollectorMetrics(MetricsCollector):
-    """Counters of requests and events, the time until Kafka acknowledged, and what is pending.
+    """Counters of requests and events, the time until Kafka acknowledged, and pending events.
 
     They are plain numbers of the event loop: the counters of prometheus_client, which are locked,
     would take a tenth of the time of a request.
@@ -29,7 +29,7 @@ class CollectorMetrics(MetricsCollector):
         self._requests: Counter[int] = Counter()
         self._events = 0
         self._seconds = 0.0
-        # Requests by bucket: above the limit of the bucket before. The last has no limit.
+        # Requests by bucket, each without those of the bucket before. The last has no upper limit.
         self._acknowledged = [0] * (len(ACKNOWLEDGE_BUCKETS) + 1)
 
     def count_request(self, status: int) -> None:

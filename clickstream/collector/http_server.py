@@ -24,7 +24,7 @@ KEEP_ALIVE_SECONDS = 30
 SHUTDOWN_SECONDS = 8
 MAX_CONNECTIONS = 2_000
 BACKLOG = 1_024
-# The key of a request's scope that is there if its whole body has arrived.
+# The key that a request's scope has if the whole body has arrived.
 COMPLETE_BODY = "clickstream.complete_body"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

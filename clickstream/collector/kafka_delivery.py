@@ -18,7 +18,7 @@ ANSWER_SECONDS = 9.0
 RETRY_AFTER_SECONDS = 5
 LOG_SECONDS = 10.0
 POLL_SECONDS = 0.002
-# Without records that are pending: what else the client tells would fill its memory.
+# Without pending records; the other callbacks of the Kafka client would fill its memory otherwise.
 IDLE_POLL_SECONDS = 1.0
 
 
@@ -41,7 +41,7 @@ class _Request:
             self.end()
 
     def end(self) -> None:
-        """Wait no longer for records that are pending."""
+        """Stop waiting for records that are pending."""
         if not self.answered.done():
             self.answered.set_result(None)
 
@@ -71,7 +71,7 @@ class KafkaDelivery:
         """Return when every replica has all records.
 
         Raises RequestRefused with status 503 if that takes longer than ANSWER_SECONDS, or if too
-        much is pending. Records of a refused request may be in the topic all the same.
+        much is pending. Records of a refused request may be in the topic nevertheless.
         """
         if not records:
             return

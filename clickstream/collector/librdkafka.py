@@ -13,14 +13,15 @@ from clickstream.settings import Settings
 # A record that is not acknowledged by then is given up, and its client sends it again.
 DELIVERY_TIMEOUT_MS = 8_000
 REQUEST_TIMEOUT_MS = 5_000
-# As Kafka's own producer by default. Less makes more and smaller requests, which cost CPU time here
-# and of the broker.
+# The default of Kafka's own producer. A shorter time makes more and smaller requests, which cost
+# CPU time here and on the broker.
 LINGER_MS = 5
 MAX_PENDING_KIB = 64 * 1024
 RECONNECT_MAX_MS = 500
-# After one of these the next record is sent by a new producer. Either the broker accepts nothing
-# from this one any more: it lost its state, or knows a later epoch of the producer. Or this one
-# does not find its topic again, which happens if a broker comes back without its data.
+# After one of these errors the next record is sent by a new producer. Either the broker accepts
+# nothing from the old producer any more, because the broker lost its state or knows a later epoch
+# of the producer. Or the old producer does not find its topic again, as after a broker came back
+# without its data.
 REASONS_TO_REPLACE = (
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.PRODUCER_FENCED,
@@ -31,7 +32,7 @@ REASONS_TO_REPLACE = (
     KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the same
 )
 QUEUE_FULL = KafkaError(KafkaError._QUEUE_FULL)  # noqa: SLF001 - the same
-# Is called for each record, with an error if it failed. The message is not used.
+# A callback for each record, with an error if it failed. The message is not used.
 OnAnswer = Callable[[KafkaError | None, Message | None], None]
 
 
@@ -52,7 +53,7 @@ class AnsweringProducer:
         return len(self._producer)
 
     def send(self, topic: str, records: Iterable[KafkaRecord], on_answer: OnAnswer) -> None:
-        """Send records, without waiting. Calls back at once for one that cannot be sent."""
+        """Send records, without waiting. Calls back at once for a record that cannot be sent."""
         if self._must_be_replaced:
             self._replace_producer()
         produce = self._producer.produce
@@ -76,11 +77,11 @@ class AnsweringProducer:
         self._must_be_replaced |= error.code() in REASONS_TO_REPLACE
 
     def _replace_producer(self) -> None:
-        """Continue with a new producer; what is pending in the old one is given up."""
+        """Continue with a new producer; records pending in the old one are given up."""
         old = self._producer
         try:
             self._producer = self._create()
-        except KafkaException:  # a certificate was replaced; the old one says that it is refused
+        except KafkaException:  # a replaced certificate is invalid; the old producer reports errors
             return
         self._must_be_replaced = False
         old.purge()
@@ -98,7 +99,7 @@ def create_producer(settings: Settings) -> Producer:
         "security.protocol": settings.kafka_security_protocol,
         "acks": "all",
         "enable.idempotence": True,
-        # As Kafka's own clients do it: a visitor stays in one partition, whatever client sends.
+        # As in Kafka's own clients: a visitor stays in one partition, whichever client sends.
         "partitioner": "murmur2_random",
         "linger.ms": LINGER_MS,
         "message.timeout.ms": DELIVERY_TIMEOUT_MS,
@@ -116,7 +117,7 @@ def create_producer(settings: Settings) -> Producer:
             "sasl.username": settings.kafka_sasl_username,
             "sasl.password": settings.kafka_sasl_password,
         }
-    # The collector says once for all requests what goes wrong. This logger shows nothing.
+    # The collector logs failures once for all requests. This logger shows nothing.
     return Producer(options, logger=logging.Logger("librdkafka", logging.CRITICAL + 1))
 
 

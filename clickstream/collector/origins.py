@@ -1,4 +1,4 @@
-"""The websites that may send events, and the headers by which a browser lets them."""
+"""The websites that may send events, and the headers that tell browsers so."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class AllowedOrigins:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._origins = frozenset(origins)
-        # By the origin that they name; to make one takes as long as to send it.
+        # By the origin that they name; creating an answer takes as long as sending it.
         self._accepted: dict[str | None, Response] = {}
 
     def check(self, headers: Headers) -> dict[str, str]:
@@ -37,7 +37,7 @@ class AllowedOrigins:
     def accepted(self, headers: dict[str, str]) -> Response:
         """Return an answer 204 with the headers that `check` has returned.
 
-        Nobody keeps an answer to POST in a cache, so it needs no header against that.
+        Answers to POST are not cached, so it needs no header against that.
         """
         origin = headers.get("Access-Control-Allow-Origin")
         if origin not in self._accepted:

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from math import ceil
 
 BURST_SECONDS = 10
-# Addresses in memory; the one without a request for the longest time is forgotten first.
+# Addresses in memory; the least recently used one is forgotten first.
 MAX_ADDRESSES = 100_000
 
 

@@ -4,11 +4,11 @@ from datetime import datetime
 
 
 class RequestRefused(Exception):  # noqa: N818 - an answer to the client, and no failure of the program
-    """A request of which no event was accepted.
+    """Raised for a request of which no event is accepted.
 
     status: of HTTP. sentence: for the developer of the client; it repeats nothing of the request.
     retry_after: whole seconds after which the client may try again. now: the server's time, for a
-    client with another one.
+    client whose clock is wrong.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ MAX_BODY_BYTES = 1024 * 1024
 # A larger body is read up to here, so that its client reads the answer instead of a reset.
 MAX_READ_BYTES = 2 * MAX_BODY_BYTES
 BODY_SECONDS = 10.0
-# Slow clients, all together, make the collector keep at most this much.
+# Bytes that the collector keeps at most for the unfinished bodies of all clients together.
 MAX_UNFINISHED_BYTES = 128 * MAX_BODY_BYTES
 RETRY_AFTER_SECONDS = 5
 CONTENT_TYPES = ("application/json", "text/plain")  # sendBeacon sends the second one
@@ -36,7 +36,7 @@ class UnfinishedBodies:
         self._bytes += size
 
     def remove(self, size: int) -> None:
-        """Count the bytes of a request no more."""
+        """Stop counting the bytes of a request."""
         self._bytes -= size
 
 
@@ -45,8 +45,8 @@ async def read_body(
 ) -> bytes:
     """Return the body of a request, at most MAX_BODY_BYTES after decompression.
 
-    unfinished: counts the bytes until the body is complete. is_complete: the next message has all
-    of it, as in most requests, and no timer is needed. Raises RequestRefused.
+    unfinished: counts the bytes until the body is complete. is_complete: True if the next message
+    has the whole body, as in most requests, so that no timer is needed. Raises RequestRefused.
     """
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type not in CONTENT_TYPES:

@@ -29,7 +29,7 @@ MAX_EVENTS = 5_000
 BLANKS = b" \t\r\n"
 # Reasons of the parser for bytes that are not JSON.
 NOT_JSON = ("not_json", "not_utf8", "schema_registry_not_json")
-# An event gets its id from its place in the topic only if it has none, and the id is not used here.
+# Topic, partition and offset are needed only to derive an id, and the id is not used here.
 NO_ORIGIN = ("", 0, 0)
 # Numbers stay text: this decoder only finds where each event of an array ends.
 _DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
@@ -39,7 +39,7 @@ _match_blanks = re.compile(r"[ \t\r\n]*").match
 class ServerFields(NamedTuple):
     """The fields that the server adds to each event of a request, each as JSON without braces.
 
-    if_absent: do not replace those that the client sent. always: do.
+    if_absent: do not replace fields that the client sent. always: replace them.
     """
 
     if_absent: bytes
@@ -56,7 +56,7 @@ def records_of_body(
 ) -> list[KafkaRecord]:
     """Return a record for each event of a body: one JSON object, or an array of them.
 
-    What is JSON but no event becomes a record too, and the consumer rejects it with the reason.
+    JSON that is no event becomes a record too, and the consumer rejects it with the reason.
     Raises RequestRefused, for all events of the body: 400 if it is not JSON, 413 if an event is too
     large, 422 if the consumer would refuse the time of an event.
     """
@@ -109,10 +109,10 @@ def _record(
 ) -> KafkaRecord:
     if len(event) > MAX_EVENT_BYTES:
         raise RequestRefused(413, f"an event has more than {MAX_EVENT_BYTES} bytes")
-    if is_framed(event):  # only inside Kafka
+    if is_framed(event):  # a schema registry's frame is read only from Kafka
         raise _not_json()
     value = _with_fields(event, added)
-    # IP_ADDRESSES holds for what Kafka gets, too. The consumer rejects a value that is no object.
+    # IP_ADDRESSES also applies to records in Kafka. The consumer rejects a value that is no object.
     value = kept_value(value, NO_ORIGIN, reading).value or value
     try:
         user_id = parse(value, origin=NO_ORIGIN, latest=limits.latest, reading=reading).user_id
@@ -125,7 +125,7 @@ def _record(
 
 
 def _with_fields(event: bytes, added: ServerFields) -> bytes:
-    """Return the event with more fields in its object; anything but an object as it is.
+    """Return the event with more fields in its object; any other value is returned unchanged.
 
     Of a key that appears twice the last one counts, so the order decides.
     """

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(settings: Settings, host: str, port: int, *, with_shop: bool = False) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what is being answered, and stop.
+    """Serve until SIGINT or SIGTERM, then finish the requests that have begun, and stop.
 
     with_shop: serve the demo shop, too, which reads the visitor's session from PostgreSQL.
     Raises UserError if the address cannot be used or Kafka cannot be reached at the start.

@@ -1,6 +1,6 @@
 """Events in the form that the script for websites sends: read in one pass.
 
-Of each event, only the time and the visitor are read. The rest is checked to be JSON.
+Only the time and the visitor of each event are read. The rest is only checked to be JSON.
 """
 
 from datetime import datetime

@@ -9,7 +9,7 @@ from starlette.routing import Route
 FOLDER = Path(__file__).parent / "website"
 SNIPPET = FOLDER / "clickstream.js"
 SCRIPT_TYPE = "text/javascript"
-# Pages of other sites load the script, and get a changed one within this many seconds.
+# Browsers cache the script for this long, and then load a changed one.
 SNIPPET_HEADERS = {
     "Cache-Control": "public, max-age=3600",
     "Cross-Origin-Resource-Policy": "cross-origin",

@@ -19,7 +19,7 @@ IDLE_TIMEOUT = "'scan.watermark.idle-timeout' = '1 min'"
 GAP = "INTERVAL '30' MINUTE"
 
 BOUNDED = {"scan.bounded.mode": "latest-offset"}
-# A bounded job needs none, and a busy machine can leave a partition unread for as long.
+# A bounded job needs no idle timeout, and on a busy machine a partition may be unread for longer.
 NO_IDLE_TIMEOUT = "'scan.watermark.idle-timeout' = '0 ms'"
 
 

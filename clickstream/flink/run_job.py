@@ -28,7 +28,7 @@ POLL_SECONDS = 0.2
 LOOK_SECONDS = 10.0
 # A checkpoint writes the state of all open sessions.
 CHECKPOINT_INTERVAL = "1 min"
-# Checkpoints and savepoints, also of a job that was killed.
+# The files of checkpoints and savepoints, also of a job that was killed.
 SAVED_STATE = "*/*/_metadata"
 COUNTED_TABLES = ("flink_events", "flink_sessions", "flink_late_events", "flink_dead_letters")
 

@@ -34,7 +34,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class RecordLocation:
-    """The place of a record in the topic."""
+    """Partition and offset of a record."""
 
     partition: int
     offset: int

@@ -39,7 +39,7 @@ class UnreadRecords:
 
 
 class TopicReader:
-    """A Kafka consumer without a group, which takes no partition from the others.
+    """A Kafka consumer without a group, so that it owns no partitions.
 
     Methods raise KafkaError while the brokers cannot be reached. Use it in a `with` statement.
     """

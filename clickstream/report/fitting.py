@@ -23,7 +23,7 @@ BAR_WIDTH = 12
 MIN_NAME_WIDTH = 24
 SPACE = 2
 # Sections stand side by side if each gets at least this many columns, and none gets more than the
-# maximum: in longer lines the eye loses the row.
+# maximum: longer lines are hard to read.
 MIN_COLUMN_WIDTH, MAX_COLUMN_WIDTH = 80, 100
 COLUMN_SPACE = 4
 LEVELS = "▁▂▃▄▅▆▇█"

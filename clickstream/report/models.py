@@ -224,7 +224,7 @@ class TrafficFigures:
 
 @dataclass(frozen=True, slots=True)
 class UserAgentFigures:
-    """Figures by what the user agents of the sessions say.
+    """Figures by bot, browser, operating system and device type of the sessions.
 
     without_bots: sessions without a known bot; None if there are only bots. unparsed_sessions:
     sessions whose user agent is not parsed yet; refresh_command parses it. bots: by bot_reason.

@@ -184,7 +184,7 @@ def _figures(
 def _read_beside(
     cursor: Cursor, values: Mapping[str, Any]
 ) -> tuple[Row, dict[str, list[SourceFigures]]]:
-    """Read what PostgreSQL works out in one process, while the first connection reads the rest."""
+    """Read the figures that the second connection reads, while the first one reads the others."""
     cursor.execute(SET_SORT_MEMORY)
     return read_stored(cursor), read_source_groups(cursor, values)
 

@@ -189,7 +189,7 @@ def _revenue(report: Report) -> Section:
     figures = report.revenue
     if not report.products and not figures.orders:
         return Section("Revenue")
-    repaired = "of it are of lines with a repaired price or quantity"
+    repaired = "of it comes from lines with a repaired price or quantity"
     facts = (
         ("total", f"{money(figures.total)} in {number(figures.orders)} orders"),
         *([("total", f"{money(figures.repaired)} {repaired}")] if figures.repaired else []),
@@ -404,7 +404,7 @@ def _repairs(figures: DataQuality) -> Iterator[tuple[str, str]]:
 
 
 def _suspicions(figures: DataQuality) -> Iterator[tuple[str, str]]:
-    """Yield what makes other figures of the report wrong, if it is as it seems."""
+    """Yield the signs that other figures of the report may be wrong."""
     if figures.repeated_event_ids:
         yield (
             "event ids",

@@ -1,4 +1,4 @@
-"""Characters that standard output has: for an encoding without them there are others."""
+"""Characters that standard output can print, and substitutes if its encoding lacks them."""
 
 import codecs
 import os

@@ -74,7 +74,7 @@ def _head(report: Report) -> RenderableType:
 
 
 def _pasteable(report: Report) -> Report:
-    """Return the report with commands that run in this terminal; pages and JSON travel further."""
+    """Return the report with commands that run in this terminal; pages and JSON have plain ones."""
     rejected = [
         replace(each, list_command=pasteable(each.list_command))
         for each in report.quality.rejected_by_reason

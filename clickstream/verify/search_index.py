@@ -55,8 +55,8 @@ SESSION_DOCUMENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class IndexVerification:
     """Result of the check.
 
-    documents: number of expected documents. refused: number of those that OpenSearch has not in
-    their latest version because it refused them, which are recorded and are no differences.
+    documents: number of expected documents. refused: number of those that are missing or outdated
+    because OpenSearch refused them; they are recorded, and do not count as differences.
     """
 
     documents: int

@@ -154,7 +154,7 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
 
 
 def _leave_out_removed(connection: Connection, cursor: Cursor) -> tuple[int, int]:
-    """Delete the true sessions that are not kept; return their number and that of their events."""
+    """Delete the true sessions that are not kept; return the numbers of these and their events."""
     limits = event_retention.read(cursor)
     removed = {
         "removed_before": limits and limits.removed_before,

@@ -15,7 +15,7 @@ from clickstream.verify.differences import different_fields
 SOURCE_COLUMNS = ("source", "medium", "channel", "campaign", "term", "content", "click_network")
 COMPARED_COLUMNS = (*SOURCE_COLUMNS, "session_number")
 
-# What the truth file says of each session beside its metrics.
+# The values of each session in the truth file that are not its metrics.
 CREATE_TRUE_VISITS = """
     CREATE TEMPORARY TABLE true_visits (
         user_id text COLLATE "C", first_event_timestamp timestamptz, first_event_id uuid,

@@ -134,7 +134,7 @@ def test_the_revenue_of_repaired_lines_is_shown_apart() -> None:
     revenue = models.RevenueFigures(Decimal(50), Decimal("12.5"), 2, None, None, 2, 1.0)
     text = printed(replace(EMPTY, revenue=revenue))
     assert "total       50.00 in 2 orders\n" in text
-    assert "12.50 of it are of lines with a repaired price or quantity\n" in text
+    assert "12.50 of it comes from lines with a repaired price or quantity\n" in text
     assert "repaired" not in printed(replace(EMPTY, revenue=replace(revenue, repaired=Decimal(0))))
 
 

@@ -16,7 +16,7 @@
  * Nothing is stored or sent if the browser asks not to be tracked (Global Privacy Control, DNT).
  * There are no cookies: the visitor's id and the events that are not accepted yet are in
  * localStorage. An event gets its id and its time once, when it happens, and stays there until the
- * collector has answered 204, so it is sent again as often as needed and counts once.
+ * collector has answered 204. So it is sent again as often as needed and counts once.
  */
 (() => {
   "use strict";
@@ -43,7 +43,7 @@
   const address = options.collector || new URL("/collect", script?.src || location.href).href;
   const isRefused = navigator.globalPrivacyControl === true || navigator.doNotTrack === "1";
 
-  // The page goes on whatever happens here.
+  // An error of this script must not stop the page.
   const quietly =
     (task) =>
     (...given) => {
@@ -80,7 +80,7 @@
       try {
         localStorage.removeItem(PREFIX + name);
       } catch {
-        // it was in the memory
+        // without localStorage, the event was only in `memory`
       }
     },
     names(start) {
@@ -91,7 +91,7 @@
           if (key?.startsWith(PREFIX)) found.push(key.slice(PREFIX.length));
         }
       } catch {
-        // all of them are in the memory
+        // without localStorage, all names are in `memory`
       }
       return found.filter((name) => name.startsWith(start)).sort();
     },
@@ -289,12 +289,12 @@
     sendSoon(0);
   };
 
-  // The collector refused this event alone, so it never accepted it: it may get another time, once.
+  // The collector has refused only this event and never accepted it: it may get another time, once.
   const correctClock = async (answer, { name, text, event, offset, isCorrected }) => {
     const now = Date.parse((await answer.json().catch(() => ({}))).now);
     if (Number.isNaN(now) || isCorrected) return false;
     const better = now - Date.now();
-    // If the clock is right by now, nothing tells how wrong it was.
+    // If the clock was corrected since, nobody knows how wrong it was.
     const isRight = !(Math.abs(better - offset) >= 1000);
     const happened = isRight ? now : Date.parse(event.timestamp) - offset + better;
     event.timestamp = new Date(Math.min(happened || now, now)).toISOString();
@@ -307,7 +307,7 @@
     return true;
   };
 
-  // A beacon is one more try: nobody can read its answer, so the events stay in the queue.
+  // A beacon is one more try: its answer cannot be read, so the events stay in the queue.
   const sendBeforeLeaving = () => {
     const left = takeEngaged();
     if (left >= MIN_ENGAGED) track("engagement", { engaged_ms: left });
