@@ -20,8 +20,8 @@ from tests.crash.schedule import make_schedule
 from tests.crash.servers import running_servers
 
 EVENTS = 3_000
-# A history also waits: for the group to agree, for servers to start. More at a time would keep
-# consumers from sending heartbeats within their short session timeout.
+# Histories at a time. They mostly wait: for rebalances, for servers to start. With more of them,
+# consumers could not send heartbeats within their short session timeout.
 WORKERS_PER_CORE = 2
 LARGEST_SEED = 10**6
 
@@ -106,7 +106,7 @@ class Totals:
 
 
 def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Totals) -> None:
-    """Run histories on servers of this worker, until one ends wrong or there are no more seeds."""
+    """Run histories on servers of this worker, until one fails or there are no more seeds."""
     folder.mkdir()
     real = arguments.real_kafka
     with running_servers(folder / "servers", real_kafka=real) as servers:
@@ -122,7 +122,7 @@ def work(seeds: Seeds, arguments: argparse.Namespace, folder: Path, totals: Tota
 
 
 def main() -> int:
-    """Run histories, print the result of each, and return 1 if one ended wrong or none was run.
+    """Run histories, print the result of each, and return 1 if one failed or none was run.
 
     Ctrl-C and SIGTERM let the histories that run end first; a second one ends at once.
     """

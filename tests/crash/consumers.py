@@ -16,7 +16,7 @@ STUCK = "is stuck rebalancing"
 
 
 class HistoryError(Exception):
-    """Raised when a history does not go as it must: a consumer ended, or nothing moves."""
+    """Raised when a history fails: a consumer ended by itself, or nothing progresses."""
 
 
 class Consumers:
@@ -84,8 +84,8 @@ class Consumers:
         """Kill all consumers and start as many in another group, if one says that theirs is stuck.
 
         Only the local broker keeps a member that was killed during its join. The consumer's log
-        names this way out. wait_for_killed: called before the others start. Return the number of
-        consumers that were killed.
+        advises to use another group. wait_for_killed: called before the others start. Return the
+        number of consumers that were killed.
         """
         is_stuck = any(STUCK in consumer.output for consumer in self._running)
         if not is_stuck or not all(consumer.is_running for consumer in self._running):

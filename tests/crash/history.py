@@ -29,10 +29,10 @@ from tests.services.waiting import eventually
 
 # Nothing takes longer, even if a group is stuck, which its consumers say after 45 s.
 PATIENCE_SECONDS = 240.0
-# The local broker may keep members that left during a join. The consumer's log says so, and names
-# the way out: another group.
+# The local broker may keep members that left during a join. The consumer's log says so, and advises
+# to use another group.
 NEXT_GROUP = "crash-drain"
-# Everything that a history may raise without a defect of the harness.
+# All errors that a history may raise without a defect of this test program.
 FAILURES = (
     *(HistoryError, AssertionError, UserError, OSError, subprocess.SubprocessError),
     *(KafkaError, psycopg2.Error, OpenSearchException),
@@ -51,7 +51,7 @@ class Outcome:
     differences: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return the result as lines to print: one, or all that is known if it is wrong."""
+        """Return the result as lines to print: one line, or all details if the history failed."""
         verdict = f"{len(self.differences)} DIFFERENCES" if self.differences else "exact"
         kills = self.kills.total()
         first = (
@@ -95,7 +95,7 @@ class History:
         self._tables = resources.enter_context(closing(Tables(self._namespace.settings)))
 
     def run(self) -> None:
-        """Run it, and put what is wrong into the outcome."""
+        """Run it, and add each difference to the outcome."""
         environment, folder = self._namespace.environment, self._outcome.folder
         self._namespace.create()
         consumers = Consumers(environment, folder)

@@ -1,7 +1,7 @@
 """Events with a value that the consumer repairs, beside those of the producer.
 
-Each visitor here has one session. What must be stored of it is written by the simulator's truth
-writer, which gets the events as they are after their repair.
+Each visitor here has one session. The simulator's truth writer writes the sessions that must be
+stored; it gets the events as they are after their repair.
 """
 
 import json

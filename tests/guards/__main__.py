@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.guards.guards import ROOT, Guard, read_guards
 
-# A test that waits for what does not come any more fails after this many seconds.
+# A test that waits for something that no longer happens fails after this many seconds.
 TEST_SECONDS = 120
 # Exit status of pytest if a test failed; an import that fails, for example, has another one.
 TESTS_FAILED = 1

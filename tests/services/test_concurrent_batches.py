@@ -186,7 +186,7 @@ def test_sessions_that_two_consumers_change_at_once_are_exact(
 def test_random_histories_of_two_consumers_equal_the_oracle(
     two: TwoConsumers, transactions: Connection
 ) -> None:
-    """With the same visitors, disorder, duplicates, restarts and evictions from the cache."""
+    """They share visitors; events come in disorder and twice; caches are evicted or restarted."""
     chance = Random(1)
     conflicts = 0
     for _ in range(8):

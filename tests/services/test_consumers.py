@@ -65,7 +65,7 @@ def test_sessions_stay_exact_if_consumers_join_leave_and_die_under_load(
 def test_a_killed_consumer_is_removed_from_the_group_before_its_session_times_out(
     environment: dict[str, str], start_script: StartScript, query: Query
 ) -> None:
-    """By the other one while that one runs, then by the next one before it joins."""
+    """The other consumer removes it; if none runs, the next one does so before it joins."""
     first, second = (start_script("consumer.py", **SMALL_BATCHES) for _ in range(2))
     eventually(lambda: owned_by(query, first, second))
     first.kill()

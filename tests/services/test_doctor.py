@@ -584,7 +584,7 @@ def test_a_renewal_is_due_30_days_before_the_client_certificate_expires(
     pair = authority.issue("clickstream", days=days)
     found = findings(kafka_checks.checks, with_client(settings, tmp_path, authority, pair))
     assert found["renewal"].status is status
-    assert found["name"].status is CheckStatus.OK, "the checks after it run all the same"
+    assert found["name"].status is CheckStatus.OK, "the checks after it run nevertheless"
 
 
 def test_a_key_that_other_users_can_read(

@@ -27,7 +27,7 @@ from tests.services.scripts import RunScript, StartScript
 from tests.services.search_oracle import wait_until_equal
 from tests.services.waiting import eventually
 
-# With what JSON escapes, SQL quotes, a shell expands and a terminal obeys.
+# An id with characters that JSON escapes, SQL quotes, a shell expands and a terminal obeys.
 VISITOR = 'o\'Br\\ien "é"/%s\t$(id)\x1b[2J😀'
 OTHER = "visitor-2"
 RULE = Rule(timedelta(minutes=1), frozenset(), frozenset())

@@ -1,4 +1,4 @@
-"""Texts of visitors are harmless in everything that the scripts print, log, write and index."""
+"""Texts of visitors do no harm in anything that the scripts print, log, write and index."""
 
 import json
 import os

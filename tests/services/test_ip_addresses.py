@@ -100,7 +100,7 @@ def test_stored_addresses_stay_full_until_the_documented_statement_truncates_the
     transactions: Connection,
     query: Query,
 ) -> None:
-    """Sessions and index are exact afterwards, also of a session that goes on."""
+    """Sessions and index are exact afterwards, also those of a session that continues."""
     truncated = {**search, "IP_ADDRESSES": "truncated"}
     send(environment, [event("v", 0, ip=LIST), event("w", 0, ip_address=ADDRESS), LIST.encode()])
     assert run_script("consumer.py", "--drain", **search).returncode == 0

@@ -1,4 +1,4 @@
-"""From the producer to the tables: every record is counted once, however often it is delivered."""
+"""The pipeline from producer to tables: every record counts once, however often it is delivered."""
 
 import json
 import os
@@ -85,7 +85,7 @@ def test_records_read_again_change_only_the_counter_of_duplicates(
 def test_a_line_without_event_id_is_stored_once_for_each_time_it_was_sent(
     environment: dict[str, str], run_script: RunScript, query: Query
 ) -> None:
-    """As with kcat: two identical lines are two events, a redelivery is a duplicate."""
+    """kcat sends such lines: two identical ones are two events, a redelivery is a duplicate."""
     send(environment, [LINE, LINE], partition=1)
     for _ in ("first", "redelivered"):
         assert run_script("consumer.py", "--drain").returncode == 0

@@ -60,7 +60,7 @@ STEPS = st.lists(st.tuples(BURSTS, BURSTS, SEQUELS), min_size=4, max_size=20)
 def test_random_histories_equal_the_oracle(
     transactions: Connection, rule: Rule, large: int, steps: list[Any]
 ) -> None:
-    """With disorder, duplicates, conflicts, any batches, restarts and evictions from the cache.
+    """Histories have disorder, duplicates, conflicts, any batches, restarts and cache evictions.
 
     large: number of events from which on a session is loaded instead of refolded.
     """

@@ -1,8 +1,8 @@
 """Old sessions and rejected records are removed, nothing of them comes back, and all adds up.
 
 The oracle has whole seconds. An event before kept_from that is not stored counts as removed; a
-session whose last event is before removed_before goes with all its events. A rejected record of the
-tests has the time 0 in Kafka, which is before every kept_from.
+session whose last event is before removed_before is removed with all its events. A rejected record
+of the tests has the time 0 in Kafka, which is before every kept_from.
 """
 
 import json
@@ -240,7 +240,7 @@ class History:
 def test_after_any_history_old_sessions_are_gone_whole_and_no_record_brings_back_a_part(
     transactions: Connection, boundaries: bool, steps: list[Any]
 ) -> None:
-    """With late events, records read again, and other timeouts before and after a removal."""
+    """Histories have late events, records read again, and other timeouts around a removal."""
     history = History(transactions, boundaries=boundaries)
     for step in steps:
         history.run(step)
@@ -311,7 +311,7 @@ def test_a_retried_record_whose_event_is_not_kept_leaves_the_rejected_records(
 def test_the_index_of_a_month_is_deleted_with_its_last_document(
     transactions: Connection, searching: Settings, client: OpenSearch
 ) -> None:
-    """The index of June is not: one session of it goes on in July, where the limit is."""
+    """The index of June stays: one of its sessions continues in July, where the limit is."""
     batches = Batches(transactions, _rule(7_200, boundaries=False), partitions=[0])
     month_end = (datetime(2025, 7, 1, tzinfo=UTC) - START).total_seconds()
     times = [-15 * DAY, 0, month_end - 1, month_end + 3_600, month_end + 2 * DAY]

@@ -142,7 +142,7 @@ def test_it_builds_missing_indexes_while_a_search_indexer_runs(
 def test_it_does_not_deadlock_with_a_transaction_that_locks_the_tables_in_another_order(
     start_script: StartScript, query: Query, transactions: Connection
 ) -> None:
-    """As the indexer does when it advances its checkpoint."""
+    """The indexer locks them so when it advances its checkpoint."""
     query("DROP VIEW hourly_traffic")
     with transactions, transactions.cursor() as cursor:
         cursor.execute("UPDATE search_cursor SET moved_at = now()")

@@ -242,7 +242,7 @@ def test_an_index_deleted_or_outdated_while_no_consumer_ran_is_backfilled(
     run_script: RunScript,
     query: Query,
 ) -> None:
-    """By the next consumer or a rebuild; an older database that was restored counts as outdated."""
+    """The next consumer or a rebuild does it; the index of a restored backup counts as outdated."""
     send_by_visitor(environment, random_events(300, visitors=10, seed=6))
     assert run_script("consumer.py", "--drain", **search).returncode == 0
     search_oracle.check({**environment, **search})

@@ -35,7 +35,7 @@ def test_events_before_the_cached_session_are_no_conflict(
 def test_changed_sessions_are_updated_by_their_keys_however_many_are_stored(
     transactions: Connection,
 ) -> None:
-    """To read all sessions in each batch would slow down the consumer as the table grows."""
+    """Reading all sessions in each batch would slow down the consumer as the table grows."""
     with transactions, transactions.cursor() as cursor:
         cursor.execute(PREPARE)
         cursor.execute(INSERT_SESSIONS)

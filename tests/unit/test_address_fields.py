@@ -182,7 +182,7 @@ def test_no_full_address_remains_in_a_row_or_a_rejected_value(
 def test_a_retry_of_a_rejected_value_reads_the_event_that_was_sent(
     data: st.DataObject, reading: Reading
 ) -> None:
-    """With the id derived from the bytes as they were sent, whatever else is in the record."""
+    """Its id is derived from the bytes as they were sent, whatever else is in the record."""
     fields = {**data.draw(OPTIONAL_JSON), **VALID, "event_id": data.draw(st.sampled_from(["", 1]))}
     value = encoded(fields | data.draw(PLACES), escaped=True)
     sent = read(value, reading=reading)

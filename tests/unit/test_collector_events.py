@@ -1,4 +1,4 @@
-"""From the body of a request to the records for the topic."""
+"""The records for the topic that the collector makes from the body of a request."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -58,7 +58,7 @@ def test_the_bytes_of_an_event_are_kept_and_fields_of_the_server_added() -> None
 
 
 def test_an_address_is_replaced_and_a_user_agent_is_not() -> None:
-    """A server that sends for visitors names their browsers; nobody is believed an address."""
+    """A server that sends for visitors can name their browsers, but nobody can name an address."""
     sent = an_event(user_agent="Browser 2", ip_address="203.0.113.9")
     ((_, value),) = records(json.dumps(sent), ADDED)
     read = json.loads(value)

@@ -160,7 +160,7 @@ def test_records_and_positions_are_those_of_kafka_python(
 
 @given(RECORDS, st.integers(0, 200))
 def test_each_offset_of_a_batch_that_is_cut_is_read_once(records: list[Sent], size: int) -> None:
-    """As a record, or as an unreadable one."""
+    """Each offset gives a record, or an unreadable record."""
     numbered = [record._replace(offset=n) for n, record in enumerate(records)]
     batch = batch_of(numbered, compress=lambda data: data[:size])
     found = PartitionRecords(

@@ -106,7 +106,7 @@ NO_TOPICS = [".", "..", "shop events", "shop/events", "sh\u00f6p", "shop\n"]
 NO_HOSTS = ["https://db", "u:hidden@db", "u@db", "db/shop", "db:5432", "[::1]:5432", "::1:x"]
 
 
-# None of them is what a browser sends, so each would refuse every page.
+# A browser sends none of these forms, so each of them would refuse every page.
 NO_ORIGINS = ["shop.example", "https://shop.example/", "https://Shop.example", "https://", "a,b"]
 
 
