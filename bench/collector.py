@@ -2,10 +2,10 @@
 
 All sides get the same requests from wrk (Debian package wrk), in turns, with 256 connections. The
 collector sends to a broker with acks=all. The empty handlers read the body and answer 204: one is
-the smallest ASGI application, which has less to do than any framework; the other is a route of
+the smallest ASGI application, which does less than any framework; the other is a route of
 Starlette. wrk, the broker and the server share the cores of this machine.
 
-Run from the project's folder: python -m bench.collector
+Run it from the project's folder: python -m bench.collector
 """
 
 import re

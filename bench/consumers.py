@@ -1,8 +1,9 @@
 """One to four consumers of a topic with six partitions: rates, and pauses of each.
 
-The records are sent in a transaction that is committed when all consumers own partitions: then the
-time begins. A pause is a time in which a consumer stored nothing although its partitions had
-records. It needs a real Kafka. Run it from the project's folder: python -m bench.consumers
+The records are sent in a transaction, which is committed when all consumers own partitions; the
+measured time begins then. A pause is a time in which a consumer stored nothing although its
+partitions had records. It needs a real Kafka. Run it from the project's folder:
+python -m bench.consumers
 """
 
 import argparse
@@ -36,10 +37,10 @@ COLUMNS = (
 
 @dataclass(slots=True)
 class Member:
-    """A consumer of the group, since all own partitions.
+    """A consumer of the group, from the moment on at which all own partitions.
 
-    left: records of its partitions that are not stored. moved: seconds at which it last stored
-    some; ready: at which it had stored all.
+    left: records of its partitions that are not stored. moved: seconds from that moment until it
+    last stored some; ready: until it had stored all.
     """
 
     partitions: int

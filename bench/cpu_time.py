@@ -1,4 +1,4 @@
-"""CPU time of processes: of the servers too, if they run on this machine."""
+"""CPU time of processes, and of the servers if they run on this machine."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress

@@ -7,7 +7,7 @@ that of TEST_POSTGRES_*, without Kafka. Run it from the project's folder:
     python -m bench.extremes hostile bot   some of them
 
 hostile: a visitor with thousands of texts of 8 KiB in each array clicks in each batch.
-bot: a session of 300,000 events goes on after a restart.
+bot: a session of 300,000 events continues after a restart.
 start: a consumer starts with 200,000 open sessions.
 late: 10,000 late events change 10,000 stored sessions.
 memory: bytes of each open session of 20 events, and seconds of the work on all of them.

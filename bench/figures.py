@@ -1,7 +1,7 @@
 """Seconds that the report and --verify take with a large number of events.
 
-It starts a PostgreSQL, or uses that of TEST_POSTGRES_*, and runs summary.py itself. README.md in
-this folder says how it measures. Run it from the project's folder:
+It starts a PostgreSQL, or uses that of TEST_POSTGRES_*, and runs summary.py. README.md in this
+folder says how it measures. Run it from the project's folder:
 
     python -m bench.figures --events 10000000
 """

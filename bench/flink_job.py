@@ -22,7 +22,7 @@ OURS = Path(__file__).with_name("flink")
 JARS = Path(__file__).parents[1] / ".flink" / "jars"
 SINKS = ("flink_events.sql", "flink_sessions.sql")
 POLL_SECONDS = 0.2
-# Stronger than the command line. With 2 GiB, the state of 100,000 sessions slows Flink down.
+# It overrides the command line. With 2 GiB, the state of 100,000 sessions slows Flink down.
 HEAP = {"_JAVA_OPTIONS": "-Xmx6g"}
 
 

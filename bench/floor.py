@@ -1,8 +1,8 @@
-"""The floor: how fast PostgreSQL alone takes what the consumer stored, from texts that are ready.
+"""The floor: how fast PostgreSQL alone stores the rows of the consumer, from prepared COPY texts.
 
 The same rows go into the same tables with the same indexes, in batches of the same size, one
-transaction each: the events by COPY, the sessions by COPY into a temporary table and an upsert. No
-duplicates are looked for, nothing is computed, and no position moves.
+transaction each: the events by COPY, the sessions by COPY into a temporary table and an upsert. It
+looks for no duplicates, computes nothing, and moves no position.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,9 +34,9 @@ class PreparedBatch(NamedTuple):
 
 
 class Floor:
-    """Stored rows as texts, and what stores them again.
+    """Stored rows as texts, which it stores again.
 
-    settings: of a database that a consumer has filled; its rows are replaced by the same.
+    settings: of a database that a consumer has filled; its rows are replaced by the same rows.
     """
 
     def __init__(self, settings: Settings, visitors: int) -> None:
@@ -63,7 +63,7 @@ class Floor:
         return batches[::-1]
 
     def live_sessions(self) -> list[PreparedBatch]:
-        """Return the batches if each one writes all sessions that it touches, as the consumer."""
+        """Return the batches if each one writes all sessions that it changes, like the consumer."""
         return [self._batch(events, self._visitors_of(events)) for events in self._batches()]
 
     def store(self, side: str, batches: Sequence[PreparedBatch]) -> Run:

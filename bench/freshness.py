@@ -32,7 +32,7 @@ COLUMNS = ("events/s", "p50 ms", "p99 ms", "maximum ms", "consumer, of a core")
 RATES = [100, 2_000, 5_000]
 VISITORS = 1_000
 SECONDS = 10
-# Events of the first seconds find visitors without a session, and empty caches.
+# In the first seconds, visitors have no session yet and caches are empty.
 WARM_UP_SECONDS = 2
 IDLE_SECONDS = 5
 WATCH_SECONDS = 0.002

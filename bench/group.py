@@ -1,8 +1,8 @@
 """Pauses when a consumer joins a group, stops or is killed; memory and connections of each.
 
 Events are sent all the time. One consumer joins, one stops by SIGTERM, one is killed by SIGKILL,
-and at last all are killed and one is started. Printed is the longest time between two commits of a
-partition: of the partitions that got another owner, and of the others. Run it from the project's
+and at last all are killed and one is started. It prints the longest time between two commits of a
+partition, for the partitions that got another owner and for the others. Run it from the project's
 folder:
 
     python -m bench.group --consumers 2 --partitions 6
@@ -29,7 +29,7 @@ from clickstream.clients.postgres import connect
 from clickstream.settings import Settings
 from clickstream.storage.schema import apply_tables
 
-# Then they are sent again, as duplicates.
+# After this many events the same ones are sent again, as duplicates.
 EVENTS = 300_000
 SAMPLE_SECONDS = 0.01
 # Commits go on for this long after a change before the next one.

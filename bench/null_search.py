@@ -1,8 +1,8 @@
-"""Null search server: replies success to every bulk request and stores none of the documents.
+"""A search server that replies success to every bulk request and stores none of the documents.
 
-It shows what the indexer costs the consumer if no search server uses the same cores. It implements
-what that needs: _bulk (JSON without compression), documents by id, indexes, templates. A search
-finds nothing.
+With it, a benchmark shows how much CPU time the indexer takes when no search server uses the same
+cores. It implements only _bulk (JSON without compression), documents by id, indexes and templates.
+A search finds nothing.
 """
 
 import json
@@ -183,7 +183,7 @@ class NullServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def null_search() -> Iterator[dict[str, str]]:
-    """Run the server in a process of its own and yield the settings for it."""
+    """Run the server in a process of its own, and yield the settings for it."""
     with subprocess.Popen(
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -197,7 +197,7 @@ def null_search() -> Iterator[dict[str, str]]:
 
 
 def main() -> int:
-    """Serve on a free port, print that port, and end when standard input does."""
+    """Serve on a free port, print that port, and end when standard input ends."""
     with NullServer() as server:
         print(server.server_address[1], flush=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -5,8 +5,8 @@ empty database; after each run summary.py --verify must find no difference. On a
 work to do compare the CPU time, not the rate. Run it from the project's folder:
 
     python -m bench.pipeline --visitors 100000 --events 150000
-    python -m bench.pipeline --profile            and where the CPU time goes, by function
-    python -m bench.pipeline --against main       the same of another git revision, in turns
+    python -m bench.pipeline --profile            also the CPU time by function
+    python -m bench.pipeline --against main       also another git revision, in turns
 """
 
 import argparse

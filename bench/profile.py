@@ -9,9 +9,10 @@ PACKAGES = ("(clickstream/", "(kafka/")
 
 
 def print_profile(samples: Path, cpu: float) -> None:
-    """Print the functions that take most of the CPU time; time outside Python code is spread.
+    """Print the functions that take most of the CPU time.
 
-    samples: the file that py-spy wrote, in its raw format. cpu: microseconds per event in all.
+    Time outside Python code is divided among them in proportion to their samples. samples: the file
+    that py-spy wrote, in its raw format. cpu: microseconds per event of the whole process.
     """
     alone: Counter[str] = Counter()
     with_called: Counter[str] = Counter()

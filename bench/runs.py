@@ -1,4 +1,4 @@
-"""The figures of one run, of the consumer or of what it is compared with."""
+"""The figures of one run of the consumer, of Flink SQL or of a floor."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,10 @@ MICRO = 1e6
 class Run:
     """The figures of one run.
 
-    side: what ran. seconds: from the first poll or row to the last commit or row. cpu: microseconds
-    per event, by process; those of servers on other machines are missing. hot_share: of the updates
-    of session_metrics, those that changed no index. peak_mib: largest size of the consumer.
+    side: name of the consumer, a Flink job or a floor. seconds: from the first poll or row to the
+    last commit or row. cpu: microseconds per event, by process; those of servers on other machines
+    are missing. hot_share: share of the updates of session_metrics that changed no index. peak_mib:
+    largest size of the consumer.
     """
 
     side: str

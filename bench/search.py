@@ -1,4 +1,4 @@
-"""How much the indexer slows the consumer, with a search server that uses almost no CPU.
+"""The rate of the consumer with and without the indexer, beside a server that uses almost no CPU.
 
 bench/null_search.py is that server. The consumer runs with and without the indexer, in turns. Run
 it from the project's folder: python -m bench.search

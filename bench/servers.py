@@ -1,4 +1,4 @@
-"""The servers of the benchmarks: a real Kafka where one can be started, and a PostgreSQL.
+"""The servers of the benchmarks: a real Kafka if one can be started, and a PostgreSQL.
 
 A server that TEST_KAFKA_*, TEST_POSTGRES_* or TEST_OPENSEARCH_* name is used instead of a new one.
 """
@@ -93,7 +93,7 @@ def database(settings: Settings) -> Iterator[Settings]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return environment variables for a script: the servers of the settings, defaults else."""
+    """Return environment variables for a script: the servers of the settings, and defaults."""
     names = {name for server in SERVERS for name in server.names}
     names |= {"KAFKA_TOPIC", "KAFKA_GROUP_ID"}
     ours = {item.name.upper() for item in setting_fields()}

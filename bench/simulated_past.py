@@ -55,7 +55,7 @@ INSERT_POSITION = """
     SELECT 'bench', 0, 'bench', count(*), count(*), max(event_time), now(), now()
     FROM clickstream_events
 """
-# As autovacuum does some time after so many new rows.
+# Autovacuum does the same some time after this many new rows.
 VACUUM = "VACUUM (ANALYZE) clickstream_events, session_metrics"
 
 

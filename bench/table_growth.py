@@ -1,7 +1,7 @@
-"""The consumer's rate as the tables grow: one million events after another in one database.
+"""The consumer's rate as the tables grow: it stores one million events after another.
 
-Each visitor has one session in each million. Eight millions take half an hour on two cores. Run it
-from the project's folder: python -m bench.table_growth
+Each visitor has one session in each million. Eight million events take half an hour on two cores.
+Run it from the project's folder: python -m bench.table_growth
 """
 
 import argparse

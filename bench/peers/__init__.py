@@ -1,1 +1,1 @@
-"""A comparison of what this pipeline and its peers store of the same events."""
+"""A comparison of what this pipeline and its peers store of traffic of the same kind."""

@@ -1,9 +1,9 @@
-"""Events and sessions that this pipeline and its peers store of traffic of the same kind.
+"""Comparison of what this pipeline and its peers store of traffic of the same kind.
 
-Simulated visitors, of whose events some are late and some are sent twice. While they are sent, the
-side under test is ended twice by SIGKILL and started again. Then its tables are compared with the
-topic and with the producer's truth file. A real Kafka and a PostgreSQL are started for it, or those
-of TEST_KAFKA_* and TEST_POSTGRES_* are used. Run it from the project's folder:
+Some events of the simulated visitors are late, and some are sent twice. While they are sent, the
+program under test is ended twice by SIGKILL and started again. Then its tables are compared with
+the topic and with the producer's truth file. A real Kafka and a PostgreSQL are started for it, or
+those of TEST_KAFKA_* and TEST_POSTGRES_* are used. Run it from the project's folder:
 
     python -m venv peers-venv
     peers-venv/bin/python -m pip install -r bench/peers/requirements.txt
@@ -30,7 +30,7 @@ from clickstream.settings import Settings
 
 KILLS = 2
 COLUMNS = (
-    "side", "events lost", "rows doubled", "sessions right", "sessions wrong", "sessions missing"
+    "program", "events lost", "rows doubled", "sessions right", "sessions wrong", "sessions missing"
 )  # fmt: skip
 
 

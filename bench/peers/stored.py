@@ -11,11 +11,11 @@ from bench.scripts import PROJECT, run
 from clickstream.clients.postgres import Cursor, connect, only_row
 from clickstream.settings import Settings
 
-# A side that has stored nothing more for this long has stored what it will store. A killed member
-# of a consumer group can keep its partitions for 45 s, and longer within a transaction.
+# A side that has stored nothing for this long is done. A killed member of a consumer group can keep
+# its partitions for 45 s, and longer within a transaction.
 UNCHANGED_SECONDS = 120.0
 POLL_SECONDS = 1.0
-# LaminarDB has an option to create them, which created none.
+# LaminarDB has an option to create these tables, which did not create them.
 LAMINARDB_TABLES = """
     CREATE TABLE laminardb_events (event_id text PRIMARY KEY, user_id text);
     CREATE TABLE laminardb_sessions (

@@ -1,4 +1,4 @@
-"""Simulated traffic with late and doubled events, and its truth."""
+"""Simulated traffic with late and duplicate events, and its truth file."""
 
 import json
 from collections import Counter
@@ -18,7 +18,7 @@ from clickstream.settings import Settings
 
 # 12 hours in 36 seconds.
 LENGTH, SPEED = "12h", "1200"
-# The past ends so long ago that the closing events, of now, close all its sessions.
+# The simulated past ends this long ago, so that the closing events, of now, close all its sessions.
 END_BEFORE_NOW = timedelta(hours=6)
 FAULTS = ("--duplicate", "0.02", "--late", "0.02", "--max-lateness", "90m")
 CLOSING = "closing-"
