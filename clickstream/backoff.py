@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: exponential backoff with jitter."""
+"""Exponential backoff with jitter: the time to wait before the next attempt."""
 
 from dataclasses import dataclass
 from random import Random

@@ -69,7 +69,7 @@ class Loop:
         return self._storing.is_healthy
 
     def prepare_join(self) -> None:
-        """Remove members from the group that would hold up its rebalance.
+        """Remove members from the group that would delay its rebalance.
 
         Raises OUTAGES, and UserError if the tables are of another version.
         """

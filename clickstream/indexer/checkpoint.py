@@ -63,7 +63,7 @@ class CheckpointLostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far the indexer has come with the index that has this token.
+    """The progress of the indexer on the index that has this token.
 
     horizon: every transaction before it is indexed, once the backfill is complete.
     backfilled_to: key of the last event that the backfill indexed; None when it is complete.

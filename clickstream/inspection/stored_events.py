@@ -86,7 +86,7 @@ class VisitorSession:
 
 @dataclass(frozen=True, slots=True)
 class ReadPart:
-    """How far a partition of the topic with this id was read.
+    """The progress in one partition of the topic with this id.
 
     position: offset of the next record to read.
     """

@@ -21,7 +21,7 @@ UNKNOWN = "unknown"
 
 
 class IpAddresses(StrEnum):
-    """How much of the visitors' IP addresses is stored: the values of IP_ADDRESSES."""
+    """The values of IP_ADDRESSES: how much of each visitor's address is stored."""
 
     FULL = "full"
     TRUNCATED = "truncated"

@@ -1,4 +1,4 @@
-"""From the bytes of a record to an event, or to the one error that names the reason.
+"""Parsing the bytes of a record into an event, or into the one error that names the reason.
 
 A record in the strict form is read in few steps (strict_form.py). Any other record is read field by
 field, and a value that cannot be stored as it was sent is repaired. Only event_type, timestamp and

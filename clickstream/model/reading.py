@@ -14,7 +14,7 @@ from clickstream.model.ip_addresses import IpAddresses
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How records become events: names of fields, event types, range of event times, addresses.
+    """The rules of reading: names of fields, event types, range of event times, addresses.
 
     min_event_time: aware. ip_addresses: how much of each address is stored.
     max_future: how far ahead of the consumer's clock an event may be.

@@ -83,7 +83,7 @@ class Readings:
 
     @property
     def problem(self) -> str | None:
-        """Why newer figures cannot be read, and for how long; None while they can."""
+        """The reason why newer figures cannot be read, and since when; None while they can."""
         since = self._failing_since
         if since is None:
             return None

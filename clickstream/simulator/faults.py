@@ -28,7 +28,7 @@ ROUNDS_PER_LARGE_VALUE = 50
 
 @dataclass(frozen=True, slots=True)
 class FaultRates:
-    """How often each fault occurs. late, duplicate, malformed: per event, 0 to 1.
+    """The rate of each fault. late, duplicate, malformed: per event, 0 to 1.
 
     max_lateness: microseconds. skew: largest error of the visitors' clocks, seconds.
     """

@@ -20,7 +20,7 @@ from clickstream.storage.positions import TopicIdentity
 SILENT_AFTER = timedelta(seconds=60)
 # If the owner has not reported for this long, the partition no longer counts as caught up.
 STALE_AFTER = timedelta(seconds=60)
-# Sessions closed in one transaction, which holds up the batches.
+# Sessions closed in one transaction, for which batches have to wait.
 MAX_CLOSED_SESSIONS = 20_000
 
 MARK_CAUGHT_UP = """
