@@ -48,7 +48,7 @@ def _existing_partitions(settings: Settings, topic: str) -> set[int]:
     except (KafkaError, OSError) as error:
         raise UserError(
             f"cannot reach {kafka_address(settings)} ({first_line(error)}), which knows if the "
-            "partitions still exist; run: python -m clickstream doctor"
+            "partitions still exist; find the cause with: python -m clickstream doctor"
         ) from None
     if found["error_code"] != NoError.errno:
         return set()

@@ -125,8 +125,8 @@ def _connections(settings: Settings) -> Iterator[tuple[Connection, OpenSearch]]:
             raise UserError(describe_refusal(opensearch_address(settings), error)) from None
         except (OpenSearchException, SearchOutageError) as error:
             raise UserError(
-                f"{opensearch_address(settings)} does not answer ({describe_error(error)}); run: "
-                "python -m clickstream doctor"
+                f"cannot use {opensearch_address(settings)} ({describe_error(error)}); find the "
+                "cause with: python -m clickstream doctor"
             ) from None
 
 

@@ -41,7 +41,7 @@ def apply_search(settings: Settings) -> str:
         ) from None
     except OpenSearchException as error:
         raise UserError(
-            f"cannot put the index templates into {server}: {type(error).__name__}; "
-            "check OPENSEARCH_*, or run: python -m clickstream doctor"
+            f"cannot put the index templates into {server} ({type(error).__name__}); "
+            "check OPENSEARCH_*, or find the cause with: python -m clickstream doctor"
         ) from None
     return f"Index templates {names.events} and {names.sessions} are up to date."

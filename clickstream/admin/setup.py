@@ -46,7 +46,7 @@ def apply_topic(settings: Settings) -> str:
         ) from None
     except (KafkaError, OSError) as error:
         raise find_refusal(settings) or UserError(
-            f"cannot create topic {topic} on {kafka_address(settings)}: {first_line(error)}; "
+            f"cannot create topic {topic} on {kafka_address(settings)} ({first_line(error)}); "
             "check KAFKA_*, or start local servers with: python -m clickstream stack up"
         ) from None
 

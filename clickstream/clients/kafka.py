@@ -73,7 +73,7 @@ def _tls_options(settings: Settings) -> dict[str, Any]:
         return {"ssl_context": tls_context(settings)}
     except OSError as error:
         raise UserError(
-            f"the certificates for Kafka cannot be used ({error}); for the cause run: "
+            f"the certificates for Kafka cannot be used ({error}); find the cause with: "
             "python -m clickstream doctor"
         ) from None
 

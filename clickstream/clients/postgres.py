@@ -75,8 +75,8 @@ def connect_or_explain(settings: Settings, *, application: str) -> Connection:
         return connect(settings, application=application)
     except psycopg2.OperationalError as error:
         raise UserError(
-            f"cannot connect to {postgres_address(settings)}, as {settings.postgres_user!r}: "
-            f"{connection_failure(error)}; check POSTGRES_*, or start local servers with: "
+            f"cannot connect to {postgres_address(settings)}, as {settings.postgres_user!r} "
+            f"({connection_failure(error)}); check POSTGRES_*, or start local servers with: "
             "python -m clickstream stack up"
         ) from None
 
@@ -88,7 +88,8 @@ def explained_errors() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         raise UserError(
-            f"PostgreSQL failed ({first_line(error)}); run: python -m clickstream doctor"
+            f"PostgreSQL failed ({first_line(error)}); find the cause with: "
+            "python -m clickstream doctor"
         ) from None
 
 

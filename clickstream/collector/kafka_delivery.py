@@ -108,7 +108,7 @@ class KafkaDelivery:
             self._silent_until = now + LOG_SECONDS
             logger.warning(
                 "Kafka does not take events (%s): requests get 503, and their clients must send "
-                "them again; for the cause run: python -m clickstream doctor",
+                "them again; find the cause with: python -m clickstream doctor",
                 reason,
             )
         return RequestRefused(

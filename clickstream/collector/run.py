@@ -44,8 +44,8 @@ def _serve(
         producer = AnsweringProducer(partial(create_producer, settings))
     except KafkaException as error:
         raise UserError(
-            f"the Kafka client of the collector cannot use the settings: {error.args[0].str()}; "
-            "for the cause run: python -m clickstream doctor"
+            f"the Kafka client of the collector cannot use the settings ({error.args[0].str()}); "
+            "find the cause with: python -m clickstream doctor"
         ) from None
     delivery = KafkaDelivery(producer, settings.kafka_topic)
     host, port = listener.getsockname()[:2]

@@ -60,7 +60,7 @@ def check_topic(settings: Settings) -> None:
             admin.close()
     except (KafkaError, OSError) as error:
         raise UserError(
-            f"cannot reach {kafka_address(settings)}: {first_line(error)}; for the cause run: "
+            f"cannot reach {kafka_address(settings)} ({first_line(error)}); find the cause with: "
             "python -m clickstream doctor"
         ) from None
     if settings.kafka_topic not in topics:

@@ -180,7 +180,7 @@ def _read_lag(settings: Settings, progress: Sequence[StoredProgress]) -> TopicLa
 def missing_topic(settings: Settings) -> str:
     """Return the sentence about a topic that does not exist, without its full stop."""
     return (
-        f"topic {settings.kafka_topic} does not exist at {kafka_address(settings)}, or this user "
+        f"topic {settings.kafka_topic} does not exist on {kafka_address(settings)}, or this user "
         "may not see it; create it with: python create_schema.py"
     )
 

@@ -131,7 +131,7 @@ def check_topic(settings: Settings) -> None:
 
 def _cannot_reach(settings: Settings, error: Exception) -> UserError:
     return find_refusal(settings) or UserError(
-        f"cannot reach {kafka_address(settings)}: {first_line(error)}; "
+        f"cannot reach {kafka_address(settings)} ({first_line(error)}); "
         "find the cause with: python -m clickstream doctor, "
         "or start local servers with: python -m clickstream stack up"
     )

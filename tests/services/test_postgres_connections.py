@@ -64,7 +64,8 @@ def test_a_read_only_database_is_one_sentence(
     done = run_script("create_schema.py", option, *(["--yes"] if option == "--drop" else []))
     assert done.returncode == 1
     assert done.stderr.startswith("error: PostgreSQL failed (cannot execute ")
-    assert done.stderr.endswith("read-only transaction); run: python -m clickstream doctor\n")
+    hint = "; find the cause with: python -m clickstream doctor\n"
+    assert done.stderr.endswith(f"read-only transaction){hint}")
 
 
 def test_a_search_path_without_a_schema_is_one_sentence_with_the_statement_that_helps(

@@ -429,5 +429,7 @@ def _check_read_only(run_script: RunScript, query: Query) -> None:
     query(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     refused = run_script("clickstream", "retain", "--days", "900")
     assert refused.returncode == 1
-    assert "in a read-only transaction); run: python -m clickstream doctor" in refused.stderr
+    assert "in a read-only transaction); find the cause with: python -m clickstream doctor" in (
+        refused.stderr
+    )
     assert refused.stderr.count("\n") == 1
