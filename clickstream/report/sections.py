@@ -195,7 +195,7 @@ def _revenue(report: Report) -> Section:
         *([("total", f"{money(figures.repaired)} {repaired}")] if figures.repaired else []),
         (
             "average",
-            f"{money(figures.per_order)} per order, {money(figures.per_session)} a session",
+            f"{money(figures.per_order)} per order, {money(figures.per_session)} per session",
         ),
         (
             "conversion",
@@ -378,7 +378,7 @@ def _quality(report: Report) -> Section:
         *_rejections(figures),
         *_repairs(figures),
         *_suspicions(figures),
-        ("late", f"{number(figures.late)} rows, far behind the newest event of their partition"),
+        ("late", f"{number(figures.late)} rows far behind the newest event of their partition"),
         ("open", f"{number(figures.open_sessions)} sessions"),
         ("newest event", age(figures.newest_event, now, zone)),
         ("last stored", age(figures.last_stored, now, zone)),
