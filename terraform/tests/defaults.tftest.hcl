@@ -1,4 +1,4 @@
-# What a project's name alone gives.
+# The resources if only the project's name is given.
 
 mock_provider "aiven" {
   mock_resource "aiven_kafka" {

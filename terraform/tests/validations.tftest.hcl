@@ -223,7 +223,7 @@ run "retention_of_half_an_hour" {
   expect_failures = [var.kafka_topic_retention_hours]
 }
 
-run "retention_below_for_ever" {
+run "retention_below_unlimited" {
   command = plan
   variables {
     kafka_topic_retention_hours = -2

@@ -1,4 +1,4 @@
-// The script for websites: what it queues, sends, sends again and gives up.
+// The script for websites: the events that it queues, sends, sends again and gives up.
 "use strict";
 
 const assert = require("node:assert/strict");
@@ -85,7 +85,7 @@ test("what one page could not send, the next page of the site sends", async () =
   assert.equal(next.requests[0].events[1].user_id, event.user_id, "the visitor is the same");
 });
 
-test("of a refused batch only the event that is refused alone gets another time", async () => {
+test("only an event that is refused in a request of its own gets another time", async () => {
   const page = new FakePage({
     answers: [
       { status: 422, content: { now: "2026-05-01T12:00:00.000Z" } },
@@ -151,7 +151,7 @@ test("the queue keeps the latest 500 events", () => {
   assert.equal(page.queued.at(-1).n, 599);
 });
 
-test("without localStorage the memory of the page is the queue", async () => {
+test("without localStorage the queue is in the memory of the page", async () => {
   const page = new FakePage({ isFull: true, answers: [{ offline: true }] });
   page.now += 5;
   page.clickstream.track("click");
@@ -305,7 +305,7 @@ test("a consent that is withdrawn while an event is sent leaves nothing behind",
   assert.deepEqual([...page.stored.keys()], []);
 });
 
-test("a visitor who objects is not tracked, also where nobody asks first", async () => {
+test("a visitor who objects is not tracked, also if the page does not ask first", async () => {
   const page = new FakePage();
   page.clickstream.consent(false);
   const next = new FakePage({ stored: page.stored, later: 5_000 });

@@ -1,4 +1,4 @@
-// A page without a browser: what clickstream.js uses of one, under the control of a test.
+// A fake page with the parts of a browser that clickstream.js uses, under the control of a test.
 "use strict";
 
 const { readFileSync } = require("node:fs");
