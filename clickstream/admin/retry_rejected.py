@@ -127,7 +127,7 @@ def _retry_chunk(
         [_read(record, now, reading) for record in records],
         RetriedChunk(records, reading.field_names),
     )
-    SessionCache(rule).apply(cursor, stored.new_events)
+    SessionCache(rule).apply(cursor, stored.new_events, others_write=False)
     _delete_retried(cursor, records, stored.outcomes)
     _update_reasons(cursor, records, stored.outcomes)
     _move_counters(cursor, records, stored.outcomes)

@@ -35,6 +35,17 @@ class Assignment:
             for number, owned in before.partitions.items()
         )
 
+    def takes_over(self, before: "Assignment") -> bool:
+        """Return True if somebody may have owned one of the partitions that are new since `before`.
+
+        The first owner of a partition has epoch 1.
+        """
+        return any(
+            owned.epoch > 1
+            for number, owned in self.partitions.items()
+            if number not in before.partitions
+        )
+
     def advance(self, progress: Mapping[int, PartitionProgress]) -> "Assignment":
         """Return the assignment after a batch that made this progress was stored."""
         partitions = {

@@ -129,7 +129,7 @@ def store(
     3. Insert the events, and find out which are new.
     4. Update the sessions with the new events.
     5. Write the rejected records, move positions and counters. Then check that no other consumer
-       has stored sessions of the same new visitors.
+       has stored sessions of the same new visitors, if there is another one.
     6. Commit. Offsets are committed to Kafka only after that.
 
     After a deadlock, or if another consumer changes sessions of the same visitors at once, the
@@ -185,14 +185,14 @@ def _store(
     alone: keep other batches out meanwhile, so that SessionConflictError cannot be raised.
     """
     with connection, connection.cursor() as cursor:
-        check_assignment(cursor, assignment, alone=alone)
+        others_write = check_assignment(cursor, assignment, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, batch)
         stored = outcomes.store_records(
             cursor, parsed.results, parsed, some_are_stored=assignment.had_duplicates
         )
         reach(FailPoint.INSERTED)
-        first_time_visitors = cache.apply(cursor, stored.new_events)
+        first_time_visitors = cache.apply(cursor, stored.new_events, others_write=others_write)
         reach(FailPoint.SESSIONS_UPDATED)
         decided, restored = _compare_with_before(parsed, stored.outcomes, rejected_before)
         rejected = list(_rejected_records(parsed, decided, reading))
@@ -200,24 +200,26 @@ def _store(
         rejected_table.delete(cursor, assignment.topic, restored)
         progress = _progress(batch, parsed, decided, restored)
         positions.move(cursor, assignment.topic.name, progress)
-        session_table.check_first_sessions(
-            cursor, first_time_visitors, assignment.topic.name, list(assignment.partitions)
-        )
+        if others_write:
+            session_table.check_first_sessions(cursor, first_time_visitors)
         reach(FailPoint.POSITIONS_MOVED)
     reach(FailPoint.COMMITTED)
     return progress
 
 
-def check_assignment(cursor: Cursor, assignment: Assignment, *, alone: bool = False) -> None:
+def check_assignment(cursor: Cursor, assignment: Assignment, *, alone: bool = False) -> bool:
     """Lock the positions of the owned partitions until the transaction ends.
 
+    Return True if other consumers may write sessions: they own partitions, too. If none does, none
+    can acquire one until the transaction ends.
     alone: keep all other batches out, too.
     Raises FencedError if another consumer took over a partition or the session rule changed.
     """
     epochs = {partition: owned.epoch for partition, owned in assignment.partitions.items()}
-    positions.lock(cursor, assignment.topic.name, epochs, alone=alone)
+    others_write = positions.lock(cursor, assignment.topic.name, epochs, alone=alone)
     if stored_rule.read_version(cursor) != assignment.rule_version:
         raise FencedError("the session rule was changed")
+    return others_write
 
 
 def _rejected_before(cursor: Cursor, topic: TopicIdentity, batch: Batch) -> set[tuple[int, int]]:

@@ -108,8 +108,15 @@ class Database:
         with self.transaction() as cursor:
             # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
+            is_only_owner = not positions.has_other_owners(cursor, topic.name, owned)
         assignment = Assignment(topic, owned, version)
-        if before is None or not assignment.keeps(before):
+        # The only owner does not compare the session before a new one (storage/session_table.py):
+        # its cache must not be older than the last change by another owner.
+        if (
+            before is None
+            or not assignment.keeps(before)
+            or (is_only_owner and assignment.takes_over(before))
+        ):
             self.cache.clear()
         return assignment
 

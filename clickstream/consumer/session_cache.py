@@ -1,13 +1,14 @@
 """The cache of open sessions, and how new events change the stored sessions.
 
 The cache holds each visitor's last session with all its metrics. Events after it or inside it are
-folded into it in O(1), and so are the events of a visitor without stored sessions. If a visitor is
-not cached and the stored session is large, it is loaded. In any other case (a smaller session, an
-event before the cached session, a boundary event inside it) the range of the visitor's events that
-the new ones can affect is read from clickstream_events and refolded.
+folded into it in O(1). For a visitor who is not cached, the last stored session is looked up. If
+there is none, or if the events come more than a timeout after it, they begin a new session. If they
+continue a large one, it is loaded. In any other case (a smaller session, an event before the last
+session, a boundary event inside it) the range of the visitor's events that the new ones can affect
+is read from clickstream_events and refolded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -17,7 +18,7 @@ from clickstream.model.sessions import Rule, Session, extend, fold
 from clickstream.storage import change_log, event_table, large_sessions, session_table
 from clickstream.storage.change_log import SessionChange
 from clickstream.storage.event_table import EventRange
-from clickstream.storage.session_table import NearbySessions, RowVersion
+from clickstream.storage.session_table import LastSession, NearbySessions, RowVersion
 
 # A visitor and the id of a session.
 VisitorSession = tuple[str, str]
@@ -55,53 +56,62 @@ class SessionCache:
         for user_id in visitors:
             self._last.pop(user_id, None)
 
-    def apply(self, cursor: Cursor, events: Iterable[Event]) -> set[str]:
+    def apply(self, cursor: Cursor, events: Iterable[Event], *, others_write: bool) -> set[str]:
         """Bring the cached and the stored sessions up to date with new events.
 
         events: just inserted into clickstream_events, and in the order of their keys.
+        others_write: other consumers may write sessions now; see session_table.
         Return the visitors who had no stored session. Raises SessionConflictError.
         """
         visitors = _by_visitor(events)
         missing = [user_id for user_id in visitors if user_id not in self._last]
-        sizes = session_table.read_last_sizes(cursor, missing)
-        self._load_large(cursor, visitors, sizes)
+        stored = session_table.read_last(cursor, missing)
+        self._load_large(cursor, visitors, stored)
         changed: list[Session] = []
         to_touch: list[RowVersion] = []
         to_refold: list[list[Event]] = []
         for user_id, visitor_events in visitors.items():
-            last = self._last.get(user_id)
+            last, last_stored = self._last.get(user_id), stored.get(user_id)
             if last is not None and _can_fold(last, visitor_events, self.rule):
                 folded, unchanged = self._fold(last, visitor_events)
                 changed += folded
                 to_touch += unchanged
-            elif last is not None or user_id in sizes:
-                to_refold.append(visitor_events)
-            else:
+            elif last is None and _is_later(visitor_events[0], last_stored, self.rule.timeout):
                 changed += self._begin(visitor_events)
-        first_time_visitors = set(missing) - sizes.keys()
+                to_touch += [last_stored.version] if last_stored else []
+            else:
+                to_refold.append(visitor_events)
+        first_time_visitors = set(missing) - stored.keys()
         if to_refold:
-            refolded, without_sessions = self._refold(cursor, to_refold)
+            refolded, touched, without_sessions = self._refold(cursor, to_refold)
             changed += refolded
+            to_touch += touched
             first_time_visitors |= without_sessions
-        session_table.touch(cursor, to_touch)
+        if others_write:
+            session_table.touch(cursor, to_touch)
         session_table.write(cursor, changed, self.rule)
         return first_time_visitors
 
     def _load_large(
-        self, cursor: Cursor, visitors: Mapping[str, list[Event]], sizes: Mapping[str, int]
+        self,
+        cursor: Cursor,
+        visitors: Mapping[str, list[Event]],
+        stored: Mapping[str, LastSession],
     ) -> None:
         """Cache the large stored sessions that events continue: refolding one takes seconds.
 
-        sizes: the number of events of the last session of each visitor who is not cached.
+        stored: the last session of each visitor who is not cached.
         """
         limit = large_sessions.LARGE_SESSION_EVENTS
-        next_events = [visitors[user_id][0] for user_id, size in sizes.items() if size >= limit]
+        next_events = [
+            visitors[user_id][0] for user_id, last in stored.items() if last.total_events >= limit
+        ]
         if next_events:
             for session in large_sessions.load_continued(cursor, next_events, self.rule.timeout):
                 self._last[session.user_id] = session
 
     def _begin(self, events: list[Event]) -> list[Session]:
-        """Return the sessions of a visitor who has none yet, and cache the last one."""
+        """Return the sessions of a visitor who has none near the events, and cache the last one."""
         sessions = fold(events, self.rule)
         self._last[sessions[-1].user_id] = sessions[-1]
         return sessions
@@ -126,11 +136,12 @@ class SessionCache:
 
     def _refold(
         self, cursor: Cursor, visitors: list[list[Event]]
-    ) -> tuple[list[Session], set[str]]:
+    ) -> tuple[list[Session], Collection[RowVersion], set[str]]:
         """Recompute the sessions around events.
 
         visitors: the events of each visitor.
-        Return the sessions that are to be stored, and the visitors who had no stored session.
+        Return the sessions to be stored, those to be touched, and the visitors who had no stored
+        session.
         """
         clusters = [each for events in visitors for each in _clusters(events, self.rule.timeout)]
         ranges = [_range_of(cluster) for cluster in clusters]
@@ -151,11 +162,11 @@ class SessionCache:
         stored = _versions(found)
         _replace(cursor, sessions, stored, widened)
         touched = _to_touch(found, stored)
-        session_table.touch(cursor, touched.values())
         self.drop(user_id for user_id, _ in touched)  # the cached session may be a touched one
         self._remember(sessions, found)
         known = {event_range.user_id for event_range, _ in found}
-        return sessions, {event_range.user_id for event_range in ranges} - known
+        without_sessions = {event_range.user_id for event_range in ranges} - known
+        return sessions, touched.values(), without_sessions
 
     def _remember(self, sessions: list[Session], found: Found) -> None:
         """Cache each visitor's last session, unless a later one is stored and did not change."""
@@ -174,6 +185,11 @@ def _by_visitor(events: Iterable[Event]) -> dict[str, list[Event]]:
     for event in events:
         visitors.setdefault(event.user_id, []).append(event)
     return visitors
+
+
+def _is_later(event: Event, last: LastSession | None, timeout: timedelta) -> bool:
+    """Return True if the event begins a session after the last stored one, or the first session."""
+    return last is None or event.event_time - last.end > timeout
 
 
 def _can_fold(last: Session, events: list[Event], rule: Rule) -> bool:

@@ -94,7 +94,18 @@ FORGET_MEMBER = """
 """
 # Taken to acquire partitions, so that of two owners the second one sees the first. The number is
 # arbitrary; it spells "owner".
-ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({0x6F776E6572})"
+OWNERSHIP_LOCK = 0x6F776E6572
+ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({OWNERSHIP_LOCK})"
+_HAS_OTHER_OWNERS = """
+    EXISTS (SELECT FROM stream_positions
+            WHERE owner IS NOT NULL
+              AND NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
+"""
+# Keeps others from acquiring partitions, if none owns one.
+SHARE_OWNERSHIP_LOCK = f"""
+    SELECT pg_advisory_xact_lock_shared({OWNERSHIP_LOCK}) WHERE NOT {_HAS_OTHER_OWNERS};
+"""
+SELECT_HAS_OTHER_OWNERS = f"SELECT {_HAS_OTHER_OWNERS}"
 # No topic has an empty id, so the next owner starts from the beginning.
 RESET_PARTITIONS = """
     UPDATE stream_positions SET topic_id = '' WHERE topic = %s AND partition = ANY (%s)
@@ -365,14 +376,18 @@ def _refuse_other_owner(cursor: Cursor, values: Mapping[str, Any]) -> None:
     )
 
 
-def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool = False) -> None:
+def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool = False) -> bool:
     """Lock the rows of all owned partitions until the transaction ends.
 
+    Return True if another consumer owns partitions, too. If none does, none can acquire one until
+    the transaction ends.
     epochs: by partition, as acquired. alone: keep all other batches out, too.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
     """
     values = {"topic": topic, "partitions": list(epochs)}
-    cursor.execute(write_lock.statements_for_batch(alone=alone) + LOCK_POSITIONS, values)
+    cursor.execute(
+        write_lock.statements_for_batch(alone=alone) + SHARE_OWNERSHIP_LOCK + LOCK_POSITIONS, values
+    )
     stored = {partition: epoch for partition, _, _, epoch in cursor.fetchall()}
     if stored != dict(epochs):
         cursor.execute(COUNT_OWN_PARTITIONS, values)
@@ -382,6 +397,19 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool =
             f"another consumer or a command has increased the epochs of topic {topic}: they are "
             f"{stored}, not {dict(epochs)}"
         )
+    # If there is no other owner now, there was none above, and the ownership lock is held: what
+    # removes an owner needs the write lock alone.
+    return has_other_owners(cursor, topic, epochs)
+
+
+def has_other_owners(cursor: Cursor, topic: str, partitions: Collection[int]) -> bool:
+    """Return True if another consumer owns a partition, also one of another topic.
+
+    partitions: all that this consumer owns. A consumer that has stopped is an owner until another
+    one acquires its partitions.
+    """
+    cursor.execute(SELECT_HAS_OTHER_OWNERS, {"topic": topic, "partitions": list(partitions)})
+    return bool(only_row(cursor)[0])
 
 
 def move(cursor: Cursor, topic: str, progress: Mapping[int, PartitionProgress]) -> None:

@@ -13,10 +13,13 @@ measures make sure of that:
    change one row in common: the one that is known as the session before, or as the last one.
 3. A visitor without sessions has no row in common. A transaction that stores the first session
    checks before its commit, under a lock, that no other one has: of two, the second sees the first.
+
+2 and 3 are left out while no other consumer owns a partition. No other one can acquire one until
+the commit (positions.lock), and whoever acquires one later has read no session before it.
 """
 
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -36,12 +39,14 @@ from clickstream.model.sessions import (
 from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
 
-# The number of events of each visitor's last session.
-SELECT_LAST_SIZES = """
-    SELECT visitors.user_id, latest.total_events
+# Each visitor's last session.
+SELECT_LAST_SESSIONS = """
+    SELECT visitors.user_id, latest.session_id, latest.xid,
+           latest.last_event_timestamp, latest.total_events
     FROM unnest(%(users)s::text[]) AS visitors (user_id)
     CROSS JOIN LATERAL (
-        SELECT total_events FROM session_metrics WHERE user_id = visitors.user_id
+        SELECT session_id, xid, last_event_timestamp, total_events FROM session_metrics
+        WHERE user_id = visitors.user_id
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1
     ) AS latest
 """
@@ -116,14 +121,10 @@ UPDATE_UNCHANGED = f"""
 # The number is arbitrary; it spells "first".
 FIRST_SESSIONS_LOCK = 0x6669727374
 LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
-# True if another transaction has stored a session of these visitors. Only another consumer can do
-# so, and it owns a position. LIMIT makes PostgreSQL use the index: usually there is no such
-# session, but PostgreSQL expects to find one soon in any order.
+# True if another transaction has stored a session of these visitors. LIMIT makes PostgreSQL use the
+# index: usually there is no such session, but PostgreSQL expects to find one soon in any order.
 HAVE_OTHER_SESSIONS = """
-    SELECT EXISTS (SELECT FROM stream_positions
-                   WHERE owner IS NOT NULL
-                     AND NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
-       AND EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
+    SELECT EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
                    CROSS JOIN LATERAL (
                        SELECT FROM session_metrics
                        WHERE user_id = visitors.user_id AND xid <> pg_current_xact_id()
@@ -150,6 +151,14 @@ class StoredSession(NamedTuple):
     last: Key
 
 
+class LastSession(NamedTuple):
+    """A visitor's last stored session: its version, the time of its last event, its size."""
+
+    version: RowVersion
+    end: datetime
+    total_events: int
+
+
 class NearbySessions(NamedTuple):
     """A visitor's stored sessions near an event range.
 
@@ -164,15 +173,15 @@ class NearbySessions(NamedTuple):
     to_touch: RowVersion
 
 
-def read_last_sizes(cursor: Cursor, visitors: Collection[str]) -> dict[str, int]:
-    """Return the number of events of each visitor's last session.
-
-    Visitors without a stored session are left out.
-    """
+def read_last(cursor: Cursor, visitors: Collection[str]) -> dict[str, LastSession]:
+    """Return each visitor's last session; visitors without a stored session are left out."""
     if not visitors:
         return {}
-    cursor.execute(SELECT_LAST_SIZES, {"users": list(visitors)})
-    return dict(cursor.fetchall())
+    cursor.execute(SELECT_LAST_SESSIONS, {"users": list(visitors)})
+    return {
+        user_id: LastSession(RowVersion(session_id, xid), end, total_events)
+        for user_id, session_id, xid, end, total_events in cursor
+    }
 
 
 def find_nearby(
@@ -269,21 +278,15 @@ def _update(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
             raise SessionConflictError
 
 
-def check_first_sessions(
-    cursor: Cursor, visitors: Collection[str], topic: str, partitions: Collection[int]
-) -> None:
+def check_first_sessions(cursor: Cursor, visitors: Collection[str]) -> None:
     """Check that nobody else has stored a session of visitors who had none; call it last.
 
     Until the commit that must follow, nobody else can do this check.
-    topic, partitions: whose positions are locked.
     Raises SessionConflictError if somebody has.
     """
     if not visitors:
         return
     cursor.execute(LOCK_FIRST_SESSIONS)
-    cursor.execute(
-        HAVE_OTHER_SESSIONS,
-        {"topic": topic, "partitions": list(partitions), "users": list(visitors)},
-    )
+    cursor.execute(HAVE_OTHER_SESSIONS, {"users": list(visitors)})
     if only_row(cursor)[0]:
         raise SessionConflictError

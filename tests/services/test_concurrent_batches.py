@@ -18,7 +18,7 @@ from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from tests.services.batches import Batches
 from tests.services.databases import Query
-from tests.services.locks import holding
+from tests.services.locks import LOCK_SESSIONS, holding
 from tests.services.oracle import check_sessions
 from tests.services.records import START, event
 from tests.services.test_property import RULES, TIMEOUT, burst
@@ -50,6 +50,12 @@ class TwoConsumers:
         self.consumers = [Batches(first, rule, [0]), Batches(second, rule, [1])]
         self.consumers[0].acquire()
 
+    def start_first_alone(self, rule: Rule) -> None:
+        """Start the first one with empty tables; the second one owns no partition yet."""
+        first, second = self._connections
+        other = Batches(second, rule, [1])
+        self.consumers = [Batches(first, rule, [0]), other]
+
     @property
     def conflicts(self) -> int:
         """The number of batches that were stored again."""
@@ -65,6 +71,10 @@ class TwoConsumers:
             eventually(lambda: self._all_wait(storing))
         for stored in storing:
             stored.result()
+
+    def wait_until_blocked(self, number: int) -> None:
+        """Wait until this many of the two wait for a lock."""
+        eventually(lambda: self._query(COUNT_BLOCKED) == [(number,)])
 
     def _all_wait(self, storing: Sequence[Future[Any]]) -> bool:
         ((blocked,),) = self._query(COUNT_BLOCKED)
@@ -202,6 +212,29 @@ def test_random_histories_of_two_consumers_equal_the_oracle(
                 forget(chance.choice(two.consumers).cache)
         conflicts += two.conflicts
     assert conflicts > 10
+
+
+def test_a_partition_is_not_acquired_while_its_only_other_owner_stores_a_batch(
+    two: TwoConsumers, transactions: Connection, settings: Settings
+) -> None:
+    """A consumer without others changes no session for them to notice its new one."""
+    two.start_first_alone(PLAIN)
+    first, second = two.consumers
+    first.store([[event("v", 0)]])
+    with ThreadPoolExecutor(2) as threads, holding(settings, LOCK_SESSIONS):
+        storing = threads.submit(first.store, [[event("v", 90)]])
+        two.wait_until_blocked(1)
+        joining = threads.submit(join, second, [event("v", 110)])
+        two.wait_until_blocked(2)
+    for done in (storing, joining):
+        done.result()
+    check_sessions(transactions, timeout=TIMEOUT)
+
+
+def join(consumer: Batches, share: Sequence[Any]) -> None:
+    """Acquire the consumer's partitions and store a batch."""
+    consumer.acquire()
+    consumer.store([share])
 
 
 def test_batches_with_different_visitors_are_stored_once(two: TwoConsumers) -> None:

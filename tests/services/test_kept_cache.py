@@ -1,9 +1,10 @@
 """The session cache when a consumer acquires its partitions again."""
 
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from clickstream.clients.postgres import connect
+from clickstream.clients.postgres import Connection, connect
 from clickstream.clients.record_batch import Record
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch
@@ -12,14 +13,17 @@ from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, write_lock
-from tests.services.batches import TOPIC
+from tests.services.batches import DEFAULT_RULE, TOPIC, Batches
 from tests.services.databases import Query
+from tests.services.oracle import check_sessions
 from tests.services.records import event, key_of, value_of
 
 
-def store(database: Database, assignment: Assignment, offset: int) -> Assignment:
-    """Store the visitor's next event, and return the assignment after it."""
-    content = event("visitor", offset)
+def store(
+    database: Database, assignment: Assignment, offset: int, seconds: float = 0
+) -> Assignment:
+    """Store the visitor's event at a time, and return the assignment after it."""
+    content = event("visitor", seconds + offset)
     record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
     return database.store(assignment, Batch({0: [record]}, {**assignment.positions, 0: offset + 1}))
 
@@ -43,4 +47,20 @@ def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(
     assert len(database.cache) == 0, "a command may have changed sessions"
     store(database, assignment, 3)
     assert query("SELECT total_events FROM session_metrics") == [(4,)]
+    database.reset()
+
+
+def test_the_only_owner_keeps_no_session_that_an_earlier_owner_may_have_changed(
+    settings: Settings, transactions: Connection
+) -> None:
+    """It does not compare the session before a new one, as one of several owners does."""
+    settings = replace(settings, kafka_group_id="a-group")
+    database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents())
+    other = Batches(transactions, DEFAULT_RULE, [1])
+    assignment = store(database, database.acquire(TOPIC, {0: 0}, "a member"), 0)
+    other.store([[event("visitor", 7_200)]])
+    assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
+    assert len(database.cache) == 0
+    store(database, assignment, 1, seconds=7_300)
+    check_sessions(transactions, timeout=1_800)
     database.reset()

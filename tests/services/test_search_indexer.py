@@ -180,7 +180,7 @@ def _store_without_commit(connection: Connection, batches: Batches, content: Any
     parsed = parse(value_of(content), origin=("a topic", 0, 0), latest=datetime.now(UTC))
     with connection.cursor() as cursor:
         inserted = event_table.insert(cursor, [parsed])
-        batches.cache.apply(cursor, inserted.new)
+        batches.cache.apply(cursor, inserted.new, others_write=False)
 
 
 def test_a_checkpoint_that_nobody_moved_for_days_expires(

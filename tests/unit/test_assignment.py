@@ -77,3 +77,16 @@ def test_partitions_are_kept_if_none_was_lost_and_no_command_ran(
     partitions = {number: OwnedPartition(0, epoch, None) for number, epoch in epochs.items()}
     after = Assignment(ASSIGNMENT.topic, partitions, rule_version)
     assert after.keeps(ASSIGNMENT) == kept
+
+
+@pytest.mark.parametrize(
+    ("epochs", "takes_over"),
+    [({0: 2, 1: 3}, False), ({0: 2, 1: 3, 2: 1}, False), ({0: 2, 1: 3, 2: 2}, True)],
+    ids=["the same", "one that nobody has owned", "one that another consumer may have owned"],
+)
+def test_a_partition_is_taken_over_if_it_is_new_and_had_an_owner(
+    epochs: dict[int, int], takes_over: bool
+) -> None:
+    partitions = {number: OwnedPartition(0, epoch, None) for number, epoch in epochs.items()}
+    after = Assignment(ASSIGNMENT.topic, partitions, rule_version=3)
+    assert after.takes_over(ASSIGNMENT) == takes_over
