@@ -14,8 +14,9 @@ measures make sure of that:
 3. A visitor without sessions has no row in common. A transaction that stores the first session
    checks before its commit, under a lock, that no other one has: of two, the second sees the first.
 
-2 and 3 are left out while no other consumer owns a partition. No other one can acquire one until
-the commit (positions.lock), and whoever acquires one later has read no session before it.
+The only owner of partitions leaves out 2 and 3. Until its commit nobody else can acquire a
+partition (positions.lock), and whoever does so later reads what it has stored. A consumer that
+becomes the only owner first drops the sessions that it has read before (Database.acquire).
 """
 
 from collections.abc import Collection, Sequence
