@@ -110,13 +110,7 @@ class Database:
             stored_reading.adopt(cursor, self._reading)
             is_only_owner = not positions.has_other_owners(cursor, topic.name, owned)
         assignment = Assignment(topic, owned, version)
-        # The only owner does not compare the session before a new one (storage/session_table.py):
-        # its cache must not be older than the last change by another owner.
-        if (
-            before is None
-            or not assignment.keeps(before)
-            or (is_only_owner and assignment.takes_over(before))
-        ):
+        if not _is_cache_valid(assignment, before, is_only_owner):
             self.cache.clear()
         return assignment
 
@@ -181,3 +175,14 @@ class Database:
                 cursor.execute(DISCARD_TEMPORARY_TABLES)
             self._temporary_tables.restart()
         return self._connection
+
+
+def _is_cache_valid(assignment: Assignment, before: Assignment | None, is_only_owner: bool) -> bool:
+    """Return True if nobody else can have changed what the cache has of an earlier assignment.
+
+    One of several owners notices a change when it writes. The only owner does not compare the
+    session before a new one: see storage/session_table.py.
+    """
+    if before is None or not assignment.keeps(before):
+        return False
+    return not (is_only_owner and assignment.takes_over(before))

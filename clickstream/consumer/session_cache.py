@@ -93,10 +93,7 @@ class SessionCache:
         return first_time_visitors
 
     def _load_large(
-        self,
-        cursor: Cursor,
-        visitors: Mapping[str, list[Event]],
-        stored: Mapping[str, LastSession],
+        self, cursor: Cursor, visitors: Mapping[str, list[Event]], stored: Mapping[str, LastSession]
     ) -> None:
         """Cache the large stored sessions that events continue: refolding one takes seconds.
 
