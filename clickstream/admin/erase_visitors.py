@@ -90,7 +90,7 @@ class Erasure:
 class RejectedBytes(NamedTuple):
     """A rejected record: its key in the table, and its key and value in Kafka."""
 
-    place: RejectedKey
+    location: RejectedKey
     key: bytes | None
     value: bytes | None
 
@@ -190,7 +190,7 @@ def _remove_rejected(connection: Connection, visitors: Collection[str]) -> int:
     names = _field_names(connection)
     for records in _rejected_records(connection):
         named = [
-            record.place
+            record.location
             for record in records
             if names_any(record.key, record.value, visitors, names)
         ]
@@ -208,13 +208,13 @@ def _rejected_records(connection: Connection) -> Iterator[list[RejectedBytes]]:
         with snapshot(connection) as cursor:
             cursor.execute(SELECT_REJECTED, {"after": tuple(after), "limit": STEP_RECORDS})
             records = [
-                RejectedBytes(RejectedKey(*place), key and bytes(key), value and bytes(value))
-                for *place, key, value in cursor
+                RejectedBytes(RejectedKey(*location), key and bytes(key), value and bytes(value))
+                for *location, key, value in cursor
             ]
         if not records:
             return
         yield records
-        after = records[-1].place
+        after = records[-1].location
 
 
 def _stored_visitors(connection: Connection, entries: Sequence[JournalEntry]) -> Iterator[str]:

@@ -34,6 +34,6 @@ class KeyWatch:
 def _cause(parsed: ParsedBatch) -> str:
     for record, event in zip(parsed.records, parsed.results, strict=True):
         if isinstance(event, Event) and record.key != event.user_id.encode():
-            place = f"partition {record.partition}, offset {record.offset}"
-            return f"the key of a record is not its user_id: {place}"
+            location = f"partition {record.partition}, offset {record.offset}"
+            return f"the key of a record is not its user_id: {location}"
     return "records of one visitor are in several partitions"

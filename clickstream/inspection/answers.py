@@ -31,6 +31,6 @@ def event_lines(events: Sequence[StoredEvent]) -> Iterator[str]:
 def rejection_lines(rejections: Sequence[Rejection]) -> Iterator[str]:
     """Yield the facts about rejected records."""
     for each in rejections:
-        place = f"{each.partition}:{each.offset}"
-        yield from fact("rejected", f"record {place} as {each.reason}: {each.detail}")
-        yield from fact("", f"python -m clickstream rejected show {place}")
+        location = f"{each.partition}:{each.offset}"
+        yield from fact("rejected", f"record {location} as {each.reason}: {each.detail}")
+        yield from fact("", f"python -m clickstream rejected show {location}")

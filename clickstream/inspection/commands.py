@@ -92,8 +92,8 @@ def _find(arguments: argparse.Namespace) -> int:
     with closing(connect_or_explain(settings, application=APPLICATION)) as connection:
         if arguments.user is not None:
             answer = find_visitor(connection, settings, arguments.user)
-        elif place := LOCATION.fullmatch(arguments.what):
-            location = RecordLocation(int(place[1]), int(place[2]))
+        elif found := LOCATION.fullmatch(arguments.what):
+            location = RecordLocation(int(found[1]), int(found[2]))
             answer = find_record(connection, settings, location, datetime.now(UTC))
         else:
             answer = find_event(connection, settings, arguments.what)

@@ -105,40 +105,41 @@ def _find_event_of(
     if stored:
         return Answer(True, [*fact("record", _role(record, stored[0])), *event_lines(stored)])
     if erased:
-        place, erased_at = f"{record.partition}:{record.offset}", format_time(min(erased.values()))
-        return _not_found(f"Record {place} was removed: its visitor was erased on {erased_at}.")
+        location = f"{record.partition}:{record.offset}"
+        erased_at = format_time(min(erased.values()))
+        return _not_found(f"Record {location} was removed: its visitor was erased on {erased_at}.")
     return _not_found(_describe_missing(record, result, kept_from))
 
 
 def _role(record: Any, stored: StoredEvent) -> str:
     """Describe if a record was stored or is a duplicate, as far as its timestamp shows that."""
     if stored.stored_at < EPOCH + timedelta(milliseconds=record.timestamp or 0):
-        return "a duplicate: its event was stored before it was sent"
+        return "a duplicate: its event was stored before this record was sent"
     return "stored, or a duplicate of a record with the same event"
 
 
 def _describe_missing(
     record: Any, result: Event | RecordOutcome, kept_from: datetime | None
 ) -> str:
-    place = f"Record {record.partition}:{record.offset} was read"
+    beginning = f"Record {record.partition}:{record.offset} was read"
     event = result if isinstance(result, Event) else result.event
     if kept_from and event and event.event_time < kept_from:
         return (
-            f"{place}, and its event {event.event_id} of {format_time(event.event_time)} was "
+            f"{beginning}, and its event {event.event_id} of {format_time(event.event_time)} was "
             f"removed or never stored: events before {format_time(kept_from)} are not kept."
         )
     sent_at = record_time(record.timestamp)
     if kept_from and isinstance(result, RecordOutcome) and sent_at and sent_at < kept_from:
         return (
-            f"{place} and rejected, and then removed: rejected records before "
+            f"{beginning} and rejected, and then removed: rejected records before "
             f"{format_time(kept_from)} are not kept."
         )
     if isinstance(result, RecordOutcome):
         return (
-            f"{place}, and is no longer among the rejected records. By the settings here it is "
+            f"{beginning}, and is no longer among the rejected records. By the settings here it is "
             f"rejected as {result.reason}: {result.detail}"
         )
     return (
-        f"{place}, and its event {result.event_id} of {format_time(result.event_time)} is neither "
-        "stored nor rejected: it was deleted, or the consumer has other settings."
+        f"{beginning}, and its event {result.event_id} of {format_time(result.event_time)} is "
+        "neither stored nor rejected: it was deleted, or the consumer has other settings."
     )

@@ -97,13 +97,13 @@ def find(
     return set(cursor.fetchall())
 
 
-def delete(cursor: Cursor, topic: TopicIdentity, places: Sequence[tuple[int, int]]) -> None:
-    """Delete records that are no longer rejected. places: partition and offset of each."""
-    if places:
+def delete(cursor: Cursor, topic: TopicIdentity, locations: Sequence[tuple[int, int]]) -> None:
+    """Delete records that are no longer rejected. locations: partition and offset of each."""
+    if locations:
         values = {
             "topic_id": topic.topic_id,
-            "partitions": [partition for partition, _ in places],
-            "offsets": [offset for _, offset in places],
+            "partitions": [partition for partition, _ in locations],
+            "offsets": [offset for _, offset in locations],
         }
         cursor.execute(DELETE_REJECTED, values)
 

@@ -92,7 +92,9 @@ def test_the_event_of_an_offset_is_found_also_if_the_record_was_a_duplicate(
     store(run_script)
     again = run_script("clickstream", "find", "0:3")
     assert facts(again)["event"] == ID
-    assert facts(again)["record"] == "a duplicate: its event was stored before it was sent"
+    assert facts(again)["record"] == (
+        "a duplicate: its event was stored before this record was sent"
+    )
     without_id = run_script("clickstream", "find", "0:2")
     assert facts(without_id)["visitor"] == "other"
 
