@@ -36,7 +36,8 @@ def register(commands: cli.Subparsers) -> None:
 
 
 def _register_rejected(commands: cli.Subparsers) -> None:
-    actions = cli.add_command_group(commands, "rejected", "records that could not become an event")
+    summary = "list, show, retry and delete records that could not become an event"
+    actions = cli.add_command_group(commands, "rejected", summary)
     summary = "list the number of records by reason, and the newest records"
     listing = add_database_command(actions, "list", summary, _list)
     listing.add_argument("--reason", help="list only records with this reason, such as not_json")
@@ -62,7 +63,8 @@ def _add_selection(parser: argparse.ArgumentParser, verb: str) -> None:
 
 
 def _register_positions(commands: cli.Subparsers) -> None:
-    actions = cli.add_command_group(commands, "positions", "how far each partition was read")
+    summary = "show, reset and forget the positions up to which partitions were read"
+    actions = cli.add_command_group(commands, "positions", summary)
     summary = "show positions and counters by partition"
     show = add_database_command(actions, "show", summary, _show_positions)
     show.add_argument("--json", action="store_true", help="print JSON")
@@ -81,7 +83,8 @@ def _register_positions(commands: cli.Subparsers) -> None:
 
 
 def _register_search(commands: cli.Subparsers) -> None:
-    actions = cli.add_command_group(commands, "search", "the index in OpenSearch")
+    summary = "verify and rebuild the index in OpenSearch"
+    actions = cli.add_command_group(commands, "search", summary)
     summary = "compare the index with PostgreSQL; exit status 1 on any difference"
     add_database_command(actions, "verify", summary, _verify_index)
     summary = "rebuild the index from PostgreSQL; you can leave consumers running"
@@ -92,14 +95,15 @@ def _register_search(commands: cli.Subparsers) -> None:
         help="also delete indexes with these names that another database or program made",
     )
 
-    actions = cli.add_command_group(commands, "dashboards", "dashboards of OpenSearch Dashboards")
+    summary = "import the dashboards into OpenSearch Dashboards"
+    actions = cli.add_command_group(commands, "dashboards", summary)
     text = "import dashboards/clickstream.ndjson, replacing an earlier import"
     add_database_command(actions, "import", text, _import_dashboards)
 
 
 def _register_user_agents(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(
-        commands, "user-agents", "browsers, operating systems and bots of the visits"
+        commands, "user-agents", "refresh the browsers, operating systems and bots of the sessions"
     )
     summary = (
         "parse the user agents of stored events that are missing or were parsed by other rules, "

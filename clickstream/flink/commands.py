@@ -21,7 +21,8 @@ FOLDER = Path(".flink")
 
 def register(commands: cli.Subparsers) -> None:
     """Register the commands."""
-    actions = cli.add_command_group(commands, "flink", "the same sessions by Apache Flink")
+    summary = "run the job for Apache Flink, and compare its sessions"
+    actions = cli.add_command_group(commands, "flink", summary)
     summary = "run the job of flink/ on this machine until Ctrl-C"
     run = cli.add_command(actions, "run", summary, _run)
     run.add_argument(

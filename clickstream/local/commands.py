@@ -25,7 +25,7 @@ def register(commands: cli.Subparsers) -> None:
     actions = cli.add_command_group(
         commands,
         "stack",
-        "local servers: a Kafka-compatible broker, PostgreSQL and a search server",
+        "start, stop, show and reset local servers: a broker, PostgreSQL, a search server",
     )
     summary = "start the servers that are not running, create tables and topic, and write .env"
     _add(actions, "up", summary, "console", "up").add_argument(
