@@ -194,7 +194,9 @@ def _delete(arguments: argparse.Namespace) -> int:
 def _is_deletion_confirmed(selected: Mapping[str, int]) -> bool:
     number = sum(selected.values())
     what = f"{number:,} rejected {plural(number, 'record')} ({describe_reasons(selected)})"
-    return cli.is_confirmed(f"Delete {what} and their bytes for good?", f"{what} would be deleted")
+    return cli.is_confirmed(
+        f"Delete {what} and their bytes permanently?", f"{what} would be deleted"
+    )
 
 
 def _show_positions(arguments: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ NOT_ERASED = (
 def register(commands: cli.Subparsers) -> None:
     """Register the command."""
     summary = (
-        "erase visitors for good: events, sessions, documents and rejected records, after a "
+        "erase visitors permanently: events, sessions, documents and rejected records, after a "
         "question; exit status 1 while OpenSearch cannot be reached"
     )
     erase = add_database_command(commands, "erase", summary, _erase)
@@ -137,7 +137,7 @@ def _is_confirmed(connection: Connection, visitors: Collection[str]) -> bool:
         f"{plural(stored.sessions, 'session')}"
     )
     return cli.is_confirmed(
-        f"Erase {what} ({numbers}, and rejected records) for good?",
+        f"Erase {what} ({numbers}, and rejected records) permanently?",
         f"{numbers} would be erased",
     )
 

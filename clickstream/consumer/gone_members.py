@@ -52,7 +52,7 @@ class GoneMembers:
     def remove_if_due(self, topic: Topic, assignment: Assignment) -> None:
         """Remove the members that two checks in a row have found, if it is time for a check.
 
-        Do not call it while this consumer joins: the local broker would then keep them for good.
+        Do not call it while this consumer joins: the local broker would then never remove them.
         """
         if self._interval.is_over and topic.partitions() - assignment.partitions.keys():
             self._interval.restart()

@@ -121,7 +121,7 @@ def _may_delete(folders: Collection[Path], arguments: argparse.Namespace) -> boo
         return False
     print("To be deleted:")
     _print_sizes(folders)
-    question = "Delete this data for good?"
+    question = "Delete this data permanently?"
     if arguments.yes or cli.is_confirmed(
         question, "the data of the local servers would be deleted"
     ):

@@ -175,7 +175,7 @@ def test_events_of_a_wrong_clock_get_the_time_of_the_collector_and_are_stored_on
 def test_nothing_is_stored_or_sent_without_consent(
     browser: Browser, site: Site, query: Query
 ) -> None:
-    """Global Privacy Control refuses for good; `data-consent` asks first."""
+    """Global Privacy Control always refuses; `data-consent` asks first."""
     refusing = Visit(browser, site, GLOBAL_PRIVACY_CONTROL)
     page = refusing.open()
     page.click("#add-p1")

@@ -231,7 +231,7 @@ def test_nothing_is_erased_without_a_yes_or_without_a_journal(
 
     refused = run_script(*erase, "--user-id", VISITOR, stdin="n\n")
     assert (refused.returncode, refused.stdout) == (1, "Nothing was erased.\n")
-    assert "(3 events in 1 session, and rejected records) for good? [y/N]" in refused.stderr
+    assert "(3 events in 1 session, and rejected records) permanently? [y/N]" in refused.stderr
     assert "\x1b" not in refused.stderr
     unanswered = run_script(*erase, "--user-id", VISITOR)
     assert (unanswered.returncode, "add --yes" in unanswered.stderr) == (2, True)

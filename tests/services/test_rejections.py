@@ -224,7 +224,9 @@ def test_records_are_deleted_only_if_the_question_is_answered_with_yes(
     assert run_script("consumer.py", "--drain").returncode == 0
     no_answer = run_script("clickstream", "rejected", "delete")
     assert (no_answer.returncode, no_answer.stdout) == (2, "")
-    question = "Delete 3 rejected records (2 not_json, 1 no_value) and their bytes for good? [y/N] "
+    question = (
+        "Delete 3 rejected records (2 not_json, 1 no_value) and their bytes permanently? [y/N] "
+    )
     assert no_answer.stderr.startswith(question)
     assert no_answer.stderr.endswith("would be deleted; add --yes to do it\n")
     for answer in ("\n", "n\n", "yeah\n"):
