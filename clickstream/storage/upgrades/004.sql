@@ -35,7 +35,7 @@ WHERE EXISTS (SELECT FROM search_cursor WHERE moved_at > now() - interval '7 day
 -- With many changes a backfill of the index is better: it is done in small steps.
 DELETE FROM search_cursor
 WHERE (SELECT count(*) FROM session_changes WHERE xid = pg_current_xact_id()) > 20000;
--- It also makes consumers of version 3, which do not write the columns, stop.
+-- The new version of the metrics also stops consumers of version 3, which do not write the columns.
 UPDATE session_rule SET metrics_version = 3 WHERE metrics_version = 2;
 
 -- Retention: the time from which events are kept; the documents of events that were removed.
@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS event_retention (
 ALTER TABLE session_changes
     ADD COLUMN IF NOT EXISTS removed_events text[] NOT NULL DEFAULT '{}';
 
--- How much of the addresses is stored, and the ids of rejected events whose value was changed by it.
+-- IP_ADDRESSES, and the ids of rejected events whose value was changed because of it.
 ALTER TABLE record_reading
     ADD COLUMN IF NOT EXISTS ip_addresses text NOT NULL DEFAULT 'full';
 ALTER TABLE rejected_events
