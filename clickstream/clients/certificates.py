@@ -33,7 +33,7 @@ def read_key(pem: bytes, origin: str, remedy: str) -> PrivateKeyTypes:
     except TypeError:
         raise UserError(
             f"{origin} is protected by a passphrase, which is not supported; remove it with: "
-            "openssl pkey"
+            "openssl pkey -in OLD_FILE -out NEW_FILE"
         ) from None
     except ValueError:
         raise UserError(f"{origin} is not a private key in PEM format; {remedy}") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from clickstream.errors import RefusedError, UserError
 
 GET_AGAIN = "get it again (on Aiven: python -m clickstream env)"
-LET_READ = "let the user that runs this program read it, with: chown"
+LET_READ = "let the user that runs this program read it, with: sudo chown $(id -un)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Pem:
             denied = isinstance(error, PermissionError)
             raise RefusedError(
                 f"the file {self.origin} cannot be read ({error.strerror}); "
-                f"{LET_READ if denied else GET_AGAIN}"
+                f"{f'{LET_READ} {self.value}' if denied else GET_AGAIN}"
             ) from None
 
 

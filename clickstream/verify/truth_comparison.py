@@ -149,7 +149,7 @@ def _load(cursor: Cursor, path: Path) -> TruthTotals:
     except (DataError, orjson.JSONEncodeError):
         raise UserError(
             f"{path} has a session whose values do not fit the columns of session_metrics; "
-            "write the file again with: python producer.py --truth"
+            "send the events and write the file again with: python producer.py --truth FILE"
         ) from None
 
 

@@ -97,8 +97,8 @@ class TruthReader:
 
     def _no_truth_file(self) -> UserError:
         return UserError(
-            f"{self._name} is not a complete truth file; write it again with: "
-            "python producer.py --truth"
+            f"{self._name} is not a complete truth file; send events and write one with: "
+            "python producer.py --truth FILE"
         )
 
 
