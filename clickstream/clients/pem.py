@@ -37,9 +37,9 @@ class Pem:
             return Path(self.value).read_bytes()
         except OSError as error:
             denied = isinstance(error, PermissionError)
+            remedy = f"{LET_READ} {self.value}" if denied else GET_AGAIN
             raise RefusedError(
-                f"the file {self.origin} cannot be read ({error.strerror}); "
-                f"{f'{LET_READ} {self.value}' if denied else GET_AGAIN}"
+                f"the file {self.origin} cannot be read ({error.strerror}); {remedy}"
             ) from None
 
 
