@@ -244,18 +244,19 @@ def _homes() -> tuple[Home, ...]:
 
 
 def _towns(locale: str) -> list[str]:
-    faker = _faker(locale)
+    faker = _faker(locale, "address", "person")
     return [faker.city() for _ in range(TOWNS_PER_COUNTRY)]
 
 
 @cache
 def _networks() -> list[str]:
     """Return public networks of 256 addresses, each as its first three numbers."""
-    faker = _faker("en_US")
+    faker = _faker("en_US", "internet")
     return [faker.ipv4_public().rpartition(".")[0] for _ in range(NETWORKS)]
 
 
-def _faker(locale: str) -> Faker:
-    faker = Faker(locale)
+def _faker(locale: str, *providers: str) -> Faker:
+    """Return a Faker with only these providers: all of them take 0.2 s to load."""
+    faker = Faker(locale, providers=[f"faker.providers.{name}" for name in providers])
     faker.seed_instance(POPULATION_SEED)
     return faker
