@@ -35,7 +35,7 @@ PROBE_SECONDS = 2
 STOP_SIGNALS = ((SIGINT, 30.0), (SIGQUIT, 5.0))
 INITDB_OPTIONS = (
     "--username=postgres", "--auth=reject", "--encoding=UTF8",
-    "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+    "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--no-sync",
 )  # fmt: skip
 ACCESS = f"host all all {HOST}/32 scram-sha-256\n"
 # Single-user mode binds no parameters; a password has letters, digits, - and _ only.
@@ -122,7 +122,7 @@ class Instance:
         if not self.data.exists():
             self._create_data()
         elif not self.password_file.exists():
-            self._set_password(self.data)
+            self._set_password()
 
     def command(self, port: int) -> list[str]:
         """Return the server's command line: TCP only, as Unix sockets fail in long paths."""
@@ -165,15 +165,20 @@ class Instance:
         if self.account:
             os.chown(part, self.account.uid, self.account.gid)
         self._run("initdb", "-D", str(part), *INITDB_OPTIONS)
-        self._run("postgres", "--single", "-D", str(part), "postgres", text=CREATE_DATABASE)
-        self._set_password(part)
+        text = CREATE_DATABASE + self._password_statement()
+        self._run("postgres", "--single", "-F", "-D", str(part), "postgres", text=text)
+        os.sync()  # once for all files, which takes a fraction of the time of each by itself
         part.rename(self.data)
 
-    def _set_password(self, data: Path) -> None:
+    def _set_password(self) -> None:
+        text = self._password_statement()
+        self._run("postgres", "--single", "-D", str(self.data), "postgres", text=text)
+
+    def _password_statement(self) -> str:
+        """Return the statement that sets the password, which is created if there is none yet."""
         if not self.password_file.exists():
             replace_file(self.password_file, secrets.token_urlsafe(24))
-        text = SET_PASSWORD % self.password_file.read_text(encoding="ascii")
-        self._run("postgres", "--single", "-D", str(data), "postgres", text=text)
+        return SET_PASSWORD % self.password_file.read_text(encoding="ascii")
 
     def _run(self, program: str, *arguments: str, text: str = "") -> None:
         log = self.folder / "log"
