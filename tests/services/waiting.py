@@ -9,6 +9,11 @@ T = TypeVar("T")
 # Long enough for a machine four times as slow as a laptop. A test of a promise gives its own limit.
 DEADLINE_SECONDS = 90.0
 DEADLINE_MILLISECONDS = 1_000 * DEADLINE_SECONDS
+# Between two checks. After a check that takes long, this many times as long as it took, so that
+# waiting does not take the CPU time of what is waited for.
+INTERVAL_SECONDS = 0.05
+LONGEST_INTERVAL_SECONDS = 0.5
+TIMES_CHECK = 4
 
 
 def eventually(check: Callable[[], T | None], seconds: float = DEADLINE_SECONDS) -> T:
@@ -18,6 +23,7 @@ def eventually(check: Callable[[], T | None], seconds: float = DEADLINE_SECONDS)
     """
     deadline = time.monotonic() + seconds
     while True:
+        began = time.monotonic()
         try:
             result = check()
             if result:
@@ -25,9 +31,11 @@ def eventually(check: Callable[[], T | None], seconds: float = DEADLINE_SECONDS)
             last: object = result
         except AssertionError as error:
             last = error
-        if time.monotonic() > deadline:
+        ended = time.monotonic()
+        if ended > deadline:
             raise AssertionError(f"not within {seconds:g} s; last: {last!r}")
-        time.sleep(0.05)
+        interval = max(INTERVAL_SECONDS, TIMES_CHECK * (ended - began))
+        time.sleep(min(interval, LONGEST_INTERVAL_SECONDS))
 
 
 def pause(seconds: float) -> None:
