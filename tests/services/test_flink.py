@@ -104,6 +104,7 @@ def _flink_is_installed() -> None:
         refuse(f"Flink needs {', '.join(missing)}; see flink/README.md")
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("partitions", [PARTITIONS], indirect=True)
 def test_flink_computes_the_sessions_of_the_consumer(
