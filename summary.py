@@ -8,11 +8,10 @@ if __name__ == "__main__":
 
 import argparse
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
-from typing import TypeVar
 from uuid import UUID
 
 from clickstream import cli
@@ -20,9 +19,7 @@ from clickstream.clients.postgres import Connection, connect_or_explain, explain
 from clickstream.durations import parse_duration, parse_since
 from clickstream.errors import UsageError
 from clickstream.pasteable import pasteable
-from clickstream.report import output
 from clickstream.report.as_json import as_json
-from clickstream.report.live_view import watch
 from clickstream.report.models import Report
 from clickstream.report.queries import read_report
 from clickstream.report.session_detail import SessionDetail, session_detail
@@ -35,8 +32,6 @@ from clickstream.storage.interruptible import interruptible
 from clickstream.verify.differences import Differences
 from clickstream.verify.stored_sessions import verify_sessions
 from clickstream.verify.truth_comparison import compare_with_truth
-
-Figures = TypeVar("Figures", Report, SessionDetail, VisitorDetail, WhatIf)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,6 +121,8 @@ def answer(settings: Settings, arguments: argparse.Namespace) -> int:
     check_options(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     if arguments.watch:
+        from clickstream.report.live_view import watch  # slow to import
+
         watch(settings, Stop().on_signals())
         return cli.DONE
     with (
@@ -163,22 +160,24 @@ def _show(settings: Settings, connection: Connection, arguments: argparse.Namesp
         detail = interruptible(
             connection, lambda: session_detail(connection, arguments.session, zone)
         )
-        _print_figures(detail, output.print_session, json=arguments.json)
+        _print_figures(detail, json=arguments.json)
     elif arguments.visitor is not None:
         visitor = interruptible(
             connection, lambda: visitor_detail(connection, arguments.visitor, zone)
         )
-        _print_figures(visitor, output.print_visitor, json=arguments.json)
+        _print_figures(visitor, json=arguments.json)
     elif arguments.what_if_timeout is not None:
         timeout, since = arguments.what_if_timeout, arguments.since
         compared = interruptible(connection, lambda: what_if(connection, timeout, since))
-        _print_figures(compared, output.print_what_if, json=arguments.json)
+        _print_figures(compared, json=arguments.json)
     else:
         report = _report(settings, connection, arguments)
         if arguments.html is not None:
-            output.write_report(report, arguments.html)
+            from clickstream.report.output import write_report  # slow to import
+
+            write_report(report, arguments.html)
         else:
-            _print_figures(report, output.print_report, json=arguments.json)
+            _print_figures(report, json=arguments.json)
 
 
 def _report(settings: Settings, connection: Connection, arguments: argparse.Namespace) -> Report:
@@ -190,11 +189,13 @@ def _report(settings: Settings, connection: Connection, arguments: argparse.Name
         )
 
 
-def _print_figures(figures: Figures, show: Callable[[Figures], None], *, json: bool) -> None:
+def _print_figures(figures: Report | SessionDetail | VisitorDetail | WhatIf, *, json: bool) -> None:
     if json:
         print(as_json(figures))
-    else:
-        show(figures)
+        return
+    from clickstream.report.output import print_figures  # slow to import
+
+    print_figures(figures)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

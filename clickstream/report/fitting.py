@@ -16,6 +16,7 @@ from rich.text import Text
 from clickstream.durations import format_time
 from clickstream.report.models import TrafficBucket, TrafficOverTime
 from clickstream.report.sections import Facts, Section, outside_note, traffic_title
+from clickstream.report.standard_output import LEVELS
 from clickstream.untrusted_text import clean
 
 BAR_WIDTH = 12
@@ -26,7 +27,6 @@ SPACE = 2
 # maximum: longer lines are hard to read.
 MIN_COLUMN_WIDTH, MAX_COLUMN_WIDTH = 80, 100
 COLUMN_SPACE = 4
-LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def title(text: str) -> Text:

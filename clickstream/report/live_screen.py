@@ -20,7 +20,6 @@ from clickstream.indexer.backlog import MAX_COUNTED_ROWS, Backlog
 from clickstream.plurals import plural
 from clickstream.report.fitting import (
     COLUMN_SPACE,
-    LEVELS,
     MIN_COLUMN_WIDTH,
     KeyFigures,
     cut_text,
@@ -32,6 +31,7 @@ from clickstream.report.last_hour import MINUTE, HourFigures
 from clickstream.report.live_figures import LiveFigures
 from clickstream.report.number_format import NO_VALUE, money, number, percent
 from clickstream.report.sections import SHOWN_VISITOR_CHARACTERS, Facts, Section, bar_lengths
+from clickstream.report.standard_output import LEVELS
 from clickstream.untrusted_text import clip
 
 CHART_HEIGHT, MAX_CHART_HEIGHT = 6, 16

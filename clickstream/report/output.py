@@ -1,6 +1,9 @@
 """Printing the report, a session, a visitor, two timeouts; writing an HTML file."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+from rich.console import RenderableType
 
 from clickstream.durations import format_time
 from clickstream.errors import UserError
@@ -21,7 +24,20 @@ Database {} has no events yet. To store some, run each in its own terminal:
 NO_EVENTS_SINCE = "No event happened since {}; the newest happened at {}."
 
 
-def print_report(report: Report) -> None:
+def print_figures(figures: Report | SessionDetail | VisitorDetail | WhatIf) -> None:
+    """Print the report, a session, a visitor or two timeouts as text."""
+    match figures:
+        case Report():
+            _print_report(figures)
+        case SessionDetail():
+            _print_parts(session_text.session_parts(figures))
+        case VisitorDetail():
+            _print_parts(session_text.visitor_parts(figures))
+        case WhatIf():
+            _print_parts([terminal.render(what_if_section(figures), bars=False)])
+
+
+def _print_report(report: Report) -> None:
     """Print the report, or a sentence if there is nothing to report."""
     if nothing := _nothing_to_report(report):
         print(pasteable(nothing))
@@ -45,20 +61,8 @@ def write_report(report: Report, path: Path) -> None:
     print(f"The report was written to {path}.")
 
 
-def print_session(detail: SessionDetail) -> None:
-    """Print one session."""
-    terminal.show(terminal.open_console(), session_text.session_parts(detail))
-
-
-def print_visitor(detail: VisitorDetail) -> None:
-    """Print one visitor."""
-    terminal.show(terminal.open_console(), session_text.visitor_parts(detail))
-
-
-def print_what_if(found: WhatIf) -> None:
-    """Print the comparison of the current and another timeout."""
-    section = terminal.render(what_if_section(found), bars=False)
-    terminal.show(terminal.open_console(), [section])
+def _print_parts(parts: Iterable[RenderableType]) -> None:
+    terminal.show(terminal.open_console(), parts)
 
 
 def _nothing_to_report(report: Report) -> str | None:

@@ -5,8 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 
-from clickstream.report.fitting import LEVELS
-
+LEVELS = "▁▂▃▄▅▆▇█"
 BARS = f"━╸{LEVELS}"
 ELLIPSIS = "…"
 # The categories of the locale, the strongest first.

@@ -72,7 +72,7 @@ SLOW_LIBRARIES = {"cryptography", "faker", "kafka", "opensearchpy", "rich", "ua_
         ("consumer.py", {"kafka", "ua_parser"}),
         ("create_schema.py", {"kafka"}),
         ("producer.py", {"kafka"}),
-        ("summary.py", {"rich"}),
+        ("summary.py", set()),
     ],
 )
 def test_a_script_starts_without_slow_libraries_that_only_some_runs_need(

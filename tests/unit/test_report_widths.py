@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from clickstream.report import models
-from clickstream.report.fitting import LEVELS
-from clickstream.report.standard_output import has_ascii_locale, prepare_stdout
+from clickstream.report.standard_output import LEVELS, has_ascii_locale, prepare_stdout
 from clickstream.report.terminal import draws_bars, report_parts, show
 from tests.unit.empty_report import EMPTY, NOW
 
