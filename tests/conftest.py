@@ -11,7 +11,11 @@ from clickstream import sources
 
 # Tests of servers wait more than they compute.
 WORKERS_PER_CORE = 4
-REAL_KAFKA_FILE = "/test_real_kafka.py"
+# Their tests share a server or a browser, which each worker would start for itself.
+ONE_WORKER_FILES = tuple(
+    f"/test_{name}.py"
+    for name in ("real_kafka", "stack_running", "collector_in_browser", "page_in_browser")
+)
 
 # Property tests that store each example in a server take a fraction of these numbers.
 for profile, max_examples in {"fast": 60, "thorough": 300}.items():
@@ -67,11 +71,12 @@ class OneWorkerForRealServers(LoadScopeScheduling):
     """Gives the tests of each real server to one worker.
 
     There is one such server, which one test at a time may use: others would wait for it. A file of
-    unit tests also goes to one worker, and each other test to the next worker that is free.
+    unit tests also goes to one worker, and so do files whose tests share what takes long to start;
+    each other test goes to the next worker that is free.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if _needs_real_search(nodeid):
             return "real_search"
         file = nodeid.partition("::")[0]
-        return file if "/unit/" in file or file.endswith(REAL_KAFKA_FILE) else nodeid
+        return file if "/unit/" in file or file.endswith(ONE_WORKER_FILES) else nodeid

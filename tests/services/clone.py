@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
+
 from clickstream.clients.postgres import Connection, connect, only_row
 from clickstream.local import stack
 from clickstream.local.stack import Status
@@ -80,3 +82,9 @@ class Clone:
                 "INSERT INTO clickstream_events (event_id, event_time, event_type, user_id)"
                 " VALUES (gen_random_uuid(), now(), 'click', 'a')"
             )
+
+
+def is_gone(pid: int) -> bool:
+    """Return True if no process has this id, or if it has ended."""
+    # In containers whose process 1 does not reap orphans, an ended process stays as a zombie.
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

@@ -1,33 +1,22 @@
-"""`python -m clickstream stack`: the real command with real servers and signals."""
+"""`python -m clickstream stack` on servers that start for the first time, and after a crash."""
 
 import json
 import os
 import pwd
 import shutil
-import signal
-import socket
-import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import psutil
-import psycopg2
 import pytest
-from dotenv import dotenv_values
-from kafka import KafkaAdminClient
 
-from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.local import kafka_server, postgres_server, processes, search_server, stack
 from clickstream.local.stack import Condition, Status
-from clickstream.settings import load
-from tests.services.clone import Clone
+from tests.services.clone import Clone, is_gone
 from tests.services.scripts import PROJECT, command, plain_environment
 from tests.services.waiting import eventually
 
@@ -40,15 +29,6 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
     stack.remove(tmp_path / ".stack")
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
-    """Running servers, for tests that do not stop them."""
-    clone = Clone(tmp_path_factory.mktemp("running"))
-    clone.done("up")
-    yield clone
-    stack.remove(clone.stack)
-
-
 @pytest.fixture
 def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that does not belong to the stack, of the user that PostgreSQL runs as."""
@@ -57,11 +37,6 @@ def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         yield process
         assert process.poll() is None, "it was signalled"
         process.kill()
-
-
-def is_gone(pid: int) -> bool:
-    # In containers whose process 1 does not reap orphans, an ended process stays as a zombie.
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.long
@@ -85,68 +60,6 @@ def test_up_twice_down_and_up_again_keeps_data_and_ports(clone: Clone) -> None:
 
     clone.done("up")
     assert (clone.folder / ".env").read_text() == settings
-    assert clone.count_events() == 1
-
-
-def test_the_env_file_has_the_address_of_every_server_and_they_listen_on_this_machine_only(
-    running: Clone,
-) -> None:
-    settings = load(running.folder / ".env", environment={})
-    assert running.count_events() == 0
-    with closing(KafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)) as admin:
-        assert settings.kafka_topic in admin.list_topics()
-    if HAS_SEARCH:
-        socket.create_connection((settings.opensearch_host, settings.opensearch_port)).close()
-    assert stat.S_IMODE((running.folder / ".env").stat().st_mode) == 0o600
-    with pytest.raises(psycopg2.OperationalError, match="password"):
-        connect(replace(settings, postgres_password="guess"), application="test")
-    for pid in running.pids().values():
-        listening = [
-            each.laddr.ip
-            for each in psutil.Process(pid).net_connections()
-            if each.status == psutil.CONN_LISTEN
-        ]
-        assert listening == ["127.0.0.1"]
-
-
-@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_the_lines_for_psql_and_curl_run_when_they_are_pasted(running: Clone) -> None:
-    lines = [line.strip() for line in running.done("status").splitlines()]
-    (psql,) = (line for line in lines if "psql" in line)
-    (count,) = paste(running, f"{psql} -At -c 'SELECT count(*) FROM clickstream_events'")
-    assert count == "0"
-    if HAS_SEARCH:
-        (curl,) = (line for line in lines if line.startswith("curl"))
-        assert paste(running, curl)[0].startswith("health status index")
-
-
-def paste(clone: Clone, line: str) -> list[str]:
-    done = subprocess.run(
-        ["sh", "-c", line], cwd=clone.folder, capture_output=True, text=True, timeout=180
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-@pytest.mark.long
-def test_dead_servers_are_reported_and_started_again(clone: Clone) -> None:
-    clone.done("up")
-    before = clone.pids()
-    clone.store_event()
-    for name in ("kafka", "postgres"):
-        os.kill(before[name], signal.SIGKILL)
-        eventually(partial(is_gone, before[name]))
-
-    result = clone.run("status")
-    assert result.returncode == 1
-    for name in ("kafka", "postgres"):
-        server = clone.server(name).server
-        assert f"{server.title}: died; its log is {server.log}" in result.stdout
-
-    clone.done("up")
-    after = clone.pids()
-    assert {name for name in before if before[name] != after[name]} == {"kafka", "postgres"}
-    assert clone.run("status").returncode == 0
     assert clone.count_events() == 1
 
 
@@ -216,33 +129,8 @@ def test_up_refuses_to_replace_a_hand_made_env_file_before_it_starts_a_server(cl
     assert env_file.read_text() == "KAFKA_TOPIC=mine\n"
     assert not clone.stack.exists()
 
-    clone.done("up", "--force")
-    assert (clone.folder / ".env.backup-1").read_text() == "KAFKA_TOPIC=mine\n"
-    assert "POSTGRES_PORT" in dotenv_values(env_file)
-
-
-def test_lines_added_to_the_env_file_are_kept_and_used(clone: Clone) -> None:
-    clone.done("up")
-    with (clone.folder / ".env").open("a") as file:
-        file.write("KAFKA_TOPIC_PARTITIONS=2\nKAFKA_TOPIC=narrow\n")
-    assert "Topic narrow was created with 2 partitions" in clone.done("up")
-    assert dotenv_values(clone.folder / ".env")["KAFKA_TOPIC"] == "narrow"
-
 
 # == After a crash ==============================================================================
-
-
-@pytest.mark.long
-def test_an_occupied_port_is_replaced_and_the_env_file_updated(clone: Clone) -> None:
-    clone.done("up")
-    before = load(clone.folder / ".env", environment={})
-    clone.done("down")
-    with socket.create_server(("127.0.0.1", clone.server("kafka").port or 0)):
-        clone.done("up")
-    after = load(clone.folder / ".env", environment={})
-    assert after.kafka_bootstrap_servers != before.kafka_bootstrap_servers
-    assert after.postgres_port == before.postgres_port
-    assert clone.run("status").returncode == 0
 
 
 def test_another_process_with_the_id_of_a_dead_server_is_never_signalled(
@@ -299,15 +187,6 @@ def test_partial_data_of_an_interrupted_first_start_is_created_again(clone: Clon
     stack.up(clone.stack, ["postgres"])
     assert clone.server("postgres").condition == Condition.RUNNING
     assert not part.exists()
-
-
-def test_a_frozen_server_is_reported_as_not_answering(clone: Clone) -> None:
-    stack.up(clone.stack, ["postgres"])
-    pid = clone.pids()["postgres"]
-    os.kill(pid, signal.SIGSTOP)
-    assert clone.server("postgres").condition == Condition.SILENT
-    os.kill(pid, signal.SIGCONT)
-    eventually(lambda: clone.server("postgres").condition == Condition.RUNNING)
 
 
 def test_a_damaged_state_file_is_an_error_without_a_traceback(clone: Clone) -> None:
