@@ -32,9 +32,9 @@ from clickstream import cli
 from clickstream.admin.rebuild_sessions import rebuild
 from clickstream.clients.postgres import Connection, connect
 from clickstream.clients.record_batch import Record
-from clickstream.consumer import batch
+from clickstream.consumer import transaction
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, parse_batch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.events import Event
 from clickstream.model.parse import parse
@@ -84,13 +84,13 @@ class Consumer:
             for offset, each in enumerate(events, first)
         ]
         started = perf_counter()
-        progress = batch.store(
+        parsed = parse_batch(Batch({0: records}, {0: self._offset}), now=NOW, reading=Reading())
+        progress = transaction.store(
             self._connection,
             self._assignment,
-            Batch({0: records}, {0: self._offset}),
+            parsed,
             self.cache,
             now=NOW,
-            reading=Reading(),
             on_conflict=lambda _: None,
             on_stored=lambda _: None,
         )

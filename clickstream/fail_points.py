@@ -14,7 +14,7 @@ FOLDER_VARIABLE = "TEST_FAIL_POINTS"
 
 
 class FailPoint(StrEnum):
-    """The steps of a batch, numbered as in `consumer.batch.store`, and steps outside of it.
+    """The steps of a batch, numbered as in `consumer.transaction.store`, and steps outside of it.
 
     Each is reached after its step, and before the next one.
     """

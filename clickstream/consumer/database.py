@@ -10,9 +10,9 @@ from time import monotonic
 
 from clickstream.clients.addresses import postgres_address
 from clickstream.clients.postgres import Connection, Cursor, connect
-from clickstream.consumer import batch
+from clickstream.consumer import transaction
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch, ParsedBatch
+from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
 from clickstream.consumer.interval import Interval
@@ -120,7 +120,11 @@ class Database:
             with self.transaction() as cursor:
                 positions.release(cursor)
 
-    def store(self, assignment: Assignment, read: Batch) -> Assignment:
+    def parse(self, batch: Batch) -> ParsedBatch:
+        """Parse a batch; any thread may do so at any time."""
+        return parse_batch(batch, now=self._now(), reading=self._reading)
+
+    def store(self, assignment: Assignment, parsed: ParsedBatch) -> Assignment:
         """Store a batch, and return the assignment after it.
 
         Raises FencedError if another consumer took over.
@@ -128,13 +132,12 @@ class Database:
         now = self._now()
         connection = self._connect()
         with self._watches.postgres.watching(connection):
-            progress = batch.store(
+            progress = transaction.store(
                 connection,
                 assignment,
-                read,
+                parsed,
                 self.cache,
                 now=now,
-                reading=self._reading,
                 on_conflict=self._watches.keys.observe_conflict,
                 on_stored=self._add_user_agents,
             )

@@ -1,8 +1,8 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
-While the storing thread stores a batch, the loop gathers the next batch, which is stored as soon as
-the first one is committed. storing.py says which of the two threads owns the connection, the
-session cache and the counters.
+While the storing thread stores a batch, the loop gathers and parses the next batch, which is stored
+as soon as the first one is committed. storing.py says which of the two threads owns the connection,
+the session cache and the counters.
 """
 
 import logging
@@ -13,7 +13,7 @@ from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
 from clickstream.clients.postgres import Cursor
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import ParsedBatch
 from clickstream.consumer.database import Database
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
@@ -78,7 +78,7 @@ class Loop:
     def step(self, stream: Stream) -> None:
         """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
 
-        The previous batch is stored while this one is read.
+        The previous batch is stored while this one is read and parsed.
         Raises FencedError if another consumer took over or the topic was recreated, and OUTAGES.
         """
         if stream.has_new_assignment:
@@ -91,11 +91,13 @@ class Loop:
         self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
         self._closer.close_if_due(stream.topic, self._assignment)
-        self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
+        self._monitor.observe(
+            stream.topic, self._assignment, batch.read, is_silent=stream.is_silent
+        )
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
             self._closer.close_all(stream.topic, self._assignment)
             self._drain.finish(stream.topic.name)
-        elif batch.moves(self._assignment):
+        elif batch.read.moves(self._assignment):
             self._storing.start(self._assignment, batch)
 
     def _acquire(self, stream: Stream) -> None:
@@ -117,16 +119,21 @@ class Loop:
         )
         self._assignment = assignment
 
-    def _read(self, stream: Stream) -> Batch | None:
-        """Read the next batch. A partition that ends before its position is reset and reread."""
+    def _read(self, stream: Stream) -> ParsedBatch | None:
+        """Read and parse the next batch.
+
+        A partition that ends before its position is reset and reread.
+        """
         try:
-            return stream.read(self._storing.is_free_within)
+            batch = stream.read(self._storing.is_free_within)
         except (OffsetOutOfRangeError, LogTruncationError) as error:
             self._finish_storing(stream)
             shorter = stream.topic.shorter_partitions(error)
             if self._assignment is None or not shorter:
                 raise
             self._topic_check.read_again(self._assignment, shorter)
+            return None
+        return None if batch is None else self._database.parse(batch)
 
     def _finish_storing(self, stream: Stream) -> None:
         """Wait for the batch that is being stored, if any, and continue with its positions."""

@@ -1,10 +1,10 @@
 """Closing the sessions that the watermark has passed."""
 
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import check_assignment
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
 from clickstream.consumer.topic import Topic
+from clickstream.consumer.transaction import check_assignment
 from clickstream.storage import watermark
 
 INTERVAL_SECONDS = 5.0

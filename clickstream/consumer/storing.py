@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import monotonic, sleep
 
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import ParsedBatch
 from clickstream.consumer.interval import Interval
 
 # Kafka ends the membership of a consumer that does not poll for 30 s.
@@ -26,7 +26,7 @@ class StoringThread:
 
     def __init__(
         self,
-        store: Callable[[Assignment, Batch], Assignment],
+        store: Callable[[Assignment, ParsedBatch], Assignment],
         interval_seconds: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
@@ -48,7 +48,7 @@ class StoringThread:
         sleep(max(0.0, min(seconds, self._interval.seconds_left)))
         return self._interval.is_over
 
-    def start(self, assignment: Assignment, batch: Batch) -> None:
+    def start(self, assignment: Assignment, batch: ParsedBatch) -> None:
         """Begin to store a batch; the one before it must be finished or discarded."""
         self._interval.restart()
         self._stored = self._executor.submit(self._store, assignment, batch)

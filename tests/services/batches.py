@@ -6,9 +6,9 @@ from typing import Any
 
 from clickstream.clients.postgres import Connection
 from clickstream.clients.record_batch import Record
-from clickstream.consumer import batch
+from clickstream.consumer import transaction
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch, ParsedBatch
+from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
@@ -69,14 +69,14 @@ class Batches:
         self, records: dict[int, list[Record]], now: datetime | None = None
     ) -> list[PartitionProgress]:
         """Store a batch of records, which may have been delivered before."""
+        now = now or datetime.now(UTC)
         positions_after = dict(self._offsets)
-        progress = batch.store(
+        progress = transaction.store(
             self._connection,
             self._assignment,
-            Batch(records, positions_after),
+            parse_batch(Batch(records, positions_after), now=now, reading=self.reading),
             self.cache,
-            now=now or datetime.now(UTC),
-            reading=self.reading,
+            now=now,
             on_conflict=self.conflicts.append,
             on_stored=lambda _: None,
         )

@@ -3,13 +3,10 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from clickstream.clients.postgres import Connection
-from clickstream.consumer import batch
 from clickstream.model.sessions import Rule
 from clickstream.settings import Settings
 from clickstream.storage import event_table, large_sessions
@@ -61,23 +58,6 @@ def test_a_compressed_record_of_300_mib_takes_bounded_memory_and_is_rejected_wit
     assert f"{size} bytes" in detail
     assert query("SELECT user_id FROM clickstream_events") == [("behind",)]
     assert peak_mib(consumer.pid) < MAX_MIB
-
-
-def test_records_are_parsed_before_the_transaction_begins(
-    transactions: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Parsing may take longer than PostgreSQL lets a transaction be idle."""
-    statuses = []
-    parse_batch = batch.parse_batch
-
-    def parse(*arguments: Any, **options: Any) -> batch.ParsedBatch:
-        statuses.append(transactions.get_transaction_status())
-        return parse_batch(*arguments, **options)
-
-    monkeypatch.setattr(batch, "parse_batch", parse)
-    batches = Batches(transactions, Rule(timedelta(minutes=30), frozenset(), frozenset()))
-    batches.store([[event("v", 0)], []])
-    assert statuses == [TRANSACTION_STATUS_IDLE]
 
 
 def test_the_events_of_a_large_session_are_not_read_again_after_a_restart(

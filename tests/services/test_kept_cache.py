@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from clickstream.clients.postgres import Connection, connect
 from clickstream.clients.record_batch import Record
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, parse_batch
 from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, write_lock
@@ -25,7 +26,9 @@ def store(
     """Store the visitor's event at a time, and return the assignment after it."""
     content = event("visitor", seconds + offset)
     record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
-    return database.store(assignment, Batch({0: [record]}, {**assignment.positions, 0: offset + 1}))
+    batch = Batch({0: [record]}, {**assignment.positions, 0: offset + 1})
+    parsed = parse_batch(batch, now=datetime.now(UTC), reading=NATIVE_READING)
+    return database.store(assignment, parsed)
 
 
 def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(

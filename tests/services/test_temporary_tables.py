@@ -3,9 +3,10 @@
 from datetime import UTC, datetime
 
 from clickstream.clients.record_batch import Record
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.database import TEMPORARY_TABLES_SECONDS, Database
 from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from tests.services.batches import TOPIC
@@ -29,14 +30,16 @@ class Clock:
         return self.seconds
 
 
-def batch_of(offset: int) -> Batch:
+def batch_of(offset: int) -> ParsedBatch:
     """Return a batch with one event, twice. A batch without duplicates needs no stage_events."""
     content = event("visitor", offset)
     records = [
         Record(TOPIC.name, 0, each, 0, key_of(content), value_of(content))
         for each in (offset, offset + 1)
     ]
-    return Batch({0: records}, {0: offset + 2})
+    return parse_batch(
+        Batch({0: records}, {0: offset + 2}), now=datetime.now(UTC), reading=NATIVE_READING
+    )
 
 
 def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(

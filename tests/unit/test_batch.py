@@ -8,7 +8,14 @@ from uuid import UUID
 
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import LATE_AFTER, Batch, ParsedBatch, parse_batch
+from clickstream.consumer.batch import (
+    LATE_AFTER,
+    Batch,
+    EventTimes,
+    ParsedBatch,
+    follow_watermarks,
+    parse_batch,
+)
 from clickstream.model.events import Event
 from clickstream.model.reading import NATIVE_READING
 from clickstream.storage.outcomes import OutcomeKind, RecordOutcome
@@ -35,42 +42,46 @@ def raw(offset: int, value: bytes | UnusableValue, partition: int = 0) -> Any:
     )
 
 
-def parsed(
-    *records: Any,
-    watermark: datetime | None = None,
-    now: datetime = START + timedelta(days=1),
-) -> ParsedBatch:
-    """Parse records of partitions that all have this watermark."""
+def parsed(*records: Any, now: datetime = START + timedelta(days=1)) -> ParsedBatch:
     by_partition: dict[int, list[Any]] = {}
     for each in records:
         by_partition.setdefault(each.partition, []).append(each)
-    owned = {partition: OwnedPartition(0, 1, watermark) for partition in by_partition}
-    assignment = Assignment(TopicIdentity("t", "id"), owned, 1)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(batch, assignment, now=now, reading=NATIVE_READING)
+    return parse_batch(batch, now=now, reading=NATIVE_READING)
+
+
+def times(
+    *records: Any,
+    watermark: datetime | None = None,
+    now: datetime = START + timedelta(days=1),
+) -> EventTimes:
+    """Return the times of records whose partitions all have this watermark."""
+    batch = parsed(*records, now=now)
+    owned = {partition: OwnedPartition(0, 1, watermark) for partition in batch.read.records}
+    return follow_watermarks(batch, Assignment(TopicIdentity("t", "id"), owned, 1), now)
 
 
 def test_an_event_is_late_if_it_is_more_than_60_s_behind_its_partition() -> None:
     edge = START + LATE_AFTER
-    assert len(parsed(record(0, 1), watermark=edge).late) == 0
-    assert len(parsed(record(0, 1), watermark=edge + MICROSECOND).late) == 1
+    assert len(times(record(0, 1), watermark=edge).late) == 0
+    assert len(times(record(0, 1), watermark=edge + MICROSECOND).late) == 1
     ahead_elsewhere = [record(0, 1, timedelta(hours=1), partition=1), record(0, 2)]
-    assert len(parsed(*ahead_elsewhere).late) == 0
+    assert len(times(*ahead_elsewhere).late) == 0
 
 
 def test_lateness_belongs_to_the_record_and_not_to_the_event() -> None:
     """A duplicate that comes late does not make an event late that came on time."""
-    found = parsed(record(0, 1), record(1, 2, timedelta(minutes=5)), record(2, 1))
-    assert found.late == {2}
+    found = times(record(0, 1), record(1, 2, timedelta(minutes=5)), record(2, 1))
+    assert found.late == [2]
 
 
 def test_the_watermark_is_the_largest_event_time_but_not_beyond_now() -> None:
     records = [record(n, n, timedelta(minutes=minutes)) for n, minutes in enumerate((3, 9, 5))]
-    assert parsed(*records).watermarks == {0: START + timedelta(minutes=9)}
+    assert times(*records).watermarks == {0: START + timedelta(minutes=9)}
     now = START + timedelta(minutes=4)
-    assert parsed(*records, now=now).watermarks == {0: now}
+    assert times(*records, now=now).watermarks == {0: now}
     later = START + timedelta(hours=2)
-    assert parsed(*records, watermark=later).watermarks == {0: later}
+    assert times(*records, watermark=later).watermarks == {0: later}
 
 
 def test_every_record_has_a_result_in_the_order_of_the_records() -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from clickstream.consumer.batch import ParsedBatch
+from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.key_watch import KeyWatch
+from clickstream.model.reading import NATIVE_READING
 from clickstream.storage.outcomes import DUPLICATE
 from tests.unit.parsing import event_with
 
@@ -17,7 +18,12 @@ def batch(*keys: bytes | None) -> ParsedBatch:
         SimpleNamespace(partition=2, offset=offset, key=key)
         for offset, key in enumerate((b"", *keys))
     ]
-    return ParsedBatch({}, records, [DUPLICATE, *(event_with(user_id="v7") for _ in keys)])
+    return ParsedBatch(
+        Batch({}, {}),
+        NATIVE_READING,
+        records,
+        [DUPLICATE, *(event_with(user_id="v7") for _ in keys)],
+    )
 
 
 @pytest.mark.parametrize(

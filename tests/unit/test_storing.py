@@ -12,13 +12,14 @@ import pytest
 from clickstream.clients.record_batch import Record
 from clickstream.consumer import storing
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import Batch
+from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.storing import StoringThread
+from clickstream.model.reading import NATIVE_READING
 from clickstream.storage.positions import TopicIdentity
 
 BEFORE = Assignment(TopicIdentity("t", "id"), {}, rule_version=1)
 AFTER = replace(BEFORE, rule_version=2)
-BATCH = Batch({}, {})
+BATCH = ParsedBatch(Batch({}, {}), NATIVE_READING)
 
 
 class Store:
@@ -27,9 +28,9 @@ class Store:
     def __init__(self) -> None:
         self.may_end = Event()
         self.error: Exception | None = None
-        self.stored: list[tuple[Assignment, Batch]] = []
+        self.stored: list[tuple[Assignment, ParsedBatch]] = []
 
-    def __call__(self, assignment: Assignment, batch: Batch) -> Assignment:
+    def __call__(self, assignment: Assignment, batch: ParsedBatch) -> Assignment:
         assert self.may_end.wait(120)
         if self.error:
             raise self.error
@@ -127,7 +128,7 @@ def test_a_batch_that_could_not_be_stored_is_freed_without_the_garbage_collector
     reference = weakref.ref(records)
     gc.disable()
     try:
-        thread.start(BEFORE, Batch(records, {}))
+        thread.start(BEFORE, ParsedBatch(Batch(records, {}), NATIVE_READING))
         del records
         with suppress(OSError):
             thread.finish(no_heartbeat)
