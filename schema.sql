@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS clickstream_events (
 CREATE INDEX IF NOT EXISTS clickstream_events_visitor ON clickstream_events (user_id, event_time);
 -- For the search indexer: the events stored after its checkpoint.
 CREATE INDEX IF NOT EXISTS clickstream_events_xid ON clickstream_events (xid);
+-- For the report: the few events that are an order line or have a repaired value.
+CREATE INDEX IF NOT EXISTS clickstream_events_listed
+    ON clickstream_events (event_time) WHERE event_type = 'purchase' OR repaired IS NOT NULL;
 
 -- == Sessions: at every commit they follow from clickstream_events by the session rule ==========
 
@@ -452,7 +455,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
     applied_at        timestamptz NOT NULL DEFAULT now()
 );
 
-INSERT INTO schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
+INSERT INTO schema_version (version) VALUES (6) ON CONFLICT DO NOTHING;
 
 -- == Functions of the views =====================================================================
 

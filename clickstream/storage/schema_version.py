@@ -4,7 +4,7 @@ from clickstream.clients.postgres import Cursor, only_row
 from clickstream.errors import UserError
 
 # The version of schema.sql, and of the last file in the folder upgrades.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 HAS_VERSION_TABLE = "SELECT to_regclass('schema_version') IS NOT NULL"
 SELECT_SCHEMA_VERSION = "SELECT coalesce(max(version), 0) FROM schema_version"

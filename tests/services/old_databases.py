@@ -8,7 +8,7 @@ from clickstream.storage.schema import DROP_ALL
 from tests.services.databases import Query
 
 DATA = Path(__file__).parents[1] / "data"
-VERSIONS = (1, 2, 3, 4)
+VERSIONS = (1, 2, 3, 4, 5)
 PARTITIONS = 2
 
 # Partition and offset of a record.

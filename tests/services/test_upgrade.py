@@ -50,7 +50,7 @@ CHANGED_SESSIONS = """
     SELECT count(entry_referrer), (SELECT count(*) FROM session_changes) FROM session_metrics
 """
 # Sessions of each version's data with a referrer at their entry.
-ENTRY_REFERRERS = {1: 7, 2: 0, 3: 8, 4: 8}
+ENTRY_REFERRERS = {1: 7, 2: 0, 3: 8, 4: 8, 5: 6}
 LAST_SESSION = """
     SELECT user_id, last_event_timestamp, total_events FROM session_metrics
     ORDER BY last_event_timestamp DESC LIMIT 1
@@ -59,7 +59,7 @@ SET_TOPIC_ID = "UPDATE stream_positions SET topic_id = %s"
 SET_REJECTED_TOPIC_ID = "UPDATE rejected_events SET topic_id = %s"
 POSITIONS = "SELECT partition, position, epoch FROM stream_positions ORDER BY partition"
 # The least number of rejected records of each version that are new events today.
-RESTORED = {1: 0, 2: 20, 3: 0, 4: 0}
+RESTORED = {1: 0, 2: 20, 3: 0, 4: 0, 5: 0}
 INSERT_VERSION = "INSERT INTO schema_version (version) VALUES (%s)"
 
 
