@@ -44,14 +44,18 @@ SELECT_REJECTIONS = """
 """
 # Visitors whose id may stand for many people.
 SELECT_SUSPECT_VISITORS = """
-    SELECT user_id, sum(total_events)::bigint AS events, count(*) AS sessions,
-           (sum(total_events) / all_events)::double precision AS share,
-           lower(btrim(user_id, %(blanks)s)) = ANY (%(placeholders)s) AS is_placeholder
-    FROM session_metrics
-    CROSS JOIN (SELECT sum(total_events) AS all_events FROM session_metrics) AS total
-    GROUP BY user_id, all_events
-    HAVING lower(btrim(user_id, %(blanks)s)) = ANY (%(placeholders)s)
-        OR (all_events >= %(min_events)s AND sum(total_events) > %(share)s * all_events)
+    WITH by_visitor AS MATERIALIZED (
+        SELECT user_id, sum(total_events)::bigint AS events, count(*) AS sessions
+        FROM session_metrics
+        GROUP BY user_id)
+    SELECT user_id, events, sessions, (events / all_events)::double precision AS share,
+           is_placeholder
+    FROM by_visitor
+    CROSS JOIN (SELECT sum(events) AS all_events FROM by_visitor) AS total
+    CROSS JOIN LATERAL (
+        SELECT lower(btrim(user_id, %(blanks)s)) = ANY (%(placeholders)s) AS is_placeholder)
+        AS named
+    WHERE is_placeholder OR (all_events >= %(min_events)s AND events > %(share)s * all_events)
     ORDER BY events DESC, user_id
     LIMIT %(rows)s
 """
