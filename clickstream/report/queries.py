@@ -27,7 +27,7 @@ from clickstream.report.models import (
 from clickstream.report.source_figures import read_source_groups, visit_sources
 from clickstream.report.traffic_over_time import read_traffic
 from clickstream.report.user_agent_figures import read_user_agents
-from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row
+from clickstream.storage.query_rows import Row, as_dataclass, select_as, select_row, select_rows
 from clickstream.storage.second_reader import reading_beside
 from clickstream.storage.snapshot import snapshot, snapshot_time
 from clickstream.storage.stored_rule import SELECT_RULE
@@ -93,29 +93,28 @@ SELECT_LONGEST_SESSIONS = """
     ORDER BY session_duration_minutes DESC, session_id
     LIMIT %(listed)s
 """
-# Sessions by device type.
-SELECT_DEVICES = """
-    SELECT device_type AS name, count(*) AS sessions,
-           count(*)::double precision / sum(count(*)) OVER () AS share,
-           avg(is_bounce::integer)::double precision AS bounce_rate,
-           sum(total_revenue) AS revenue
-    FROM session_metrics
-    WHERE first_event_timestamp >= %(since)s
-    GROUP BY device_type
-    ORDER BY sessions DESC, device_type
-    LIMIT %(rows)s
-"""
-# Sessions by country.
-SELECT_COUNTRIES = """
-    SELECT country AS name, count(*) AS sessions,
-           count(*)::double precision / sum(count(*)) OVER () AS share,
-           avg(is_bounce::integer)::double precision AS bounce_rate,
-           sum(total_revenue) AS revenue
-    FROM session_metrics
-    WHERE first_event_timestamp >= %(since)s
-    GROUP BY country
-    ORDER BY sessions DESC, country
-    LIMIT %(rows)s
+# Sessions by device type and by country, in one pass.
+SELECT_DEVICES_AND_COUNTRIES = """
+    WITH counted AS MATERIALIZED (
+        SELECT device_type, country, count(*) AS sessions,
+               count(*) FILTER (WHERE is_bounce) AS bounces, sum(total_revenue) AS revenue
+        FROM session_metrics
+        WHERE first_event_timestamp >= %(since)s
+        GROUP BY device_type, country)
+    SELECT kind, name, sessions, share, bounce_rate, revenue
+    FROM (
+        SELECT kind, name, sum(sessions)::bigint AS sessions,
+               (sum(sessions)::double precision / sum(sum(sessions)) OVER (PARTITION BY kind))
+                   AS share,
+               (sum(bounces) / sum(sessions))::double precision AS bounce_rate,
+               sum(revenue) AS revenue,
+               row_number() OVER (PARTITION BY kind ORDER BY sum(sessions) DESC, name) AS place
+        FROM counted
+        CROSS JOIN LATERAL (VALUES ('devices', device_type), ('countries', country))
+            AS part (kind, name)
+        GROUP BY kind, name) AS ranked
+    WHERE place <= %(rows)s
+    ORDER BY kind, place
 """
 
 
@@ -196,9 +195,18 @@ def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
         "visitors": select_as(VisitorFigures, cursor, SELECT_TOP_VISITORS, values),
         "latest_orders": select_as(SessionSummary, cursor, SELECT_LATEST_ORDERS, values),
         "longest_sessions": select_as(SessionSummary, cursor, SELECT_LONGEST_SESSIONS, values),
-        "devices": select_as(SegmentFigures, cursor, SELECT_DEVICES, values),
-        "countries": select_as(SegmentFigures, cursor, SELECT_COUNTRIES, values),
+        **_devices_and_countries(cursor, values),
     }
+
+
+def _devices_and_countries(
+    cursor: Cursor, values: Mapping[str, object]
+) -> dict[str, list[SegmentFigures]]:
+    """Return the sessions by device type and by country, by field of Report."""
+    segments: dict[str, list[SegmentFigures]] = {"devices": [], "countries": []}
+    for row in select_rows(cursor, SELECT_DEVICES_AND_COUNTRIES, values):
+        segments[row["kind"]].append(as_dataclass(SegmentFigures, row))
+    return segments
 
 
 def _overview(events: EventFigures, sessions: Row) -> Overview:
