@@ -4,6 +4,7 @@ A server that TEST_KAFKA_*, TEST_POSTGRES_* or TEST_OPENSEARCH_* name is used in
 """
 
 import os
+import signal
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -47,8 +48,10 @@ def servers(names: Sequence[str]) -> Iterator[Settings]:
 def running(names: Sequence[str]) -> Iterator[Settings]:
     """Yield settings for running servers; with a Kafka, a new topic.
 
-    The database is the one that exists in every PostgreSQL. names: see `servers`.
+    The database is the one that exists in every PostgreSQL. names: see `servers`. From then on
+    SIGTERM ends the benchmark as Ctrl-C does, so that it leaves no server behind.
     """
+    signal.signal(signal.SIGTERM, _interrupt_once)
     given = {
         name.removeprefix("TEST_"): value
         for name, value in os.environ.items()
@@ -66,6 +69,12 @@ def running(names: Sequence[str]) -> Iterator[Settings]:
         settings = Settings.from_mapping({"OPENSEARCH_HOST": "", **local, **given})
         settings = replace(settings, postgres_database="postgres")
         yield with_new_topic(settings) if "kafka" in names else settings
+
+
+def _interrupt_once(*_: object) -> None:
+    """Raise KeyboardInterrupt. Another SIGTERM must not interrupt the removal of the servers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def with_new_topic(settings: Settings) -> Settings:
