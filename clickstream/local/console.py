@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from clickstream import cli
-from clickstream.admin import setup
 from clickstream.env_file import (
     check_writable,
     read_env_file,
@@ -42,8 +41,7 @@ def up(arguments: argparse.Namespace) -> int:
     values = stack.environment(folder)
     backup = write_env_file(DEFAULT_ENV_FILE, values, WRITTEN_BY, arguments.force)
     _print_table(stack.status(folder), started)
-    for sentence in setup.apply(_settings(values)):
-        print(sentence)
+    _create_tables_and_topic(values)
     if backup:
         print(f"The earlier {DEFAULT_ENV_FILE} is kept as {backup}.")
     print(f"The scripts read the addresses and PostgreSQL's password from {DEFAULT_ENV_FILE}.")
@@ -99,8 +97,7 @@ def reset(arguments: argparse.Namespace) -> int:
         return cli.FAILED if found else cli.DONE
     running = stack.reset(folder)
     if running:
-        for sentence in setup.apply(_settings(stack.environment(folder))):
-            print(sentence)
+        _create_tables_and_topic(stack.environment(folder))
         print(f"Running again, empty: {', '.join(running)}.")
     return cli.DONE
 
@@ -128,6 +125,14 @@ def _may_delete(folders: Collection[Path], arguments: argparse.Namespace) -> boo
         return True
     print("Nothing was deleted.")
     return False
+
+
+def _create_tables_and_topic(values: Mapping[str, str]) -> None:
+    """Create what is missing on the local servers, and print a sentence for each."""
+    from clickstream.admin import setup  # slow to import
+
+    for sentence in setup.apply(_settings(values)):
+        print(sentence)
 
 
 def _settings(values: Mapping[str, str]) -> Settings:
