@@ -462,8 +462,9 @@ INSERT INTO schema_version (version) VALUES (6) ON CONFLICT DO NOTHING;
 -- The path of an address: without scheme and host, query and fragment.
 CREATE OR REPLACE FUNCTION page_path(page_url text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE WHEN page_url IS NOT NULL THEN coalesce(nullif(
-    regexp_replace(page_url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*|[?#].*$', '', 'g'), ''), '/') END;
+RETURN CASE WHEN page_url IS NOT NULL THEN coalesce(nullif(split_part(split_part(
+    regexp_replace(page_url, '^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*', ''),
+    '?', 1), '#', 1), ''), '/') END;
 
 -- The days or weeks from the first event to the last one. Views join the rows of each of them by a range
 -- of time, so that a filter of a view by its day reads only that part of an index.
