@@ -816,6 +816,7 @@ CROSS JOIN LATERAL (
 WHERE first.is_new_visitor;
 
 -- The lines of an order are one conversion, at the time of the first of them in the session.
+-- The types are an array, so that PostgreSQL leaves out other events before it looks for sources.
 CREATE OR REPLACE VIEW conversions AS
 SELECT e.event_time AS conversion_time, e.event_type, e.user_id, e.order_id,
        (SELECT sum(line.price * coalesce(line.quantity, 1))
@@ -837,7 +838,7 @@ CROSS JOIN LATERAL (
     SELECT source, medium, campaign, channel, is_new_visitor
     FROM session_sources WHERE session_id = s.session_id
     OFFSET 0) AS o
-WHERE e.event_type IN (SELECT event_type FROM conversion_events)
+WHERE e.event_type = ANY (ARRAY(SELECT event_type FROM conversion_events))
   AND (e.order_id IS NULL OR NOT EXISTS (
     SELECT FROM clickstream_events before
     WHERE before.user_id = e.user_id AND before.event_type = e.event_type
