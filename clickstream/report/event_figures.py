@@ -1,6 +1,7 @@
-"""Figures of the report that need every event, read in two passes over clickstream_events.
+"""Figures of the report that need every event, read in one pass, and in one over order lines.
 
-A pass over ten million events takes more than a second, so several lists share one.
+A pass over ten million events takes more than a second, so several lists share one. An index has
+purchases and repaired events; with other types of conversions, the second pass reads every event.
 """
 
 from collections.abc import Mapping
@@ -144,7 +145,7 @@ def read_event_figures(cursor: Cursor, values: Mapping[str, object]) -> EventFig
     counted = select_row(
         cursor, SELECT_TYPES_AND_PAGES, {**values, "event_types": SHOWN_EVENT_TYPES}
     )
-    # The planner expects many rows of types that it does not know, and uses one process for them.
+    # The planner uses the index clickstream_events_listed only for types that it knows.
     types = select_row(cursor, SELECT_CONVERSION_TYPES)["event_types"] or []
     listed = {"conversion_types": types, "listed_types": [*types, "purchase"]}
     sales = select_row(cursor, SELECT_SALES_AND_REPAIRS, {**values, **listed})
