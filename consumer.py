@@ -19,11 +19,7 @@ from clickstream.clients.kafka_handshake import describe_unsafe_key
 from clickstream.consumer.consumer import Consumer
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.health import Health
-from clickstream.consumer.interpreter import (
-    collect_rarely,
-    give_back_large_buffers,
-    switch_threads_often,
-)
+from clickstream.consumer.memory import collect_rarely, give_back_large_buffers
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.metrics_server import serving_metrics
 from clickstream.consumer.user_agent_thread import parsing_user_agents
@@ -58,7 +54,6 @@ def build_parser() -> argparse.ArgumentParser:
 def consume(arguments: argparse.Namespace) -> int:
     """Consume until a signal, or until the topic is drained."""
     collect_rarely()
-    switch_threads_often()
     give_back_large_buffers()
     settings = load(arguments.env_file)
     cli.start_logging(settings.log_format)

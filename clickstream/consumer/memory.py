@@ -1,9 +1,8 @@
-"""Settings of this process, which has many sessions and two busy threads."""
+"""How the consumer uses memory: rare garbage collection, and no large buffers that stay."""
 
 import ctypes
 import gc
 import platform
-import sys
 
 # The collector looks for reference cycles when this many more objects were created than deleted.
 # Python deletes everything else without it, also our records, events and sessions. Cycles come from
@@ -12,9 +11,6 @@ import sys
 # again, which takes a sixth of the consumer's CPU time; with this number, cycles hold at most about
 # 25 MB.
 NEW_OBJECTS = 200_000
-# A thread that gets an answer of PostgreSQL waits this long for the interpreter while the other one
-# parses; a batch takes about 15 answers. The default of Python is 5 ms.
-SWITCH_SECONDS = 0.0005
 # glibc gives freed buffers of this many bytes back to the system. By default it learns from the
 # buffers of the first batches to keep them, in pieces: with 10,000 visitors, about 100 MiB.
 LARGE_BUFFER = 1 << 20
@@ -25,11 +21,6 @@ M_MMAP_THRESHOLD = -3
 def collect_rarely() -> None:
     """Let the garbage collector of this process run rarely, in all versions of Python."""
     gc.set_threshold(NEW_OBJECTS)
-
-
-def switch_threads_often() -> None:
-    """Let a thread of this process that can continue do so soon."""
-    sys.setswitchinterval(SWITCH_SECONDS)
 
 
 def give_back_large_buffers() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 import consumer
 from clickstream import cli
-from clickstream.consumer.interpreter import NEW_OBJECTS, collect_rarely
+from clickstream.consumer.memory import NEW_OBJECTS, collect_rarely
 from clickstream.model.sessions import Rule, Session, fold, row_of
 from tests.unit.parsing import event_with
 
