@@ -1,6 +1,6 @@
 """A batch of records, before and after they are parsed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -17,6 +17,8 @@ from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
+# Records that are parsed between two pauses. Some of 1 MiB take a second each.
+RECORDS_PER_PAUSE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +67,25 @@ class ParsedBatch:
         return visitors_of(record.key, first_bytes(record.value), self.reading.field_names)
 
 
-def parse_batch(batch: Batch, *, now: datetime, reading: Reading) -> ParsedBatch:
-    """Turn records into events or outcomes; events may be up to reading.max_future after now."""
+def parse_batch(
+    batch: Batch, *, now: datetime, reading: Reading, pause: Callable[[], object]
+) -> ParsedBatch:
+    """Turn records into events or outcomes; events may be up to reading.max_future after now.
+
+    pause: called after RECORDS_PER_PAUSE records at most.
+    """
     latest = now + reading.max_future
     parsed = ParsedBatch(batch, reading)
     for records in batch.records.values():
         parsed.records += records
-        parsed.results += [
-            # Most records are in the strict form, and need none of the other steps.
-            read_strict_form(record.value, latest, reading) or read_record(record, latest, reading)
-            for record in records
-        ]
+        for first in range(0, len(records), RECORDS_PER_PAUSE):
+            parsed.results += [
+                # Most records are in the strict form, and need none of the other steps.
+                read_strict_form(record.value, latest, reading)
+                or read_record(record, latest, reading)
+                for record in records[first : first + RECORDS_PER_PAUSE]
+            ]
+            pause()
     return parsed
 
 

@@ -120,9 +120,9 @@ class Database:
             with self.transaction() as cursor:
                 positions.release(cursor)
 
-    def parse(self, batch: Batch) -> ParsedBatch:
-        """Parse a batch; any thread may do so at any time."""
-        return parse_batch(batch, now=self._now(), reading=self._reading)
+    def parse(self, batch: Batch, pause: Callable[[], object]) -> ParsedBatch:
+        """Parse a batch; any thread may do so at any time. pause: see `parse_batch`."""
+        return parse_batch(batch, now=self._now(), reading=self._reading, pause=pause)
 
     def store(self, assignment: Assignment, parsed: ParsedBatch) -> Assignment:
         """Store a batch, and return the assignment after it.

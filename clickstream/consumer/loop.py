@@ -13,17 +13,18 @@ from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
 from clickstream.clients.postgres import Cursor
 from clickstream.consumer.assignment import Assignment
-from clickstream.consumer.batch import ParsedBatch
+from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.database import Database
 from clickstream.consumer.drain import Drain
 from clickstream.consumer.failures import OUTAGES
 from clickstream.consumer.gone_members import GoneMembers
+from clickstream.consumer.interval import Interval
 from clickstream.consumer.metrics import Metrics
 from clickstream.consumer.monitor import Monitor
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.session_closer import SessionCloser
-from clickstream.consumer.storing import StoringThread
+from clickstream.consumer.storing import HEARTBEAT_SECONDS, StoringThread
 from clickstream.consumer.stream import Stream
 from clickstream.consumer.topic_check import TopicCheck
 from clickstream.errors import first_line
@@ -133,7 +134,18 @@ class Loop:
                 raise
             self._topic_check.read_again(self._assignment, shorter)
             return None
-        return None if batch is None else self._database.parse(batch)
+        return None if batch is None else self._parse(stream, batch)
+
+    def _parse(self, stream: Stream, batch: Batch) -> ParsedBatch:
+        """Parse a batch. If that takes long, stay a member of the group, as `finish` does."""
+        interval = Interval(HEARTBEAT_SECONDS)
+
+        def pause() -> None:
+            if interval.is_over:
+                stream.heartbeat()
+                interval.restart()
+
+        return self._database.parse(batch, pause)
 
     def _finish_storing(self, stream: Stream) -> None:
         """Wait for the batch that is being stored, if any, and continue with its positions."""

@@ -38,7 +38,10 @@ def batch_of(offset: int) -> ParsedBatch:
         for each in (offset, offset + 1)
     ]
     return parse_batch(
-        Batch({0: records}, {0: offset + 2}), now=datetime.now(UTC), reading=NATIVE_READING
+        Batch({0: records}, {0: offset + 2}),
+        now=datetime.now(UTC),
+        reading=NATIVE_READING,
+        pause=int,
     )
 
 
