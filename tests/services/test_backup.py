@@ -17,7 +17,7 @@ from tests.services.own_server import OwnServer
 from tests.services.scripts import RunScript, StartScript, plain_environment
 from tests.services.waiting import eventually
 
-TRAFFIC = ("--events", "1500", "--rate", "500", "--seed", "3", "--late", "0.05")
+TRAFFIC = ("--events", "1500", "--rate", "200", "--seed", "3", "--late", "0.05")
 FAULTS = ("--max-lateness", "40m", "--duplicate", "0.05", "--malformed", "0.05")
 COUNT_EVENTS = "SELECT count(*)::int FROM clickstream_events"
 
