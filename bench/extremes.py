@@ -84,9 +84,7 @@ class Consumer:
             for offset, each in enumerate(events, first)
         ]
         started = perf_counter()
-        parsed = parse_batch(
-            Batch({0: records}, {0: self._offset}), now=NOW, reading=Reading(), pause=int
-        )
+        parsed = parse_batch(Batch({0: records}, {0: self._offset}), now=NOW, reading=Reading())
         progress = transaction.store(
             self._connection,
             self._assignment,

@@ -68,7 +68,11 @@ class ParsedBatch:
 
 
 def parse_batch(
-    batch: Batch, *, now: datetime, reading: Reading, pause: Callable[[], object]
+    batch: Batch,
+    *,
+    now: datetime,
+    reading: Reading,
+    pause: Callable[[], object] = lambda: None,
 ) -> ParsedBatch:
     """Turn records into events or outcomes; events may be up to reading.max_future after now.
 

@@ -74,7 +74,7 @@ class Batches:
         progress = transaction.store(
             self._connection,
             self._assignment,
-            parse_batch(Batch(records, positions_after), now=now, reading=self.reading, pause=int),
+            parse_batch(Batch(records, positions_after), now=now, reading=self.reading),
             self.cache,
             now=now,
             on_conflict=self.conflicts.append,

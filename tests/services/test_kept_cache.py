@@ -27,7 +27,7 @@ def store(
     content = event("visitor", seconds + offset)
     record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
     batch = Batch({0: [record]}, {**assignment.positions, 0: offset + 1})
-    parsed = parse_batch(batch, now=datetime.now(UTC), reading=NATIVE_READING, pause=int)
+    parsed = parse_batch(batch, now=datetime.now(UTC), reading=NATIVE_READING)
     return database.store(assignment, parsed)
 
 

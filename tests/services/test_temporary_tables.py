@@ -41,7 +41,6 @@ def batch_of(offset: int) -> ParsedBatch:
         Batch({0: records}, {0: offset + 2}),
         now=datetime.now(UTC),
         reading=NATIVE_READING,
-        pause=int,
     )
 
 

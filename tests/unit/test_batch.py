@@ -47,7 +47,7 @@ def parsed(*records: Any, now: datetime = START + timedelta(days=1)) -> ParsedBa
     for each in records:
         by_partition.setdefault(each.partition, []).append(each)
     batch = Batch(by_partition, dict.fromkeys(by_partition, 0))
-    return parse_batch(batch, now=now, reading=NATIVE_READING, pause=int)
+    return parse_batch(batch, now=now, reading=NATIVE_READING)
 
 
 def times(
