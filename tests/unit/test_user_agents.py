@@ -1,16 +1,17 @@
 """Reading user-agent texts: browsers and devices of people, and bots."""
 
+import re
 from time import process_time
 
 import pytest
 
-from clickstream.model.user_agents import (
+from clickstream.model.listed_bots import (
     PATTERNS_OF_PEOPLE,
-    ParsedUserAgent,
-    UserAgentParser,
+    ListedBots,
     bot_patterns,
     listed_patterns,
 )
+from clickstream.model.user_agents import ParsedUserAgent, UserAgentParser
 
 CHROMIUM = "AppleWebKit/537.36 (KHTML, like Gecko)"
 WINDOWS = f"Mozilla/5.0 (Windows NT 10.0; Win64; x64) {CHROMIUM}"
@@ -263,6 +264,14 @@ def test_bots_are_known_with_the_rule_that_knows_them(parser: UserAgentParser) -
     bots |= OTHER_BOTS
     assert {text: parser.parse(text).bot_reason for text in bots} == bots
     assert all(parser.parse(text).is_bot for text in bots)
+
+
+def test_the_first_listed_pattern_in_a_text_names_the_bot() -> None:
+    listed = ListedBots()
+    patterns = [re.compile(pattern) for pattern in bot_patterns()]
+    for text in [*LISTED_BOTS, "^Seekbot", "Seekbot Wget curl", "a curl Wget", "AdsBot-Google-"]:
+        first = next(filter(None, (pattern.search(text) for pattern in patterns)), None)
+        assert listed.find(text) == (first and first[0])
 
 
 def test_people_are_no_bots(parser: UserAgentParser) -> None:
