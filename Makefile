@@ -67,7 +67,7 @@ restarts: $(READY) ## restart the local servers ten times beside a running pipel
 # Everything that takes too long for each change; a new proof is one more target here.
 proof: test-thorough test-slow guards restarts crash fuzz ## run what is too long for `make test`
 
-bench: $(READY)  ## measure the consumer beside Flink SQL and PostgreSQL alone (20 minutes)
+bench: $(READY)  ## measure consumers beside Flink SQL and PostgreSQL alone (25 minutes)
 	@$(BIN)/python -m bench.comparison
 
 clean:           ## remove the virtual environment and caches (not the data of `stack up`)

@@ -1,4 +1,4 @@
-"""The consumer beside Flink SQL and beside PostgreSQL alone, on the same servers, in turns.
+"""One and two consumers beside Flink SQL and PostgreSQL alone, on the same servers, in turns.
 
 README.md in this folder says how it measures. Run it from the project's folder: make bench, or
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import flink_sql, results, runs, servers
+from bench import consumers, flink_sql, results, runs, servers
 from bench.consumer_run import CONSUMER, drain
 from bench.cpu_time import BROKER, POSTGRES
 from bench.floor import Floor
@@ -24,9 +24,11 @@ from bench.scripts import verify
 from clickstream import cli
 from clickstream.settings import Settings
 
-TITLE = "One consumer, Flink SQL and PostgreSQL alone"
+TITLE = "One and two consumers, Flink SQL and PostgreSQL alone"
 LOADS = (10_000, 100_000)
 FLOOR, LIVE_FLOOR = "floor", "floor, live sessions"
+TWO_CONSUMERS = "2 consumers"
+OURS = (CONSUMER, TWO_CONSUMERS)
 OTHERS = (*flink_sql.JOBS, FLOOR, LIVE_FLOOR)
 COLUMNS = ("", "events/s", "lowest", "highest", "own CPU", "PostgreSQL", "broker", "HOT", "MiB")
 NOTE = "CPU in microseconds per event. HOT: share of the updates of sessions. MiB: the process."
@@ -65,7 +67,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _round(settings: Settings, visitors: int, events: int) -> list[Run]:
-    """Run each side once, in the same database."""
+    """Run each side once: two consumers with a new topic and database, all others with the same."""
     with servers.database(settings) as own:
         measured = [drain(own, visitors, events)]
         if flink_sql.is_installed():
@@ -75,27 +77,32 @@ def _round(settings: Settings, visitors: int, events: int) -> list[Run]:
             verify(own)
             measured.append(floor.store(LIVE_FLOOR, floor.live_sessions()))
             verify(own)
+    if servers.has_transactions():
+        with servers.database(servers.with_new_topic(settings)) as own:
+            measured.append(consumers.measure_group(own, visitors, events, number=2).figures)
     return measured
 
 
 def _lines(measured: Sequence[Run]) -> list[str]:
     """Return the ratios, then the figures of each side in each load, as Markdown."""
     loads = sorted({run.visitors for run in measured})
-    others = [each for each in OTHERS if any(run.side == each for run in measured)]
+    found = {run.side for run in measured}
+    ours, others = ([side for side in sides if side in found] for sides in (OURS, OTHERS))
     by_load = {
         visitors: {
             side: [run for run in measured if (run.visitors, run.side) == (visitors, side)]
-            for side in (CONSUMER, *others)
+            for side in (*ours, *others)
         }
         for visitors in loads
     }
     ratios = [
-        [f"{visitors:,} visitors", *(f"{_ratio(sides[CONSUMER], sides[o]):.2f}" for o in others)]
+        [f"{our}, {visitors:,} visitors", *(f"{_ratio(sides[our], sides[o]):.2f}" for o in others)]
         for visitors, sides in by_load.items()
+        for our in ours
     ]
     figures = [_figures(same) for sides in by_load.values() for same in sides.values()]
     return [
-        *results.table(["rate of the consumer, divided by that of", *others], ratios),
+        *results.table(["rate, divided by that of", *others], ratios),
         "",
         *results.table(COLUMNS, figures),
         "",
@@ -111,15 +118,15 @@ def _ratio(ours: Sequence[Run], theirs: Sequence[Run]) -> float:
 def _figures(same: Sequence[Run]) -> list[str]:
     """Return a row for the runs of one side in one load."""
     rates = [run.rate for run in same]
-    own, postgres, broker = (
-        median(sum(run.cpu.get(name, 0.0) for name in names) for run in same)
-        for names in ((CONSUMER, *flink_sql.JOBS), (POSTGRES,), (BROKER,))
+    cpus = (
+        median(run.own_cpu for run in same),
+        *(median(run.cpu.get(name, 0.0) for run in same) for name in (POSTGRES, BROKER)),
     )
     last = same[-1]
     return [
         f"{last.side}, {last.visitors:,} visitors, {len(same)} x {last.events:,}",
         *(f"{rate:,.0f}" for rate in (median(rates), min(rates), max(rates))),
-        *(f"{cpu:.1f}" if cpu else "" for cpu in (own, postgres, broker)),
+        *(f"{cpu:.1f}" if cpu else "" for cpu in cpus),
         "" if last.hot_share is None else f"{last.hot_share:.0%}",
         "" if last.peak_mib is None else f"{last.peak_mib:,.0f}",
     ]

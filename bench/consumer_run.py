@@ -74,9 +74,9 @@ def measure(
             consumer.wait()
             if recorder:
                 recorder.wait()
-        hot_share = _hot_share(connection)
+        hot = hot_share(connection)
         check_rows(connection, total)
-    return Run(CONSUMER, visitors, events, seconds, per_event(cpu, events), hot_share, peak)
+    return Run(CONSUMER, visitors, events, seconds, per_event(cpu, events), hot, peak)
 
 
 def _wait_until_stored(connection: Connection, events: int, consumer: Script) -> float:
@@ -92,7 +92,8 @@ def _wait_until_stored(connection: Connection, events: int, consumer: Script) ->
             sleep(SAMPLE_SECONDS)
 
 
-def _hot_share(connection: Connection) -> float:
+def hot_share(connection: Connection) -> float:
+    """Return the share of the updates of session_metrics that changed no index."""
     with connection.cursor() as cursor:
         cursor.execute(UPDATES)
         updates, hot = only_row(cursor)

@@ -15,10 +15,10 @@ from time import monotonic, sleep
 from kafka import KafkaConsumer, TopicPartition
 
 from bench import results, servers
-from bench.consumer_run import check_rows
+from bench.consumer_run import check_rows, hot_share
 from bench.cpu_time import POSTGRES, CpuClock
 from bench.records import held_back
-from bench.runs import per_event
+from bench.runs import Run, per_event
 from bench.scripts import PROJECT, Script, run, running, verify
 from clickstream import cli
 from clickstream.clients.kafka import connection_options
@@ -60,11 +60,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class GroupRun:
-    """The figures of a number of consumers. cpu: see `Run`."""
+    """The figures of a number of consumers, and of each of them."""
 
+    figures: Run
     members: list[Member]
-    rate: float
-    cpu: dict[str, float]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,14 +82,18 @@ def _run(events: int, visitors: int) -> int:
         measured = []
         for number in range(1, MOST_CONSUMERS + 1):
             with servers.database(servers.with_new_topic(settings)) as own:
-                measured.append(_group(own, events, visitors, number))
+                measured.append(measure_group(own, visitors, events, number))
     load = f"{events:,} events of {visitors:,} visitors. CPU in microseconds per event."
     results.keep(TITLE, [load, "", *results.table(COLUMNS, _rows(measured))])
     return cli.DONE
 
 
-def _group(settings: Settings, events: int, visitors: int, number: int) -> GroupRun:
-    """Run this many consumers until all is stored, and verify what they have stored."""
+def measure_group(settings: Settings, visitors: int, events: int, number: int) -> GroupRun:
+    """Run this many consumers until all is stored, and verify what they have stored.
+
+    settings: of an empty topic and an empty database; for the other numbers see `records`.
+    Raises UserError if a number or a session is wrong.
+    """
     run(PROJECT, settings, "create_schema.py")
     with ExitStack() as resources:
         commit = resources.enter_context(held_back(settings, events, visitors))
@@ -107,18 +110,30 @@ def _group(settings: Settings, events: int, visitors: int, number: int) -> Group
         names = {f"consumer {n}": script.process for n, script in enumerate(scripts)}
         clock = CpuClock(settings, connection, names)
         commit()
-        begin = monotonic()
-        while any(member.left for member in members.values()):
-            _wait(scripts)
-            for owner, (_, still) in _left(connection, sent).items():
-                members[owner].observe(still, monotonic() - begin)
-        seconds = monotonic() - begin
-        cpu = clock.elapsed()
+        seconds = _seconds_of_all(connection, sent, scripts, members)
+        cpu = per_event(clock.elapsed(), events)
         for script in scripts:
             script.stop()
         check_rows(connection, events)
+        hot = hot_share(connection)
     verify(settings)
-    return GroupRun(list(members.values()), events / seconds, per_event(cpu, events))
+    figures = Run(f"{number} consumers", visitors, events, seconds, cpu, hot)
+    return GroupRun(figures, list(members.values()))
+
+
+def _seconds_of_all(
+    connection: Connection,
+    sent: Mapping[int, int],
+    scripts: Iterable[Script],
+    members: Mapping[str, Member],
+) -> float:
+    """Observe the consumers until all is stored, and return the seconds until then."""
+    begin = monotonic()
+    while any(member.left for member in members.values()):
+        _wait(scripts)
+        for owner, (_, left) in _left(connection, sent).items():
+            members[owner].observe(left, monotonic() - begin)
+    return monotonic() - begin
 
 
 def _end_offsets(settings: Settings) -> dict[int, int]:
@@ -148,22 +163,19 @@ def _left(connection: Connection, sent: Mapping[int, int]) -> dict[str, tuple[in
 
 
 def _rows(measured: Sequence[GroupRun]) -> list[list[str]]:
-    rows = []
-    for each in measured:
-        own = sum(cpu for name, cpu in each.cpu.items() if name.startswith("consumer"))
-        rows.append(
-            [
-                str(len(each.members)),
-                f"{each.rate:,.0f}",
-                f"{each.rate / measured[0].rate:.2f}",
-                ", ".join(str(member.partitions) for member in each.members),
-                ", ".join(f"{member.ready:.1f}" for member in each.members),
-                ", ".join(f"{max(member.pauses):.1f}" for member in each.members),
-                f"{own:.1f}",
-                f"{each.cpu.get(POSTGRES, 0.0):.1f}",
-            ]
-        )
-    return rows
+    return [
+        [
+            str(len(each.members)),
+            f"{each.figures.rate:,.0f}",
+            f"{each.figures.rate / measured[0].figures.rate:.2f}",
+            ", ".join(str(member.partitions) for member in each.members),
+            ", ".join(f"{member.ready:.1f}" for member in each.members),
+            ", ".join(f"{max(member.pauses):.1f}" for member in each.members),
+            f"{each.figures.own_cpu:.1f}",
+            f"{each.figures.cpu.get(POSTGRES, 0.0):.1f}",
+        ]
+        for each in measured
+    ]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""The figures of one run of the consumer, of Flink SQL or of a floor."""
+"""The figures of one run of one or several consumers, of Flink SQL or of a floor."""
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from bench.cpu_time import BROKER, POSTGRES
 
 MICRO = 1e6
 
@@ -12,7 +14,7 @@ MICRO = 1e6
 class Run:
     """The figures of one run.
 
-    side: name of the consumer, a Flink job or a floor. seconds: from the first poll or row to the
+    side: name of the consumers, a Flink job or a floor. seconds: from the first poll or row to the
     last commit or row. cpu: microseconds per event, by process; those of servers on other machines
     are missing. hot_share: share of the updates of session_metrics that changed no index. peak_mib:
     largest size of the consumer.
@@ -30,6 +32,11 @@ class Run:
     def rate(self) -> float:
         """Events per second."""
         return self.events / self.seconds
+
+    @property
+    def own_cpu(self) -> float:
+        """Microseconds per event of all processes but the servers."""
+        return sum(each for name, each in self.cpu.items() if name not in (POSTGRES, BROKER))
 
 
 def per_event(seconds: Mapping[str, float], events: int) -> dict[str, float]:

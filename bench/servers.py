@@ -111,6 +111,11 @@ def environment(settings: Settings) -> dict[str, str]:
     return kept | {name: str(value) for name, value in values.items() if value != ""}
 
 
+def has_transactions() -> bool:
+    """Return True if the broker that the benchmarks use knows transactions."""
+    return GIVEN_BY["kafka"] in os.environ or _can_run_kafka()
+
+
 def kafka_title() -> str:
     """Return the name of the broker that the benchmarks use on this machine."""
     if GIVEN_BY["kafka"] in os.environ:
