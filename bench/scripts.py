@@ -1,8 +1,9 @@
 """The scripts of the project, run as processes with default settings."""
 
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -30,7 +31,7 @@ class Script:
         self.lines: list[str] = []
         self._reading = Event()
         self._process = subprocess.Popen(
-            [sys.executable, *arguments, "--env-file", DEFAULTS],
+            [*_with_benchmark(), sys.executable, *arguments, "--env-file", DEFAULTS],
             cwd=folder,
             env=environment(settings),
             stdout=subprocess.PIPE,
@@ -82,6 +83,15 @@ class Script:
         """End the script at once, if it still runs."""
         self._process.kill()
         self._process.wait()
+
+
+def _with_benchmark() -> Sequence[str]:
+    """Return what precedes a command so that SIGTERM ends it if SIGKILL ends the benchmark.
+
+    Only Linux can do that.
+    """
+    found = shutil.which("setpriv") if sys.platform == "linux" else None
+    return (found, "--pdeathsig", "TERM", "--") if found else ()
 
 
 @contextmanager

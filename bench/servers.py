@@ -29,6 +29,8 @@ GIVEN_BY = {
     "opensearch": "TEST_OPENSEARCH_HOST",
 }
 KAFKA_SCRIPT = Path(__file__).parents[1] / "tests" / "servers" / "kafka.sh"
+# Deletes the Kafka when its input ends, also because SIGKILL has ended the benchmark.
+WATCHDOG = ("sh", "-c", 'cat >/dev/null; exec "$0" wipe >/dev/null', str(KAFKA_SCRIPT))
 
 
 @contextmanager
@@ -137,14 +139,16 @@ def _real_kafka() -> Iterator[str]:
     port = free_port()
     variables = {**os.environ, "KAFKA_PORT": str(port), "KAFKA_NAME": _new_name()}
     variables["KAFKA_CONTROLLER_PORT"] = str(free_port())
-
-    def ask(verb: str) -> None:
-        done = subprocess.run([KAFKA_SCRIPT, verb], env=variables, stdout=subprocess.DEVNULL)
-        if done.returncode:
-            raise UserError(f"tests/servers/kafka.sh {verb} failed")
-
+    start = (KAFKA_SCRIPT, "start")
+    watchdog = subprocess.Popen(
+        WATCHDOG,
+        env=variables,
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C must not reach the watchdog
+    )
     try:
-        ask("start")
+        if subprocess.run(start, env=variables, stdout=subprocess.DEVNULL).returncode:
+            raise UserError("tests/servers/kafka.sh start failed")
         yield f"{HOST}:{port}"
     finally:
-        ask("wipe")
+        watchdog.communicate()
