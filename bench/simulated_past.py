@@ -32,7 +32,7 @@ CREATE_WEEK = f"""
     CREATE TEMPORARY TABLE week AS SELECT {_COLUMN_LIST} FROM clickstream_events WITH NO DATA
 """
 # An id keeps its random part and gets the milliseconds of its new time. Ids of clicks on ads are
-# different in each visit.
+# different in each visit. An event was stored when it happened.
 _EARLIER_VALUES = {
     "event_id": "(substr(ms, 1, 8) || '-' || substr(ms, 9) || substr(event_id::text, 14))::uuid",
     "event_time": "earlier",
@@ -41,8 +41,8 @@ _EARLIER_VALUES = {
     "order_id": "order_id || %(suffix)s",
 }
 INSERT_EARLIER_WEEK = f"""
-    INSERT INTO clickstream_events ({_COLUMN_LIST})
-    SELECT {", ".join(_EARLIER_VALUES.get(name, name) for name in EVENT_COLUMNS)}
+    INSERT INTO clickstream_events ({_COLUMN_LIST}, stored_at)
+    SELECT {", ".join(_EARLIER_VALUES.get(name, name) for name in EVENT_COLUMNS)}, earlier
     FROM week
     CROSS JOIN LATERAL (SELECT event_time - %(weeks)s * interval '7 days' AS earlier) AS moved
     CROSS JOIN LATERAL (
@@ -52,7 +52,7 @@ INSERT_EARLIER_WEEK = f"""
 INSERT_POSITION = """
     INSERT INTO stream_positions
         (topic, partition, topic_id, position, records, watermark, last_record_at, caught_up_at)
-    SELECT 'bench', 0, 'bench', count(*), count(*), max(event_time), now(), now()
+    SELECT 'bench', 0, 'bench', count(*), count(*), max(event_time), max(stored_at), now()
     FROM clickstream_events
 """
 # Autovacuum does the same some time after this many new rows.
