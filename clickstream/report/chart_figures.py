@@ -3,7 +3,7 @@
 Each statement reads its table once and returns few rows, however many are stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -82,16 +82,28 @@ SELECT_DURATIONS = """
     WHERE first_event_timestamp >= %(since)s
     GROUP BY number
 """
-# Events by weekday and hour. Both are derived for each hour, not for each event.
+# Events by weekday and hour. The events of each hour that has some are counted in the index of the
+# table's key, from its first event on: to derive the hour of each event would take several times as
+# long.
 SELECT_HOURS = """
-    SELECT extract(isodow FROM local_hour)::integer AS weekday,
-           extract(hour FROM local_hour)::integer AS hour,
+    WITH RECURSIVE hours AS (
+        SELECT min(event_time) AS first_event
+        FROM clickstream_events
+        WHERE event_time >= %(since)s
+        UNION ALL
+        SELECT (SELECT min(event_time) FROM clickstream_events
+                WHERE event_time >= date_trunc('hour', first_event, %(zone)s) + interval '1 hour')
+        FROM hours
+        WHERE first_event IS NOT NULL)
+    SELECT extract(isodow FROM first_event AT TIME ZONE %(zone)s)::integer AS weekday,
+           extract(hour FROM first_event AT TIME ZONE %(zone)s)::integer AS hour,
            sum(events)::bigint AS events
-    FROM (SELECT date_trunc('hour', event_time AT TIME ZONE %(zone)s) AS local_hour,
-                 count(*) AS events
-          FROM clickstream_events
-          WHERE event_time >= %(since)s
-          GROUP BY local_hour) AS hours
+    FROM hours
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS events FROM clickstream_events
+        WHERE event_time >= first_event
+          AND event_time < date_trunc('hour', first_event, %(zone)s) + interval '1 hour') AS counted
+    WHERE first_event IS NOT NULL
     GROUP BY weekday, hour
     ORDER BY weekday, hour
 """
@@ -150,13 +162,17 @@ SELECT_TRANSITIONS = """
     ORDER BY views DESC, from_path, to_path
     LIMIT %(transitions)s
 """
-# Events per bucket of the time they were stored, with their delay, in the hour before the last
-# stored record.
+# When the hour before the last stored record began.
+SELECT_INGEST_START = """
+    SELECT max(last_record_at) - interval '1 hour' AS ingest_start FROM stream_positions
+"""
+# Events per bucket of the time they were stored, with their delay, in that hour. The planner lets
+# several processes look for them if it knows the time.
 SELECT_INGEST = """
     WITH recent AS MATERIALIZED (
         SELECT stored_at, date_part('epoch', stored_at - event_time) AS delay
         FROM clickstream_events
-        WHERE stored_at > (SELECT max(last_record_at) - interval '1 hour' FROM stream_positions)),
+        WHERE stored_at > %(ingest_start)s),
     bounds AS (
         SELECT min(stored_at) AS first,
                greatest(1, ceil(date_part('epoch', max(stored_at) - min(stored_at))
@@ -172,13 +188,24 @@ SELECT_INGEST = """
 """
 
 
+def read_transitions(cursor: Cursor, values: Mapping[str, object]) -> list[TransitionFigures]:
+    """Read the most frequent steps between pages. values: since, the earliest time of an event."""
+    limited = {**values, "transitions": SHOWN_TRANSITIONS}
+    return select_as(TransitionFigures, cursor, SELECT_TRANSITIONS, limited)
+
+
 def read_charts(
-    cursor: Cursor, traffic: TrafficOverTime, report_values: Mapping[str, object], zone: ZoneInfo
+    cursor: Cursor,
+    traffic: TrafficOverTime,
+    report_values: Mapping[str, object],
+    zone: ZoneInfo,
+    transitions: Callable[[], list[TransitionFigures]],
 ) -> ChartFigures:
     """Read all figures of the charts.
 
     traffic: its buckets are those of the sessions and of the revenue over time. report_values: the
-    parameters of the report's statements. zone: of weekdays and hours.
+    parameters of the report's statements. zone: of weekdays and hours. transitions: returns the
+    result of `read_transitions`, which takes as long as all others together.
     """
     values = {
         **report_values,
@@ -186,8 +213,8 @@ def read_charts(
         "bounds": list(DURATION_SECONDS),
         "categories": SHOWN_CATEGORIES,
         "devices": SHOWN_DEVICES,
-        "transitions": SHOWN_TRANSITIONS,
         "ingest_buckets": INGEST_BUCKETS,
+        **select_row(cursor, SELECT_INGEST_START),
     }
     categories = select_rows(cursor, SELECT_CATEGORIES, values)
     return ChartFigures(
@@ -198,8 +225,8 @@ def read_charts(
         hours=select_as(WeekHourFigures, cursor, SELECT_HOURS, values),
         articles=_categories(categories, "article"),
         products=_categories(categories, "product"),
-        transitions=select_as(TransitionFigures, cursor, SELECT_TRANSITIONS, values),
         ingest=_ingest(select_rows(cursor, SELECT_INGEST, values)),
+        transitions=transitions(),
     )
 
 

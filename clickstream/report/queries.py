@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from clickstream.clients.postgres import Connection, Cursor
 from clickstream.durations import since_time
-from clickstream.report.chart_figures import read_charts
+from clickstream.report.chart_figures import read_charts, read_transitions
 from clickstream.report.data_quality import read_quality, read_stored
 from clickstream.report.event_figures import EventFigures, read_event_figures
 from clickstream.report.models import (
@@ -22,6 +23,7 @@ from clickstream.report.models import (
     SessionFigures,
     SessionSummary,
     SourceFigures,
+    TransitionFigures,
     VisitorFigures,
 )
 from clickstream.report.source_figures import read_source_groups, visit_sources
@@ -118,6 +120,18 @@ SELECT_DEVICES_AND_COUNTRIES = """
 """
 
 
+class FiguresBeside(NamedTuple):
+    """The figures that the second connection reads, while the first one reads the others.
+
+    stored: see `read_stored`. sources: see `read_source_groups`. transitions: of the charts; none
+    if they were not asked for.
+    """
+
+    stored: Row
+    sources: dict[str, list[SourceFigures]]
+    transitions: list[TransitionFigures]
+
+
 def read_report(
     connection: Connection,
     second: Connection,
@@ -137,7 +151,8 @@ def read_report(
         now = snapshot_time(cursor)
         start = since_time(now, since)
         values = {**CONSTANTS, "since": start or "-infinity"}
-        with reading_beside(cursor, second, lambda other: _read_beside(other, values)) as beside:
+        read_beside = partial(_read_beside, values=values, charts=charts)
+        with reading_beside(cursor, second, read_beside) as beside:
             return Report(
                 database=connection.info.dbname,
                 generated_at=now,
@@ -154,7 +169,7 @@ def _figures(
     zone: ZoneInfo,
     *,
     charts: bool,
-    beside: Future[tuple[Row, dict[str, list[SourceFigures]]]],
+    beside: Future[FiguresBeside],
 ) -> dict[str, Any]:
     """Return all figures, by field of Report. beside: the result of `_read_beside`."""
     events = read_event_figures(cursor, values)
@@ -162,8 +177,12 @@ def _figures(
     overview = _overview(events, sessions)
     traffic = read_traffic(cursor, overview, values["since"], zone)
     lists = _lists(cursor, values)
-    chart_figures = read_charts(cursor, traffic, values, zone) if charts else None
-    stored, sources = beside.result()
+    chart_figures = None
+    if charts:
+        chart_figures = read_charts(
+            cursor, traffic, values, zone, transitions=lambda: beside.result().transitions
+        )
+    stored, sources, _ = beside.result()
     return {
         "overview": overview,
         "sessions": as_dataclass(SessionFigures, sessions),
@@ -180,12 +199,13 @@ def _figures(
     }
 
 
-def _read_beside(
-    cursor: Cursor, values: Mapping[str, Any]
-) -> tuple[Row, dict[str, list[SourceFigures]]]:
-    """Read the figures that the second connection reads, while the first one reads the others."""
+def _read_beside(cursor: Cursor, values: Mapping[str, Any], *, charts: bool) -> FiguresBeside:
     cursor.execute(SET_SORT_MEMORY)
-    return read_stored(cursor), read_source_groups(cursor, values)
+    return FiguresBeside(
+        read_stored(cursor),
+        read_source_groups(cursor, values),
+        read_transitions(cursor, values) if charts else [],
+    )
 
 
 def _lists(cursor: Cursor, values: Mapping[str, object]) -> dict[str, Any]:
