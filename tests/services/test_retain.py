@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from opensearchpy import OpenSearch
 
 from clickstream.admin import retain, retry_rejected
@@ -208,7 +209,7 @@ class History:
         contents = [b"not JSON" if each is None else each.as_sent() for each in clicks.values()]
         (records,) = self._batches.make_records([contents]).values()
         numbered = zip(clicks, records, strict=True)
-        self._batches.deliver({0: [record._replace(offset=n) for n, record in numbered]})
+        self._batches.deliver({0: [replace(record, offset=n) for n, record in numbered]})
 
     def _retain(self, kept_from: datetime) -> None:
         limits = retain.retain(self._connection, kept_from, lambda _found, _gone: None)
