@@ -5,6 +5,8 @@ fails (tests/unit and tests/services).
 """
 
 import logging
+import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +15,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.consumer.fetcher import Fetcher
-from kafka.errors import CorruptRecordError, UnknownError, UnsupportedCodecError
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaConnectionError,
+    UnknownError,
+    UnsupportedCodecError,
+)
 from kafka.producer.transaction_manager import (
     NO_PRODUCER_EPOCH,
     NO_PRODUCER_ID,
@@ -28,6 +35,9 @@ from clickstream.clients.unusable_value import UnusableValue
 from clickstream.errors import first_line
 
 logger = logging.getLogger(__name__)
+
+# The bytes that a connection of a consumer receives at once.
+PIECE_BYTES = 256 << 10
 
 
 def topic_id(consumer: KafkaConsumer, topic: str) -> str | None:
@@ -173,6 +183,42 @@ def known_partitions(producer: KafkaProducer, topic: str) -> set[int]:
     The public `partitions_for` waits for metadata.
     """
     return producer._metadata.partitions_for_topic(topic) or set()
+
+
+def receive_large_pieces(consumer: KafkaConsumer) -> None:
+    """Make the connections that a consumer opens from now on receive PIECE_BYTES at once.
+
+    kafka-python 3.0.12 receives 4 KiB at once, about ten records, and joins all that has arrived.
+    That is a fifth of its CPU time, and after each piece it waits for the interpreter.
+    """
+    manager = consumer._client._manager
+    build_transport = manager._build_transport
+
+    async def build(*arguments: Any, **options: Any) -> Any:
+        transport = await build_transport(*arguments, **options)
+        transport._sock_recv = partial(_receive, transport._sock)
+        return transport
+
+    manager._build_transport = build
+
+
+def _receive(connected: socket.socket) -> tuple[bytes, KafkaConnectionError | None]:
+    """Return what has arrived, of at most about PIECE_BYTES, and an error if the connection ended.
+
+    A connection by TLS gives at most 16 KiB at once.
+    """
+    pieces: list[bytes] = []
+    try:
+        while sum(map(len, pieces)) < PIECE_BYTES:
+            piece = connected.recv(PIECE_BYTES)
+            if not piece:
+                return b"".join(pieces), KafkaConnectionError("socket disconnected")
+            pieces.append(piece)
+    except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        pass
+    except OSError as error:
+        return b"".join(pieces), KafkaConnectionError(error)
+    return b"".join(pieces), None
 
 
 # == Reading every batch that a broker accepts ===================================================

@@ -47,6 +47,26 @@ def test_fetched_records_are_those_after_the_polled_ones(settings: Settings) -> 
         assert consumer.position(partition) == len(values)
 
 
+def test_receive_large_pieces_receives_records_of_any_size(settings: Settings) -> None:
+    values = [bytes(size) for size in (1, 3 * kafka_private.PIECE_BYTES, 1)]
+    options = connection_options(settings)
+    with closing(KafkaProducer(max_request_size=1 << 20, **options)) as producer:
+        for value in values:
+            producer.send(settings.kafka_topic, value, partition=0)
+        producer.flush()
+    partition = TopicPartition(settings.kafka_topic, 0)
+    with closing(KafkaConsumer(auto_offset_reset="earliest", **options)) as consumer:
+        kafka_private.receive_large_pieces(consumer)
+        consumer.assign([partition])
+        found: list[bytes] = []
+        while len(found) < len(values):
+            polled = eventually(lambda: consumer.poll(timeout_ms=100))
+            found += [record.value for record in polled[partition]]
+        assert found == values
+        connections = consumer._client._manager._conns.values()
+        assert all(each.transport._sock_recv.func is kafka_private._receive for each in connections)
+
+
 def test_append_record_sends_a_record_to_the_partition_that_it_names(settings: Settings) -> None:
     topic = settings.kafka_topic
     with closing(KafkaProducer(**connection_options(settings))) as producer:
