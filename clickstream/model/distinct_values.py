@@ -95,11 +95,6 @@ def with_new_value(values: DistinctValues, value: str) -> tuple[DistinctValues, 
     return values, values.add(value)
 
 
-def same_text(values: DistinctValues, value: str) -> str:
-    """Return the text in memory that is equal to a value, if that is found fast."""
-    return values[values.index(value)] if isinstance(values, tuple) else value
-
-
 def json_of_shown(values: DistinctValues) -> str:
     """Return the values that are shown as a JSON array."""
     first = sorted(values)[:SHOWN_VALUES]

@@ -24,7 +24,6 @@ from clickstream.model.distinct_values import (
     SHOWN_VALUES,
     DistinctValues,
     json_of_shown,
-    same_text,
     shown,
     shown_and_next,
     with_new_value,
@@ -124,6 +123,7 @@ class Session:
     """The running metrics of one session; schema.sql explains each column.
 
     Metrics depend only on the set of events: `add` takes them in any order, in bounded memory.
+    Texts that many sessions have are interned: each is in memory once, and is compared faster.
     x_key, for each x in KEYED_FIELDS: the key of the event that x comes from, if x is not None.
     stored_xid: the xid of the stored row when it was read; None if the session is not stored.
     changed_arrays: bits of the arrays that changed since the row was stored.
@@ -189,7 +189,7 @@ class Session:
         if event.referrer is not None and event.referrer not in self.referrers:
             self._add_value("referrers", intern(event.referrer))
         if event.page_url is not None:
-            self._add_page(key, event.page_url, event.referrer)
+            self._add_page(key, intern(event.page_url), event.referrer)
         if event.engaged_ms is not None:
             self.engaged_ms = (self.engaged_ms or 0) + event.engaged_ms
         self._add_client(key, event)
@@ -202,7 +202,7 @@ class Session:
         if event_type in PRODUCT_VIEW_TYPES:
             self.page_views += event_type == "page_view"
             if event.product_id is not None and event.product_id not in self.products:
-                self._add_value("products", event.product_id)
+                self._add_value("products", intern(event.product_id))
         elif event_type == "purchase":
             self._add_purchase(event)
         elif event_type == "search":
@@ -225,9 +225,9 @@ class Session:
             self._add_value("pages", page)
         if self.landing_page is None or key < self.landing_page_key:
             self.landing_page, self.landing_page_key = page, key
-            self.entry_referrer = referrer and same_text(self.referrers, referrer)
+            self.entry_referrer = referrer and intern(referrer)
         if self.exit_page is None or key >= self.exit_page_key:
-            self.exit_page, self.exit_page_key = same_text(self.pages, page), key
+            self.exit_page, self.exit_page_key = page, key
 
     def _add_value(self, name: str, value: str) -> None:
         """Add a value that is not in the array of this name."""
