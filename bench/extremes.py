@@ -189,7 +189,7 @@ def bot(connection: Connection) -> Iterator[str]:
             )
             for n in range(1, 4)
         ]
-        yield shown(f"batches of 1,001 events, one of them of a {prefix}, after a restart", seconds)
+        yield shown(f"batches of 1,001 events, one of them of a {prefix}after a restart", seconds)
 
 
 def start(connection: Connection) -> Iterator[str]:
