@@ -41,7 +41,7 @@ from clickstream.model.parse import parse
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule, fold
 from clickstream.storage import positions, stored_rule
-from clickstream.storage.positions import TopicIdentity
+from clickstream.storage.positions import Owner, TopicIdentity
 
 RULE = Rule(timedelta(minutes=30), frozenset(), frozenset())
 TOPIC = TopicIdentity("bench", "bench-id")
@@ -71,8 +71,9 @@ class Consumer:
         self._connection = connection
         with connection, connection.cursor() as cursor:
             version = stored_rule.adopt(cursor, RULE)
-        owned = positions.acquire(connection, TOPIC, "bench", "bench", {0: 0})
-        self._assignment = Assignment(TOPIC, owned, version)
+        owner = Owner("bench", "bench", None, [connection.info.backend_pid])
+        owned = positions.acquire(connection, TOPIC, owner, {0: 0})
+        self._assignment = Assignment(TOPIC, owned, version, owner.backends)
         self._offset = owned[0].position
 
     def store(self, events: Sequence[dict[str, Any]]) -> float:

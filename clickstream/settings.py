@@ -226,7 +226,7 @@ class Settings:
     batch_size: int = _setting("65536", _whole(1, 1_000_000))
     linger_ms: int = _setting("20", _whole(0, 60_000))
     # The consumer
-    consumer_batch_events: int = _setting("10000", _whole(1, 1_000_000))
+    consumer_batch_events: int = _setting("20000", _whole(1, 1_000_000))
     consumer_batch_ms: int = _setting("30", _whole(1, 60_000))
     # PostgreSQL. The details in a URL are copied to the other settings.
     database_url: str = _setting("", str.strip, secret=True)

@@ -1,6 +1,6 @@
 """The partitions that a consumer owns, with its position in each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from clickstream.storage.positions import OwnedPartition, PartitionProgress, TopicIdentity
@@ -10,13 +10,15 @@ from clickstream.storage.positions import OwnedPartition, PartitionProgress, Top
 class Assignment:
     """Partitions of one topic under the epochs that this consumer acquired.
 
-    rule_version: version of the stored session rule when the epochs were acquired.
+    rule_version: version of the stored session rule when the epochs were acquired. backends: see
+    `Owner`.
     had_duplicates: True if the last batch had some, so that the next one probably has some, too.
     """
 
     topic: TopicIdentity
     partitions: Mapping[int, OwnedPartition]
     rule_version: int
+    backends: Sequence[int] = ()
     had_duplicates: bool = False
 
     @property
@@ -47,15 +49,19 @@ class Assignment:
         )
 
     def advance(self, progress: Mapping[int, PartitionProgress]) -> "Assignment":
-        """Return the assignment after a batch that made this progress was stored."""
-        partitions = {
+        """Return the assignment after a batch that made this progress was stored.
+
+        progress: by partition, of some or all of the partitions.
+        """
+        advanced = {
             partition: replace(
-                owned,
-                position=progress[partition].position,
-                watermark=progress[partition].watermark or owned.watermark,
+                self.partitions[partition],
+                position=each.position,
+                watermark=each.watermark or self.partitions[partition].watermark,
             )
-            for partition, owned in self.partitions.items()
+            for partition, each in progress.items()
         }
+        partitions = {**self.partitions, **advanced}
         had_duplicates = any(each.duplicates for each in progress.values())
         return replace(self, partitions=partitions, had_duplicates=had_duplicates)
 

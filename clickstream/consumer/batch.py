@@ -8,6 +8,7 @@ from itertools import islice
 from clickstream.clients.record_batch import Record
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.shares import divide
 from clickstream.model.events import Event
 from clickstream.model.named_visitors import visitors_of
 from clickstream.model.reading import Reading
@@ -26,17 +27,33 @@ class Batch:
     """Records by partition in the order of their offsets, and the positions after them.
 
     positions: offset of the next record to read, also of partitions without records in this batch
-    (control records occupy offsets).
+    (control records occupy offsets). is_full: it ended at a limit, so that more records may wait.
     """
 
     records: Mapping[int, Sequence[Record]]
     positions: Mapping[int, int]
+    is_full: bool = False
+
+    def shares(self) -> list["Batch"]:
+        """Return the share of each storing thread; of a batch that is not full, the first has all.
+
+        To store few records in one transaction takes less time than in several.
+        """
+        if not self.is_full:
+            return [self]
+        return [self._share(partitions) for partitions in divide(self.positions)]
+
+    def _share(self, partitions: Sequence[int]) -> "Batch":
+        return Batch(
+            {n: self.records[n] for n in partitions if n in self.records},
+            {n: self.positions[n] for n in partitions},
+        )
 
     def moves(self, assignment: Assignment) -> bool:
         """Return True if a position moves, by records or by control records."""
         return any(
-            owned.position != self.positions[partition]
-            for partition, owned in assignment.partitions.items()
+            assignment.partitions[partition].position != position
+            for partition, position in self.positions.items()
         )
 
 
@@ -45,13 +62,20 @@ class ParsedBatch:
     """A batch after parsing.
 
     read: the batch before parsing. reading: the settings of parsing. records, results: parallel
-    lists; a result is the record's event, or its outcome if it has none.
+    lists; a result is the record's event, or its outcome if it has none. visitors: of the events.
     """
 
     read: Batch
     reading: Reading
     records: list[Record] = field(default_factory=list)
     results: list[Event | RecordOutcome] = field(default_factory=list)
+    visitors: set[str] = field(default_factory=set)
+
+    def may_be_stored_beside(self, other: "ParsedBatch") -> bool:
+        """Return True if two batches have no partition and no visitor in common."""
+        return self.read.positions.keys().isdisjoint(
+            other.read.positions
+        ) and self.visitors.isdisjoint(other.visitors)
 
     def events(self) -> Iterator[Event]:
         """Yield the events; they may turn out to be duplicates or conflicts."""
@@ -90,6 +114,7 @@ def parse_batch(
                 for record in records[first : first + RECORDS_PER_PAUSE]
             ]
             pause()
+    parsed.visitors = {event.user_id for event in parsed.events()}
     return parsed
 
 

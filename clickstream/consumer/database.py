@@ -2,43 +2,35 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
 from clickstream.clients.addresses import postgres_address
-from clickstream.clients.postgres import Connection, Cursor, connect
+from clickstream.clients.postgres import Cursor
 from clickstream.consumer import transaction
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.clock_watch import ClockWatch
 from clickstream.consumer.counters import Counters
-from clickstream.consumer.interval import Interval
 from clickstream.consumer.key_watch import KeyWatch
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.postgres_watch import PostgresWatch
 from clickstream.consumer.session_cache import SessionCache
+from clickstream.consumer.shares import STORING_THREADS, divide
+from clickstream.consumer.storing_connection import StoringConnection
 from clickstream.reading_settings import reading_of
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, schema_version, stored_reading, stored_rule
-from clickstream.storage.positions import TopicIdentity
-
-APPLICATION = "clickstream consumer"
-# A consumer that is frozen in a transaction loses its locks after this time, unless the next owner
-# of its partitions has ended its backend before. A batch joins its rows with large tables by their
-# keys: a hash join or a merge join would read the whole table.
-PREPARE = """
-    SET idle_in_transaction_session_timeout = '60s';
-    SET cursor_tuple_fraction = 1;
-    SET enable_hashjoin = off; SET enable_mergejoin = off
-"""
-# The temporary tables that batches use are dropped this often. While they exist, PostgreSQL cannot
-# move datfrozenxid of the database beyond their creation: after months it would refuse to write.
-TEMPORARY_TABLES_SECONDS = 3600.0
-DISCARD_TEMPORARY_TABLES = "DISCARD TEMP"
+from clickstream.storage.positions import (
+    OwnedPartition,
+    Owner,
+    PartitionProgress,
+    TopicIdentity,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +44,12 @@ class Watches:
 
 
 class Database:
-    """A connection that is opened at its first use, with the session cache and the counters.
+    """A connection for each storing thread, with the session cache and the counters.
 
     stop: after a request to stop, a PostgreSQL that does not answer is not waited for.
     new_user_agents: gets the user agents of stored events.
     now: returns the current time in UTC. clock: returns seconds; it never goes back.
-    storing.py says which thread owns a Database.
+    storing.py says which thread may do what.
     After an exception the cache may be ahead of the tables: call `reset`.
     """
 
@@ -73,10 +65,9 @@ class Database:
         self.counters = Counters()
         self._watches = Watches(PostgresWatch(postgres_address(settings), stop), new_user_agents)
         self._reading = reading_of(settings)
-        self._settings = settings
+        self._group = settings.kafka_group_id
         self._now = now
-        self._connection: Connection | None = None
-        self._temporary_tables = Interval(TEMPORARY_TABLES_SECONDS, clock)
+        self._connections = [StoringConnection(settings, clock) for _ in range(STORING_THREADS)]
 
     def acquire(
         self,
@@ -98,60 +89,76 @@ class Database:
             # A later upgrade changes the version of the rule, which each batch compares.
             schema_version.require(cursor)
             version = stored_rule.adopt(cursor, self.cache.rule)
-        group = self._settings.kafka_group_id
-        owner = f"{socket.gethostname()}, process {os.getpid()}"
-        connection = self._connect()
-        with self._watches.postgres.watching(connection):
-            owned = positions.acquire(
-                connection, topic, group, owner, beginning_offsets, member_id=member_id
-            )
+        owned = self._acquire_shares(topic, beginning_offsets, member_id)
         with self.transaction() as cursor:
             # After `acquire`: from then on, a change of the reading fences these epochs.
             stored_reading.adopt(cursor, self._reading)
             is_only_owner = not positions.has_other_owners(cursor, topic.name, owned)
-        assignment = Assignment(topic, owned, version)
+        assignment = Assignment(topic, owned, version, self._backends())
         if not _is_cache_valid(assignment, before, is_only_owner):
             self.cache.clear()
         return assignment
 
+    def _acquire_shares(
+        self, topic: TopicIdentity, beginning_offsets: Mapping[int, int], member_id: str
+    ) -> dict[int, OwnedPartition]:
+        """Acquire each partition with the connection of the thread that stores it."""
+        connections = [each.get() for each in self._connections]
+        name = f"{socket.gethostname()}, process {os.getpid()}"
+        owner = Owner(name, self._group, member_id, self._backends())
+        owned: dict[int, OwnedPartition] = {}
+        for connection, share in zip(connections, divide(beginning_offsets), strict=True):
+            if share:
+                beginnings = {partition: beginning_offsets[partition] for partition in share}
+                with self._watches.postgres.watching(connection):
+                    owned |= positions.acquire(connection, topic, owner, beginnings)
+        return owned
+
+    def _backends(self) -> list[int]:
+        return [each.backend for each in self._connections]
+
     def release(self) -> None:
         """Store that this consumer leaves its group by itself."""
-        if self._connection is not None:
+        if any(self._backends()):
             with self.transaction() as cursor:
-                positions.release(cursor)
+                positions.release(cursor, self._backends())
 
     def parse(self, batch: Batch, pause: Callable[[], object]) -> ParsedBatch:
         """Parse a batch; any thread may do so at any time. pause: see `parse_batch`."""
         return parse_batch(batch, now=self._now(), reading=self._reading, pause=pause)
 
-    def store(self, assignment: Assignment, parsed: ParsedBatch) -> Assignment:
-        """Store a batch, and return the assignment after it.
+    def store(
+        self, number: int, assignment: Assignment, parsed: ParsedBatch
+    ) -> dict[int, PartitionProgress]:
+        """Store a batch, and return the progress of each of its partitions.
 
+        number: of the storing thread, from 0.
         Raises FencedError if another consumer took over.
         """
-        now = self._now()
-        connection = self._connect()
+        connection = self._connections[number].get()
         with self._watches.postgres.watching(connection):
-            progress = transaction.store(
+            return transaction.store(
                 connection,
                 assignment,
                 parsed,
                 self.cache,
-                now=now,
+                now=self._now(),
                 on_conflict=self._watches.keys.observe_conflict,
                 on_stored=self._add_user_agents,
             )
+
+    def count(self, progress: Mapping[int, PartitionProgress]) -> None:
+        """Add the progress of a batch that was stored to the counters."""
         self.counters.add(progress)
-        self._watches.clock.observe(progress.values(), now)
-        return assignment.advance(progress)
+        self._watches.clock.observe(progress.values(), self._now())
 
     def _add_user_agents(self, stored: ParsedBatch) -> None:
         self._watches.user_agents.add(event.user_agent for event in stored.events())
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
-        """Run the block in a transaction."""
-        connection = self._connect()
+        """Run the block in a transaction, on the connection of the first storing thread."""
+        connection = self._connections[0].get()
         with (
             self._watches.postgres.watching(connection),
             connection,
@@ -160,24 +167,10 @@ class Database:
             yield cursor
 
     def reset(self) -> None:
-        """Drop the cache and the connection; the next use begins with what is stored."""
+        """Drop the cache and the connections; the next use begins with what is stored."""
         self.cache.clear()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _connect(self) -> Connection:
-        if self._connection is None:
-            connection = connect(self._settings, application=APPLICATION)
-            with connection, connection.cursor() as cursor:
-                cursor.execute(PREPARE)
-            self._connection = connection
-            self._temporary_tables.restart()
-        elif self._temporary_tables.is_over:
-            with self._connection, self._connection.cursor() as cursor:
-                cursor.execute(DISCARD_TEMPORARY_TABLES)
-            self._temporary_tables.restart()
-        return self._connection
+        for connection in self._connections:
+            connection.close()
 
 
 def _is_cache_valid(assignment: Assignment, before: Assignment | None, is_only_owner: bool) -> bool:

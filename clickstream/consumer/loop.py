@@ -1,13 +1,14 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
-While the storing thread stores a batch, the loop gathers and parses the next batch, which is stored
-as soon as the first one is committed. storing.py says which of the two threads owns the connection,
-the session cache and the counters.
+While a storing thread stores a batch, the loop reads the next one, which is stored as soon as the
+first one is committed. If that one is full, the consumer is behind: it divides the batch between
+all storing threads. storing.py says which thread owns what.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from kafka.errors import LogTruncationError, OffsetOutOfRangeError
 
@@ -24,6 +25,7 @@ from clickstream.consumer.monitor import Monitor
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.progress_log import SearchBacklog
 from clickstream.consumer.session_closer import SessionCloser
+from clickstream.consumer.shares import STORING_THREADS
 from clickstream.consumer.storing import HEARTBEAT_SECONDS, StoringThread
 from clickstream.consumer.stream import Stream
 from clickstream.consumer.topic_check import TopicCheck
@@ -55,9 +57,12 @@ class Loop:
     ) -> None:
         self._drain = drain
         self._database = Database(settings, stop, now, new_user_agents)
-        self._storing = StoringThread(
-            metrics.outcomes.timed(self._database.store), settings.consumer_batch_ms / 1000
-        )
+        store = metrics.outcomes.timed(self._database.store)
+        interval_seconds = settings.consumer_batch_ms / 1000
+        self._storing = [
+            StoringThread(partial(store, number), interval_seconds)
+            for number in range(STORING_THREADS)
+        ]
         self._assignment: Assignment | None = None
         self._gone_members = GoneMembers(settings, self._database)
         self._topic_check = TopicCheck(self._database)
@@ -67,7 +72,7 @@ class Loop:
     @property
     def is_healthy(self) -> bool:
         """True if the last batch was stored, or if there is none to store."""
-        return self._storing.is_healthy
+        return all(thread.is_healthy for thread in self._storing)
 
     def prepare_join(self) -> None:
         """Remove members from the group that would delay its rebalance.
@@ -79,31 +84,32 @@ class Loop:
     def step(self, stream: Stream) -> None:
         """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
 
-        The previous batch is stored while this one is read and parsed.
+        The previous batch is stored while this one is read.
         Raises FencedError if another consumer took over or the topic was recreated, and OUTAGES.
         """
         if stream.has_new_assignment:
             self._acquire(stream)
         batch = self._read(stream)
-        self._finish_storing(stream)
+        is_behind = batch is not None and batch.is_full
+        self._finish(stream, self._storing[:1] if is_behind else self._storing)
         if self._assignment is None or batch is None or stream.changed:
             return
         stream.offset_commits.commit_if_due(self._assignment.positions)
         self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
-        self._closer.close_if_due(stream.topic, self._assignment)
-        self._monitor.observe(
-            stream.topic, self._assignment, batch.read, is_silent=stream.is_silent
-        )
+        if self._closer.is_due:
+            self._finish(stream, self._storing)
+            self._closer.close_sessions(stream.topic, self._assignment)
+        self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
             self._closer.close_all(stream.topic, self._assignment)
             self._drain.finish(stream.topic.name)
-        elif batch.read.moves(self._assignment):
-            self._storing.start(self._assignment, batch)
+        else:
+            self._store(stream, batch)
 
     def _acquire(self, stream: Stream) -> None:
         """Acquire the partitions that the group assigned, and seek to their stored positions."""
-        self._finish_storing(stream)
+        self._finish(stream, self._storing)
         self._monitor.forget_partitions()
         if not stream.topic.partitions():
             stream.seek({})
@@ -120,40 +126,41 @@ class Loop:
         )
         self._assignment = assignment
 
-    def _read(self, stream: Stream) -> ParsedBatch | None:
-        """Read and parse the next batch.
-
-        A partition that ends before its position is reset and reread.
-        """
+    def _read(self, stream: Stream) -> Batch | None:
+        """Read the next batch. A partition that ends before its position is reset and reread."""
         try:
-            batch = stream.read(self._storing.is_free_within)
+            return stream.read(self._storing[0].is_free_within)
         except (OffsetOutOfRangeError, LogTruncationError) as error:
-            self._finish_storing(stream)
+            self._finish(stream, self._storing)
             shorter = stream.topic.shorter_partitions(error)
             if self._assignment is None or not shorter:
                 raise
             self._topic_check.read_again(self._assignment, shorter)
             return None
-        return None if batch is None else self._parse(stream, batch)
 
-    def _parse(self, stream: Stream, batch: Batch) -> ParsedBatch:
-        """Parse a batch. If that takes long, stay a member of the group, as `finish` does."""
-        interval = Interval(HEARTBEAT_SECONDS)
+    def _store(self, stream: Stream, batch: Batch) -> None:
+        """Begin to store the shares of a batch, each by its storing thread."""
+        for thread, share in zip(self._storing, batch.shares(), strict=False):
+            if self._assignment is not None and share.moves(self._assignment):
+                parsed = parse(share, self._database, stream)
+                before = [
+                    other for other in self._storing if other is thread or other.delays(parsed)
+                ]
+                self._finish(stream, before)
+                thread.start(self._assignment, parsed)
 
-        def pause() -> None:
-            if interval.is_over:
-                stream.heartbeat()
-                interval.restart()
-
-        return self._database.parse(batch, pause)
-
-    def _finish_storing(self, stream: Stream) -> None:
-        """Wait for the batch that is being stored, if any, and continue with its positions."""
-        self._assignment = self._storing.finish(stream.heartbeat) or self._assignment
+    def _finish(self, stream: Stream, threads: Iterable[StoringThread]) -> None:
+        """Wait for the batches that threads store, and continue with their positions."""
+        for thread in threads:
+            progress = thread.finish(stream.heartbeat)
+            if progress is not None and self._assignment is not None:
+                self._assignment = self._assignment.advance(progress)
+                self._database.count(progress)
 
     def start_over(self) -> None:
         """Forget everything that is not stored."""
-        self._storing.discard()
+        for thread in self._storing:
+            thread.discard()
         self._assignment = None
         self._database.reset()
 
@@ -162,14 +169,27 @@ class Loop:
         self._monitor.report_total()
 
     def close(self, stream: Stream | None) -> None:
-        """Wait for the batch that is being stored, and close the connection to PostgreSQL."""
-        self._storing.close()
+        """Wait for the batches that are being stored, and close the connections to PostgreSQL."""
+        for thread in self._storing:
+            thread.close()
         try:
             if stream is not None:
-                self._finish_storing(stream)
+                self._finish(stream, self._storing)
                 self._database.release()
                 if self._assignment is not None and not stream.changed:
                     stream.offset_commits.commit(self._assignment.positions)
         except (FencedError, *OUTAGES) as error:
             logger.warning("the last batch will be read again: %s", first_line(error))
         self._database.reset()
+
+
+def parse(batch: Batch, database: Database, stream: Stream) -> ParsedBatch:
+    """Parse a batch. If that takes long, stay a member of the group, as `finish` does."""
+    interval = Interval(HEARTBEAT_SECONDS)
+
+    def pause() -> None:
+        if interval.is_over:
+            stream.heartbeat()
+            interval.restart()
+
+    return database.parse(batch, pause)

@@ -17,11 +17,10 @@ class SessionCloser:
         self._database = database
         self._interval = Interval(INTERVAL_SECONDS)
 
-    def close_if_due(self, topic: Topic, assignment: Assignment) -> None:
-        """Close the sessions that have ended, if it is time."""
-        if self._interval.is_over:
-            self.close_sessions(topic, assignment)
-            self._interval.restart()
+    @property
+    def is_due(self) -> bool:
+        """True if it is time to close sessions."""
+        return self._interval.is_over
 
     def close_all(self, topic: Topic, assignment: Assignment) -> None:
         """Close all sessions that have ended, in as many transactions as needed.
@@ -36,10 +35,11 @@ class SessionCloser:
 
         Raises FencedError if another consumer took over.
         """
+        self._interval.restart()
         database = self._database
         caught_up = assignment.caught_up(topic.high_watermarks())
         with database.transaction() as cursor:
-            check_assignment(cursor, assignment)
+            check_assignment(cursor, assignment, assignment.partitions)
             watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
             reached = watermark.pipeline_watermark(cursor, assignment.topic)
             if reached is None:

@@ -1,39 +1,44 @@
-"""Storing a batch in a thread of its own, while the loop reads the next batch.
+"""Storing batches in threads of their own, while the loop reads the next batch.
 
-The storing thread owns the Database (the connection, the session cache and the counters) from
-`start` until `finish` or `discard` has returned or raised; at all other times the loop's thread
-owns it.
+From `start` until `finish` or `discard` has returned or raised, a storing thread owns its
+connection, and in the session cache the visitors of its batch. The loop's thread owns the
+connections and the visitors of all threads that store nothing, and the counters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import monotonic, sleep
+from typing import TypeAlias
 
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import ParsedBatch
 from clickstream.consumer.interval import Interval
+from clickstream.storage.positions import PartitionProgress
 
 # Kafka ends the membership of a consumer that does not poll for 30 s.
 HEARTBEAT_SECONDS = 5.0
+Progress: TypeAlias = Mapping[int, PartitionProgress]
 
 
 class StoringThread:
     """A thread that stores one batch at a time.
 
-    store: stores a batch and returns the assignment after it. interval_seconds: the shortest time
-    from the start of a batch to the start of the next. clock: returns seconds; it never goes back.
+    store: stores a batch and returns the progress of its partitions. interval_seconds: the shortest
+    time from the start of a batch to the start of the next. clock: returns seconds; it never goes
+    back.
     """
 
     def __init__(
         self,
-        store: Callable[[Assignment, ParsedBatch], Assignment],
+        store: Callable[[Assignment, ParsedBatch], Progress],
         interval_seconds: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._store = store
         self._interval = Interval(interval_seconds, clock)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-        self._stored: Future[Assignment] | None = None
+        self._stored: Future[Progress] | None = None
+        self._batch: ParsedBatch | None = None
         self._last_succeeded = False
 
     @property
@@ -48,13 +53,18 @@ class StoringThread:
         sleep(max(0.0, min(seconds, self._interval.seconds_left)))
         return self._interval.is_over
 
+    def delays(self, batch: ParsedBatch) -> bool:
+        """Return True if a batch must wait for the one that is being stored."""
+        return self._batch is not None and not batch.may_be_stored_beside(self._batch)
+
     def start(self, assignment: Assignment, batch: ParsedBatch) -> None:
         """Begin to store a batch; the one before it must be finished or discarded."""
         self._interval.restart()
+        self._batch = batch
         self._stored = self._executor.submit(self._store, assignment, batch)
 
-    def finish(self, heartbeat: Callable[[], object]) -> Assignment | None:
-        """Wait for the batch that is being stored, and return the assignment after it.
+    def finish(self, heartbeat: Callable[[], object]) -> Progress | None:
+        """Wait for the batch that is being stored, and return the progress of its partitions.
 
         Return None if no batch is being stored; raise what storing it raised.
         heartbeat: called every HEARTBEAT_SECONDS.
@@ -64,19 +74,20 @@ class StoringThread:
         while not wait([self._stored], HEARTBEAT_SECONDS).done:
             heartbeat()
         stored, self._stored = self._stored, None
+        self._batch = None
         try:
-            assignment = stored.result()
+            progress = stored.result()
         finally:
             del stored  # else an error and this frame refer to each other, and keep the batch
         self._last_succeeded = True
-        return assignment
+        return progress
 
     def discard(self) -> None:
         """Wait for the batch that is being stored, and ignore its result."""
         self._last_succeeded = False
         if self._stored is not None:
             wait([self._stored])
-            self._stored = None
+            self._stored = self._batch = None
 
     def close(self) -> None:
         """Wait for the batch that is being stored, and end the thread; `finish` may follow."""

@@ -128,7 +128,9 @@ class Stream:
         """
         self._group_watch.observe(settled=self.settled, topic_is_missing=self.topic_is_missing)
         gathered = self._gatherer.gather(self._fill, is_free_within)
-        return None if self.changed else Batch(gathered.records, self._positions())
+        if self.changed:
+            return None
+        return Batch(gathered.records, self._positions(), is_full=not gathered.room)
 
     def _fill(self, gathered: GatheredRecords, timeout_ms: int) -> bool:
         """Add the records that Kafka has; return False if the assignment changed."""

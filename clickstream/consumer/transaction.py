@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -51,6 +51,8 @@ def store(
        has stored sessions of the same new visitors, if there is another one.
     6. Commit. Offsets are committed to Kafka only after that.
 
+    The batch may be stored beside another one of the same consumer, with the same cache, if the two
+    have no partition and no visitor in common.
     After a deadlock, or if another consumer changes sessions of the same visitors at once, the
     batch is stored again, and no other batch meanwhile. storage/session_table.py says why one of
     the two consumers notices the conflict.
@@ -103,7 +105,7 @@ def _store(
     alone: keep other batches out meanwhile, so that SessionConflictError cannot be raised.
     """
     with connection, connection.cursor() as cursor:
-        others_write = check_assignment(cursor, assignment, alone=alone)
+        others_write = check_assignment(cursor, assignment, parsed.read.positions, alone=alone)
         reach(FailPoint.LOCKED)
         rejected_before = _rejected_before(cursor, assignment.topic, parsed.read)
         stored = outcomes.store_records(
@@ -125,16 +127,24 @@ def _store(
     return progress
 
 
-def check_assignment(cursor: Cursor, assignment: Assignment, *, alone: bool = False) -> bool:
-    """Lock the positions of the owned partitions until the transaction ends.
+def check_assignment(
+    cursor: Cursor, assignment: Assignment, partitions: Iterable[int], *, alone: bool = False
+) -> bool:
+    """Lock the positions of owned partitions until the transaction ends.
 
     Return True if other consumers may write sessions: they own partitions, too. If none does, none
     can acquire one until the transaction ends.
-    alone: keep all other batches out, too.
+    partitions: those to lock. alone: keep all other batches out, too.
     Raises FencedError if another consumer took over a partition or the session rule changed.
     """
-    epochs = {partition: owned.epoch for partition, owned in assignment.partitions.items()}
-    others_write = positions.lock(cursor, assignment.topic.name, epochs, alone=alone)
+    others_write = positions.lock(
+        cursor,
+        assignment.topic.name,
+        {partition: assignment.partitions[partition].epoch for partition in partitions},
+        owned=assignment.partitions,
+        backends=assignment.backends,
+        alone=alone,
+    )
     if stored_rule.read_version(cursor) != assignment.rule_version:
         raise FencedError("the session rule was changed")
     return others_write

@@ -54,7 +54,7 @@ TERMINATE_OWNERS = """
     FROM (SELECT DISTINCT a.pid
           FROM stream_positions p
           JOIN pg_stat_activity a ON a.pid = p.owner_pid AND a.backend_start = p.owner_start
-          WHERE a.pid <> pg_backend_pid()
+          WHERE a.pid <> ALL (%(backends)s)
             AND (p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
                  OR a.wait_event_type = 'Client' AND a.state <> 'idle'
                     AND a.state_change < clock_timestamp() - %(frozen_after)s)) AS owners
@@ -71,16 +71,16 @@ _OWNED = f"stream_positions p JOIN pg_stat_activity a ON {IS_OWNER}"
 SELECT_OTHER_OWNER = f"""
     SELECT p.owner, p.group_id, p.topic
     FROM {_OWNED}
-    WHERE p.owner_pid <> pg_backend_pid()
+    WHERE p.owner_pid <> ALL (%(backends)s)
       AND (p.group_id, p.topic, coalesce(p.cluster_id, %(cluster)s, ''))
           <> (%(group)s, %(topic)s, coalesce(%(cluster)s, p.cluster_id, ''))
     LIMIT 1
 """  # noqa: S608 - built of constants
 SELECT_OWNED_PARTITIONS = f"SELECT p.partition FROM {_OWNED} WHERE p.topic = %s"  # noqa: S608
-# The number of these partitions that still name this backend as their owner.
+# The number of these partitions that still name this consumer as their owner.
 COUNT_OWN_PARTITIONS = f"""
     SELECT count(*) FROM {_OWNED}
-    WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s) AND a.pid = pg_backend_pid()
+    WHERE p.topic = %(topic)s AND p.partition = ANY (%(partitions)s) AND a.pid = ANY (%(backends)s)
 """  # noqa: S608 - built of constants
 # Members of the group whose connection has ended, as it does with their process. A partition that
 # nobody has acquired yet may still name a member that has lost it and has a new connection.
@@ -90,7 +90,7 @@ SELECT_GONE_MEMBERS = f"""
     EXCEPT SELECT p.member_id FROM {_OWNED}
 """  # noqa: S608 - built of constants
 FORGET_MEMBER = """
-    UPDATE stream_positions SET member_id = NULL WHERE owner_pid = pg_backend_pid()
+    UPDATE stream_positions SET member_id = NULL WHERE owner_pid = ANY (%s)
 """
 # Taken to acquire partitions, so that of two owners the second one sees the first. The number is
 # arbitrary; it spells "owner".
@@ -99,7 +99,7 @@ ACQUIRE_OWNERSHIP_LOCK = f"SELECT pg_advisory_xact_lock({OWNERSHIP_LOCK})"
 _HAS_OTHER_OWNERS = """
     EXISTS (SELECT FROM stream_positions
             WHERE owner IS NOT NULL
-              AND NOT (topic = %(topic)s AND partition = ANY (%(partitions)s)))
+              AND NOT (topic = %(topic)s AND partition = ANY (%(owned)s)))
 """
 # Keeps others from acquiring partitions, if none owns one.
 SHARE_OWNERSHIP_LOCK = f"""
@@ -195,6 +195,20 @@ class TopicIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """A consumer, as it is stored with the partitions that it acquires.
+
+    name: by which people recognise it. member_id: its id in the group. backends: process ids in
+    PostgreSQL of all its connections that acquire partitions.
+    """
+
+    name: str
+    group: str
+    member_id: str | None
+    backends: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class OwnedPartition:
     """A partition that a consumer owns.
 
@@ -244,40 +258,36 @@ class StoredPosition(NamedTuple):
 def acquire(
     connection: Connection,
     topic: TopicIdentity,
-    group: str,
-    owner: str,
+    owner: Owner,
     beginning_offsets: Mapping[int, int],
-    *,
-    member_id: str | None = None,
 ) -> dict[int, OwnedPartition]:
     """Become the owner of partitions, in a transaction of its own.
 
     If a lock is held for longer than ACQUIRE_LOCK_TIMEOUT, the owners of these partitions are
     disconnected from PostgreSQL, and so are owners of other partitions frozen in a transaction.
-    group: the consumer group. owner: a text by which people recognise the consumer.
+    connection: one of the owner's.
     beginning_offsets: the earliest offset that Kafka still has, by partition. A partition starts
     there if its stored position belongs to another topic identity, or if the record at that
-    position is gone, which is logged as an error. member_id: the consumer's id in the group.
+    position is gone, which is logged as an error.
     Raises UserError if a consumer of another topic or group works on this database,
     OtherClusterError if one of another cluster does, and LockNotAvailable if a lock is still held
     after ACQUIRE_RETRIES.
     """
-    owned_by = {"group": group, "owner": owner, "member": member_id}
     for _ in range(ACQUIRE_RETRIES):
         try:
             with connection, connection.cursor() as cursor:
-                return _acquire(cursor, topic, beginning_offsets, owned_by)
+                return _acquire(cursor, topic, owner, beginning_offsets)
         except errors.LockNotAvailable:
-            _terminate_owners(connection, topic, beginning_offsets)
+            _terminate_owners(connection, topic, owner, beginning_offsets)
     with connection, connection.cursor() as cursor:
-        return _acquire(cursor, topic, beginning_offsets, owned_by)
+        return _acquire(cursor, topic, owner, beginning_offsets)
 
 
 def _acquire(
     cursor: Cursor,
     topic: TopicIdentity,
+    owner: Owner,
     beginning_offsets: Mapping[int, int],
-    owned_by: Mapping[str, str | None],
 ) -> dict[int, OwnedPartition]:
     partitions = sorted(beginning_offsets)
     values = {
@@ -286,7 +296,10 @@ def _acquire(
         "cluster": topic.cluster_id,
         "partitions": partitions,
         "beginnings": [beginning_offsets[partition] for partition in partitions],
-        **owned_by,
+        "owner": owner.name,
+        "group": owner.group,
+        "member": owner.member_id,
+        "backends": list(owner.backends),
     }
     write_lock.share(cursor, ACQUIRE_LOCK_TIMEOUT)
     cursor.execute(ACQUIRE_OWNERSHIP_LOCK)
@@ -300,13 +313,14 @@ def _acquire(
 
 
 def _terminate_owners(
-    connection: Connection, topic: TopicIdentity, partitions: Collection[int]
+    connection: Connection, topic: TopicIdentity, by: Owner, partitions: Collection[int]
 ) -> None:
     with connection, connection.cursor() as cursor:
         values = {
             "topic": topic.name,
             "partitions": list(partitions),
             "frozen_after": FROZEN_AFTER,
+            "backends": list(by.backends),
         }
         cursor.execute(TERMINATE_OWNERS, values)
 
@@ -376,15 +390,29 @@ def _refuse_other_owner(cursor: Cursor, values: Mapping[str, Any]) -> None:
     )
 
 
-def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool = False) -> bool:
-    """Lock the rows of all owned partitions until the transaction ends.
+def lock(
+    cursor: Cursor,
+    topic: str,
+    epochs: Mapping[int, int],
+    *,
+    owned: Collection[int],
+    backends: Collection[int],
+    alone: bool = False,
+) -> bool:
+    """Lock the rows of partitions until the transaction ends.
 
     Return True if another consumer owns partitions, too. If none does, none can acquire one until
     the transaction ends.
-    epochs: by partition, as acquired. alone: keep all other batches out, too.
+    epochs: of the partitions to lock, as acquired. owned: all partitions that this consumer owns.
+    backends: see `Owner`. alone: keep all other batches out, too.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
     """
-    values = {"topic": topic, "partitions": list(epochs)}
+    values = {
+        "topic": topic,
+        "partitions": list(epochs),
+        "owned": list(owned),
+        "backends": list(backends),
+    }
     cursor.execute(
         write_lock.statements_for_batch(alone=alone) + SHARE_OWNERSHIP_LOCK + LOCK_POSITIONS, values
     )
@@ -399,16 +427,16 @@ def lock(cursor: Cursor, topic: str, epochs: Mapping[int, int], *, alone: bool =
         )
     # If there is no other owner now, there was none above, and the ownership lock is held: what
     # removes an owner needs the write lock alone.
-    return has_other_owners(cursor, topic, epochs)
+    return has_other_owners(cursor, topic, owned)
 
 
-def has_other_owners(cursor: Cursor, topic: str, partitions: Collection[int]) -> bool:
+def has_other_owners(cursor: Cursor, topic: str, owned: Collection[int]) -> bool:
     """Return True if another consumer owns a partition, also one of another topic.
 
-    partitions: all that this consumer owns. A consumer that has stopped is an owner until another
-    one acquires its partitions.
+    owned: all partitions that this consumer owns. A consumer that has stopped is an owner until
+    another one acquires its partitions.
     """
-    cursor.execute(SELECT_HAS_OTHER_OWNERS, {"topic": topic, "partitions": list(partitions)})
+    cursor.execute(SELECT_HAS_OTHER_OWNERS, {"topic": topic, "owned": list(owned)})
     return bool(only_row(cursor)[0])
 
 
@@ -466,6 +494,6 @@ def gone_members(cursor: Cursor, topic: str, group: str) -> set[str]:
     return {member_id for (member_id,) in cursor.fetchall()}
 
 
-def release(cursor: Cursor) -> None:
-    """Forget the member id of the partitions that this connection owns: it leaves its group."""
-    cursor.execute(FORGET_MEMBER)
+def release(cursor: Cursor, backends: Collection[int]) -> None:
+    """Forget the member id of the consumer with these backends: it leaves its group."""
+    cursor.execute(FORGET_MEMBER, (list(backends),))

@@ -14,9 +14,10 @@ measures make sure of that:
 3. A visitor without sessions has no row in common. A transaction that stores the first session
    checks before its commit, under a lock, that no other one has: of two, the second sees the first.
 
-The only owner of partitions leaves out 2 and 3. Until its commit nobody else can acquire a
-partition (positions.lock), and whoever does so later reads what it has stored. A consumer that
-becomes the only owner first drops the sessions that it has read before (Database.acquire).
+The only owner of partitions leaves out 2 and 3: it stores two batches at once only if they have no
+visitor in common. Until its commit nobody else can acquire a partition (positions.lock), and
+whoever does so later reads what it has stored. A consumer that becomes the only owner first drops
+the sessions that it has read before (Database.acquire).
 """
 
 from collections.abc import Collection, Sequence

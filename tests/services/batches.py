@@ -13,7 +13,7 @@ from clickstream.consumer.session_cache import SessionCache
 from clickstream.model.reading import Reading
 from clickstream.model.sessions import Rule
 from clickstream.storage import positions, stored_rule
-from clickstream.storage.positions import PartitionProgress, TopicIdentity
+from clickstream.storage.positions import Owner, PartitionProgress, TopicIdentity
 from tests.services.records import key_of, value_of
 
 # Times that MIN_EVENT_TIME rejects are stored too.
@@ -25,6 +25,16 @@ EMPTY_TABLES = """
     TRUNCATE clickstream_events, session_metrics, rejected_events, stream_positions, session_rule,
              event_retention
 """
+
+
+def owner_on(
+    connection: Connection,
+    name: str = "a test",
+    group: str = "a-group",
+    member_id: str | None = None,
+) -> Owner:
+    """Return a consumer whose only connection is this one."""
+    return Owner(name, group, member_id, [connection.info.backend_pid])
 
 
 class Batches:
@@ -51,8 +61,8 @@ class Batches:
         with self._connection, self._connection.cursor() as cursor:
             version = stored_rule.adopt(cursor, self.cache.rule)
         beginnings = dict.fromkeys(self._offsets, 0)
-        owned = positions.acquire(self._connection, TOPIC, "a-group", "a test", beginnings)
-        self._assignment = Assignment(TOPIC, owned, version)
+        owned = positions.acquire(self._connection, TOPIC, owner_on(self._connection), beginnings)
+        self._assignment = Assignment(TOPIC, owned, version, owner_on(self._connection).backends)
 
     def store(
         self, contents: Sequence[Iterable[Any]], now: datetime | None = None

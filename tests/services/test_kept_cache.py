@@ -14,7 +14,7 @@ from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, write_lock
-from tests.services.batches import DEFAULT_RULE, TOPIC, Batches
+from tests.services.batches import DEFAULT_RULE, TOPIC, Batches, owner_on
 from tests.services.databases import Query
 from tests.services.oracle import check_sessions
 from tests.services.records import event, key_of, value_of
@@ -28,7 +28,7 @@ def store(
     record = Record(TOPIC.name, 0, offset, 0, key_of(content), value_of(content))
     batch = Batch({0: [record]}, {**assignment.positions, 0: offset + 1})
     parsed = parse_batch(batch, now=datetime.now(UTC), reading=NATIVE_READING)
-    return database.store(assignment, parsed)
+    return assignment.advance(database.store(0, assignment, parsed))
 
 
 def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(
@@ -40,7 +40,8 @@ def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(
     assert len(database.cache) == 1, "a partition more changes no session"
     assignment = store(database, assignment, 1)
     with closing(connect(settings, application="another consumer")) as other:
-        positions.acquire(other, TOPIC, settings.kafka_group_id, "another consumer", {0: 0})
+        owner = owner_on(other, group=settings.kafka_group_id)
+        positions.acquire(other, TOPIC, owner, {0: 0})
         assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
         assert len(database.cache) == 0, "another consumer had the partition meanwhile"
         assignment = store(database, assignment, 2)

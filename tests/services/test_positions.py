@@ -13,6 +13,7 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage import positions, write_lock
 from clickstream.storage.positions import ACQUIRE_OWNERSHIP_LOCK, OwnedPartition, TopicIdentity
+from tests.services.batches import owner_on
 from tests.services.databases import Query
 from tests.services.locks import holding
 from tests.services.waiting import eventually
@@ -33,8 +34,8 @@ def test_records_that_kafka_removed_before_they_were_read_are_reported_when_read
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(connect(settings, application="test")) as connection:
-        positions.acquire(connection, TOPIC, "a-group", "a test", {0: 3, 1: 3})
-        owned = positions.acquire(connection, TOPIC, "a-group", "a test", {0: 10, 1: 3})
+        positions.acquire(connection, TOPIC, owner_on(connection), {0: 3, 1: 3})
+        owned = positions.acquire(connection, TOPIC, owner_on(connection), {0: 10, 1: 3})
     assert owned == {0: OwnedPartition(10, 2, None), 1: OwnedPartition(3, 2, None)}
     (lost,) = caplog.messages
     assert lost.startswith("LOST: 7 records of partition 0 of topic a-topic (offsets 3 to 9)")
@@ -68,7 +69,7 @@ def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions
         closing(connect(settings, application="test")) as other,
         ThreadPoolExecutor(1) as thread,
     ):
-        positions.acquire(frozen, TOPIC, "a-group", "a frozen consumer", {1: 0})
+        positions.acquire(frozen, TOPIC, owner_on(frozen, "a frozen consumer"), {1: 0})
         with frozen.cursor() as cursor:
             cursor.execute(write_lock.statements_for_batch(alone=True))
             cursor.execute("CREATE TEMPORARY TABLE numbers (number integer)")
@@ -77,7 +78,7 @@ def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions
                 data.ended.set()
                 copying.result()
             try:
-                owned = positions.acquire(other, TOPIC, "a-group", "another consumer", {0: 0})
+                owned = positions.acquire(other, TOPIC, owner_on(other), {0: 0})
             finally:
                 data.ended.set()
         assert list(owned) == [0]
@@ -96,7 +97,7 @@ def test_of_two_topics_that_are_acquired_at_the_same_time_one_is_refused(
     ):
         with holding(settings, ACQUIRE_OWNERSHIP_LOCK):
             acquiring = [
-                threads.submit(positions.acquire, connection, topic, "a-group", "a test", {0: 0})
+                threads.submit(positions.acquire, connection, topic, owner_on(connection), {0: 0})
                 for connection, topic in ((first, TOPIC), (second, other))
             ]
             eventually(lambda: query(COUNT_WAITING) == [(2,)])
@@ -112,9 +113,10 @@ def test_a_member_of_the_group_is_gone_if_its_connection_ended_before_it_was_rel
         for number, (connection, member) in enumerate(
             [(stays, "stays"), (ended, "ended"), (released, "released")]
         ):
-            positions.acquire(connection, TOPIC, "a-group", "a test", {number: 0}, member_id=member)
+            owner = owner_on(connection, member_id=member)
+            positions.acquire(connection, TOPIC, owner, {number: 0})
         with released, released.cursor() as cursor:
-            positions.release(cursor)
+            positions.release(cursor, [released.info.backend_pid])
         ended.close()
         released.close()
         eventually(lambda: query(COUNT_MEMBERS) == [(1,)])
@@ -127,9 +129,9 @@ def test_a_member_that_has_lost_a_partition_is_not_gone_after_it_connected_again
     settings: Settings, query: Query
 ) -> None:
     with closing(connect(settings, application="member")) as before:
-        positions.acquire(before, TOPIC, "a-group", "a test", {0: 0, 1: 0}, member_id="stays")
+        positions.acquire(before, TOPIC, owner_on(before, member_id="stays"), {0: 0, 1: 0})
     eventually(lambda: query(COUNT_MEMBERS) == [(0,)])
     with closing(connect(settings, application="member")) as again:
-        positions.acquire(again, TOPIC, "a-group", "a test", {0: 0}, member_id="stays")
+        positions.acquire(again, TOPIC, owner_on(again, member_id="stays"), {0: 0})
         with again, again.cursor() as cursor:
             assert positions.gone_members(cursor, TOPIC.name, "a-group") == set()

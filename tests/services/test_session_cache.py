@@ -1,7 +1,7 @@
 """The session cache and its statements: one consumer alone has no conflicts, and reads no table."""
 
 from clickstream.clients.postgres import Connection
-from clickstream.consumer.database import PREPARE
+from clickstream.consumer.storing_connection import PREPARE
 from clickstream.storage import session_table
 from tests.services.batches import Batches
 from tests.services.oracle import check_sessions

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 from clickstream.clients.record_batch import Record
 from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
-from clickstream.consumer.database import TEMPORARY_TABLES_SECONDS, Database
+from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.consumer.storing_connection import TEMPORARY_TABLES_SECONDS
 from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -52,12 +53,12 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents(), clock)
     assignment = database.acquire(TOPIC, {0: 0}, "a member")
     for offset in (0, 2):  # the second event changes a stored session
-        assignment = database.store(assignment, batch_of(offset))
+        database.store(0, assignment, batch_of(offset))
     created = query(TEMPORARY_TABLES)
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
 
     clock.seconds = TEMPORARY_TABLES_SECONDS - 1
-    assignment = database.store(assignment, batch_of(4))
+    database.store(0, assignment, batch_of(4))
     assert query(TEMPORARY_TABLES) == created
 
     clock.seconds = TEMPORARY_TABLES_SECONDS
@@ -65,7 +66,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
         cursor.execute("SELECT 1")
     assert query(TEMPORARY_TABLES) == []
 
-    database.store(assignment, batch_of(6))
+    database.store(0, assignment, batch_of(6))
     again = query(TEMPORARY_TABLES)
     assert [name for name, _ in again] == [name for name, _ in created]
     assert again != created

@@ -9,8 +9,7 @@ import pytest
 from clickstream.clients.record_batch import Record
 from clickstream.consumer import loop
 from clickstream.consumer.batch import RECORDS_PER_PAUSE, Batch
-from clickstream.consumer.loop import Loop
-from clickstream.consumer.metrics import Metrics
+from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -30,14 +29,7 @@ def test_heartbeats_are_sent_while_a_batch_takes_long_to_parse(
         Record("t", 0, offset, 0, None, b"{}") for offset in range(2 * RECORDS_PER_PAUSE + 1)
     ]
     sent: list[None] = []
-    stream: Any = SimpleNamespace(
-        has_new_assignment=False,
-        changed=True,
-        read=lambda _: Batch({0: records}, {0: len(records)}),
-        heartbeat=lambda: sent.append(None),
-    )
-    metrics, user_agents = Metrics(clock), NewUserAgents()
-    started = Loop(Settings.from_mapping({}), Stop(), None, clock, None, metrics, user_agents)
-    started.step(stream)
-    started.close(None)
+    stream: Any = SimpleNamespace(heartbeat=lambda: sent.append(None))
+    database = Database(Settings.from_mapping({}), Stop(), clock, NewUserAgents())
+    loop.parse(Batch({0: records}, {0: len(records)}), database, stream)
     assert len(sent) == heartbeats

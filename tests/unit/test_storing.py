@@ -4,7 +4,6 @@ import gc
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -13,12 +12,12 @@ from clickstream.clients.record_batch import Record
 from clickstream.consumer import storing
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import Batch, ParsedBatch
-from clickstream.consumer.storing import StoringThread
+from clickstream.consumer.storing import Progress, StoringThread
 from clickstream.model.reading import NATIVE_READING
-from clickstream.storage.positions import TopicIdentity
+from clickstream.storage.positions import PartitionProgress, TopicIdentity
 
 BEFORE = Assignment(TopicIdentity("t", "id"), {}, rule_version=1)
-AFTER = replace(BEFORE, rule_version=2)
+AFTER = {0: PartitionProgress(1, None, 1, 0, 0, {}, 0)}
 BATCH = ParsedBatch(Batch({}, {}), NATIVE_READING)
 
 
@@ -30,7 +29,7 @@ class Store:
         self.error: Exception | None = None
         self.stored: list[tuple[Assignment, ParsedBatch]] = []
 
-    def __call__(self, assignment: Assignment, batch: ParsedBatch) -> Assignment:
+    def __call__(self, assignment: Assignment, batch: ParsedBatch) -> Progress:
         assert self.may_end.wait(120)
         if self.error:
             raise self.error
@@ -55,9 +54,7 @@ def no_heartbeat() -> None:
     pytest.fail("a heartbeat was sent")
 
 
-def test_finish_returns_the_assignment_after_the_batch_once(
-    thread: StoringThread, store: Store
-) -> None:
+def test_finish_returns_the_progress_of_the_batch_once(thread: StoringThread, store: Store) -> None:
     assert thread.finish(no_heartbeat) is None
     thread.start(BEFORE, BATCH)
     store.may_end.set()
