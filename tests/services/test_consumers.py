@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from functools import partial
+from itertools import cycle
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any
@@ -189,6 +190,18 @@ def test_sessions_stay_exact_if_events_of_one_visitor_come_from_several_partitio
     assert "Traceback" not in first.output + third.output
     assert max(first.output.count(warning), third.output.count(warning)) <= 1
     assert oracle.check(environment)["records"] == len(events) + len(more)
+
+
+def test_sessions_stay_exact_if_a_consumer_reads_a_visitor_from_several_partitions(
+    environment: dict[str, str], run_script: RunScript, query: Query
+) -> None:
+    """A consumer that is behind stores two shares of the partitions at the same time."""
+    visits = [event(f"visitor {n}", seconds) for n in range(1_000) for seconds in (0, 60)]
+    turns = cycle((0, 1))
+    send_keyed(environment, visits, partition=lambda _: next(turns))
+    assert run_script("consumer.py", "--drain", CONSUMER_BATCH_EVENTS="1500").returncode == 0
+    assert oracle.check(environment)["records"] == 2_000
+    assert query("SELECT count(*) FROM session_metrics") == [(1_000,)]
 
 
 @pytest.mark.long

@@ -115,3 +115,27 @@ def test_an_event_too_far_ahead_of_the_given_time_is_rejected_as_such() -> None:
     (rejected,) = parsed(record(0, 1, -years_before), now=now).results
     assert isinstance(rejected, RecordOutcome)
     assert (rejected.reason, rejected.is_too_far_ahead) == ("timestamp_out_of_range", False)
+
+
+def test_a_full_batch_is_divided_by_partitions_and_any_other_is_stored_as_one() -> None:
+    """Each record and each position is in one share, also of partitions without records."""
+    records: dict[int, list[Any]] = {n: [raw(0, b"{}", n)] for n in (2, 7, 4)}
+    positions = {2: 1, 7: 1, 4: 1, 5: 9}
+    batch = Batch(records, positions)
+    assert batch.shares() == [batch]
+    full = Batch(records, positions, is_full=True)
+    assert full.shares() == [
+        Batch({2: records[2]}, {2: 1, 5: 9}),
+        Batch({4: records[4], 7: records[7]}, {4: 1, 7: 1}),
+    ]
+    assert Batch({}, {0: 1}, is_full=True).shares() == [Batch({}, {0: 1}), Batch({}, {})]
+
+
+def test_two_batches_may_be_stored_at_once_if_no_partition_and_no_visitor_is_in_both() -> None:
+    def event_of(visitor: str, partition: int) -> ParsedBatch:
+        body = {"event_type": "click", "timestamp": START.isoformat(), "user_id": visitor}
+        return parsed(raw(0, json.dumps(body).encode(), partition))
+
+    assert event_of("v", 0).may_be_stored_beside(event_of("w", 1))
+    assert not event_of("v", 0).may_be_stored_beside(event_of("w", 0))
+    assert not event_of("v", 0).may_be_stored_beside(event_of("v", 1))

@@ -72,6 +72,24 @@ def test_it_is_free_when_the_batch_before_is_stored(thread: StoringThread, store
     assert thread.finish(no_heartbeat) == AFTER
 
 
+def test_it_delays_a_batch_with_the_same_partition_or_visitor_until_its_own_is_stored(
+    thread: StoringThread, store: Store
+) -> None:
+    def batch(partition: int, visitor: str) -> ParsedBatch:
+        return ParsedBatch(Batch({}, {partition: 1}), NATIVE_READING, visitors={visitor})
+
+    assert not thread.delays(batch(0, "v"))
+    thread.start(BEFORE, batch(0, "v"))
+    same = [batch(1, "v"), batch(0, "w")]
+    assert [thread.delays(each) for each in [*same, batch(1, "w")]] == [True, True, False]
+    store.may_end.set()
+    assert thread.finish(no_heartbeat) == AFTER
+    assert not any(thread.delays(each) for each in same)
+    thread.start(BEFORE, batch(0, "v"))
+    thread.discard()
+    assert not any(thread.delays(each) for each in same)
+
+
 def test_it_is_free_when_the_interval_since_the_last_start_is_over(store: Store) -> None:
     store.may_end.set()
     now = 0.0
