@@ -12,13 +12,18 @@ from clickstream.clients.postgres import connect
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage import positions, write_lock
-from clickstream.storage.positions import ACQUIRE_OWNERSHIP_LOCK, OwnedPartition, TopicIdentity
-from tests.services.batches import owner_on
+from clickstream.storage.positions import (
+    ACQUIRE_OWNERSHIP_LOCK,
+    FencedError,
+    OwnedPartition,
+    TopicIdentity,
+)
+from tests.services.batches import TOPIC, Batches, owner_on
 from tests.services.databases import Query
 from tests.services.locks import holding
+from tests.services.records import event
 from tests.services.waiting import eventually
 
-TOPIC = TopicIdentity("a-topic", "a-topic-id")
 COUNT_WAITING = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'owner' AND wait_event_type = 'Lock'
@@ -39,6 +44,17 @@ def test_records_that_kafka_removed_before_they_were_read_are_reported_when_read
     assert owned == {0: OwnedPartition(10, 2, None), 1: OwnedPartition(3, 2, None)}
     (lost,) = caplog.messages
     assert lost.startswith("LOST: 7 records of partition 0 of topic a-topic (offsets 3 to 9)")
+
+
+def test_a_consumer_cannot_store_a_batch_after_another_acquired_its_partitions(
+    settings: Settings, batches: Batches
+) -> None:
+    """It was frozen between two batches, so that its connection held no lock."""
+    batches.store([[event("a visitor", 0)]])
+    with closing(connect(settings, application="test")) as successor:
+        positions.acquire(successor, TOPIC, owner_on(successor), {0: 0, 1: 0})
+    with pytest.raises(FencedError):
+        batches.store([[event("a visitor", 60)]])
 
 
 class _Silent:
