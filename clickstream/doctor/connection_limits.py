@@ -7,8 +7,8 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage.query_rows import select_as
 
-# consumer/database.py, consumer/user_agent_thread.py
-CONSUMER_CONNECTIONS = 2
+# Two in consumer/database.py, one in consumer/user_agent_thread.py.
+CONSUMER_CONNECTIONS = 3
 # indexer/leadership.py; each consumer has one, the leader or not.
 INDEXER_CONNECTIONS = 1
 # The report, which has two, the live view, and a command or a psql of an operator.

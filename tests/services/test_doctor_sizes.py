@@ -56,7 +56,7 @@ def test_the_doctor_shows_the_sizes_of_tables_and_indexes(
     assert run_script("consumer.py", "--drain", **search).returncode == 0
     done = run_script("clickstream", "doctor", **search)
     for line in (
-        r"ok +connections +[0-9]+ left for the pipeline, which needs 7 with one consumer and 3 ",
+        r"ok +connections +[0-9]+ left for the pipeline, which needs 8 with one consumer and 4 ",
         r"ok +size +.+, of which indexes .+: events .+, sessions .+, rejected records ",
         r"ok +growth +not enough data yet",
         r"ok +size +.+, [0-9]+ documents",
@@ -66,9 +66,9 @@ def test_the_doctor_shows_the_sizes_of_tables_and_indexes(
 
 @pytest.fixture
 def limited(query: Query, maintenance: Callable[[str], None]) -> Iterator[str]:
-    """The name of a role with CONNECTION LIMIT 7, which the test's connection acts as."""
+    """The name of a role with CONNECTION LIMIT 8, which the test's connection acts as."""
     role = f"test_{secrets.token_hex(6)}"
-    maintenance(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 7")
+    maintenance(f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 8")
     query(f"SET ROLE {role}")
     yield role
     query("RESET ROLE")
@@ -80,9 +80,9 @@ def test_a_connection_limit_that_is_too_small_is_a_problem_with_its_remedy(
 ) -> None:
     """A limit of the role, and one of the database. The test has a connection to it."""
     searching = replace(settings, opensearch_host="127.0.0.1")
-    assert check_limits(searching, connection).startswith("7 left for the pipeline, which needs 7")
-    maintenance(f"ALTER ROLE {limited} CONNECTION LIMIT 6")
-    assert check_limits(settings, connection).startswith("6 left for the pipeline, which needs 6")
+    assert check_limits(searching, connection).startswith("8 left for the pipeline, which needs 8")
+    maintenance(f"ALTER ROLE {limited} CONNECTION LIMIT 7")
+    assert check_limits(settings, connection).startswith("7 left for the pipeline, which needs 7")
     with pytest.raises(UserError, match=f"; .*ALTER ROLE {limited} CONNECTION LIMIT -1"):
         check_limits(searching, connection)
     maintenance(f"ALTER ROLE {limited} CONNECTION LIMIT -1")
