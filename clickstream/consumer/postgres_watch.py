@@ -5,7 +5,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
@@ -20,10 +20,12 @@ CHECK_SECONDS = 0.5
 
 
 class PostgresWatch:
-    """Watches the commands on a connection from a thread of its own.
+    """Watches the commands on each connection from a thread of its own.
 
     libpq waits for an answer without limit, in C code, where Python handles no signal. A server
     that is frozen, or that waits for a lock, keeps the connection open.
+
+    Connections that wait at the same time are one warning.
 
     address: that of PostgreSQL. stop: ends the connection if there is no answer.
     """
@@ -31,6 +33,9 @@ class PostgresWatch:
     def __init__(self, address: str, stop: Stop) -> None:
         self._address = address
         self._stop = stop
+        self._lock = Lock()
+        self._silent = 0  # number of connections that have waited for SILENT_SECONDS
+        self._is_stopping = False
 
     @contextmanager
     def watching(self, connection: Connection) -> Iterator[None]:
@@ -50,26 +55,44 @@ class PostgresWatch:
 
     def _watch(self, connection: Connection, finished: Event) -> None:
         answered_at = monotonic()
-        has_warned = False
+        is_silent = False
         while not finished.wait(CHECK_SECONDS):
             if connection.info.transaction_status != TRANSACTION_STATUS_ACTIVE:
                 answered_at = monotonic()
             if monotonic() - answered_at < SILENT_SECONDS:
                 continue
-            if not has_warned:
-                has_warned = True
+            if not is_silent:
+                is_silent = True
+                self._begin_silence()
+            if self._stop.requested:
+                self._begin_stop()
+                _shut_down(connection)
+                return
+        if is_silent:
+            self._end_silence()
+
+    def _begin_silence(self) -> None:
+        with self._lock:
+            self._silent += 1
+            if self._silent == 1:
                 logger.warning(
                     "%s, has not answered for %.0f s: it is busy, waits for a lock, or is frozen; "
                     "storing continues when it answers",
                     self._address,
                     SILENT_SECONDS,
                 )
-            if self._stop.requested:
+
+    def _end_silence(self) -> None:
+        with self._lock:
+            self._silent -= 1
+            if not self._silent:
+                logger.info("%s, answers again", self._address)
+
+    def _begin_stop(self) -> None:
+        with self._lock:
+            if not self._is_stopping:
+                self._is_stopping = True
                 logger.warning("stopping without an answer of %s", self._address)
-                _shut_down(connection)
-                return
-        if has_warned:
-            logger.info("%s, answers again", self._address)
 
 
 def _shut_down(connection: Connection) -> None:
