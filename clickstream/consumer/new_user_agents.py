@@ -13,7 +13,7 @@ MAX_KNOWN = 200_000
 
 
 class NewUserAgents:
-    """Texts that were not seen before. Two threads may use it: one adds, the other takes."""
+    """Texts that were not seen before. Several threads may add some; one takes them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
