@@ -47,15 +47,18 @@ ACQUIRE_PARTITIONS = """
     WHERE p.topic = %(topic)s AND p.partition = new.partition
     RETURNING p.partition, p.position, p.epoch, p.watermark
 """
-# Ends the connections of the partitions' owners, and of each other owner whose transaction has not
-# heard from its client for a while: a frozen consumer holds its locks past every timeout.
+# Ends all connections of the partitions' owners, which may lock a partition with another one than
+# that which owns it, and those of other owners whose transaction has not heard from its client for
+# a while: a frozen consumer holds its locks past every timeout.
 TERMINATE_OWNERS = """
     SELECT pg_terminate_backend(pid)
     FROM (SELECT DISTINCT a.pid
           FROM stream_positions p
           JOIN pg_stat_activity a ON a.pid = p.owner_pid AND a.backend_start = p.owner_start
           WHERE a.pid <> ALL (%(backends)s)
-            AND (p.topic = %(topic)s AND p.partition = ANY (%(partitions)s)
+            AND ((p.owner, coalesce(p.member_id, '')) IN (
+                     SELECT owner, coalesce(member_id, '') FROM stream_positions
+                     WHERE topic = %(topic)s AND partition = ANY (%(partitions)s))
                  OR a.wait_event_type = 'Client' AND a.state <> 'idle'
                     AND a.state_change < clock_timestamp() - %(frozen_after)s)) AS owners
 """

@@ -102,6 +102,25 @@ def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions
             copying.result() if in_copy else frozen.commit()
 
 
+def test_a_consumer_frozen_in_a_batch_loses_all_its_connections_to_the_next_owner(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that is not full is stored with one connection, which owns a part of it only."""
+    monkeypatch.setattr(positions, "ACQUIRE_LOCK_TIMEOUT", "0.1s")
+    with (
+        closing(connect(settings, application="test")) as storing,
+        closing(connect(settings, application="test")) as idle,
+        closing(connect(settings, application="test")) as other,
+    ):
+        for number, each in enumerate([storing, idle]):
+            positions.acquire(each, TOPIC, owner_on(each, "a frozen consumer"), {number: 0})
+        with storing.cursor() as cursor:
+            cursor.execute(write_lock.statements_for_batch(alone=True))
+            assert list(positions.acquire(other, TOPIC, owner_on(other), {1: 0})) == [1]
+            with pytest.raises(psycopg2.Error):
+                storing.commit()
+
+
 def test_of_two_topics_that_are_acquired_at_the_same_time_one_is_refused(
     settings: Settings, query: Query
 ) -> None:
