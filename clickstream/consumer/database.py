@@ -156,15 +156,24 @@ class Database:
         self._watches.user_agents.add(event.user_agent for event in stored.events())
 
     @contextmanager
-    def transaction(self) -> Iterator[Cursor]:
-        """Run the block in a transaction, on the connection of the first storing thread."""
-        connection = self._connections[0].get()
+    def transaction(self, number: int = 0) -> Iterator[Cursor]:
+        """Run the block in a transaction, on the connection of the storing thread with a number."""
+        connection = self._connections[number].get()
         with (
             self._watches.postgres.watching(connection),
             connection,
             connection.cursor() as cursor,
         ):
             yield cursor
+
+    def use_connections(self) -> None:
+        """Use each connection: PostgreSQL could end an idle one, and it keeps its temporary tables.
+
+        Raises psycopg2.OperationalError if one has ended.
+        """
+        for number in range(STORING_THREADS):
+            with self.transaction(number) as cursor:
+                cursor.execute("SELECT 1")
 
     def reset(self) -> None:
         """Drop the cache and the connections; the next use begins with what is stored."""

@@ -99,6 +99,7 @@ class Loop:
         self._topic_check.check(stream.topic, self._assignment)
         if self._closer.is_due:
             self._finish(stream, self._storing)
+            self._database.use_connections()
             self._closer.close_sessions(stream.topic, self._assignment)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):

@@ -1,13 +1,19 @@
 """The connections of a consumer: one for each storing thread, which owns its partitions."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 
 import pytest
 
+from clickstream.clients.postgres import Connection, connect
+from clickstream.consumer import postgres_watch
 from clickstream.consumer.batch import Batch, ParsedBatch
 from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.consumer.postgres_watch import PostgresWatch
+from clickstream.consumer.shares import STORING_THREADS
 from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
@@ -15,26 +21,33 @@ from clickstream.storage import write_lock
 from clickstream.storage.positions import IncreasedEpochsError
 from tests.services.batches import TOPIC
 from tests.services.databases import Query
+from tests.services.scripts import StartScript
+from tests.services.waiting import eventually
 
 OWNERS = """
     SELECT p.partition, a.pid IS NOT NULL, p.owner_pid
     FROM stream_positions p LEFT JOIN pg_stat_activity a ON a.pid = p.owner_pid
     ORDER BY p.partition
 """
+# The connection that was unused for longest.
+LAST_USES = """
+    SELECT count(*), min(state_change) FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'clickstream consumer'
+"""
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
+def consumer(settings: Settings) -> Iterator[Database]:
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents())
     yield database
     database.reset()
 
 
 def test_each_partition_is_owned_by_the_connection_that_stores_it(
-    database: Database, query: Query
+    consumer: Database, query: Query
 ) -> None:
     """Another consumer that acquires it ends this connection if it is frozen in a transaction."""
-    database.acquire(TOPIC, dict.fromkeys(range(4), 0), "a member")
+    consumer.acquire(TOPIC, dict.fromkeys(range(4), 0), "a member")
     numbers, connected, backends = zip(*query(OWNERS), strict=True)
     assert (numbers, connected) == ((0, 1, 2, 3), (True,) * 4)
     assert backends[:2] == backends[2:]
@@ -42,20 +55,62 @@ def test_each_partition_is_owned_by_the_connection_that_stores_it(
 
 
 def test_a_consumer_acquires_partitions_again_that_its_other_connection_owns(
-    database: Database, query: Query
+    consumer: Database, query: Query
 ) -> None:
-    database.acquire(TOPIC, {1: 0, 2: 0}, "a member")
+    consumer.acquire(TOPIC, {1: 0, 2: 0}, "a member")
     before = query(OWNERS)
-    database.acquire(TOPIC, {2: 0}, "a member")
+    consumer.acquire(TOPIC, {2: 0}, "a member")
     assert [row[2] for row in query(OWNERS)] == [before[0][2]] * 2
 
 
 def test_a_command_that_increased_the_epochs_is_not_mistaken_for_another_owner(
-    database: Database,
+    consumer: Database,
 ) -> None:
     """A batch that is not full has partitions of both connections."""
-    assignment = database.acquire(TOPIC, {0: 0, 1: 0}, "a member")
-    with database.transaction() as cursor:
+    assignment = consumer.acquire(TOPIC, {0: 0, 1: 0}, "a member")
+    with consumer.transaction() as cursor:
         write_lock.exclude_consumers(cursor)
     with pytest.raises(IncreasedEpochsError):
-        database.store(0, assignment, ParsedBatch(Batch({}, {0: 0, 1: 0}), NATIVE_READING))
+        consumer.store(0, assignment, ParsedBatch(Batch({}, {0: 0, 1: 0}), NATIVE_READING))
+
+
+def test_each_connection_is_used_every_few_seconds_also_while_no_records_come(
+    start_script: StartScript, query: Query
+) -> None:
+    """An idle one could be ended by idle_session_timeout: its partitions would have no owner."""
+    start_script("consumer.py")
+    eventually(lambda: query("SELECT count(owner) FROM stream_positions") == [(3,)])
+    ((connections, since),) = query(LAST_USES)
+    assert connections == STORING_THREADS
+    eventually(lambda: query(LAST_USES)[0][1] > since, seconds=30)
+
+
+def test_two_connections_without_an_answer_are_one_warning(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(postgres_watch, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(postgres_watch, "CHECK_SECONDS", 0.05)
+    caplog.set_level("INFO")
+    stop = Stop()
+    watch = PostgresWatch("PostgreSQL at h:1", stop)
+
+    def wait(connection: Connection, seconds: float) -> None:
+        with watch.watching(connection), connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(%s)", (seconds,))
+
+    with ThreadPoolExecutor(2) as threads, ExitStack() as opened:
+        both = [
+            opened.enter_context(closing(connect(settings, application="test"))) for _ in range(2)
+        ]
+        for waiting in [threads.submit(wait, each, 1) for each in both]:
+            waiting.result()
+        assert [message.partition(",")[2].split(":")[0] for message in caplog.messages] == [
+            " has not answered for 0 s",
+            " answers again",
+        ]
+        caplog.clear()
+        stopped = [threads.submit(wait, each, 60) for each in both]
+        stop.request()
+        assert all(each.exception() for each in stopped)
+        assert len(caplog.messages) == 2
+        assert caplog.messages[1] == "stopping without an answer of PostgreSQL at h:1"

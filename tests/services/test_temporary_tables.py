@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from clickstream.clients.record_batch import Record
 from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
+from clickstream.consumer.shares import STORING_THREADS
 from clickstream.consumer.storing_connection import TEMPORARY_TABLES_SECONDS
 from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
@@ -45,28 +48,28 @@ def batch_of(offset: int) -> ParsedBatch:
     )
 
 
+@pytest.mark.parametrize("number", range(STORING_THREADS))
 def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
-    settings: Settings, query: Query
+    number: int, settings: Settings, query: Query
 ) -> None:
     """While one exists, PostgreSQL cannot move datfrozenxid beyond its creation."""
     clock = Clock()
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents(), clock)
     assignment = database.acquire(TOPIC, {0: 0}, "a member")
     for offset in (0, 2):  # the second event changes a stored session
-        database.store(0, assignment, batch_of(offset))
+        database.store(number, assignment, batch_of(offset))
     created = query(TEMPORARY_TABLES)
     assert [name for name, _ in created] == ["stage_events", "stage_sessions"]
 
     clock.seconds = TEMPORARY_TABLES_SECONDS - 1
-    database.store(0, assignment, batch_of(4))
+    database.store(number, assignment, batch_of(4))
     assert query(TEMPORARY_TABLES) == created
 
     clock.seconds = TEMPORARY_TABLES_SECONDS
-    with database.transaction() as cursor:
-        cursor.execute("SELECT 1")
+    database.use_connections()
     assert query(TEMPORARY_TABLES) == []
 
-    database.store(0, assignment, batch_of(6))
+    database.store(number, assignment, batch_of(6))
     again = query(TEMPORARY_TABLES)
     assert [name for name, _ in again] == [name for name, _ in created]
     assert again != created
