@@ -315,17 +315,17 @@ SESSION_COLUMNS = FIXED_COLUMNS + CHANGING_COLUMNS
 
 
 def row_of(session: Session, rule: Rule) -> tuple[object, ...]:
-    """Return the values of SESSION_COLUMNS; arrays and objects are JSON text.
+    """Return the values of SESSION_COLUMNS; see `changing_values`."""
+    return (session.session_id, session.user_id, *session.first, *changing_values(session, rule))
+
+
+def changing_values(session: Session, rule: Rule) -> tuple[object, ...]:
+    """Return the values of CHANGING_COLUMNS; arrays and objects are JSON text.
 
     An array that did not change since the row was stored is None.
     """
     return (
-        session.session_id,
-        session.user_id,
-        session.first[0],
-        session.first[1],
-        session.last[0],
-        session.last[1],
+        *session.last,
         session.total_events,
         _json_of_counts(session.event_types),
         _changed_array(session, "pages"),

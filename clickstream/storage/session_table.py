@@ -32,10 +32,10 @@ from clickstream.model.events import Key
 from clickstream.model.sessions import (
     ARRAY_COLUMNS,
     CHANGING_COLUMNS,
-    FIXED_COLUMNS,
     SESSION_COLUMNS,
     Rule,
     Session,
+    changing_values,
     row_of,
 )
 from clickstream.storage.copy_rows import copy
@@ -252,7 +252,7 @@ def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
     _update(
         cursor,
         [
-            (each.session_id, each.stored_xid, *row_of(each, rule)[len(FIXED_COLUMNS) :])
+            (each.session_id, each.stored_xid, *changing_values(each, rule))
             for each in in_order
             if each.stored_xid is not None
         ],
