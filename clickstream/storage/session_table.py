@@ -25,6 +25,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
 
+import orjson
 from psycopg2.errors import UniqueViolation
 
 from clickstream.clients.postgres import Cursor, only_row
@@ -41,11 +42,12 @@ from clickstream.model.sessions import (
 from clickstream.storage.copy_rows import copy
 from clickstream.storage.event_table import EventRange
 
-# Each visitor's last session.
+# Each visitor's last session. Visitors are sent as JSON text, which takes psycopg2 less time than a
+# list.
 SELECT_LAST_SESSIONS = """
     SELECT visitors.user_id, latest.session_id, latest.xid,
            latest.last_event_timestamp, latest.total_events
-    FROM unnest(%(users)s::text[]) AS visitors (user_id)
+    FROM json_array_elements_text(%(users)s) AS visitors (user_id)
     CROSS JOIN LATERAL (
         SELECT session_id, xid, last_event_timestamp, total_events FROM session_metrics
         WHERE user_id = visitors.user_id
@@ -126,7 +128,7 @@ LOCK_FIRST_SESSIONS = f"SELECT pg_advisory_xact_lock({FIRST_SESSIONS_LOCK})"
 # True if another transaction has stored a session of these visitors. LIMIT makes PostgreSQL use the
 # index: usually there is no such session, but PostgreSQL expects to find one soon in any order.
 HAVE_OTHER_SESSIONS = """
-    SELECT EXISTS (SELECT FROM unnest(%(users)s::text[]) AS visitors (user_id)
+    SELECT EXISTS (SELECT FROM json_array_elements_text(%(users)s) AS visitors (user_id)
                    CROSS JOIN LATERAL (
                        SELECT FROM session_metrics
                        WHERE user_id = visitors.user_id AND xid <> pg_current_xact_id()
@@ -179,7 +181,7 @@ def read_last(cursor: Cursor, visitors: Collection[str]) -> dict[str, LastSessio
     """Return each visitor's last session; visitors without a stored session are left out."""
     if not visitors:
         return {}
-    cursor.execute(SELECT_LAST_SESSIONS, {"users": list(visitors)})
+    cursor.execute(SELECT_LAST_SESSIONS, {"users": _json_of(visitors)})
     return {
         user_id: LastSession(RowVersion(session_id, xid), end, total_events)
         for user_id, session_id, xid, end, total_events in cursor
@@ -289,6 +291,10 @@ def check_first_sessions(cursor: Cursor, visitors: Collection[str]) -> None:
     if not visitors:
         return
     cursor.execute(LOCK_FIRST_SESSIONS)
-    cursor.execute(HAVE_OTHER_SESSIONS, {"users": list(visitors)})
+    cursor.execute(HAVE_OTHER_SESSIONS, {"users": _json_of(visitors)})
     if only_row(cursor)[0]:
         raise SessionConflictError
+
+
+def _json_of(visitors: Collection[str]) -> str:
+    return orjson.dumps(list(visitors)).decode()
