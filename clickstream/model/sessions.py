@@ -325,7 +325,8 @@ def changing_values(session: Session, rule: Rule) -> tuple[object, ...]:
     An array that did not change since the row was stored is None.
     """
     return (
-        *session.last,
+        session.last[0],
+        session.last[1],
         session.total_events,
         _json_of_counts(session.event_types),
         _changed_array(session, "pages"),

@@ -250,35 +250,33 @@ def write(cursor: Cursor, sessions: Collection[Session], rule: Rule) -> None:
     cursor.execute(CREATE_STAGE_AND_SELECT_XID)
     (xid,) = only_row(cursor)
     in_order = sorted(sessions, key=attrgetter("session_id"))
-    _insert(cursor, [row_of(each, rule) for each in in_order if each.stored_xid is None])
-    _update(
-        cursor,
-        [
-            (each.session_id, each.stored_xid, *changing_values(each, rule))
-            for each in in_order
-            if each.stored_xid is not None
-        ],
-    )
+    # Both build a row when it is copied: lists of rows would leave the processor's cache before.
+    _insert(cursor, [each for each in in_order if each.stored_xid is None], rule)
+    _update(cursor, [each for each in in_order if each.stored_xid is not None], rule)
     for session in sessions:
         session.mark_stored(xid)
 
 
-def _insert(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
-    """Insert new sessions. rows: in the order of the ids, values of SESSION_COLUMNS."""
-    if rows:
-        with_closed_at = [(*row, None if row[-1] is None else NOW) for row in rows]
+def _insert(cursor: Cursor, sessions: Sequence[Session], rule: Rule) -> None:
+    """Insert new sessions. sessions: in the order of their ids."""
+    if sessions:
+        rows = (row_of(each, rule) for each in sessions)
+        with_closed_at = ((*row, None if row[-1] is None else NOW) for row in rows)
         try:
             copy(cursor, NEW_SESSIONS, with_closed_at)
         except UniqueViolation:
             raise SessionConflictError from None
 
 
-def _update(cursor: Cursor, rows: Sequence[tuple[object, ...]]) -> None:
-    """Update stored sessions. rows: in the order of the ids, values of stage_sessions."""
-    if rows:
+def _update(cursor: Cursor, sessions: Sequence[Session], rule: Rule) -> None:
+    """Update stored sessions. sessions: in the order of their ids."""
+    if sessions:
+        rows = (
+            (each.session_id, each.stored_xid, *changing_values(each, rule)) for each in sessions
+        )
         copy(cursor, "stage_sessions", rows)
         cursor.execute(UPDATE_UNCHANGED)
-        if cursor.rowcount != len(rows):
+        if cursor.rowcount != len(sessions):
             raise SessionConflictError
 
 
