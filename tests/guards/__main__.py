@@ -60,6 +60,7 @@ def _is_noticed(guard: Guard, project: Path) -> bool:
 
 def _run_test(guard: Guard, project: Path) -> subprocess.CompletedProcess[str]:
     options = ["-x", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
+    options += ["-m", "slow or not slow"]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, guard.test],
         cwd=project,
