@@ -103,6 +103,7 @@ class Loop:
             self._closer.close_sessions(stream.topic, self._assignment)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
+            self._finish(stream, self._storing)
             self._closer.close_all(stream.topic, self._assignment)
             self._drain.finish(stream.topic.name)
         else:

@@ -11,7 +11,10 @@ INTERVAL_SECONDS = 5.0
 
 
 class SessionCloser:
-    """Closes sessions every INTERVAL_SECONDS, and evicts them from the cache."""
+    """Closes sessions every INTERVAL_SECONDS, and evicts them from the cache.
+
+    Close sessions while no batch is being stored.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
