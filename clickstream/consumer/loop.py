@@ -162,7 +162,8 @@ class Loop:
     def start_over(self) -> None:
         """Forget everything that is not stored."""
         for thread in self._storing:
-            thread.discard()
+            if progress := thread.discard():
+                self._database.count(progress)
         self._assignment = None
         self._database.reset()
 
@@ -182,7 +183,7 @@ class Loop:
                     stream.offset_commits.commit(self._assignment.positions)
         except (FencedError, *OUTAGES) as error:
             logger.warning("the last batch will be read again: %s", first_line(error))
-        self._database.reset()
+        self.start_over()
 
 
 def parse(batch: Batch, database: Database, stream: Stream) -> ParsedBatch:

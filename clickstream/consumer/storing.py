@@ -82,12 +82,11 @@ class StoringThread:
         self._last_succeeded = True
         return progress
 
-    def discard(self) -> None:
-        """Wait for the batch that is being stored, and ignore its result."""
+    def discard(self) -> Progress | None:
+        """Wait for the batch that is being stored; return its progress, or None if it failed."""
         self._last_succeeded = False
-        if self._stored is not None:
-            wait([self._stored])
-            self._stored = self._batch = None
+        stored, self._stored, self._batch = self._stored, None, None
+        return stored.result() if stored and not stored.exception() else None
 
     def close(self) -> None:
         """Wait for the batch that is being stored, and end the thread; `finish` may follow."""

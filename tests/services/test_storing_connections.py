@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from signal import SIGTERM
 
 import pytest
 
@@ -19,8 +20,11 @@ from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import write_lock
 from clickstream.storage.positions import IncreasedEpochsError
+from tests.services import oracle
 from tests.services.batches import TOPIC
 from tests.services.databases import Query
+from tests.services.locks import COUNT_BLOCKED_CONSUMERS, LOCK_EVENTS, holding
+from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import StartScript
 from tests.services.waiting import eventually
 
@@ -83,6 +87,24 @@ def test_each_connection_is_used_every_few_seconds_also_while_no_records_come(
     ((connections, since),) = query(LAST_USES)
     assert connections == STORING_THREADS
     eventually(lambda: query(LAST_USES)[0][1] > since, seconds=30)
+
+
+def test_the_total_counts_what_one_connection_stored_while_the_other_one_failed(
+    environment: dict[str, str], settings: Settings, start_script: StartScript, query: Query
+) -> None:
+    for partition in range(3):
+        events = [event(f"visitor {partition}", second) for second in range(50)]
+        send(environment, events, partition)
+    with holding(settings, LOCK_EVENTS):
+        consumer = start_script("consumer.py", CONSUMER_BATCH_EVENTS="120")
+        eventually(lambda: query(COUNT_BLOCKED_CONSUMERS) == [(2,)])
+        query("SELECT pg_terminate_backend(owner_pid) FROM stream_positions WHERE partition = 0")
+        consumer.wait_for_output("trying again")
+    wait_until_read(query, 150)
+    consumer.send_signal(SIGTERM)
+    assert consumer.wait() == 0
+    assert "150 records: 150 stored\n" in consumer.output
+    oracle.check(environment)
 
 
 def test_two_connections_without_an_answer_are_one_warning(

@@ -154,13 +154,22 @@ def test_a_batch_that_could_not_be_stored_is_freed_without_the_garbage_collector
         gc.enable()
 
 
+def test_a_discarded_batch_that_was_stored_still_counts(
+    thread: StoringThread, store: Store
+) -> None:
+    store.may_end.set()
+    thread.start(BEFORE, BATCH)
+    assert thread.discard() == AFTER
+    assert thread.discard() is None
+
+
 def test_a_discarded_batch_is_waited_for_and_its_error_ignored(
     thread: StoringThread, store: Store
 ) -> None:
     store.error = OSError("disk full")
     store.may_end.set()
     thread.start(BEFORE, BATCH)
-    thread.discard()
+    assert thread.discard() is None
     assert thread.finish(no_heartbeat) is None
 
 
