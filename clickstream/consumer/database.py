@@ -83,19 +83,21 @@ class Database:
         is none.
         Raises UserError if the tables are of another version, if the stored sessions follow another
         rule, if records are read in another way, or if a consumer of another topic or group works
-        on this database; OtherClusterError if one of another Kafka cluster does.
+        on this database; OtherClusterError if one of another Kafka cluster does; FencedError if
+        another consumer or a command changed sessions before all partitions were acquired.
         """
         with self.transaction() as cursor:
             # A later upgrade changes the version of the rule, which each batch compares.
             schema_version.require(cursor)
             version = stored_rule.adopt(cursor, self.cache.rule)
         owned = self._acquire_shares(topic, beginning_offsets, member_id)
-        with self.transaction() as cursor:
-            # After `acquire`: from then on, a change of the reading fences these epochs.
-            stored_reading.adopt(cursor, self._reading)
-            is_only_owner = not positions.has_other_owners(cursor, topic.name, owned)
         assignment = Assignment(topic, owned, version, self._backends())
-        if not _is_cache_valid(assignment, before, is_only_owner):
+        with self.transaction() as cursor:
+            # A command may have changed sessions between the acquisitions.
+            others_write = transaction.check_assignment(cursor, assignment, owned)
+            # From now on, a change of the reading fences these epochs.
+            stored_reading.adopt(cursor, self._reading)
+        if not _is_cache_valid(assignment, before, is_only_owner=not others_write):
             self.cache.clear()
         return assignment
 
@@ -182,7 +184,9 @@ class Database:
             connection.close()
 
 
-def _is_cache_valid(assignment: Assignment, before: Assignment | None, is_only_owner: bool) -> bool:
+def _is_cache_valid(
+    assignment: Assignment, before: Assignment | None, *, is_only_owner: bool
+) -> bool:
     """Return True if nobody else can have changed what the cache has of an earlier assignment.
 
     One of several owners notices a change when it writes. The only owner does not compare the

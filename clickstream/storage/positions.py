@@ -404,8 +404,9 @@ def lock(
 ) -> bool:
     """Lock the rows of partitions until the transaction ends.
 
-    Return True if another consumer owns partitions, too. If none does, none can acquire one until
-    the transaction ends.
+    Return True if another consumer owns partitions, too, also one of another topic. If none does,
+    none can acquire one until the transaction ends. A consumer that has stopped is an owner until
+    another one acquires its partitions.
     epochs: of the partitions to lock, as acquired. owned: all partitions that this consumer owns.
     backends: see `Owner`. alone: keep all other batches out, too.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
@@ -430,16 +431,7 @@ def lock(
         )
     # If there is no other owner now, there was none above, and the ownership lock is held: what
     # removes an owner needs the write lock alone.
-    return has_other_owners(cursor, topic, owned)
-
-
-def has_other_owners(cursor: Cursor, topic: str, owned: Collection[int]) -> bool:
-    """Return True if another consumer owns a partition, also one of another topic.
-
-    owned: all partitions that this consumer owns. A consumer that has stopped is an owner until
-    another one acquires its partitions.
-    """
-    cursor.execute(SELECT_HAS_OTHER_OWNERS, {"topic": topic, "owned": list(owned)})
+    cursor.execute(SELECT_HAS_OTHER_OWNERS, values)
     return bool(only_row(cursor)[0])
 
 

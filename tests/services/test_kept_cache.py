@@ -3,6 +3,9 @@
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
+
+import pytest
 
 from clickstream.clients.postgres import Connection, connect
 from clickstream.clients.record_batch import Record
@@ -14,6 +17,7 @@ from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
 from clickstream.storage import positions, write_lock
+from clickstream.storage.positions import IncreasedEpochsError
 from tests.services.batches import DEFAULT_RULE, TOPIC, Batches, owner_on
 from tests.services.databases import Query
 from tests.services.oracle import check_sessions
@@ -51,6 +55,26 @@ def test_the_cache_is_kept_only_while_nobody_else_can_have_changed_its_sessions(
     assert len(database.cache) == 0, "a command may have changed sessions"
     store(database, assignment, 3)
     assert query("SELECT total_events FROM session_metrics") == [(4,)]
+    database.reset()
+
+
+def test_a_command_that_changes_sessions_while_partitions_are_acquired_is_noticed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection acquires its partitions in a transaction of its own."""
+    database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents())
+    assignment = store(database, database.acquire(TOPIC, {0: 0}, "a member"), 0)
+    acquire = positions.acquire
+
+    def acquire_and_change(*arguments: Any) -> Any:
+        owned = acquire(*arguments)
+        with database.transaction() as cursor:
+            write_lock.exclude_consumers(cursor)
+        return owned
+
+    monkeypatch.setattr(positions, "acquire", acquire_and_change)
+    with pytest.raises(IncreasedEpochsError):
+        database.acquire(TOPIC, {0: 0, 1: 0}, "a member", assignment)
     database.reset()
 
 
