@@ -427,7 +427,7 @@ def lock(
             raise IncreasedEpochsError(f"a command has increased the epochs of topic {topic}")
         raise FencedError(
             f"another consumer or a command has increased the epochs of topic {topic}: they are "
-            f"{stored}, not {dict(epochs)}"
+            f"{stored}, not {dict(sorted(epochs.items()))}"
         )
     # If there is no other owner now, there was none above, and the ownership lock is held: what
     # removes an owner needs the write lock alone.
