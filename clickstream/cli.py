@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TypeAlias
@@ -201,13 +202,29 @@ def start_logging(log_format: str) -> None:
         if log_format == "json"
         else _TextFormatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
     )
-    if log_format == "json":
-        sys.excepthook = _log_exception
+    sys.excepthook = partial(
+        _show_exception, _log_exception if log_format == "json" else sys.__excepthook__
+    )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("clickstream").setLevel(logging.INFO)
     # They log every attempt to connect; the scripts say once what is wrong.
     for library in ("kafka", "opensearch"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
+
+
+def _show_exception(
+    show: Callable[..., object],
+    kind: type[BaseException],
+    error: BaseException,
+    traceback: TracebackType | None,
+) -> None:
+    """Call `show`, unless the error is one that psycopg2 itself prints before it raises another.
+
+    It does so if PostgreSQL ends during COPY, and thus reports two errors.
+    """
+    is_printed = kind is SystemError and type(error.__cause__).__module__ == "psycopg2.errors"
+    if not is_printed:
+        show(kind, error, traceback)
 
 
 def _log_exception(

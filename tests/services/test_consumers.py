@@ -13,6 +13,7 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka.errors import KafkaError
 
 from clickstream.clients.kafka import connection_options
+from clickstream.clients.kafka_private import resume_join
 from clickstream.settings import Settings
 from clickstream.storage.write_lock import ACQUIRE_WRITE_LOCK
 from tests.services import oracle
@@ -240,11 +241,16 @@ def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
             **connection_options(settings),
         )
     ) as foreign:
-        eventually(lambda: foreign.poll(200) or foreign.assignment())
+
+        def is_member() -> bool:
+            resume_join(foreign)
+            return bool(foreign.poll(200) or foreign.assignment())
+
+        eventually(is_member)
         consumer = start_script("consumer.py", "--drain")
 
         def are_named() -> bool:
-            foreign.poll(200)  # else it would lose its partitions
+            assert is_member()  # without a poll it would lose its partitions
             held = sorted(partition.partition for partition in foreign.assignment())
             return f"partitions {held} of topic {settings.kafka_topic} are read by nobody" in (
                 consumer.output
