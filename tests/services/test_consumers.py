@@ -1,10 +1,13 @@
 """Several consumers in one group: the sessions stay exact if they join, leave, die or freeze."""
 
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from functools import partial
 from itertools import cycle
 from random import Random
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from threading import Event
 from typing import Any
 
 import psutil
@@ -225,37 +228,54 @@ def test_a_consumer_stopped_while_it_joins_does_not_block_the_next_one(
 
 
 @pytest.mark.long
+@contextmanager
+def foreign_member(settings: Settings) -> Iterator[Callable[[], list[int]]]:
+    """Run a member of the group that stores nothing; yield a function that returns its partitions.
+
+    Its thread polls all the time: Kafka removes a member that does not.
+    """
+    partitions: list[int] = []
+    stopped = Event()
+
+    def poll() -> None:
+        with closing(
+            KafkaConsumer(
+                settings.kafka_topic,
+                group_id=settings.kafka_group_id,
+                session_timeout_ms=6_000,
+                max_poll_interval_ms=10_000,
+                enable_auto_commit=False,
+                **connection_options(settings),
+            )
+        ) as member:
+            while not stopped.is_set():
+                resume_join(member)
+                member.poll(200)
+                partitions[:] = sorted(each.partition for each in member.assignment())
+
+    with ThreadPoolExecutor(1) as thread:
+        polling = thread.submit(poll)
+        try:
+            yield lambda: partitions
+        finally:
+            stopped.set()
+        polling.result()
+
+
 def test_partitions_of_a_foreign_member_of_the_group_count_as_lag_and_are_named(
     environment: dict[str, str], settings: Settings, start_script: StartScript
 ) -> None:
     """A drain waits for them, too."""
     for partition in range(3):
         send(environment, [event(f"v{partition}", n) for n in range(5)], partition)
-    with closing(
-        KafkaConsumer(
-            settings.kafka_topic,
-            group_id=settings.kafka_group_id,
-            session_timeout_ms=6_000,
-            max_poll_interval_ms=10_000,
-            enable_auto_commit=False,
-            **connection_options(settings),
-        )
-    ) as foreign:
-
-        def is_member() -> bool:
-            resume_join(foreign)
-            return bool(foreign.poll(200) or foreign.assignment())
-
-        eventually(is_member)
+    with foreign_member(settings) as partitions:
+        eventually(partitions)
         consumer = start_script("consumer.py", "--drain")
-
-        def are_named() -> bool:
-            assert is_member()  # without a poll it would lose its partitions
-            held = sorted(partition.partition for partition in foreign.assignment())
-            return f"partitions {held} of topic {settings.kafka_topic} are read by nobody" in (
-                consumer.output
+        eventually(
+            lambda: (
+                f"partitions {partitions()} of topic {settings.kafka_topic} are read by nobody"
+                in consumer.output
             )
-
-        eventually(are_named)
+        )
         assert consumer.is_running
     assert consumer.wait() == 0, "when the foreign member left, the rest is read"
