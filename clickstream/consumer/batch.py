@@ -18,6 +18,8 @@ from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
+# To store fewer records in one transaction takes less time than in several.
+LARGE_BATCH_RECORDS = 2_000
 # Records that are parsed between two pauses. Some of 1 MiB take a second each.
 RECORDS_PER_PAUSE = 5
 
@@ -34,12 +36,14 @@ class Batch:
     positions: Mapping[int, int]
     is_full: bool = False
 
-    def shares(self) -> list["Batch"]:
-        """Return the share of each storing thread; of a batch that is not full, the first has all.
+    @property
+    def is_large(self) -> bool:
+        """True if it is divided between the storing threads: it is full, or has many records."""
+        return self.is_full or sum(map(len, self.records.values())) >= LARGE_BATCH_RECORDS
 
-        To store few records in one transaction takes less time than in several.
-        """
-        if not self.is_full:
+    def shares(self) -> list["Batch"]:
+        """Return the share of each storing thread. The first one has all of a small batch."""
+        if not self.is_large:
             return [self]
         return [self._share(partitions) for partitions in divide(self.positions)]
 

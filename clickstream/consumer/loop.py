@@ -1,7 +1,7 @@
 """The consumer's loop: acquire partitions, read, store, close sessions, report.
 
 While a storing thread stores a batch, the loop reads the next one, which is stored as soon as the
-first one is committed. If that one is full, the consumer is behind: it divides the batch between
+first one is committed. If that one is large, the consumer is behind: it divides the batch between
 all storing threads. storing.py says which thread owns what.
 """
 
@@ -90,7 +90,7 @@ class Loop:
         if stream.has_new_assignment:
             self._acquire(stream)
         batch = self._read(stream)
-        is_behind = batch is not None and batch.is_full
+        is_behind = batch is not None and batch.is_large
         self._finish(stream, self._storing[:1] if is_behind else self._storing)
         if self._assignment is None or batch is None or stream.changed:
             return

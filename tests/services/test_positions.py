@@ -105,7 +105,7 @@ def test_a_consumer_frozen_in_a_batch_does_not_keep_others_from_their_partitions
 def test_a_consumer_frozen_in_a_batch_loses_all_its_connections_to_the_next_owner(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A batch that is not full is stored with one connection, which owns a part of it only."""
+    """A batch that is not large is stored with one connection, which owns a part of it only."""
     monkeypatch.setattr(positions, "ACQUIRE_LOCK_TIMEOUT", "0.1s")
     with (
         closing(connect(settings, application="test")) as storing,

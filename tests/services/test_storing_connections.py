@@ -70,7 +70,7 @@ def test_a_consumer_acquires_partitions_again_that_its_other_connection_owns(
 def test_a_command_that_increased_the_epochs_is_not_mistaken_for_another_owner(
     consumer: Database,
 ) -> None:
-    """A batch that is not full has partitions of both connections."""
+    """A batch that is not large has partitions of both connections."""
     assignment = consumer.acquire(TOPIC, {0: 0, 1: 0}, "a member")
     with consumer.transaction() as cursor:
         write_lock.exclude_consumers(cursor)

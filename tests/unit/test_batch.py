@@ -9,6 +9,7 @@ from uuid import UUID
 from clickstream.clients.unusable_value import UnusableValue
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import (
+    LARGE_BATCH_RECORDS,
     LATE_AFTER,
     Batch,
     EventTimes,
@@ -117,7 +118,7 @@ def test_an_event_too_far_ahead_of_the_given_time_is_rejected_as_such() -> None:
     assert (rejected.reason, rejected.is_too_far_ahead) == ("timestamp_out_of_range", False)
 
 
-def test_a_full_batch_is_divided_by_partitions_and_any_other_is_stored_as_one() -> None:
+def test_a_full_or_large_batch_is_divided_by_partitions_and_any_other_is_stored_as_one() -> None:
     """Each record and each position is in one share, also of partitions without records."""
     records: dict[int, list[Any]] = {n: [raw(0, b"{}", n)] for n in (2, 7, 4)}
     positions = {2: 1, 7: 1, 4: 1, 5: 9}
@@ -128,6 +129,9 @@ def test_a_full_batch_is_divided_by_partitions_and_any_other_is_stored_as_one() 
         Batch({2: records[2]}, {2: 1, 5: 9}),
         Batch({4: records[4], 7: records[7]}, {4: 1, 7: 1}),
     ]
+    many: Any = {2: [None] * (LARGE_BATCH_RECORDS - 1), 7: [None]}
+    assert len(Batch(many, positions).shares()) == 2
+    assert len(Batch({2: many[2]}, positions).shares()) == 1
     assert Batch({}, {0: 1}, is_full=True).shares() == [Batch({}, {0: 1}), Batch({}, {})]
 
 
