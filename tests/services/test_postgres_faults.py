@@ -23,7 +23,7 @@ from tests.services.databases import DISCONNECT_CONSUMERS, Query, query_of
 from tests.services.fault_proxy import fault_proxy
 from tests.services.locks import LOCK_SESSIONS, holding, wait_until_blocked
 from tests.services.own_server import OwnServer
-from tests.services.records import random_events, send_by_visitor, wait_until_read
+from tests.services.records import random_events, send, send_by_visitor, wait_until_read
 from tests.services.scripts import RunScript, Script, StartScript
 from tests.services.search_oracle import wait_until_equal
 from tests.services.standby import Standby
@@ -94,14 +94,15 @@ def test_statements_that_fail_at_random_are_an_outage_and_reject_nothing(
 def test_a_consumer_that_loses_a_deadlock_stores_its_batch_again(
     environment: dict[str, str], settings: Settings, start_script: StartScript, query: Query
 ) -> None:
+    """The records of one partition are stored by one thread: it alone can lose the deadlock."""
     events = random_events(1_000, visitors=30, seed=2)
     consumer = start_script("consumer.py", **SMALL_BATCHES)
-    send_by_visitor(environment, events[:500])
+    send(environment, events[:500])
     wait_until_read(query, 500)
     with closing(connect(settings, application="other")) as other, other.cursor() as cursor:
         cursor.execute("SET deadlock_timeout = '60s'")  # only the consumer looks for deadlocks
         cursor.execute(LOCK_SESSIONS)
-        send_by_visitor(environment, events[500:])
+        send(environment, events[500:])
         wait_until_blocked(query)
         cursor.execute("SELECT FROM stream_positions FOR UPDATE")
     wait_until_read(query, len(events))
