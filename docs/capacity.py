@@ -12,7 +12,7 @@ RATES = (100, 1_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 
 # Measured: CPU microseconds per event, of 100,000 visitors. Flink: the plain job with all metrics;
 # the job of flink/, which also looks for duplicates, needs more.
-CONSUMER_MICROSECONDS = 29
+CONSUMER_MICROSECONDS = 25
 POSTGRES_MICROSECONDS = 17
 FLINK_MICROSECONDS = 165
 # Measured: bytes per event, of simulated visitors, with indexes and the event's part of a session.
