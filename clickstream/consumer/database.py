@@ -104,16 +104,18 @@ class Database:
     def _acquire_shares(
         self, topic: TopicIdentity, beginning_offsets: Mapping[int, int], member_id: str
     ) -> dict[int, OwnedPartition]:
-        """Acquire each partition with the connection of the thread that stores it."""
+        """Acquire each partition with the connection of the thread that stores it.
+
+        A consumer without partitions is refused, too, if one of another topic works here.
+        """
         connections = [each.get() for each in self._connections]
         name = f"{socket.gethostname()}, process {os.getpid()}"
         owner = Owner(name, self._group, member_id, self._backends())
         owned: dict[int, OwnedPartition] = {}
         for connection, share in zip(connections, divide(beginning_offsets), strict=True):
-            if share:
-                beginnings = {partition: beginning_offsets[partition] for partition in share}
-                with self._watches.postgres.watching(connection):
-                    owned |= positions.acquire(connection, topic, owner, beginnings)
+            beginnings = {partition: beginning_offsets[partition] for partition in share}
+            with self._watches.postgres.watching(connection):
+                owned |= positions.acquire(connection, topic, owner, beginnings)
         return owned
 
     def _backends(self) -> list[int]:

@@ -15,13 +15,14 @@ from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.postgres_watch import PostgresWatch
 from clickstream.consumer.shares import STORING_THREADS
+from clickstream.errors import UserError
 from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
 from clickstream.signals import Stop
-from clickstream.storage import write_lock
-from clickstream.storage.positions import IncreasedEpochsError
+from clickstream.storage import positions, write_lock
+from clickstream.storage.positions import IncreasedEpochsError, TopicIdentity
 from tests.services import oracle
-from tests.services.batches import TOPIC
+from tests.services.batches import TOPIC, owner_on
 from tests.services.databases import Query
 from tests.services.locks import COUNT_BLOCKED_CONSUMERS, LOCK_EVENTS, holding
 from tests.services.records import event, send, wait_until_read
@@ -65,6 +66,17 @@ def test_a_consumer_acquires_partitions_again_that_its_other_connection_owns(
     before = query(OWNERS)
     consumer.acquire(TOPIC, {2: 0}, "a member")
     assert [row[2] for row in query(OWNERS)] == [before[0][2]] * 2
+
+
+def test_a_consumer_without_partitions_is_refused_while_one_of_another_topic_works(
+    consumer: Database, settings: Settings
+) -> None:
+    """Kafka gives it none if the other one, of the same group, does not know its topic."""
+    with closing(connect(settings, application="another consumer")) as other:
+        owner = owner_on(other, group=settings.kafka_group_id)
+        positions.acquire(other, TopicIdentity("b-topic", "b-topic-id"), owner, {0: 0})
+        with pytest.raises(UserError, match="stores topic 'b-topic'"):
+            consumer.acquire(TOPIC, {}, "a member")
 
 
 def test_a_command_that_increased_the_epochs_is_not_mistaken_for_another_owner(
