@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from clickstream.clients.postgres import Connection
+from clickstream.consumer.shares import STORING_THREADS
 from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage.query_rows import select_as
 
-# Two in consumer/database.py, one in consumer/user_agent_thread.py.
-CONSUMER_CONNECTIONS = 3
+# Those that store, in consumer/database.py, and one in consumer/user_agent_thread.py.
+CONSUMER_CONNECTIONS = STORING_THREADS + 1
 # indexer/leadership.py; each consumer has one, the leader or not.
 INDEXER_CONNECTIONS = 1
 # The report, which has two, the live view, and a command or a psql of an operator.
