@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 # Without records a line is logged once in this time.
 IDLE_INTERVAL_SECONDS = 60.0
-LIST_REJECTED = "python -m clickstream rejected list"
+LIST_REJECTED = "; list them with: python -m clickstream rejected list"
 
 
 class SearchBacklog(Protocol):
@@ -42,7 +42,7 @@ class ProgressLog:
     def log_total(self) -> None:
         """Log the number of all records by outcome: a warning if some were rejected."""
         level = logging.WARNING if self._total.rejected else logging.INFO
-        also = f": {LIST_REJECTED}" if self._total.rejected else ""
+        also = LIST_REJECTED if self._total.rejected else ""
         fields = self._total.log_fields()
         logger.log(level, "%s%s", self._total, also, extra={"fields": fields})
 
@@ -95,7 +95,7 @@ def _not_stored(counters: Counters) -> str:
 
 def _warn_of_rejected(counters: Counters) -> None:
     logger.warning(
-        "%d of %d %s rejected (%s): %s",
+        "%d of %d %s rejected (%s)%s",
         counters.rejected,
         counters.records,
         "record was" if counters.records == 1 else "records were",

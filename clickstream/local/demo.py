@@ -43,7 +43,7 @@ SEARCH_CHECK = (
 STOP_SECONDS = 5.0
 PAGE = Path("report-demo.html")
 NEXT_STEPS = """
-To continue with servers that keep running, run these, the last three each in its own terminal:
+To continue with servers that keep running, consumer and producer each in its own terminal:
   python -m clickstream stack up
   python consumer.py
   python producer.py

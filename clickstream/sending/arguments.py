@@ -67,6 +67,7 @@ FAULT_SHARES = {
 def parser() -> argparse.ArgumentParser:
     """Return the argument parser of producer.py."""
     made = argparse.ArgumentParser(
+        usage="%(prog)s [OPTION ...]",  # a list of all of them would hide an error below it
         description=HELP_INTRODUCTION,
         epilog=HELP_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

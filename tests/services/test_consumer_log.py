@@ -12,7 +12,7 @@ from tests.services.databases import Query
 from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
 
-LIST = ": python -m clickstream rejected list"
+LIST = "; list them with: python -m clickstream rejected list"
 NO_VISITOR = {"event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}
 BEFORE_ALL_YEARS = -(10**12)
 
