@@ -15,7 +15,7 @@ from bench.runs import Run, per_event
 from clickstream.clients.postgres import Cursor, connect
 from clickstream.settings import Settings
 
-BATCH_EVENTS = 10_000  # as the consumer's, by default
+BATCH_EVENTS = 10_000  # as many as a transaction of the consumer has, while it is behind
 COPY_BYTES = 1 << 20
 COLUMNS = """
     SELECT column_name FROM information_schema.columns
