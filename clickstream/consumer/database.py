@@ -46,7 +46,7 @@ class Watches:
 class Database:
     """A connection for each storing thread, with the session cache and the counters.
 
-    stop: after a request to stop, a PostgreSQL that does not answer is not waited for.
+    stop: after a request to stop, no command waits for a PostgreSQL that does not answer.
     new_user_agents: gets the user agents of stored events.
     now: returns the current time in UTC. clock: returns seconds; it never goes back.
     storing.py says which thread may do what.
@@ -106,7 +106,7 @@ class Database:
     ) -> dict[int, OwnedPartition]:
         """Acquire each partition with the connection of the thread that stores it.
 
-        A consumer without partitions is refused, too, if one of another topic works here.
+        Raises UserError, also without partitions, if a consumer of another topic works here.
         """
         connections = [each.get() for each in self._connections]
         name = f"{socket.gethostname()}, process {os.getpid()}"
@@ -171,9 +171,10 @@ class Database:
             yield cursor
 
     def use_connections(self) -> None:
-        """Use each connection: PostgreSQL could end an idle one, and it keeps its temporary tables.
+        """Run a statement on each connection; call it every few seconds.
 
-        Raises psycopg2.OperationalError if one has ended.
+        PostgreSQL could end an idle connection, and `get` drops temporary tables.
+        Raises psycopg2.OperationalError if a connection has ended.
         """
         for number in range(STORING_THREADS):
             with self.transaction(number) as cursor:

@@ -23,9 +23,8 @@ class PostgresWatch:
     """Watches the commands on each connection from a thread of its own.
 
     libpq waits for an answer without limit, in C code, where Python handles no signal. A server
-    that is frozen, or that waits for a lock, keeps the connection open.
-
-    Connections that wait at the same time are one warning.
+    that is frozen, or that waits for a lock, keeps the connection open. If several connections wait
+    at the same time, there is one warning.
 
     address: that of PostgreSQL. stop: ends the connection if there is no answer.
     """

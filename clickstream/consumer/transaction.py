@@ -54,8 +54,8 @@ def store(
     The batch may be stored beside another one of the same consumer, with the same cache, if the two
     have no partition and no visitor in common.
     After a deadlock, or if another consumer changes sessions of the same visitors at once, the
-    batch is stored again, and no other batch meanwhile. storage/session_table.py says why one of
-    the two consumers notices the conflict.
+    batch is stored again, alone. storage/session_table.py says why one of the two consumers notices
+    the conflict.
 
     now: the upper limit of watermarks.
     on_conflict: called before a batch is stored again because of another consumer.
@@ -102,7 +102,7 @@ def _store(
 ) -> dict[int, PartitionProgress]:
     """Store a parsed batch.
 
-    alone: keep other batches out meanwhile, so that SessionConflictError cannot be raised.
+    alone: store no other batch at the same time, so that SessionConflictError cannot be raised.
     """
     with connection, connection.cursor() as cursor:
         others_write = check_assignment(cursor, assignment, parsed.read.positions, alone=alone)
@@ -134,7 +134,7 @@ def check_assignment(
 
     Return True if other consumers may write sessions: they own partitions, too. If none does, none
     can acquire one until the transaction ends.
-    partitions: those to lock. alone: keep all other batches out, too.
+    partitions: those to lock. alone: no other batch is stored until the transaction ends.
     Raises FencedError if another consumer took over a partition or the session rule changed.
     """
     others_write = positions.lock(

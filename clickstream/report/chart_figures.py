@@ -162,7 +162,7 @@ SELECT_TRANSITIONS = """
     ORDER BY views DESC, from_path, to_path
     LIMIT %(transitions)s
 """
-# When the hour before the last stored record began.
+# The start of the hour before the last stored record.
 SELECT_INGEST_START = """
     SELECT max(last_record_at) - interval '1 hour' AS ingest_start FROM stream_positions
 """

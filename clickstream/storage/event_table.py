@@ -116,9 +116,9 @@ class Insertion:
 
     def stored_identity(self, key: Key) -> Identity | None:
         """Return the identity of the event with this key, or None if none is stored."""
-        place = bisect_left(self.new, key, key=key_of)
-        if place < len(self.new) and self.new[place].key == key:
-            return identity(self.new[place])
+        index = bisect_left(self.new, key, key=key_of)
+        if index < len(self.new) and self.new[index].key == key:
+            return identity(self.new[index])
         return self.stored_before.get(key)
 
 

@@ -1,7 +1,7 @@
 """Loading a stored session of many events without reading them all.
 
-Its row has the counts, and mostly all values of the arrays. What else the metrics are computed
-from is looked up in the events: the keys of first and last values, and values that are not shown.
+Its row has the counts, and mostly all values of the arrays. Only the keys of first and last values,
+and values that the row does not show, are looked up in the events.
 """
 
 from collections.abc import Collection, Iterable

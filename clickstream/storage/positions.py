@@ -47,9 +47,9 @@ ACQUIRE_PARTITIONS = """
     WHERE p.topic = %(topic)s AND p.partition = new.partition
     RETURNING p.partition, p.position, p.epoch, p.watermark
 """
-# Ends all connections of the partitions' owners, which may lock a partition with another one than
-# that which owns it, and those of other owners whose transaction has not heard from its client for
-# a while: a frozen consumer holds its locks past every timeout.
+# Ends all connections of the partitions' owners: an owner may lock a partition with any of them.
+# Also ends connections of other owners that have waited for their client in a transaction for a
+# while: a frozen consumer holds its locks past every timeout.
 TERMINATE_OWNERS = """
     SELECT pg_terminate_backend(pid)
     FROM (SELECT DISTINCT a.pid
@@ -408,7 +408,7 @@ def lock(
     none can acquire one until the transaction ends. A consumer that has stopped is an owner until
     another one acquires its partitions.
     epochs: of the partitions to lock, as acquired. owned: all partitions that this consumer owns.
-    backends: see `Owner`. alone: keep all other batches out, too.
+    backends: see `Owner`. alone: no other batch is stored until the transaction ends.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
     """
     values = {

@@ -11,8 +11,9 @@ measures make sure of that:
    before it, the visitor's last one. A session that grows keeps its row, or is a new session if its
    first event changes. So two transactions whose sessions would join or split each other both
    change one row in common: the one that is known as the session before, or as the last one.
-3. A visitor without sessions has no row in common. A transaction that stores the first session
-   checks before its commit, under a lock, that no other one has: of two, the second sees the first.
+3. A visitor without sessions has no row that both could change. A transaction that stores the first
+   session checks before its commit, under a lock, that no other one has: of two, the second sees
+   the first.
 
 The only owner of partitions leaves out 2 and 3: it stores two batches at once only if they have no
 visitor in common. Until its commit nobody else can acquire a partition (positions.lock), and
