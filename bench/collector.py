@@ -65,8 +65,8 @@ Serve = Callable[[int], None]
 class Measured(NamedTuple):
     """The figures of one server in one round.
 
-    rate: requests per second. cpu: of the server, microseconds per request. p50, p99: time of the
-    answer, ms.
+    rate: requests per second. cpu: CPU time of the server, microseconds per request. p50, p99: time
+    of the answer, ms.
     """
 
     rate: float

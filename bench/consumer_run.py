@@ -36,8 +36,8 @@ def drain(
 ) -> Run:
     """Run a consumer until the events of the topic are stored, and verify what it has stored.
 
-    settings: of an empty database. folder: the checkout whose scripts run. profile: see `measure`.
-    Raises UserError if a number or a session is wrong.
+    settings: they name an empty database. folder: the checkout whose scripts run. profile: see
+    `measure`. Raises UserError if a number or a session is wrong.
     """
     run(folder, settings, "create_schema.py")
     measured = measure(settings, visitors, events, folder=folder, profile=profile)

@@ -91,7 +91,7 @@ def _run(events: int, visitors: int) -> int:
 def measure_group(settings: Settings, visitors: int, events: int, number: int) -> GroupRun:
     """Run this many consumers until all is stored, and verify what they have stored.
 
-    settings: of an empty topic and an empty database; for the other numbers see `records`.
+    settings: they name an empty topic and an empty database; for the other numbers see `records`.
     Raises UserError if a number or a session is wrong.
     """
     run(PROJECT, settings, "create_schema.py")

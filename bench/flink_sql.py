@@ -42,8 +42,9 @@ def is_installed() -> bool:
 def drain(side: str, settings: Settings, visitors: int, events: int) -> Run:
     """Run a job until it has stored what is in the topic, and compare its sessions with ours.
 
-    The time is that between the first and the last row. side: of JOBS. settings: of a database in
-    which a consumer has stored the same topic. Raises UserError if there is a difference.
+    The time is that between the first and the last row. side: a name of JOBS. settings: they name a
+    database in which a consumer has stored the same topic. Raises UserError if there is a
+    difference.
     """
     with (
         closing(connect(settings, application="bench")) as connection,

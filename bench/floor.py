@@ -36,7 +36,8 @@ class PreparedBatch(NamedTuple):
 class Floor:
     """Stored rows as texts, which it stores again.
 
-    settings: of a database that a consumer has filled; its rows are replaced by the same rows.
+    settings: they name a database that a consumer has filled; its rows are replaced by the same
+    rows.
     """
 
     def __init__(self, settings: Settings, visitors: int) -> None:

@@ -78,7 +78,7 @@ def _empty_topic(servers: Settings, partitions: int) -> Iterator[Settings]:
 
 
 class Group:
-    """Consumers that run as processes. settings: of all."""
+    """Consumers that run as processes. settings: the same for all."""
 
     def __init__(self, settings: Settings) -> None:
         self.running: list[Script] = []

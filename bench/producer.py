@@ -58,7 +58,10 @@ Records = Iterable[OutgoingRecord | SimulatedEvent]
 
 
 class Turn(NamedTuple):
-    """One side in one round. seconds: until all is acknowledged. cpu: of this process, seconds."""
+    """One side in one round.
+
+    seconds: until all is acknowledged. cpu: CPU time of this process, seconds.
+    """
 
     seconds: float
     cpu: float

@@ -40,7 +40,7 @@ class Run:
 
 
 def per_event(seconds: Mapping[str, float], events: int) -> dict[str, float]:
-    """Return CPU times in microseconds per event. seconds: of all events, by process."""
+    """Return CPU times in microseconds per event. seconds: those of all events, by process."""
     return {name: each * MICRO / events for name, each in seconds.items()}
 
 

@@ -24,7 +24,7 @@ START_SECONDS = 60.0
 class Script:
     """A script that runs; its log is collected.
 
-    folder: of the checkout that it belongs to.
+    folder: the checkout that it belongs to.
     """
 
     def __init__(self, folder: Path, settings: Settings, *arguments: str) -> None:

@@ -62,8 +62,8 @@ VACUUM = "VACUUM (ANALYZE) clickstream_events, session_metrics"
 def store_past(settings: Settings, events: int) -> int:
     """Store events that end now, their sessions and the position, and return their number.
 
-    settings: of an empty database. events: rounded up to whole weeks of WEEK_EVENTS, if it is more
-    than one.
+    settings: they name an empty database. events: rounded up to whole weeks of WEEK_EVENTS, if it
+    is more than one.
     """
     week_events = min(events, WEEK_EVENTS)
     weeks = -(-events // week_events)

@@ -33,7 +33,7 @@ class Traffic:
     """The traffic of one side.
 
     truth: the file that the producer writes. events: number of different events.
-    event_ids: of all events, once `sending` has ended.
+    event_ids: the ids of all events, once `sending` has ended.
     """
 
     def __init__(self, settings: Settings, truth: Path, events: int) -> None:

@@ -78,7 +78,7 @@ class ListedRecord:
 
 @dataclass(frozen=True, slots=True)
 class ListedDocument:
-    """A document that OpenSearch refused. status: of HTTP."""
+    """A document that OpenSearch refused. status: its HTTP status code."""
 
     refused_at: datetime
     index_name: str

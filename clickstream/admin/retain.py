@@ -67,9 +67,9 @@ class RetainReport:
     """Numbers and times of what is removed; the names of the fields are those of the JSON.
 
     dry_run: True if it would be removed. kept_from: earlier events are not accepted.
-    removed_before: sessions that end earlier are removed. first_event, last_event: of these
-    sessions; None if there are none. bytes: about how much they and the rejected records take on
-    disk.
+    removed_before: sessions that end earlier are removed. first_event, last_event: times of the
+    first and last of their events; None if there are none. bytes: about how much they and the
+    rejected records take on disk.
     """
 
     dry_run: bool

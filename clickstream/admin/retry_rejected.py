@@ -56,7 +56,7 @@ MOVE_COUNTERS = """
 class RetriedRecord(NamedTuple):
     """A row of rejected_events. The first three fields are its key.
 
-    time: of the record in Kafka, or of its rejection if it has none there.
+    time: that of the record in Kafka, or of its rejection if it has none there.
     """
 
     topic_id: str
@@ -73,7 +73,7 @@ class RetriedRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RetriedChunk:
-    """The records of one transaction. names: of the fields, by EVENT_FIELDS."""
+    """The records of one transaction. names: names of fields, by EVENT_FIELDS."""
 
     records: Sequence[RetriedRecord]
     names: FieldNames

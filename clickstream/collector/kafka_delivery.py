@@ -25,7 +25,7 @@ IDLE_POLL_SECONDS = 1.0
 class _Request:
     """The records of one request that are not acknowledged yet.
 
-    error: of the first record that failed. answered: is done when no record is pending.
+    error: that of the first record that failed. answered: is done when no record is pending.
     """
 
     def __init__(self, records: int, loop: asyncio.AbstractEventLoop) -> None:

@@ -136,7 +136,7 @@ class Database:
     ) -> dict[int, PartitionProgress]:
         """Store a batch, and return the progress of each of its partitions.
 
-        number: of the storing thread, from 0.
+        number: number of the storing thread, from 0.
         Raises FencedError if another consumer took over.
         """
         connection = self._connections[number].get()

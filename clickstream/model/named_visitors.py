@@ -25,7 +25,7 @@ _BEGINS_LIKE_JSON = re.compile(r'\s*[{\["]').match
 def visitors_of(key: bytes | None, value: bytes | None, names: FieldNames) -> set[str]:
     """Return the visitors that can be read in key and value of a record.
 
-    names: of EVENT_FIELDS.
+    names: names of fields, by EVENT_FIELDS.
     """
     return visitors_of_key(key) | visitors_of_value(value, names)
 

@@ -204,8 +204,8 @@ def read_charts(
     """Read all figures of the charts.
 
     traffic: its buckets are those of the sessions and of the revenue over time. report_values: the
-    parameters of the report's statements. zone: of weekdays and hours. transitions: returns the
-    result of `read_transitions`, which takes as long as all others together.
+    parameters of the report's statements. zone: time zone of weekdays and hours. transitions:
+    returns the result of `read_transitions`, which takes as long as all others together.
     """
     values = {
         **report_values,

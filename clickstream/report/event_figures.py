@@ -122,8 +122,8 @@ SELECT_SALES_AND_REPAIRS = """
 class EventFigures:
     """Figures of all events.
 
-    repaired_revenue: of order lines with a repaired price or quantity. repairs: of all events, also
-    of those before the time asked for.
+    repaired_revenue: revenue of order lines with a repaired price or quantity. repairs: of all
+    events, also of those before the time asked for.
     """
 
     events: int

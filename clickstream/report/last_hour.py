@@ -56,8 +56,8 @@ class MinuteFigures:
 class HourFigures:
     """Events of the last MINUTES minutes.
 
-    start: of the first minute. events_per_minute: the last one is not over yet. event_types: the
-    most frequent ones, each with its number of events.
+    start: start of the first minute. events_per_minute: the last one is not over yet. event_types:
+    the most frequent ones, each with its number of events.
     """
 
     start: datetime

@@ -45,8 +45,8 @@ NO_BARS = " " * 4 + "#" * 5
 class View:
     """Content of the screen.
 
-    zone: of the times. figures: None before the first reading. problem: why newer figures cannot be
-    read, or None. draws_bars: False if the encoding lacks the characters.
+    zone: time zone of the times. figures: None before the first reading. problem: why newer figures
+    cannot be read, or None. draws_bars: False if the encoding lacks the characters.
     """
 
     database: str

@@ -228,7 +228,7 @@ class UserAgentFigures:
 
     without_bots: sessions without a known bot; None if there are only bots. unparsed_sessions:
     sessions whose user agent is not parsed yet; refresh_command parses it. bots: by bot_reason.
-    browsers, operating_systems, device_types: of parsed sessions without bots.
+    browsers, operating_systems, device_types: parsed sessions without bots.
     """
 
     all_sessions: TrafficFigures
@@ -262,8 +262,8 @@ class RepairFigures:
 class SuspectVisitor:
     """A user_id that may stand for many people, whose events are then merged into sessions.
 
-    share: of all events. is_placeholder: True if the id is a value such as "undefined", False if
-    the share alone is suspect.
+    share: share of all events. is_placeholder: True if the id is a value such as "undefined", False
+    if the share alone is suspect.
     """
 
     user_id: str

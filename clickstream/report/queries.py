@@ -123,8 +123,8 @@ SELECT_DEVICES_AND_COUNTRIES = """
 class FiguresBeside(NamedTuple):
     """The figures that the second connection reads, while the first one reads the others.
 
-    stored: see `read_stored`. sources: see `read_source_groups`. transitions: of the charts; none
-    if they were not asked for.
+    stored: see `read_stored`. sources: see `read_source_groups`. transitions: see
+    `read_transitions`; none if they were not asked for.
     """
 
     stored: Row
@@ -143,7 +143,7 @@ def read_report(
     """Read all figures in one snapshot.
 
     connection, second: two connections, not in autocommit. since: earliest time of events and
-    sessions, or how long before now. zone: of days and hours. charts: read these, too.
+    sessions, or how long before now. zone: time zone of days and hours. charts: read these, too.
     Raises UserError if tables are missing.
     """
     with snapshot(connection) as cursor:

@@ -48,7 +48,7 @@ SELECT_TRAFFIC = """
 
 
 class BucketRange(NamedTuple):
-    """A range of time in one bucket. number: of the bucket. end: not included."""
+    """A range of time in one bucket. number: number of the bucket. end: not included."""
 
     number: int
     start: datetime
@@ -61,7 +61,7 @@ def read_traffic(
     """Count events in about MOST_BUCKETS buckets at most, each as short as that allows.
 
     When the clocks of the zone are put forward, the hour that is skipped has empty buckets of its
-    own. overview: of the events from `since` on.
+    own. overview: totals of the events from `since` on.
     """
     if not overview.events:
         return TrafficOverTime(BUCKET_SECONDS[0], [], 0)

@@ -70,8 +70,8 @@ def send(producer: Any, topic: str, key: bytes | None, value: bytes | None) -> A
 def connect_producer(settings: Settings, **options: Any) -> Any:
     """Return a producer that waits for all replicas, or for as many as KAFKA_ACKS says.
 
-    options: of KafkaProducer; they replace those of the settings. Raises UserError if no broker
-    can be reached.
+    options: arguments of KafkaProducer; they replace those of the settings. Raises UserError if no
+    broker can be reached.
     """
     all_replicas = settings.kafka_acks == "all"
     try:

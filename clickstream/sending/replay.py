@@ -21,7 +21,10 @@ from clickstream.simulator.event_json import DUE_NOW, OutgoingRecord, microsecon
 
 @dataclass(slots=True)
 class _Rejections:
-    """The events that a consumer will reject for one reason. number, detail: of the first event."""
+    """The events that a consumer will reject for one reason.
+
+    number, detail: those of the first event.
+    """
 
     number: int
     detail: str

@@ -150,7 +150,7 @@ class Home(NamedTuple):
 class SimulatedVisitor(NamedTuple):
     """One visitor. clock_error: microseconds by which the visitor's clock is ahead.
 
-    account_id: of the account that the visitor logs in to; two devices of one person share it.
+    account_id: the account that the visitor logs in to; two devices of one person share it.
     measures_engagement: True if events tell how long the page was in use.
     """
 

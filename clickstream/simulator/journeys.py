@@ -61,7 +61,7 @@ class Journey(Protocol):
 class _SiteVisit:
     """Arrival, login and logout, shared by the profiles.
 
-    A login can fail and is then tried again. account_id: of the account that it opens.
+    A login can fail and is then tried again. account_id: the account that it opens.
     """
 
     __slots__ = ("_account_id", "_rng", "_url", "logged_in", "page_source")

@@ -41,7 +41,7 @@ class _Payload(NamedTuple):
 class _Session:
     """A session with the values that its metrics are computed from.
 
-    number: of the sessions of its visitor, from 1.
+    number: its number among the sessions of its visitor, from 1.
     """
 
     first: _Payload
@@ -148,7 +148,7 @@ def _count(values: set[str]) -> int:
 class TruthWriter:
     """Computes sessions from the events and writes the truth file, one session per line.
 
-    timeout: of the session rule, seconds. start_events, end_events: types that split sessions.
+    timeout: that of the session rule, seconds. start_events, end_events: types that split sessions.
     Sessions that no event can join any more go to a temporary file in the same folder; memory
     holds the open ones, and a number for each visitor. Raises UserError if the folder is not
     writable.

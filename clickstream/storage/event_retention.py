@@ -48,7 +48,7 @@ def read_kept_from(cursor: Cursor) -> datetime | None:
 def plan(cursor: Cursor, kept_from: datetime, timeout: timedelta) -> Retention:
     """Return the limits that keep the events from this time on; never earlier than those stored.
 
-    timeout: of the stored session rule.
+    timeout: that of the stored session rule.
     """
     stored = read(cursor)
     if stored is None:

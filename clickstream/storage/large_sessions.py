@@ -110,7 +110,7 @@ def _load(cursor: Cursor, version: RowVersion) -> Session | None:
 
 
 class _Loader:
-    """Reads the state of one session. row: of SELECT_SESSION."""
+    """Reads the state of one session. row: a row of SELECT_SESSION."""
 
     def __init__(self, cursor: Cursor, row: Row) -> None:
         self._cursor = cursor

@@ -137,7 +137,7 @@ def _remove_erased(
 ) -> list[Event | RecordOutcome]:
     """Return the records with REMOVED in place of the events of erased visitors.
 
-    keys: of the hashes of erased visitors.
+    keys: the keys of the hashes.
     """
     visitors = {each.user_id for each in records if isinstance(each, Event)}
     erased = erased_visitors.find(cursor, keys, visitors)
@@ -154,7 +154,7 @@ def _remove_rejections_of_erased(
 ) -> None:
     """Replace the outcomes of rejected records that name an erased visitor.
 
-    keys: of the hashes of erased visitors.
+    keys: the keys of the hashes.
     """
     named = {
         index: details.visitors_of(index)

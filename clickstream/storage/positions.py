@@ -369,7 +369,7 @@ def _report_loss(topic: TopicIdentity, stored: StoredPosition, beginning: int) -
 def _refuse_other_owner(cursor: Cursor, values: Mapping[str, Any]) -> None:
     """Raise an error if a consumer of another topic, Kafka cluster or group works here.
 
-    values: of the consumer that acquires partitions.
+    values: those of the consumer that acquires partitions.
     """
     cursor.execute(SELECT_OTHER_OWNER, values)
     other = cursor.fetchone()
@@ -407,8 +407,8 @@ def lock(
     Return True if another consumer owns partitions, too, also one of another topic. If none does,
     none can acquire one until the transaction ends. A consumer that has stopped is an owner until
     another one acquires its partitions.
-    epochs: of the partitions to lock, as acquired. owned: all partitions that this consumer owns.
-    backends: see `Owner`. alone: no other batch is stored until the transaction ends.
+    epochs: the acquired epochs of the partitions to lock. owned: all partitions that this consumer
+    owns. backends: see `Owner`. alone: no other batch is stored until the transaction ends.
     Raises FencedError if an epoch has changed since; IncreasedEpochsError if a command changed it.
     """
     values = {

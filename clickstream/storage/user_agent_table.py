@@ -38,7 +38,7 @@ PARSED_COLUMNS = ("browser", "browser_version", "os", "os_version", "device_type
 def insert(cursor: Cursor, parsed: Mapping[str, ParsedUserAgent], rules_version: str) -> None:
     """Insert those texts that are not stored yet.
 
-    parsed: what each text says. rules_version: of the rules by which it was parsed.
+    parsed: what each text says. rules_version: version of the rules by which it was parsed.
     """
     texts = sorted(parsed)  # two processes that insert in another order can deadlock
     columns = {name: [getattr(parsed[text], name) for text in texts] for name in PARSED_COLUMNS}

@@ -31,8 +31,8 @@ class TruthTotals:
 class TruthReader:
     """Reader of one truth file.
 
-    name: of the file, for errors. All methods raise UserError if it is not a complete truth file,
-    and OSError if it cannot be read.
+    name: name of the file, for errors. All methods raise UserError if it is not a complete truth
+    file, and OSError if it cannot be read.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:

@@ -18,7 +18,7 @@ from tests.services.search_servers import empty
 class Namespace:
     """Topic, database and indexes of a history, with names of their own.
 
-    servers: settings of the servers. folder: of the history.
+    servers: settings of the servers. folder: the history's own.
     """
 
     def __init__(self, schedule: Schedule, servers: Mapping[str, str], folder: Path) -> None:

@@ -35,7 +35,7 @@ class Action:
     """A disturbance, and when it comes.
 
     records: it comes when this many records are stored, and `seconds` after that.
-    point: of a KILL_AT. consumer: number of the consumer, counted modulo those that run.
+    point: the point of a KILL_AT. consumer: number of the consumer, counted modulo those that run.
     """
 
     kind: Kind
