@@ -8,7 +8,7 @@ from clickstream.errors import UserError
 from clickstream.settings import Settings
 from clickstream.storage.query_rows import select_as
 
-# Those that store, in consumer/database.py, and one in consumer/user_agent_thread.py.
+# Those of the storing threads, and one of consumer/user_agent_thread.py.
 CONSUMER_CONNECTIONS = STORING_THREADS + 1
 # indexer/leadership.py; each consumer has one, the leader or not.
 INDEXER_CONNECTIONS = 1

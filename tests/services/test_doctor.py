@@ -148,7 +148,7 @@ def test_invalid_settings_are_reported_before_anything_else(run_script: RunScrip
 # == PostgreSQL =================================================================================
 
 
-def test_a_stopped_postgres_and_one_started_again(own_postgres: OwnServer) -> None:
+def test_a_stopped_postgres_is_a_problem_until_it_is_started_again(own_postgres: OwnServer) -> None:
     settings = Settings.from_mapping(own_postgres.environment)
     assert not problems(postgres_checks.checks, settings)
     own_postgres.stop()
@@ -188,7 +188,7 @@ def test_each_wrong_postgres_setting_is_named(
     assert words in found.text
 
 
-def test_another_kind_of_server_at_the_postgres_port(settings: Settings) -> None:
+def test_another_kind_of_server_at_the_postgres_port_is_recognised(settings: Settings) -> None:
     (broker,) = endpoints(settings.kafka_bootstrap_servers)
     other = replace(
         settings, postgres_host=broker.host, postgres_port=broker.port, postgres_sslmode="prefer"
@@ -197,7 +197,7 @@ def test_another_kind_of_server_at_the_postgres_port(settings: Settings) -> None
     assert (found.name, "is not PostgreSQL" in found.text) == ("TLS", True)
 
 
-def test_a_database_without_the_tables(settings: Settings) -> None:
+def test_missing_tables_name_the_command_that_creates_them(settings: Settings) -> None:
     schema.drop(settings)
     found = problem(postgres_checks.checks, settings)
     assert found.name == "tables"
@@ -209,14 +209,16 @@ def test_a_missing_table_is_named(settings: Settings, query: Query) -> None:
     assert "session_changes" in problem(postgres_checks.checks, settings).text
 
 
-def test_tables_of_another_version(settings: Settings, query: Query) -> None:
+def test_tables_of_another_version_say_what_has_to_be_upgraded(
+    settings: Settings, query: Query
+) -> None:
     query("INSERT INTO schema_version (version) VALUES (%s)", [SCHEMA_VERSION + 1])
     assert "newer version of the program" in problem(postgres_checks.checks, settings).text
     query("DELETE FROM schema_version")
     assert "create_schema.py" in problem(postgres_checks.checks, settings).text
 
 
-def test_records_that_retention_removed_unread(
+def test_records_that_retention_removed_unread_are_counted(
     settings: Settings, admin: KafkaAdminClient, query: Query
 ) -> None:
     """The local broker removes none, so the position is one before its first record."""
@@ -230,7 +232,9 @@ def test_records_that_retention_removed_unread(
     assert "(partition 1: offsets -7 to -1); the consumer continues after them" in unread.text
 
 
-def test_a_session_rule_that_differs_from_the_stored_one(settings: Settings, query: Query) -> None:
+def test_a_session_rule_that_differs_from_the_stored_one_is_a_problem(
+    settings: Settings, query: Query
+) -> None:
     assert findings(postgres_checks.checks, settings)["session rule"].text == "none stored yet"
     query(
         "INSERT INTO session_rule"
@@ -245,7 +249,7 @@ def test_a_session_rule_that_differs_from_the_stored_one(settings: Settings, que
     assert "--rebuild-sessions" in found.text
 
 
-def test_a_read_only_database(settings: Settings, query: Query) -> None:
+def test_a_read_only_database_is_a_problem(settings: Settings, query: Query) -> None:
     query(f'ALTER DATABASE "{settings.postgres_database}" SET default_transaction_read_only = on')
     found = problem(postgres_checks.checks, settings)
     assert (found.name, "is read-only" in found.text) == ("credentials", True)
@@ -275,7 +279,7 @@ def verified(settings: Settings, port: int, authority: Authority, folder: Path) 
     )
 
 
-def test_postgres_with_verified_tls(
+def test_postgres_with_verified_tls_has_no_problem(
     settings: Settings, postgres_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     port = postgres_proxy(authority.issue("server", hosts=("localhost",), days=100))
@@ -313,7 +317,7 @@ SERVER_CASES = list(server_certificates(Authority("names only")))
 
 
 @pytest.mark.parametrize("case", SERVER_CASES)
-def test_a_postgres_certificate_that_must_be_refused(
+def test_a_postgres_certificate_is_refused_with_the_reason(
     case: str, settings: Settings, postgres_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     pair, words = server_certificates(authority)[case]
@@ -335,7 +339,7 @@ def test_a_postgres_certificate_that_must_be_refused(
         ("localhost:x", "name", "not a host and a port"),
     ],
 )
-def test_malformed_and_unknown_kafka_servers(
+def test_malformed_and_unknown_kafka_servers_are_named(
     listed: str, name: str, words: str, settings: Settings
 ) -> None:
     found = problem(kafka_checks.checks, replace(settings, kafka_bootstrap_servers=listed))
@@ -343,7 +347,7 @@ def test_malformed_and_unknown_kafka_servers(
     assert words in found.text
 
 
-def test_a_stopped_broker(own_broker: OwnServer) -> None:
+def test_a_stopped_broker_is_a_problem(own_broker: OwnServer) -> None:
     settings = Settings.from_mapping(own_broker.environment)
     setup.apply_topic(settings)
     assert not problems(kafka_checks.checks, settings)
@@ -361,7 +365,9 @@ def test_the_number_of_partitions_is_reported(settings: Settings, partitions: in
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
-def test_another_kind_of_server_at_the_kafka_port(protocol: str, settings: Settings) -> None:
+def test_another_kind_of_server_at_the_kafka_port_is_recognised(
+    protocol: str, settings: Settings
+) -> None:
     other = f"{settings.postgres_host}:{settings.postgres_port}"
     found = problem(
         kafka_checks.checks,
@@ -396,7 +402,9 @@ def guarded_broker(tmp_path: Path) -> Iterator[Settings]:
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
-def test_a_user_that_the_broker_refuses(mechanism: str, guarded_broker: Settings) -> None:
+def test_a_user_that_the_broker_refuses_is_a_problem_of_the_credentials(
+    mechanism: str, guarded_broker: Settings
+) -> None:
     found = problem(kafka_checks.checks, replace(guarded_broker, kafka_sasl_mechanism=mechanism))
     assert found.name == "credentials"
     assert "refuses KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in found.text
@@ -434,7 +442,7 @@ def at_port(settings: Settings, port: int) -> Settings:
     return replace(settings, kafka_bootstrap_servers=f"localhost:{port}")
 
 
-def test_a_client_certificate_that_is_accepted(
+def test_a_client_certificate_is_accepted_if_the_broker_accepts_it(
     settings: Settings,
     kafka_proxy: StartProxy,
     authority: Authority,
@@ -464,7 +472,7 @@ def as_text(settings: Settings) -> Settings:
     )
 
 
-def test_client_certificates_as_text(
+def test_client_certificates_as_text_are_checked_like_files(
     settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
@@ -489,7 +497,7 @@ def test_a_problem_of_a_certificate_as_text_names_its_setting(
 
 
 @pytest.mark.parametrize("case", SERVER_CASES)
-def test_a_broker_certificate_that_must_be_refused(
+def test_a_broker_certificate_is_refused_with_the_reason(
     case: str, settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     pair, words = server_certificates(authority)[case]
@@ -499,7 +507,7 @@ def test_a_broker_certificate_that_must_be_refused(
     assert words in found.text
 
 
-def test_a_client_certificate_of_another_project(
+def test_a_client_certificate_of_another_project_is_a_problem_of_the_credentials(
     settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
@@ -511,7 +519,7 @@ def test_a_client_certificate_of_another_project(
     assert "refuses the client certificate" in found.text
 
 
-def test_a_missing_client_certificate(
+def test_a_missing_client_certificate_names_the_settings(
     settings: Settings, kafka_proxy: StartProxy, authority: Authority, tmp_path: Path
 ) -> None:
     port = kafka_proxy(authority.issue("server", hosts=("localhost",)), authority.certificate)
@@ -522,7 +530,7 @@ def test_a_missing_client_certificate(
     assert "KAFKA_SSL_CERTFILE" in found.text
 
 
-def test_plaintext_to_a_tls_port(
+def test_plaintext_to_a_tls_port_names_the_protocol_to_set(
     settings: Settings, kafka_proxy: StartProxy, authority: Authority
 ) -> None:
     port = kafka_proxy(authority.issue("server", hosts=("localhost",)))
@@ -561,7 +569,7 @@ def test_each_kafka_file_that_is_missing_or_not_pem_is_named(
     assert f"{path} of {setting.upper()}" in found.text
 
 
-def test_a_key_that_does_not_belong_to_the_certificate(
+def test_a_key_that_does_not_belong_to_the_certificate_is_a_problem(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = Pair(authority.issue("clickstream").certificate, authority.issue("other").key)
@@ -569,7 +577,7 @@ def test_a_key_that_does_not_belong_to_the_certificate(
     assert "do not belong together" in found.text
 
 
-def test_an_expired_client_certificate(
+def test_an_expired_client_certificate_is_a_problem(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     pair = authority.issue("clickstream", begins=-900)
@@ -587,7 +595,7 @@ def test_a_renewal_is_due_30_days_before_the_client_certificate_expires(
     assert found["name"].status is CheckStatus.OK, "the checks after it run nevertheless"
 
 
-def test_a_key_that_other_users_can_read(
+def test_a_key_that_other_users_can_read_names_the_command_that_protects_it(
     settings: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     client = with_client(settings, tmp_path, authority, authority.issue("clickstream"))
@@ -635,13 +643,15 @@ def with_password(settings: Settings, port: int, password: str = "right") -> Set
     )
 
 
-def test_opensearch_without_a_problem(searching: Settings, guarded: StartProxy) -> None:
+def test_opensearch_has_no_problem_with_and_without_a_password(
+    searching: Settings, guarded: StartProxy
+) -> None:
     assert not problems(opensearch_checks.checks, searching)
     assert not problems(opensearch_checks.checks, with_password(searching, guarded()))
 
 
 @pytest.mark.parametrize("password", ["wrong", ""])
-def test_a_wrong_opensearch_password(
+def test_a_wrong_opensearch_password_names_its_setting(
     password: str, searching: Settings, guarded: StartProxy
 ) -> None:
     found = problem(opensearch_checks.checks, with_password(searching, guarded(), password))
@@ -650,7 +660,7 @@ def test_a_wrong_opensearch_password(
 
 
 @pytest.mark.parametrize("name", [*NAMES.patterns, NAMES.state])
-def test_indexes_that_the_user_may_not_read(
+def test_indexes_that_the_user_may_not_read_are_named(
     name: str, searching: Settings, guarded: StartProxy
 ) -> None:
     found = findings(
@@ -661,13 +671,15 @@ def test_indexes_that_the_user_may_not_read(
     assert found["templates"].status is CheckStatus.OK
 
 
-def test_templates_that_the_user_may_not_see(searching: Settings, guarded: StartProxy) -> None:
+def test_templates_that_the_user_may_not_see_are_a_problem(
+    searching: Settings, guarded: StartProxy
+) -> None:
     found = findings(opensearch_checks.checks, with_password(searching, guarded("_index_template")))
     assert found["templates"].status is CheckStatus.PROBLEM
     assert "administrator" in found["templates"].text
 
 
-def test_missing_templates(search: dict[str, str]) -> None:
+def test_missing_templates_name_the_command_that_creates_them(search: dict[str, str]) -> None:
     settings = Settings.from_mapping(search)
     found = findings(opensearch_checks.checks, settings)["templates"]
     assert (found.status, "create_schema.py" in found.text) == (CheckStatus.PROBLEM, True)
@@ -675,17 +687,17 @@ def test_missing_templates(search: dict[str, str]) -> None:
     assert not problems(opensearch_checks.checks, settings)
 
 
-def test_an_opensearch_host_that_cannot_be_resolved(searching: Settings) -> None:
+def test_an_opensearch_host_that_cannot_be_resolved_names_its_setting(searching: Settings) -> None:
     found = problem(opensearch_checks.checks, replace(searching, opensearch_host="nowhere.invalid"))
     assert (found.name, "OPENSEARCH_HOST" in found.text) == ("name", True)
 
 
-def test_opensearch_without_tls_although_tls_is_set(searching: Settings) -> None:
+def test_opensearch_without_tls_is_a_problem_if_tls_is_set(searching: Settings) -> None:
     found = problem(opensearch_checks.checks, replace(searching, opensearch_use_ssl=True))
     assert (found.name, "does not answer in TLS" in found.text) == ("TLS", True)
 
 
-def test_another_kind_of_server_at_the_opensearch_port(searching: Settings) -> None:
+def test_another_kind_of_server_at_the_opensearch_port_is_recognised(searching: Settings) -> None:
     other = replace(
         searching, opensearch_host=searching.postgres_host, opensearch_port=searching.postgres_port
     )
@@ -693,7 +705,7 @@ def test_another_kind_of_server_at_the_opensearch_port(searching: Settings) -> N
 
 
 @pytest.mark.parametrize("case", ["good", *SERVER_CASES])
-def test_an_opensearch_certificate(
+def test_an_opensearch_certificate_is_accepted_or_refused_with_the_reason(
     case: str, searching: Settings, authority: Authority, tmp_path: Path
 ) -> None:
     good = authority.issue("server", hosts=("localhost",))
@@ -715,6 +727,6 @@ def test_an_opensearch_certificate(
     assert all(words in finding.text for finding in found)
 
 
-def test_a_missing_opensearch_ca_file(searching: Settings) -> None:
+def test_a_missing_opensearch_ca_file_is_named(searching: Settings) -> None:
     changed = replace(searching, opensearch_use_ssl=True, opensearch_cafile="none.pem")
     assert "none.pem of OPENSEARCH_CAFILE" in problem(opensearch_checks.checks, changed).text
