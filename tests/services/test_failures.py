@@ -231,7 +231,7 @@ def test_partitions_added_while_the_consumer_runs_are_read_from_their_beginnings
 
 
 @pytest.mark.parametrize("consumer_runs", [False, True])
-def test_the_number_of_records_that_retention_removed_unread_is_said(
+def test_the_number_of_records_that_retention_removed_unread_is_reported(
     consumer_runs: bool,
     environment: dict[str, str],
     admin: KafkaAdminClient,
