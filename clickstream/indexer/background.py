@@ -10,7 +10,8 @@ import psycopg2
 
 from clickstream.backoff import Backoff
 from clickstream.clients.addresses import opensearch_address
-from clickstream.errors import UserError, first_line
+from clickstream.clients.postgres import connection_failure
+from clickstream.errors import UserError
 from clickstream.indexer.backlog import stuck_error, wait_until_indexed
 from clickstream.indexer.checkpoint import CheckpointLostError
 from clickstream.indexer.indexer import INDEXER_ERRORS, Indexer
@@ -121,7 +122,7 @@ class BackgroundIndexer:
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, psycopg2.Error):
-            return f"the search index waits for PostgreSQL ({first_line(error)})"
+            return f"the search index waits for PostgreSQL ({connection_failure(error)})"
         address = opensearch_address(self._settings)
         if isinstance(error, ForeignIndexError):
             return describe_refusal(address, error)

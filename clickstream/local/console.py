@@ -88,7 +88,7 @@ def print_client_lines(folder: Path) -> None:
 
 
 def reset(arguments: argparse.Namespace) -> int:
-    """Delete all data, after a question, and print what was deleted."""
+    """Delete all data, after a question, and start the running servers again."""
     if arguments.orphaned:
         return _delete_orphaned(arguments)
     folder = FOLDER.resolve()
@@ -96,6 +96,7 @@ def reset(arguments: argparse.Namespace) -> int:
     if not _may_delete(found, arguments):
         return cli.FAILED if found else cli.DONE
     running = stack.reset(folder)
+    print("Deleted.")
     if running:
         _create_tables_and_topic(stack.environment(folder))
         print(f"Running again, empty: {', '.join(running)}.")
@@ -108,6 +109,7 @@ def _delete_orphaned(arguments: argparse.Namespace) -> int:
         return cli.FAILED if orphaned else cli.DONE
     for folder, stack_folder in orphaned.items():
         remove_orphaned_folder(folder, stack_folder)
+    print("Deleted.")
     return cli.DONE
 
 

@@ -1,7 +1,5 @@
 """`python -m clickstream doctor` names each problem and says what to do about it.
 
-A test is named after its problem: a stopped server, a wrong credential, a missing file.
-
 The servers of the tests have neither TLS nor passwords; proxies in front of them add both.
 """
 

@@ -87,7 +87,7 @@ def test_reset_restarts_running_servers_empty_and_deletes_the_data_of_stopped_on
     assert clone.count_events() == 0
 
     clone.done("down")
-    clone.done("reset", "--yes")
+    assert clone.done("reset", "--yes").endswith("\nDeleted.\n")
     assert stack.contents(clone.stack) == []
 
 
