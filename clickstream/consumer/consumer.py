@@ -135,7 +135,7 @@ class Consumer:
     def _start_over(self) -> None:
         """Forget everything but the membership of the group."""
         self._health.is_ready = False
-        self._loop.start_over()
+        self._loop.start_over(self._stream)
         if self._stream is not None:
             self._stream.mark_changed()
 

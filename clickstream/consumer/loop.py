@@ -7,10 +7,11 @@ all storing threads. storing.py says which thread owns what.
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
-from kafka.errors import LogTruncationError, OffsetOutOfRangeError
+from kafka.errors import KafkaError, LogTruncationError, OffsetOutOfRangeError
 
 from clickstream.clients.postgres import Cursor
 from clickstream.consumer.assignment import Assignment
@@ -159,10 +160,13 @@ class Loop:
                 self._assignment = self._assignment.advance(progress)
                 self._database.count(progress)
 
-    def start_over(self) -> None:
-        """Forget everything that is not stored."""
+    def start_over(self, stream: Stream | None) -> None:
+        """Forget everything that is not stored.
+
+        stream: to stay a member of the group until no batch is being stored; None before the join.
+        """
         for thread in self._storing:
-            if progress := thread.discard():
+            if progress := thread.discard(partial(try_heartbeat, stream)):
                 self._database.count(progress)
         self._assignment = None
         self._database.reset()
@@ -183,7 +187,7 @@ class Loop:
                     stream.offset_commits.commit(self._assignment.positions)
         except (FencedError, *OUTAGES) as error:
             logger.warning("the last batch will be read again: %s", first_line(error))
-        self.start_over()
+        self.start_over(stream)
 
 
 def parse(batch: Batch, database: Database, stream: Stream) -> ParsedBatch:
@@ -196,3 +200,10 @@ def parse(batch: Batch, database: Database, stream: Stream) -> ParsedBatch:
             interval.restart()
 
     return database.parse(batch, pause)
+
+
+def try_heartbeat(stream: Stream | None) -> None:
+    """Stay a member of the group, if it was joined and Kafka can be reached."""
+    if stream is not None:
+        with suppress(KafkaError):
+            stream.heartbeat()

@@ -39,12 +39,12 @@ class StoringThread:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         self._stored: Future[Progress] | None = None
         self._batch: ParsedBatch | None = None
-        self._last_succeeded = False
+        self._last_failed = False
 
     @property
     def is_healthy(self) -> bool:
-        """True if the last batch was stored, or if there is none to store."""
-        return self._stored is None or self._last_succeeded
+        """True if the last batch did not fail, or if there is none to store."""
+        return self._stored is None or not self._last_failed
 
     def is_free_within(self, seconds: float) -> bool:
         """Wait up to this many seconds until a batch can be stored; return True if one can."""
@@ -69,24 +69,29 @@ class StoringThread:
         Return None if no batch is being stored; raise what storing it raised.
         heartbeat: called every HEARTBEAT_SECONDS.
         """
+        stored = self._wait(heartbeat)
+        try:
+            return stored.result() if stored else None
+        finally:
+            del stored  # else an error and this frame refer to each other, and keep the batch
+
+    def discard(self, heartbeat: Callable[[], object]) -> Progress | None:
+        """Wait for the batch that is being stored; return its progress, or None if it failed.
+
+        heartbeat: called every HEARTBEAT_SECONDS.
+        """
+        stored = self._wait(heartbeat)
+        return stored.result() if stored and not stored.exception() else None
+
+    def _wait(self, heartbeat: Callable[[], object]) -> Future[Progress] | None:
+        """Wait for the batch that is being stored, and return its end; None if there is none."""
         if self._stored is None:
             return None
         while not wait([self._stored], HEARTBEAT_SECONDS).done:
             heartbeat()
-        stored, self._stored = self._stored, None
-        self._batch = None
-        try:
-            progress = stored.result()
-        finally:
-            del stored  # else an error and this frame refer to each other, and keep the batch
-        self._last_succeeded = True
-        return progress
-
-    def discard(self) -> Progress | None:
-        """Wait for the batch that is being stored; return its progress, or None if it failed."""
-        self._last_succeeded = False
         stored, self._stored, self._batch = self._stored, None, None
-        return stored.result() if stored and not stored.exception() else None
+        self._last_failed = stored.exception() is not None
+        return stored
 
     def close(self) -> None:
         """Wait for the batch that is being stored, and end the thread; `finish` may follow."""

@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from threading import Event
 
@@ -86,7 +86,7 @@ def test_it_delays_a_batch_with_the_same_partition_or_visitor_until_its_own_is_s
     assert thread.finish(no_heartbeat) == AFTER
     assert not any(thread.delays(each) for each in same)
     thread.start(BEFORE, batch(0, "v"))
-    thread.discard()
+    thread.discard(no_heartbeat)
     assert not any(thread.delays(each) for each in same)
 
 
@@ -105,8 +105,12 @@ def test_it_is_free_when_the_interval_since_the_last_start_is_over(store: Store)
         assert thread.is_free_within(0)
 
 
-def test_heartbeats_are_sent_while_a_batch_is_being_stored(
-    thread: StoringThread, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("end", [StoringThread.finish, StoringThread.discard])
+def test_heartbeats_are_sent_while_a_batch_is_waited_for(
+    end: Callable[[StoringThread, Callable[[], object]], Progress | None],
+    thread: StoringThread,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(storing, "HEARTBEAT_SECONDS", 0.01)
     sent: list[int] = []
@@ -117,7 +121,7 @@ def test_heartbeats_are_sent_while_a_batch_is_being_stored(
             store.may_end.set()
 
     thread.start(BEFORE, BATCH)
-    assert thread.finish(heartbeat) == AFTER
+    assert end(thread, heartbeat) == AFTER
     assert len(sent) >= 3
 
 
@@ -159,8 +163,8 @@ def test_a_discarded_batch_that_was_stored_still_counts(
 ) -> None:
     store.may_end.set()
     thread.start(BEFORE, BATCH)
-    assert thread.discard() == AFTER
-    assert thread.discard() is None
+    assert thread.discard(no_heartbeat) == AFTER
+    assert thread.discard(no_heartbeat) is None
 
 
 def test_a_discarded_batch_is_waited_for_and_its_error_ignored(
@@ -169,23 +173,32 @@ def test_a_discarded_batch_is_waited_for_and_its_error_ignored(
     store.error = OSError("disk full")
     store.may_end.set()
     thread.start(BEFORE, BATCH)
-    assert thread.discard() is None
+    assert thread.discard(no_heartbeat) is None
     assert thread.finish(no_heartbeat) is None
 
 
-def test_it_is_healthy_again_when_a_batch_was_stored_after_a_failure(
-    thread: StoringThread, store: Store
+@pytest.mark.parametrize("end", [StoringThread.finish, StoringThread.discard])
+def test_it_is_unhealthy_only_from_a_failure_until_a_batch_was_stored(
+    end: Callable[[StoringThread, Callable[[], object]], Progress | None],
+    thread: StoringThread,
+    store: Store,
 ) -> None:
-    assert thread.is_healthy
+    """The second thread may store its first batch hours after the first thread."""
     store.may_end.set()
     thread.start(BEFORE, BATCH)
-    assert not thread.is_healthy
-    thread.finish(no_heartbeat)
+    assert thread.is_healthy
+    end(thread, no_heartbeat)
+    store.error = OSError("disk full")
     thread.start(BEFORE, BATCH)
     assert thread.is_healthy
-    thread.discard()
+    with suppress(OSError):
+        end(thread, no_heartbeat)
+    store.error = None
     thread.start(BEFORE, BATCH)
     assert not thread.is_healthy
+    end(thread, no_heartbeat)
+    thread.start(BEFORE, BATCH)
+    assert thread.is_healthy
 
 
 def test_a_closed_thread_still_gives_the_result_of_its_last_batch(
