@@ -127,6 +127,10 @@ class Consumer:
         self._failures += 1
         seconds = self._backoff.seconds(self._failures)
         outage = describe_outage(error, self._settings)
+        if self._stop.requested:
+            logger.warning("%s; stopping", outage)
+            self._start_over()
+            return
         help_ = f"; {WAYS_OUT}" if self._failures == 1 else ""
         logger.warning("%s; trying again in %.1f s%s", outage, seconds, help_)
         self._start_over()
