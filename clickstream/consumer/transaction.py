@@ -86,7 +86,7 @@ def _try_twice(
     except SessionConflictError:
         on_conflict(parsed)
     except errors.DeadlockDetected as error:
-        logger.warning("PostgreSQL: %s; storing the batch again", first_line(error))
+        logger.info("PostgreSQL: %s; storing the batch again", first_line(error))
     cache.drop(event.user_id for event in parsed.events())
     return attempt(alone=True)
 
