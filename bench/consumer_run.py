@@ -19,10 +19,12 @@ RECORDS_STORED = "SELECT coalesce(sum(records), 0)::bigint FROM stream_positions
 UPDATES = """
     SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'session_metrics'
 """
+# The tables of release 0.2.0, which --against can name, have no column removed.
 COUNTS = """
-    SELECT sum(records), sum(duplicates + rejected + removed),
+    SELECT sum(records),
+           sum(duplicates + rejected + coalesce(to_jsonb(p) ->> 'removed', '0')::bigint)::bigint,
            (SELECT count(*) FROM clickstream_events)
-    FROM stream_positions
+    FROM stream_positions p
 """
 
 
