@@ -104,7 +104,7 @@ def measure_group(settings: Settings, visitors: int, events: int, number: int) -
             resources.enter_context(running(PROJECT, settings, "consumer.py"))
             for _ in range(number)
         ]
-        while len(left := _left(connection, sent)) < number:
+        while not _own_all(left := _left(connection, sent), number, len(sent)):
             _wait(scripts)
         members = {owner: Member(*each) for owner, each in left.items()}
         names = {f"consumer {n}": script.process for n, script in enumerate(scripts)}
@@ -160,6 +160,11 @@ def _left(connection: Connection, sent: Mapping[int, int]) -> dict[str, tuple[in
             partitions, left = found.get(owner, (0, 0))
             found[owner] = (partitions + 1, left + sent[partition] - stored)
     return found
+
+
+def _own_all(left: Mapping[str, tuple[int, int]], number: int, partitions: int) -> bool:
+    """Return True if this many consumers own all partitions."""
+    return len(left) == number and sum(each for each, _ in left.values()) == partitions
 
 
 def _rows(measured: Sequence[GroupRun]) -> list[list[str]]:
