@@ -19,6 +19,7 @@ from kafka.consumer.fetcher import Fetcher
 from kafka.errors import (
     CorruptRecordError,
     KafkaConnectionError,
+    KafkaTimeoutError,
     UnknownError,
     UnsupportedCodecError,
 )
@@ -220,6 +221,31 @@ def _receive(connected: socket.socket) -> tuple[bytes, KafkaConnectionError | No
     except OSError as error:
         return b"".join(pieces), KafkaConnectionError(error)
     return b"".join(pieces), None
+
+
+class FetcherNetwork:
+    """The network of a consumer's fetcher. The error of a timeout refers to no stack frames.
+
+    In kafka-python 3.0.12 such an error is stored in an object that its own stack frames refer to.
+    Until the next garbage collection, each poll that finds no record would keep the answer of the
+    fetch that it waited for, and the batch that gathers.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def run(self, coroutine: Any, *arguments: Any) -> Any:
+        """Run a coroutine, and return its result. Raises what it raises."""
+        try:
+            return self._network.run(coroutine, *arguments)
+        except KafkaTimeoutError as error:
+            error.__traceback__ = None
+            raise KafkaTimeoutError(*error.args) from None
+
+
+def keep_nothing_after_timeouts(consumer: KafkaConsumer) -> None:
+    """Make the polls of a consumer leave no reference cycles."""
+    consumer._fetcher._net = FetcherNetwork(consumer._fetcher._net)
 
 
 # == Reading every batch that a broker accepts ===================================================

@@ -71,6 +71,7 @@ class Stream:
         self._consumer = _connect(settings)
         kafka_private.never_create_topics(self._consumer)
         kafka_private.receive_large_pieces(self._consumer)
+        kafka_private.keep_nothing_after_timeouts(self._consumer)
         kafka_private.read_every_batch(self._consumer, MAX_VALUE_BYTES)
         self._consumer.subscribe([settings.kafka_topic], listener=self._flags)
         self._group_watch = GroupWatch(settings.kafka_group_id, settings.kafka_topic)
