@@ -6,10 +6,9 @@ import platform
 
 # The collector looks for reference cycles when this many more objects were created than deleted.
 # Python deletes everything else without it, also our records, events and sessions. Cycles come from
-# kafka-python: about 25 small objects of each poll that finds no record. The default of Python
-# (700 or 2,000, depending on its version) lets the collector visit all open sessions again and
-# again, which takes a sixth of the consumer's CPU time; with this number, cycles hold at most about
-# 25 MB.
+# kafka-python: some hundred small objects of each rebalance. The default of Python (700 or 2,000,
+# depending on its version) lets the collector visit all open sessions again and again, which takes
+# a sixth of the consumer's CPU time.
 NEW_OBJECTS = 200_000
 # glibc gives freed buffers of this many bytes back to the system. By default it learns from the
 # buffers of the first batches to keep them, in pieces: with 10,000 visitors, about 100 MiB.

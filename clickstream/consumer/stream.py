@@ -26,7 +26,9 @@ from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
-# Limit of one partition in one fetch; a larger record batch is fetched alone.
+# Limits of one fetch, of all partitions and of each; a larger record batch is fetched alone. The more
+# records of a partition come one after another, the more events of a batch belong to one session.
+FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 4 << 20
 METADATA_AGE_MS = 5_000
 # A broker that does not answer must not delay a stop for long.
@@ -216,6 +218,7 @@ def _connect(settings: Settings) -> KafkaConsumer:
         fetch_max_wait_ms=POLL_MS,
         # An incremental fetch omits partitions without new records, and so their high watermarks.
         enable_incremental_fetch_sessions=False,
+        fetch_max_bytes=FETCH_BYTES,
         max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
         **connection_options(settings),
     )

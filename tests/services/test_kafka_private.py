@@ -1,6 +1,8 @@
 """The private attributes of kafka-python have what the public methods of the admin client say."""
 
+import gc
 from contextlib import closing
+from weakref import ref
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -65,6 +67,27 @@ def test_receive_large_pieces_receives_records_of_any_size(settings: Settings) -
         assert found == values
         connections = consumer._client._manager._conns.values()
         assert all(each.transport._sock_recv.func is kafka_private._receive for each in connections)
+
+
+def poll_beside_batch(consumer: KafkaConsumer) -> "ref[set[int]]":
+    """Poll a consumer that has no records, and return a reference to an object of this function."""
+    batch = {1, 2, 3}
+    assert consumer.poll(timeout_ms=50) == {}
+    return ref(batch)
+
+
+def test_a_poll_without_records_keeps_no_object_of_its_caller(settings: Settings) -> None:
+    partition = TopicPartition(settings.kafka_topic, 0)
+    options = {"auto_offset_reset": "earliest", **connection_options(settings)}
+    with closing(KafkaConsumer(**options)) as consumer:
+        kafka_private.keep_nothing_after_timeouts(consumer)
+        consumer.assign([partition])
+        assert consumer.position(partition) == 0
+        gc.disable()
+        try:
+            assert [poll_beside_batch(consumer)() for _ in range(3)] == [None, None, None]
+        finally:
+            gc.enable()
 
 
 def test_append_record_sends_a_record_to_the_partition_that_it_names(settings: Settings) -> None:
