@@ -18,7 +18,7 @@ from clickstream.storage.outcomes import OutcomeKind, RecordOutcome, read_event
 
 # An event this far behind the watermark of its partition is counted as late.
 LATE_AFTER = timedelta(seconds=60)
-# To store fewer records in one transaction takes less time than in several.
+# Fewer records take less time in one transaction than in two.
 LARGE_BATCH_RECORDS = 2_000
 # Records that are parsed between two pauses. Some of 1 MiB take a second each.
 RECORDS_PER_PAUSE = 5
@@ -66,7 +66,8 @@ class ParsedBatch:
     """A batch after parsing.
 
     read: the batch before parsing. reading: the settings of parsing. records, results: parallel
-    lists; a result is the record's event, or its outcome if it has none. visitors: of the events.
+    lists; a result is the record's event, or its outcome if it has none. visitors: those of the
+    events.
     """
 
     read: Batch
