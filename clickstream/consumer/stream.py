@@ -26,8 +26,8 @@ from clickstream.consumer.topic import REQUEST_TIMEOUT_MS, Topic
 from clickstream.model.events import MAX_VALUE_BYTES
 from clickstream.settings import Settings
 
-# Limits of one fetch, of all partitions and of each; a larger record batch is fetched alone. The more
-# records of a partition come one after another, the more events of a batch belong to one session.
+# Limits of one fetch, of all partitions and of each; a larger record batch is fetched alone. The
+# more records of a partition follow each other, the more events of a batch belong to one session.
 FETCH_BYTES = 8 << 20
 PARTITION_FETCH_BYTES = 4 << 20
 METADATA_AGE_MS = 5_000
