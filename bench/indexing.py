@@ -78,7 +78,8 @@ def _documents(settings: Settings) -> list[tuple[str, bytes]]:
         while current.backfilled_to is not None:
             with connection:
                 step = backfill_step(connection.cursor(), current, ROWS_PER_STEP)
-                found += read_actions(connection, step, _names(settings))
+                for group in read_actions(connection, step, _names(settings)):
+                    found += [(group.index_name, action) for action in group.actions]
             current = step.after
     return found
 

@@ -1,4 +1,4 @@
-"""Bulk requests to OpenSearch, with every item of every reply read.
+"""Bulk requests to OpenSearch, with every item read of a reply that has an error.
 
 A document that OpenSearch refuses for its content is returned to the caller; every action that may
 succeed later is sent again.
@@ -29,7 +29,7 @@ FIRST_RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 2.0
 MAX_BULK_BYTES = 4 << 20
 BULK_PARAMETERS = {
-    "filter_path": "items.*.status,items.*.error",
+    "filter_path": "errors,items.*.status,items.*.error",
     "require_alias": "true",
     "request_timeout": 20,
 }
@@ -109,7 +109,7 @@ class BulkSender:
             self._pause(self._backoff.seconds(failures))
 
     def _post(self, actions: Sequence[bytes]) -> BulkResult:
-        body = b"\n".join(actions) + b"\n"
+        body = b"\n".join([*actions, b""])
         try:
             reply = self._client.bulk(body=body, params=BULK_PARAMETERS)
         except (AuthenticationException, AuthorizationException) as error:
@@ -145,6 +145,8 @@ def _read_reply(actions: Sequence[bytes], reply: dict[str, Any]) -> BulkResult:
     unfinished: list[bytes] = []
     refusals: list[Refusal] = []
     reason = ""
+    if reply.get("errors") is False:  # each item succeeded
+        return BulkResult(unfinished, refusals, reason)
     for action, item in zip(actions, items, strict=True):
         ((kind, result),) = item.items()
         if _is_done(kind, result["status"]):
@@ -176,11 +178,6 @@ def _is_refused(result: dict[str, Any]) -> bool:
 
 def _refusal(action: bytes, status: int, reason: str) -> Refusal:
     return Refusal(*document_of(action), status, reason)
-
-
-def is_delete(action: bytes) -> bool:
-    """Return True if an action deletes its document."""
-    return action.startswith(b'{"delete"')
 
 
 def document_of(action: bytes) -> Document:

@@ -1,9 +1,10 @@
 """SQL that builds the documents, as actions of a bulk request that are ready to be sent.
 
-Each row has the name of the index, the document's id, and the action: one line with the operation
-and the document's id, and one line with the document itself (a delete has none). The action is
-NULL if it is longer than LARGE_ACTION_BYTES: such a document is read alone. A document has the
-fields of templates.py, without those that are NULL.
+Each row has the name of the index, True if the action deletes the document, the action, and the
+document's id if the action is longer than LARGE_ACTION_BYTES. Such an action is NULL, and the
+document is read alone. An action is one line with the operation and the document's id, and one line
+with the document itself (a delete has none). A document has the fields of templates.py, without
+those that are NULL.
 
 The parameters event_index and session_index are names of IndexNames.
 
@@ -17,10 +18,13 @@ from clickstream.model.sessions import SESSION_COLUMNS
 from clickstream.storage.change_log import EVENT_DOCUMENT_ID
 
 # The text of a jsonb value may be fifty times as long as what the producer sent.
-LARGE_ACTION_BYTES = 256 << 10
+LARGE_ACTION_BYTES = 32 << 10
 # Separates the name of the index from the token of the backfill in the name of an alias.
 ALIAS_MARK = ".w-"
 
+# At the end of a subquery: PostgreSQL computes its columns once for each row, instead of once for
+# each use of them.
+_COMPUTED_ONCE = "OFFSET 0"
 # ISO 8601 as producers write it.
 _UTC = "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 
@@ -44,7 +48,7 @@ def _action(kind: str, index: str, document_id: str, document: str | None = None
 
 _EVENT_FIELDS = {
     "event_id": "e.event_id",
-    "session_id": "s.session_id",
+    "session_id": "e.session_id",
     "timestamp": _UTC.format("e.event_time"),
     **{name: f"e.{name}" for name in EVENT_COLUMNS if name not in {"event_id", "event_time"}},
     "ip_address": "host(e.ip_address)",
@@ -95,9 +99,11 @@ _SESSION_OF_EVENT = """
         ORDER BY first_event_timestamp DESC, first_event_id DESC LIMIT 1) AS s ON true
 """
 _EVENT_ACTIONS = f"""
-    SELECT {_EVENT_INDEX} AS index_name, s.session_id, {EVENT_DOCUMENT_ID} AS document_id,
-           {_action("index", _EVENT_INDEX, EVENT_DOCUMENT_ID, _object(_EVENT_FIELDS))} AS action
-    FROM events e {_SESSION_OF_EVENT}
+    SELECT index_name, document_id,
+           {_action("index", "index_name", "document_id", _object(_EVENT_FIELDS))} AS action
+    FROM (SELECT e.*, s.session_id,
+                 {_EVENT_INDEX} AS index_name, {EVENT_DOCUMENT_ID} AS document_id
+          FROM events e {_SESSION_OF_EVENT} {_COMPUTED_ONCE}) AS e
 """  # noqa: S608 - built of constants
 _SESSION_ACTIONS = f"""
     SELECT %(session_index)s AS index_name, m.session_id::text AS document_id,
@@ -106,8 +112,10 @@ _SESSION_ACTIONS = f"""
     FROM session_metrics m
 """  # noqa: S608 - built of constants
 _WITHOUT_LARGE_ACTIONS = f"""
-    SELECT index_name, document_id,
-           CASE WHEN octet_length(action) <= {LARGE_ACTION_BYTES} THEN action END FROM {{table}}
+    SELECT index_name, false AS is_delete,
+           CASE WHEN octet_length(action) <= {LARGE_ACTION_BYTES} THEN action END,
+           CASE WHEN octet_length(action) > {LARGE_ACTION_BYTES} THEN document_id END
+    FROM (SELECT index_name, document_id, action FROM {{table}} {_COMPUTED_ONCE}) AS computed
 """  # noqa: S608 - built of constants
 
 # One row if the event of a document id is stored. Because of LIMIT, PostgreSQL looks up one event
@@ -152,12 +160,12 @@ SELECT_CHANGED_DOCUMENTS = f"""
     UNION ALL
     {_WITHOUT_LARGE_ACTIONS.format(table="sessions")}
     UNION ALL
-    SELECT %(session_index)s, gone.session_id::text,
-           {_action("delete", "%(session_index)s", "gone.session_id")}
+    SELECT %(session_index)s, true,
+           {_action("delete", "%(session_index)s", "gone.session_id")}, NULL
     FROM (SELECT DISTINCT unnest(removed) AS session_id FROM changes) AS gone
     WHERE NOT EXISTS (SELECT FROM session_metrics m WHERE m.session_id = gone.session_id)
     UNION ALL
-    SELECT {_EVENT_INDEX}, e.document_id, {_action("delete", _EVENT_INDEX, "e.document_id")}
+    SELECT {_EVENT_INDEX}, true, {_action("delete", _EVENT_INDEX, "e.document_id")}, NULL
     FROM (SELECT document_id, {_EVENT_TIME_OF_DOCUMENT.format(id="document_id")} AS event_time
           FROM changes, unnest(removed_events) AS document_id) AS e
     LEFT JOIN LATERAL ({_IS_STORED.format(id="document_id")}) AS stored ON true

@@ -24,7 +24,6 @@ from clickstream.indexer.bulk import (
     Document,
     Refusal,
     document_of,
-    is_delete,
 )
 from clickstream.indexer.document_reader import read_actions, split
 from clickstream.indexer.index_names import IndexNames
@@ -170,19 +169,19 @@ class Indexer:
             listed = _list_documents(chunks, sent) if is_listing else chunks
             return sent, send_in_parallel(self._sender, listed)
 
-    def _actions(self, connection: Connection, step: IndexStep) -> Iterator[bytes]:
-        """Yield the actions of a step, each after its index was created if necessary.
+    def _actions(self, connection: Connection, step: IndexStep) -> Iterator[list[bytes]]:
+        """Yield the actions of a step, those of an index after it was created if necessary.
 
         Nothing is deleted from an index that does not exist.
         """
-        actions = read_actions(connection, step, self._names, self._indexes.alias_suffix)
-        for index_name, action in actions:
-            if is_delete(action):
+        groups = read_actions(connection, step, self._names, self._indexes.alias_suffix)
+        for index_name, is_delete, actions in groups:
+            if is_delete:
                 if not self._indexes.has(index_name):
                     continue
                 self._indexes.mark_reduced(index_name)
             self._indexes.ensure(index_name)
-            yield action
+            yield actions
 
 
 def _list_documents(

@@ -190,7 +190,8 @@ class _Comparison:
     def _expected(self, step: IndexStep) -> Iterator[dict[Document, Any]]:
         """Yield the expected documents, with their content, in parts."""
         with self._connection:
-            actions = (action for _, action in read_actions(self._connection, step, self._names))
+            groups = read_actions(self._connection, step, self._names)
+            actions = (group.actions for group in groups)
             for part in split(actions, DOCUMENTS_PER_REQUEST, BYTES_PER_REQUEST):
                 yield {document_of(each): json.loads(each.partition(b"\n")[2]) for each in part}
 
