@@ -84,7 +84,7 @@ def consume(arguments: argparse.Namespace) -> int:
         # Its imports are a quarter of the time to start, which only search needs.
         from clickstream.indexer.background import running_indexer
 
-        indexer = resources.enter_context(running_indexer(settings))
+        indexer = resources.enter_context(running_indexer(settings, lambda: health.is_behind))
         consumer.run()
         if drain and not stop.requested and indexer.catch_up(stop):
             logger.info("everything that is stored is indexed")

@@ -81,6 +81,7 @@ class Consumer:
         except KeyboardInterrupt:  # a stop was requested while the consumer connected
             logger.info("stopped before Kafka was reached")
         finally:
+            self._health.is_behind = False
             self._loop.close(self._stream)
             self._close_stream()
         self._loop.report_total()
@@ -90,7 +91,7 @@ class Consumer:
         self._health.advance()
         try:
             stream = self._open_stream()
-            self._loop.step(stream)
+            self._health.is_behind = self._loop.step(stream)
             self._health.is_ready = stream.settled and self._loop.is_healthy
             if self._loop.is_healthy:
                 self._failures = 0
@@ -138,7 +139,7 @@ class Consumer:
 
     def _start_over(self) -> None:
         """Forget everything but the membership of the group."""
-        self._health.is_ready = False
+        self._health.is_ready = self._health.is_behind = False
         self._loop.start_over(self._stream)
         if self._stream is not None:
             self._stream.mark_changed()

@@ -11,6 +11,7 @@ class Health:
     """The state that a consumer's loop reports, and other threads read.
 
     is_ready: True if it is a settled member of its group and its last transaction was committed.
+    is_behind: True if many records waited for it when it last read.
     clock: returns seconds; it never goes back.
     """
 
@@ -18,6 +19,7 @@ class Health:
         self._clock = clock
         self._advanced_at = clock()
         self.is_ready = False
+        self.is_behind = False
 
     def advance(self) -> None:
         """Report that the loop makes progress."""

@@ -82,10 +82,10 @@ class Loop:
         """
         self._gone_members.remove_before_join()
 
-    def step(self, stream: Stream) -> None:
+    def step(self, stream: Stream) -> bool:
         """Acquire partitions, read a batch, close sessions, report, and begin to store the batch.
 
-        The previous batch is stored while this one is read.
+        The previous batch is stored while this one is read. Return True if this one is large.
         Raises FencedError if another consumer took over or the topic was recreated, and OUTAGES.
         """
         if stream.has_new_assignment:
@@ -94,7 +94,7 @@ class Loop:
         is_behind = batch is not None and batch.is_large
         self._finish(stream, self._storing[:1] if is_behind else self._storing)
         if self._assignment is None or batch is None or stream.changed:
-            return
+            return is_behind
         stream.offset_commits.commit_if_due(self._assignment.positions)
         self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
@@ -109,6 +109,7 @@ class Loop:
             self._drain.finish(stream.topic.name)
         else:
             self._store(stream, batch)
+        return is_behind
 
     def _acquire(self, stream: Stream) -> None:
         """Acquire the partitions that the group assigned, and seek to their stored positions."""

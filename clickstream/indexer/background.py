@@ -2,9 +2,10 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
+from time import monotonic
 
 import psycopg2
 
@@ -28,12 +29,19 @@ STANDBY_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 10.0
 CATCH_UP_SECONDS = 10.0
+# The longest pause after a turn while the consumer is behind.
+MAX_REST_SECONDS = 1.0
 
 
 @contextmanager
-def running_indexer(settings: Settings) -> Iterator["BackgroundIndexer"]:
-    """Yield a running indexer; at the end, let it catch up for at most CATCH_UP_SECONDS."""
-    indexer = BackgroundIndexer(settings, Random())
+def running_indexer(
+    settings: Settings, is_consumer_behind: Callable[[], bool] = lambda: False
+) -> Iterator["BackgroundIndexer"]:
+    """Yield a running indexer; at the end, let it catch up for at most CATCH_UP_SECONDS.
+
+    is_consumer_behind: see BackgroundIndexer.
+    """
+    indexer = BackgroundIndexer(settings, Random(), is_consumer_behind)
     indexer.start()
     try:
         yield indexer
@@ -42,13 +50,25 @@ def running_indexer(settings: Settings) -> Iterator["BackgroundIndexer"]:
 
 
 class BackgroundIndexer:
-    """A thread that repeats the indexer's turns, with exponential backoff after failures."""
+    """A thread that repeats the indexer's turns, with exponential backoff after failures.
 
-    def __init__(self, settings: Settings, random: Random) -> None:
+    is_consumer_behind: returns True while records wait for the consumer of this process. The
+    indexer then rests after each turn as long as the turn took, because both need the same
+    processors and the same PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        random: Random,
+        is_consumer_behind: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._settings = settings
         self._backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, random)
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="search", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(is_consumer_behind,), name="search", daemon=True
+        )
         self._indexer = Indexer(settings, random, self._stopping.wait)
         self._refusal = ""  # a sentence for the user if the indexes belong to another owner
         self._failures = 0
@@ -79,12 +99,16 @@ class BackgroundIndexer:
             return False
         raise UserError(self._refusal) if self._refusal else stuck_error(self._settings)
 
-    def _run(self) -> None:
+    def _run(self, is_consumer_behind: Callable[[], bool]) -> None:
         """Take turns until a stop is requested and a turn finds nothing to index or fails."""
         pause = 0.0
         try:
             while not pause or not self._stopping.wait(pause):
+                started = monotonic()
                 pause = self._try_turn()
+                if not pause and is_consumer_behind():
+                    # A stop ends the rest, and not the turns.
+                    self._stopping.wait(min(monotonic() - started, MAX_REST_SECONDS))
         finally:
             self._indexer.close()
 

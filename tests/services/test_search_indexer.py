@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from random import Random
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +12,7 @@ import pytest
 from opensearchpy import OpenSearch
 
 from clickstream.clients.postgres import Connection, connect
+from clickstream.indexer.background import BackgroundIndexer
 from clickstream.indexer.indexer import CHECK_SECONDS, Indexer
 from clickstream.model.parse import parse
 from clickstream.model.sessions import Rule
@@ -20,6 +23,7 @@ from tests.services.batches import Batches
 from tests.services.databases import Query
 from tests.services.indexers import ManualClock, advance, assert_indexed, catch_up, open_indexer
 from tests.services.records import event, value_of
+from tests.services.waiting import eventually
 
 RULE = Rule(timedelta(seconds=30), frozenset(), frozenset({"logout"}))
 SESSION_IDS = "SELECT session_id FROM session_metrics ORDER BY first_event_timestamp"
@@ -181,6 +185,25 @@ def _store_without_commit(connection: Connection, batches: Batches, content: Any
     with connection.cursor() as cursor:
         inserted = event_table.insert(cursor, [parsed])
         batches.cache.apply(cursor, inserted.new, others_write=False)
+
+
+def test_an_indexer_that_is_stopped_while_the_consumer_is_behind_indexes_what_is_stored(
+    batches: Batches, searching: Settings, transactions: Connection, client: OpenSearch
+) -> None:
+    """The stop comes in the pause after the first turn, which only begins the backfill."""
+    stops: list[Thread] = []
+
+    def is_consumer_behind() -> bool:
+        if not stops:
+            stops.append(Thread(target=background.stop, args=(30,)))
+            stops[0].start()
+        return True
+
+    batches.store([[event("a", 0)]])
+    background = BackgroundIndexer(searching, Random(1), is_consumer_behind)
+    background.start()
+    eventually(lambda: stops and not stops[0].is_alive())
+    search_oracle.check_documents(transactions, client)
 
 
 def test_a_checkpoint_that_nobody_moved_for_days_expires(
