@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock, Thread
-from time import monotonic
 
 from psycopg2.extensions import TRANSACTION_STATUS_ACTIVE
 
@@ -53,12 +52,13 @@ class PostgresWatch:
             watcher.join()
 
     def _watch(self, connection: Connection, finished: Event) -> None:
-        answered_at = monotonic()
+        # In checks, not by a clock: a pause of this process is no silence of PostgreSQL.
+        waited_seconds = 0.0
         is_silent = False
         while not finished.wait(CHECK_SECONDS):
-            if connection.info.transaction_status != TRANSACTION_STATUS_ACTIVE:
-                answered_at = monotonic()
-            if monotonic() - answered_at < SILENT_SECONDS:
+            is_waiting = connection.info.transaction_status == TRANSACTION_STATUS_ACTIVE
+            waited_seconds = waited_seconds + CHECK_SECONDS if is_waiting else 0.0
+            if waited_seconds < SILENT_SECONDS:
                 continue
             if not is_silent:
                 is_silent = True

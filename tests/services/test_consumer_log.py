@@ -3,14 +3,18 @@
 import json
 import socket
 from datetime import UTC, datetime, timedelta
-from signal import SIGINT
+from signal import SIGCONT, SIGINT, SIGSTOP
 
 import pytest
 
 from clickstream import __version__
+from clickstream.consumer.postgres_watch import CHECK_SECONDS, SILENT_SECONDS
+from clickstream.settings import Settings
 from tests.services.databases import Query
+from tests.services.locks import LOCK_EVENTS, holding, wait_until_blocked
 from tests.services.records import event, send, wait_until_read
 from tests.services.scripts import RunScript, StartScript
+from tests.services.waiting import pause
 
 LIST = "; list them with: python -m clickstream rejected list"
 NO_VISITOR = {"event_type": "page_view", "timestamp": "2025-06-02T10:00:00Z"}
@@ -123,3 +127,21 @@ def test_an_idle_consumer_logs_one_line_a_minute(start_script: StartScript) -> N
     progress = [line for line in messages(consumer.output) if " records in " in line]
     assert len(progress) == 1
     assert progress[0].endswith("0 sessions closed, 0 open (0 visitors in memory); lag 0")
+
+
+@pytest.mark.long
+def test_a_consumer_that_was_paused_does_not_say_that_postgresql_was_silent(
+    environment: dict[str, str], settings: Settings, start_script: StartScript, query: Query
+) -> None:
+    consumer = start_script("consumer.py")
+    send(environment, [event("a", 0)])
+    wait_until_read(query, 1)
+    with holding(settings, LOCK_EVENTS):
+        send(environment, [event("a", 1)])
+        wait_until_blocked(query)
+        consumer.send_signal(SIGSTOP)
+        pause(SILENT_SECONDS + CHECK_SECONDS)
+        consumer.send_signal(SIGCONT)
+        pause(2 * CHECK_SECONDS)
+    wait_until_read(query, 2)
+    assert "has not answered" not in consumer.output
