@@ -38,7 +38,7 @@ from clickstream.storage import event_retention
 
 logger = logging.getLogger(__name__)
 
-ROWS_PER_STEP = 10_000
+ROWS_PER_STEP = 20_000
 ACTIONS_PER_REQUEST = 2_000
 # While nothing changes in PostgreSQL, the indexes in OpenSearch are checked this often.
 CHECK_SECONDS = 2.0
