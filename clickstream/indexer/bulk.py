@@ -1,4 +1,4 @@
-"""Bulk requests to OpenSearch, with every item read of a reply that has an error.
+"""Bulk requests to OpenSearch: if a reply has an error, each of its items is read.
 
 A document that OpenSearch refuses for its content is returned to the caller; every action that may
 succeed later is sent again.
