@@ -29,8 +29,9 @@ STANDBY_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 10.0
 CATCH_UP_SECONDS = 10.0
-# The longest pause after a turn while the consumer is behind.
-MAX_REST_SECONDS = 1.0
+# The pause after a turn while the consumer is behind, in durations of the turn; the longest pause.
+REST_TURNS = 2
+MAX_REST_SECONDS = 5.0
 
 
 @contextmanager
@@ -53,8 +54,8 @@ class BackgroundIndexer:
     """A thread that repeats the indexer's turns, with exponential backoff after failures.
 
     is_consumer_behind: returns True while records wait for the consumer of this process. The
-    indexer then rests after each turn as long as the turn took, because both need the same
-    processors and the same PostgreSQL.
+    indexer then rests after each turn twice as long as the turn took, because both need the
+    same processors and the same PostgreSQL.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class BackgroundIndexer:
                 pause = self._try_turn()
                 if not pause and is_consumer_behind():
                     # A stop ends the rest, and not the turns.
-                    self._stopping.wait(min(monotonic() - started, MAX_REST_SECONDS))
+                    rest = REST_TURNS * (monotonic() - started)
+                    self._stopping.wait(min(rest, MAX_REST_SECONDS))
         finally:
             self._indexer.close()
 
