@@ -224,22 +224,34 @@ def late(connection: Connection) -> Iterator[str]:
 
 
 def memory(visitors: int) -> Iterator[str]:
-    """Measure the memory of open sessions of 20 events."""
-    before = _peak_mib()
-    cache = SessionCache(RULE)
-    started = perf_counter()
-    for number in range(visitors):
-        (session,) = fold(parsed_events(number), RULE)
-        _ = session.session_id  # a stored session has it in memory
-        cache._last[session.user_id] = session  # noqa: SLF001
+    """Measure the memory of open sessions of 20 events, on shared pages and on pages of their own.
+
+    A text that several sessions have is in memory once.
+    """
+    caches = []  # all stay in memory, because the largest size of the process is measured
+    for where, pages in (("on 1,000 pages of a shop", 1_000), ("each on pages of its own", None)):
+        before = _peak_mib()
+        started = perf_counter()
+        caches.append(cache := _cache_of(visitors, pages))
+        filled = perf_counter()
+        size = _peak_mib() - before
+        yield (
+            f"{visitors:,} open sessions of 20 events, {where}: {size:,.0f} MiB, "
+            f"{size * 2**20 / visitors:,.0f} bytes each; folded in {filled - started:.0f} s"
+        )
     filled = perf_counter()
-    size = _peak_mib() - before
-    yield (
-        f"{visitors:,} open sessions of 20 events: {size:,.0f} MiB, "
-        f"{size * 2**20 / visitors:,.0f} bytes each; folded in {filled - started:.0f} s"
-    )
     cache.evict(NOW - timedelta(days=1))
     yield f"Looking for those of them that ended: {perf_counter() - filled:.2f} s"
+
+
+def _cache_of(visitors: int, pages: int | None) -> SessionCache:
+    """Return a cache with an open session of each visitor; pages: see `parsed_events`."""
+    cache = SessionCache(RULE)
+    for number in range(visitors):
+        (session,) = fold(parsed_events(number, pages), RULE)
+        _ = session.session_id  # a stored session has it in memory
+        cache._last[session.user_id] = session  # noqa: SLF001
+    return cache
 
 
 def _peak_mib() -> float:
@@ -248,16 +260,23 @@ def _peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
-def parsed_events(visitor: int) -> Iterator[Event]:
-    """Yield 20 events of a visitor, on 8 pages and 6 products, as the consumer reads them."""
+def parsed_events(visitor: int, pages: int | None) -> Iterator[Event]:
+    """Yield 20 events of a visitor, on 8 pages and 6 products, as the consumer reads them.
+
+    pages: number of pages that all visitors share; None if each visitor has other pages.
+    """
     chance = random.Random(visitor)
     latest = NOW + timedelta(hours=1)
     for number in range(20):
         time = NOW - timedelta(seconds=10 * (20 - number))
+        page, product = (
+            f"{visitor}-{each}" if pages is None else str((7 * visitor + each) % pages)
+            for each in (number % 8, number % 6)
+        )
         fields = {
             "event_type": TYPES[number * 4],
-            "page_url": f"https://shop.example/products/{visitor}-{number % 8}",
-            "product_id": f"product-{visitor}-{number % 6}",
+            "page_url": f"https://shop.example/products/{page}",
+            "product_id": f"product-{product}",
         }
         value = json.dumps(event(f"user-{visitor}", time, chance, **fields)).encode()
         yield parse(value, origin=("bench", 0, number), latest=latest)
