@@ -29,8 +29,9 @@ STANDBY_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 10.0
 CATCH_UP_SECONDS = 10.0
-# The pause after a turn while the consumer is behind, in durations of the turn; the longest pause.
+# While the consumer is behind, the indexer rests this many times as long as a turn took.
 REST_TURNS = 2
+# The longest of these rests.
 MAX_REST_SECONDS = 5.0
 
 
