@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from sys import intern
+from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
@@ -61,6 +61,11 @@ _MICROSECOND = timedelta(microseconds=1)
 
 # A value and the key of the event that it comes from.
 KeyedValue = tuple[Key, str]
+
+# Returns the text itself, or an equal one that was passed before: what many sessions have is in
+# memory once, and is compared faster. It keeps the last ones only: sys.intern keeps all, and takes
+# 65 bytes for each text, even if only one session has it.
+shared = lru_cache(maxsize=20_000)(str)
 
 
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:
@@ -123,7 +128,7 @@ class Session:
     """The running metrics of one session; schema.sql explains each column.
 
     Metrics depend only on the set of events: `add` takes them in any order, in bounded memory.
-    Texts that many sessions have are interned: each is in memory once, and is compared faster.
+    Texts that many sessions may have are those that `shared` returns.
     x_key, for each x in KEYED_FIELDS: the key of the event that x comes from, if x is not None.
     stored_xid: the xid of the stored row when it was read; None if the session is not stored.
     changed_arrays: bits of the arrays that changed since the row was stored.
@@ -144,7 +149,7 @@ class Session:
         self.stored_xid: str | None = None
         self.changed_arrays = ALL_ARRAYS
         self.first = self.last = event.key
-        self.last_type = intern(event.event_type)
+        self.last_type = shared(event.event_type)
         self.total_events = 0
         self.event_types: dict[str, int] = {}
         self.page_views = 0
@@ -179,7 +184,7 @@ class Session:
     def add(self, event: Event) -> None:
         """Add an event of this session to the metrics."""
         key = event.key
-        event_type = intern(event.event_type)
+        event_type = shared(event.event_type)
         self.total_events += 1
         if key >= self.last:
             self.last, self.last_type = key, event_type
@@ -187,9 +192,9 @@ class Session:
             self.first, self._session_id = key, None
         self._add_type(event_type, event)
         if event.referrer is not None and event.referrer not in self.referrers:
-            self._add_value("referrers", intern(event.referrer))
+            self._add_value("referrers", shared(event.referrer))
         if event.page_url is not None:
-            self._add_page(key, intern(event.page_url), event.referrer)
+            self._add_page(key, shared(event.page_url), event.referrer)
         if event.engaged_ms is not None:
             self.engaged_ms = (self.engaged_ms or 0) + event.engaged_ms
         self._add_client(key, event)
@@ -202,7 +207,7 @@ class Session:
         if event_type in PRODUCT_VIEW_TYPES:
             self.page_views += event_type == "page_view"
             if event.product_id is not None and event.product_id not in self.products:
-                self._add_value("products", intern(event.product_id))
+                self._add_value("products", shared(event.product_id))
         elif event_type == "purchase":
             self._add_purchase(event)
         elif event_type == "search":
@@ -225,7 +230,7 @@ class Session:
             self._add_value("pages", page)
         if self.landing_page is None or key < self.landing_page_key:
             self.landing_page, self.landing_page_key = page, key
-            self.entry_referrer = referrer and intern(referrer)
+            self.entry_referrer = referrer and shared(referrer)
         if self.exit_page is None or key >= self.exit_page_key:
             self.exit_page, self.exit_page_key = page, key
 
@@ -240,16 +245,16 @@ class Session:
         """Add what an event says of the visitor's browser; the earliest values count."""
         value = event.user_agent
         if value is not None and (self.user_agent is None or key < self.user_agent_key):
-            self.user_agent, self.user_agent_key = intern(value), key
+            self.user_agent, self.user_agent_key = shared(value), key
         value = event.ip_address
         if value is not None and (self.ip_address is None or key < self.ip_address_key):
             self.ip_address, self.ip_address_key = value, key
         value = event.device_type
         if value is not None and (self.device_type is None or key < self.device_type_key):
-            self.device_type, self.device_type_key = intern(value), key
+            self.device_type, self.device_type_key = shared(value), key
         value = event.country
         if value is not None and (self.country is None or key < self.country_key):
-            self.country, self.country_key = intern(value), key
+            self.country, self.country_key = shared(value), key
 
     @property
     def is_bounce(self) -> bool:
