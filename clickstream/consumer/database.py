@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -170,13 +170,14 @@ class Database:
         ):
             yield cursor
 
-    def use_connections(self) -> None:
-        """Run a statement on each connection; call it every few seconds.
+    def use_connections(self, numbers: Iterable[int]) -> None:
+        """Run a statement on the connections of storing threads; call it every few seconds.
 
         PostgreSQL could end an idle connection, and `get` drops temporary tables.
+        numbers: of threads that store nothing.
         Raises psycopg2.OperationalError if a connection has ended.
         """
-        for number in range(STORING_THREADS):
+        for number in numbers:
             with self.transaction(number) as cursor:
                 cursor.execute("SELECT 1")
 

@@ -43,13 +43,18 @@ class SessionCache:
         """Drop all sessions; they are loaded again when they are needed."""
         self._last.clear()
 
-    def evict(self, watermark: datetime) -> None:
-        """Drop the sessions that ended more than one timeout before the watermark."""
-        self._last = {
-            user_id: session
-            for user_id, session in self._last.items()
-            if watermark - session.last[0] <= self.rule.timeout
-        }
+    def evict(self, watermark: datetime, in_use: Collection[str] = ()) -> None:
+        """Drop the sessions that ended more than one timeout before the watermark.
+
+        in_use: the visitors that other threads own, which may add sessions meanwhile.
+        """
+        self.drop(
+            [
+                user_id
+                for user_id, session in self._last.copy().items()
+                if user_id not in in_use and watermark - session.last[0] > self.rule.timeout
+            ]
+        )
 
     def drop(self, visitors: Iterable[str]) -> None:
         """Drop the sessions of these visitors."""

@@ -1,9 +1,11 @@
 """Closing the sessions that the watermark has passed."""
 
+from collections.abc import Mapping, Sequence
+
 from clickstream.consumer.assignment import Assignment
+from clickstream.consumer.batch import ParsedBatch
 from clickstream.consumer.database import Database
 from clickstream.consumer.interval import Interval
-from clickstream.consumer.topic import Topic
 from clickstream.consumer.transaction import check_assignment
 from clickstream.storage import watermark
 
@@ -13,7 +15,7 @@ INTERVAL_SECONDS = 5.0
 class SessionCloser:
     """Closes sessions every INTERVAL_SECONDS, and evicts them from the cache.
 
-    Close sessions while no batch is being stored.
+    It uses the connection of the first storing thread; the others may store batches meanwhile.
     """
 
     def __init__(self, database: Database) -> None:
@@ -25,24 +27,33 @@ class SessionCloser:
         """True if it is time to close sessions."""
         return self._interval.is_over
 
-    def close_all(self, topic: Topic, assignment: Assignment) -> None:
+    def close_all(self, high_watermarks: Mapping[int, int], assignment: Assignment) -> None:
         """Close all sessions that have ended, in as many transactions as needed.
 
-        Raises FencedError if another consumer took over.
+        Raises FencedError if another consumer took over. No batch may be stored meanwhile.
         """
-        while self.close_sessions(topic, assignment) == watermark.MAX_CLOSED_SESSIONS:
+        while self.close_sessions(high_watermarks, assignment, []) == watermark.MAX_CLOSED_SESSIONS:
             pass
 
-    def close_sessions(self, topic: Topic, assignment: Assignment) -> int:
+    def close_sessions(
+        self,
+        high_watermarks: Mapping[int, int],
+        assignment: Assignment,
+        stored_now: Sequence[ParsedBatch],
+    ) -> int:
         """Close sessions that have ended, at most MAX_CLOSED_SESSIONS; return how many.
 
+        high_watermarks: by partition. stored_now: the batches that are being stored. Their threads
+        hold the locks of their partitions, and own their visitors in the cache.
         Raises FencedError if another consumer took over.
         """
         self._interval.restart()
         database = self._database
-        caught_up = assignment.caught_up(topic.high_watermarks())
+        locked = {partition for each in stored_now for partition in each.read.positions}
+        free = assignment.partitions.keys() - locked
+        caught_up = free.intersection(assignment.caught_up(high_watermarks))
         with database.transaction() as cursor:
-            check_assignment(cursor, assignment, assignment.partitions)
+            check_assignment(cursor, assignment, free)
             watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)
             reached = watermark.pipeline_watermark(cursor, assignment.topic)
             if reached is None:
@@ -50,5 +61,6 @@ class SessionCloser:
             timeout = database.cache.rule.timeout
             closed = watermark.close_sessions(cursor, reached, timeout)
         database.counters.closed += closed
-        database.cache.evict(reached)
+        in_use = frozenset[str]().union(*(each.visitors for each in stored_now))
+        database.cache.evict(reached, in_use)
         return closed

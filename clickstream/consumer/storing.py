@@ -42,6 +42,11 @@ class StoringThread:
         self._last_failed = False
 
     @property
+    def batch(self) -> ParsedBatch | None:
+        """The batch that is being stored; None if there is none."""
+        return self._batch
+
+    @property
     def is_healthy(self) -> bool:
         """True if the last batch did not fail, or if there is none to store."""
         return self._stored is None or not self._last_failed

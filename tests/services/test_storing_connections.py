@@ -1,20 +1,24 @@
 """The connections of a consumer: one for each storing thread, which owns its partitions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from signal import SIGTERM
+from typing import Any
 
 import pytest
 
 from clickstream.clients.postgres import Connection, connect
+from clickstream.clients.record_batch import Record
 from clickstream.consumer import postgres_watch
-from clickstream.consumer.batch import Batch, ParsedBatch
+from clickstream.consumer.batch import Batch, ParsedBatch, parse_batch
 from clickstream.consumer.database import Database
 from clickstream.consumer.new_user_agents import NewUserAgents
 from clickstream.consumer.postgres_watch import PostgresWatch
+from clickstream.consumer.session_closer import SessionCloser
 from clickstream.consumer.shares import STORING_THREADS
+from clickstream.consumer.transaction import check_assignment
 from clickstream.errors import UserError
 from clickstream.model.reading import NATIVE_READING
 from clickstream.settings import Settings
@@ -25,7 +29,7 @@ from tests.services import oracle
 from tests.services.batches import TOPIC, owner_on
 from tests.services.databases import Query
 from tests.services.locks import COUNT_BLOCKED_CONSUMERS, LOCK_EVENTS, holding
-from tests.services.records import event, send, wait_until_read
+from tests.services.records import event, key_of, send, value_of, wait_until_read
 from tests.services.scripts import StartScript
 from tests.services.waiting import eventually
 
@@ -39,6 +43,9 @@ LAST_USES = """
     SELECT count(*), min(state_change) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'clickstream consumer'
 """
+CLOSED = "SELECT user_id FROM session_metrics WHERE closed_at IS NOT NULL ORDER BY user_id"
+# More than the session timeout, in seconds.
+HOUR = 3600
 
 
 @pytest.fixture
@@ -46,6 +53,16 @@ def consumer(settings: Settings) -> Iterator[Database]:
     database = Database(settings, Stop(), lambda: datetime.now(UTC), NewUserAgents())
     yield database
     database.reset()
+
+
+def batch_of(partition: int, contents: Sequence[dict[str, Any]]) -> ParsedBatch:
+    """Return the first batch of a partition."""
+    records = [
+        Record(TOPIC.name, partition, offset, 0, key_of(each), value_of(each))
+        for offset, each in enumerate(contents)
+    ]
+    batch = Batch({partition: records}, {partition: len(records)})
+    return parse_batch(batch, now=datetime.now(UTC), reading=NATIVE_READING)
 
 
 def test_each_partition_is_owned_by_the_connection_that_stores_it(
@@ -99,6 +116,22 @@ def test_each_connection_is_used_every_few_seconds_also_while_no_records_come(
     ((connections, since),) = query(LAST_USES)
     assert connections == STORING_THREADS
     eventually(lambda: query(LAST_USES)[0][1] > since, seconds=30)
+
+
+def test_sessions_are_closed_while_another_thread_stores_a_batch(
+    consumer: Database, query: Query
+) -> None:
+    """That does not wait for the locks of the batch, and its visitors stay in the cache."""
+    assignment = consumer.acquire(TOPIC, {0: 0, 1: 0}, "a member")
+    for number in range(STORING_THREADS):
+        batch = batch_of(number, [event(f"visitor {number}", 0), event(f"later {number}", HOUR)])
+        assignment = assignment.advance(consumer.store(number, assignment, batch))
+    with consumer.transaction(1) as cursor:
+        check_assignment(cursor, assignment, {1})
+        SessionCloser(consumer).close_sessions({0: 2, 1: 2}, assignment, [batch])
+    assert query(CLOSED) == [("visitor 0",), ("visitor 1",)]
+    assert query("SELECT partition FROM stream_positions WHERE caught_up_at IS NOT NULL") == [(0,)]
+    assert len(consumer.cache) == 3
 
 
 def test_the_total_counts_what_one_connection_stored_while_the_other_one_failed(

@@ -66,7 +66,7 @@ def test_temporary_tables_are_dropped_each_hour_also_while_no_records_come(
     assert query(TEMPORARY_TABLES) == created
 
     clock.seconds = TEMPORARY_TABLES_SECONDS
-    database.use_connections()
+    database.use_connections([number])
     assert query(TEMPORARY_TABLES) == []
 
     database.store(number, assignment, batch_of(6))
