@@ -6,7 +6,7 @@ all storing threads. storing.py says which thread owns what.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -99,7 +99,8 @@ class Loop:
         self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
         if self._closer.is_due:
-            self._close_sessions(stream.topic.high_watermarks(), self._assignment)
+            batches = [thread.batch for thread in self._storing]
+            self._closer.close_sessions(stream.topic.high_watermarks(), self._assignment, batches)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
             self._finish(stream, self._storing)
@@ -139,13 +140,6 @@ class Loop:
                 raise
             self._topic_check.read_again(self._assignment, shorter)
             return None
-
-    def _close_sessions(self, high_watermarks: Mapping[int, int], assignment: Assignment) -> None:
-        """Close sessions; the first storing thread must be free, the others may store batches."""
-        batches = [thread.batch for thread in self._storing]
-        self._database.use_connections(n for n, batch in enumerate(batches) if batch is None)
-        stored_now = [batch for batch in batches if batch is not None]
-        self._closer.close_sessions(high_watermarks, assignment, stored_now)
 
     def _store(self, stream: Stream, batch: Batch) -> None:
         """Begin to store the shares of a batch, each by its storing thread."""

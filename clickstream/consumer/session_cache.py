@@ -48,13 +48,9 @@ class SessionCache:
 
         in_use: the visitors that other threads own, which may add sessions meanwhile.
         """
-        self.drop(
-            [
-                user_id
-                for user_id, session in self._last.copy().items()
-                if user_id not in in_use and watermark - session.last[0] > self.rule.timeout
-            ]
-        )
+        sessions = self._last.copy().items()
+        ended = {name for name, each in sessions if watermark - each.last[0] > self.rule.timeout}
+        self.drop(ended.difference(in_use))
 
     def drop(self, visitors: Iterable[str]) -> None:
         """Drop the sessions of these visitors."""

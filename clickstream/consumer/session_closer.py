@@ -39,16 +39,18 @@ class SessionCloser:
         self,
         high_watermarks: Mapping[int, int],
         assignment: Assignment,
-        stored_now: Sequence[ParsedBatch],
+        batches: Sequence[ParsedBatch | None],
     ) -> int:
         """Close sessions that have ended, at most MAX_CLOSED_SESSIONS; return how many.
 
-        high_watermarks: by partition. stored_now: the batches that are being stored. Their threads
-        hold the locks of their partitions, and own their visitors in the cache.
+        high_watermarks: by partition. batches: what each storing thread stores now; nothing in the
+        first. A thread holds the locks of its partitions, and owns its visitors in the cache.
         Raises FencedError if another consumer took over.
         """
         self._interval.restart()
         database = self._database
+        database.use_connections(n for n, batch in enumerate(batches) if batch is None)
+        stored_now = [batch for batch in batches if batch is not None]
         locked = {partition for each in stored_now for partition in each.read.positions}
         free = assignment.partitions.keys() - locked
         caught_up = free.intersection(assignment.caught_up(high_watermarks))
