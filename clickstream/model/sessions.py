@@ -62,10 +62,18 @@ _MICROSECOND = timedelta(microseconds=1)
 # A value and the key of the event that it comes from.
 KeyedValue = tuple[Key, str]
 
-# Returns the text itself, or an equal one that was passed before: what many sessions have is in
-# memory once, and is compared faster. It keeps the last ones only: sys.intern keeps all, and takes
-# 65 bytes for each text, even if only one session has it.
-shared = lru_cache(maxsize=20_000)(str)
+# Pages, products and user agents that many sessions have are hardly longer.
+MAX_SHARED_CHARACTERS = 256
+_equal_text_before = lru_cache(maxsize=20_000)(str)
+
+
+def shared(text: str) -> str:
+    """Return the text itself, or an equal one that was passed before.
+
+    What many sessions have is then in memory once, and is compared faster. Only the last texts are
+    kept: sys.intern takes 65 bytes more for each, even if only one session has it.
+    """
+    return _equal_text_before(text) if len(text) <= MAX_SHARED_CHARACTERS else text
 
 
 def session_id(user_id: str, first_time: datetime, first_id: str) -> str:

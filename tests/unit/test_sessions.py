@@ -251,6 +251,23 @@ def test_the_memory_of_a_crawlers_session_is_bounded() -> None:
     assert len(session.event_types) < 2_000
 
 
+def test_equal_texts_of_two_sessions_are_in_memory_once() -> None:
+    first, second = (Session(event(page_url=f"/page/{number}")) for number in (1, 1))
+    assert first.landing_page is second.landing_page
+
+
+def test_long_texts_stay_in_memory_only_with_their_sessions() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(1_000):
+            long = f"/{number:09}" * 800
+            Session(event(page_url=long, referrer=long, user_agent=long, product_id=long))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 1_000_000
+
+
 @pytest.mark.parametrize("field", [name for name, (_, array, _) in SETS.items() if array])
 def test_an_array_is_written_again_only_if_it_has_a_new_value(field: str) -> None:
     event_type, changed, _ = SETS[field]
