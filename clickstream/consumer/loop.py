@@ -98,13 +98,15 @@ class Loop:
         stream.offset_commits.commit_if_due(self._assignment.positions)
         self._gone_members.remove_if_due(stream.topic, self._assignment)
         self._topic_check.check(stream.topic, self._assignment)
+        caught_up = self._assignment.caught_up(stream.topic.high_watermarks())
         if self._closer.is_due:
+            self._finish(stream, [each for each in self._storing if each.has_one_of(caught_up)])
             batches = [thread.batch for thread in self._storing]
-            self._closer.close_sessions(stream.topic.high_watermarks(), self._assignment, batches)
+            self._closer.close_sessions(caught_up, self._assignment, batches)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)
         if self._drain and self._drain.is_reached(stream.topic, self._assignment, self._database):
             self._finish(stream, self._storing)
-            self._closer.close_all(stream.topic.high_watermarks(), self._assignment)
+            self._closer.close_all(caught_up, self._assignment)
             self._drain.finish(stream.topic.name)
         else:
             self._store(stream, batch)
@@ -119,9 +121,8 @@ class Loop:
             self._assignment = None
             return
         beginnings = stream.topic.beginning_offsets()
-        identity = stream.topic.identity()
-        before = self._assignment
-        assignment = self._database.acquire(identity, beginnings, stream.member_id, before)
+        topic, member, before = stream.topic.identity(), stream.member_id, self._assignment
+        assignment = self._database.acquire(topic, beginnings, member, before)
         reach(FailPoint.ACQUIRED)
         stream.seek(assignment.positions)
         logger.info(

@@ -1,6 +1,6 @@
 """Closing the sessions that the watermark has passed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from clickstream.consumer.assignment import Assignment
 from clickstream.consumer.batch import ParsedBatch
@@ -27,24 +27,25 @@ class SessionCloser:
         """True if it is time to close sessions."""
         return self._interval.is_over
 
-    def close_all(self, high_watermarks: Mapping[int, int], assignment: Assignment) -> None:
+    def close_all(self, caught_up: Collection[int], assignment: Assignment) -> None:
         """Close all sessions that have ended, in as many transactions as needed.
 
         Raises FencedError if another consumer took over. No batch may be stored meanwhile.
         """
-        while self.close_sessions(high_watermarks, assignment, []) == watermark.MAX_CLOSED_SESSIONS:
+        while self.close_sessions(caught_up, assignment, []) == watermark.MAX_CLOSED_SESSIONS:
             pass
 
     def close_sessions(
         self,
-        high_watermarks: Mapping[int, int],
+        caught_up: Collection[int],
         assignment: Assignment,
         batches: Sequence[ParsedBatch | None],
     ) -> int:
         """Close sessions that have ended, at most MAX_CLOSED_SESSIONS; return how many.
 
-        high_watermarks: by partition. batches: what each storing thread stores now; nothing in the
-        first. A thread holds the locks of its partitions, and owns its visitors in the cache.
+        caught_up: the partitions that were read to their ends. batches: what each storing thread
+        stores now; nothing in the first, and nothing of these partitions. A thread holds the locks
+        of its partitions, and owns its visitors in the cache.
         Raises FencedError if another consumer took over.
         """
         self._interval.restart()
@@ -53,7 +54,6 @@ class SessionCloser:
         stored_now = [batch for batch in batches if batch is not None]
         locked = {partition for each in stored_now for partition in each.read.positions}
         free = assignment.partitions.keys() - locked
-        caught_up = free.intersection(assignment.caught_up(high_watermarks))
         with database.transaction() as cursor:
             check_assignment(cursor, assignment, free)
             watermark.mark_caught_up(cursor, assignment.topic.name, caught_up)

@@ -5,7 +5,7 @@ connection, and in the session cache the visitors of its batch. The loop's threa
 connections and the visitors of all threads that store nothing, and the counters.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from time import monotonic, sleep
 from typing import TypeAlias
@@ -45,6 +45,12 @@ class StoringThread:
     def batch(self) -> ParsedBatch | None:
         """The batch that is being stored; None if there is none."""
         return self._batch
+
+    def has_one_of(self, partitions: Collection[int]) -> bool:
+        """Return True if the batch that is being stored has one of these partitions."""
+        return self._batch is not None and not self._batch.read.positions.keys().isdisjoint(
+            partitions
+        )
 
     @property
     def is_healthy(self) -> bool:

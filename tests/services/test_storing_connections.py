@@ -128,7 +128,7 @@ def test_sessions_are_closed_while_another_thread_stores_a_batch(
         assignment = assignment.advance(consumer.store(number, assignment, batch))
     with consumer.transaction(1) as cursor:
         check_assignment(cursor, assignment, {1})
-        SessionCloser(consumer).close_sessions({0: 2, 1: 2}, assignment, [None, batch])
+        SessionCloser(consumer).close_sessions([0], assignment, [None, batch])
     assert query(CLOSED) == [("visitor 0",), ("visitor 1",)]
     assert query("SELECT partition FROM stream_positions WHERE caught_up_at IS NOT NULL") == [(0,)]
     assert len(consumer.cache) == 3

@@ -125,6 +125,18 @@ def test_heartbeats_are_sent_while_a_batch_is_waited_for(
     assert len(sent) >= 3
 
 
+def test_it_has_the_partitions_of_the_batch_that_it_stores(
+    thread: StoringThread, store: Store
+) -> None:
+    assert not thread.has_one_of([1])
+    thread.start(BEFORE, ParsedBatch(Batch({}, {1: 5, 3: 0}), NATIVE_READING))
+    assert thread.has_one_of([2, 3])
+    assert not thread.has_one_of([2])
+    store.may_end.set()
+    thread.finish(no_heartbeat)
+    assert not thread.has_one_of([1])
+
+
 def test_finish_raises_what_storing_raised(thread: StoringThread, store: Store) -> None:
     store.error = OSError("disk full")
     store.may_end.set()
