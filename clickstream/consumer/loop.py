@@ -100,7 +100,7 @@ class Loop:
         self._topic_check.check(stream.topic, self._assignment)
         caught_up = self._assignment.caught_up(stream.topic.high_watermarks())
         if self._closer.is_due:
-            self._finish(stream, [each for each in self._storing if each.has_one_of(caught_up)])
+            self._finish(stream, [each for each in self._storing if each.is_done_or_has(caught_up)])
             batches = [thread.batch for thread in self._storing]
             self._closer.close_sessions(caught_up, self._assignment, batches)
         self._monitor.observe(stream.topic, self._assignment, batch, is_silent=stream.is_silent)

@@ -46,11 +46,11 @@ class StoringThread:
         """The batch that is being stored; None if there is none."""
         return self._batch
 
-    def has_one_of(self, partitions: Collection[int]) -> bool:
-        """Return True if the batch that is being stored has one of these partitions."""
-        return self._batch is not None and not self._batch.read.positions.keys().isdisjoint(
-            partitions
-        )
+    def is_done_or_has(self, partitions: Collection[int]) -> bool:
+        """Return True if no batch is being stored, or one that has any of these partitions."""
+        if self._batch is None or self._stored is None or self._stored.done():
+            return True
+        return not self._batch.read.positions.keys().isdisjoint(partitions)
 
     @property
     def is_healthy(self) -> bool:

@@ -19,7 +19,7 @@ from clickstream.storage.positions import TopicIdentity
 SILENT_AFTER = timedelta(seconds=60)
 # If the owner has not reported for this long, the partition no longer counts as caught up.
 STALE_AFTER = timedelta(seconds=60)
-# Sessions closed in one transaction, for which batches have to wait.
+# Sessions closed in one transaction, for which the next batch of a thread has to wait.
 MAX_CLOSED_SESSIONS = 20_000
 
 MARK_CAUGHT_UP = """

@@ -125,16 +125,16 @@ def test_heartbeats_are_sent_while_a_batch_is_waited_for(
     assert len(sent) >= 3
 
 
-def test_it_has_the_partitions_of_the_batch_that_it_stores(
+def test_it_is_done_when_its_batch_is_stored_and_has_its_partitions_until_then(
     thread: StoringThread, store: Store
 ) -> None:
-    assert not thread.has_one_of([1])
+    assert thread.is_done_or_has([2])
     thread.start(BEFORE, ParsedBatch(Batch({}, {1: 5, 3: 0}), NATIVE_READING))
-    assert thread.has_one_of([2, 3])
-    assert not thread.has_one_of([2])
+    assert not thread.is_done_or_has([2])
+    assert thread.is_done_or_has([2, 3])
     store.may_end.set()
-    thread.finish(no_heartbeat)
-    assert not thread.has_one_of([1])
+    assert thread.is_free_within(60)
+    assert thread.is_done_or_has([2])
 
 
 def test_finish_raises_what_storing_raised(thread: StoringThread, store: Store) -> None:
