@@ -32,6 +32,10 @@ COUNT_CHANGES = "SELECT count(*) FROM session_changes"
 AGE_CHECKPOINT = "UPDATE search_cursor SET moved_at = now() - %s::interval"
 IS_CHECKPOINT_FRESH = "SELECT now() - moved_at < interval '1 hour' FROM search_cursor"
 
+NOTHING_OLDER_IS_OPEN = """
+    SELECT bool_and(xid < pg_snapshot_xmin(pg_current_snapshot())) FROM clickstream_events
+"""
+
 
 @pytest.fixture
 def batches(transactions: Connection) -> Batches:
@@ -188,9 +192,16 @@ def _store_without_commit(connection: Connection, batches: Batches, content: Any
 
 
 def test_an_indexer_that_is_stopped_while_the_consumer_is_behind_indexes_what_is_stored(
-    batches: Batches, searching: Settings, transactions: Connection, client: OpenSearch
+    batches: Batches,
+    searching: Settings,
+    transactions: Connection,
+    query: Query,
+    client: OpenSearch,
 ) -> None:
-    """The stop comes in the pause after the first turn, which only begins the backfill."""
+    """The stop comes in the pause after the first turn, which only begins the backfill.
+
+    An indexer leaves what transactions that are still open, also of other tests, could precede.
+    """
     stops: list[Thread] = []
 
     def is_consumer_behind() -> bool:
@@ -200,6 +211,7 @@ def test_an_indexer_that_is_stopped_while_the_consumer_is_behind_indexes_what_is
         return True
 
     batches.store([[event("a", 0)]])
+    eventually(lambda: query(NOTHING_OLDER_IS_OPEN) == [(True,)])
     background = BackgroundIndexer(searching, Random(1), is_consumer_behind)
     background.start()
     eventually(lambda: stops and not stops[0].is_alive())
