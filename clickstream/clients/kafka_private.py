@@ -80,6 +80,16 @@ def forget_high_watermarks(consumer: KafkaConsumer, partitions: Iterable[TopicPa
         consumer._subscription.assignment[partition].highwater = None
 
 
+def fetch_in_order(consumer: KafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
+    """Make the consumer fetch its partitions in this order, again and again.
+
+    The first few partitions of a request often fill Kafka's answer. kafka-python shuffles the
+    partitions of a new assignment, and requests them in turns after that.
+    """
+    for partition in partitions:
+        consumer._subscription.move_partition_to_end(partition)
+
+
 def fetched_records(consumer: KafkaConsumer, limit: int) -> dict[TopicPartition, list[Record]]:
     """Return up to `limit` records that were fetched already; call it after `consumer.poll`.
 

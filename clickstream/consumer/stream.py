@@ -121,6 +121,9 @@ class Stream:
         for partition, offset in partitions.items():
             self._consumer.seek(partition, offset)
         kafka_private.forget_high_watermarks(self._consumer, partitions)
+        # In this order they belong to one storing thread and the other in turns (shares.py), so
+        # that a batch has records for both.
+        kafka_private.fetch_in_order(self._consumer, sorted(partitions))
         self._flags.changed = False
 
     def read(self, is_free_within: Callable[[float], bool]) -> Batch | None:

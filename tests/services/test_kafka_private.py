@@ -2,6 +2,7 @@
 
 import gc
 from contextlib import closing
+from functools import partial
 from weakref import ref
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -47,6 +48,25 @@ def test_fetched_records_are_those_after_the_polled_ones(settings: Settings) -> 
             found += (fetched or consumer.poll(timeout_ms=100))[partition]
         assert [record.value for record in found] == values
         assert consumer.position(partition) == len(values)
+
+
+def test_fetch_in_order_decides_which_partition_is_read_first(settings: Settings) -> None:
+    topic = settings.kafka_topic
+    with closing(KafkaProducer(**connection_options(settings))) as producer:
+        numbers = sorted(producer.partitions_for(topic))
+        for number in numbers:
+            producer.send(topic, b"value", partition=number)
+        producer.flush()
+    assert len(numbers) > 1
+    in_order = [TopicPartition(topic, number) for number in numbers]
+    for order in (in_order, in_order[::-1]):
+        with closing(KafkaConsumer(**connection_options(settings))) as consumer:
+            consumer.assign(in_order)
+            for partition in in_order:
+                consumer.seek(partition, 0)
+            kafka_private.fetch_in_order(consumer, order)
+            polls = [eventually(partial(consumer.poll, 100, max_records=1)) for _ in order]
+        assert [partition for poll in polls for partition in poll] == order
 
 
 def test_receive_large_pieces_receives_records_of_any_size(settings: Settings) -> None:
