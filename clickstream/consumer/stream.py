@@ -121,8 +121,8 @@ class Stream:
         for partition, offset in partitions.items():
             self._consumer.seek(partition, offset)
         kafka_private.forget_high_watermarks(self._consumer, partitions)
-        # In this order they belong to one storing thread and the other in turns (shares.py), so
-        # that a batch has records for both.
+        # In this order they belong to the storing threads in turns (shares.py), so that a large
+        # batch has records for all.
         kafka_private.fetch_in_order(self._consumer, sorted(partitions))
         self._flags.changed = False
 
